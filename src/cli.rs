@@ -1,0 +1,149 @@
+//! The command line: every option, and every word of the help. It imports clap alone, so that tests can include it.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Sign in to ChatGPT/Codex once, then print a fresh access token whenever it is asked for.
+///
+/// The token goes to stdout, everything else to stderr.
+///
+/// Exit codes: 0 done; 1 failed, and trying again will not help; 2 wrong usage; 4 a person has to sign in; 75
+/// temporary, try again later.
+#[derive(Parser)]
+#[command(name = "codex-auth", version, propagate_version = false)]
+pub struct Cli {
+    /// The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Sign in with ChatGPT
+    ///
+    /// Opens the browser and waits for it to come back to port 1455 (or 1457) of this machine. On a terminal, the
+    /// address that the browser ends on can be pasted instead. An earlier login stays until the new one is stored.
+    Login(LoginArgs),
+    /// Print a fresh access token
+    ///
+    /// One line on stdout. The login is renewed when the token is about to end; many callers at once cost one renewal.
+    Token(TokenArgs),
+    /// Print the ChatGPT account ID
+    AccountId,
+    /// Show who is signed in, and until when
+    ///
+    /// Exit code 0 means that a token can be had without a person, 4 that somebody has to sign in.
+    Status,
+    /// Revoke the login at the issuer, and remove it from this machine
+    Logout,
+    /// Print a completion script
+    Completions(CompletionsArgs),
+}
+
+#[derive(Args)]
+pub struct LoginArgs {
+    /// Print the address, but do not open a browser
+    #[arg(long)]
+    pub no_browser: bool,
+}
+
+#[derive(Args, Default, PartialEq, Debug)]
+pub struct TokenArgs {
+    /// Life that the token must have left, as 90s, 5m, 2h or 1d [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub min_ttl: Option<Duration>,
+    /// Renew the token even if it is fresh
+    #[arg(long)]
+    pub force_refresh: bool,
+    /// How long to wait for a renewal, as 90s, 5m, 2h or 1d [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Args)]
+pub struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Powershell,
+    Elvish,
+}
+
+/// Reads a duration as people write it: `90s`, `5m`, `2h`, `1d`; a bare number is seconds. Ten years is the most.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    const WORDS: &str = "write it as 90s, 5m, 2h or 1d";
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(WORDS.to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| WORDS.to_owned())?;
+    number
+        .checked_mul(seconds)
+        .filter(|total| *total <= 3650 * 24 * 60 * 60)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "that is more than ten years".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("5m", 300),
+            ("2h", 7200),
+            ("1d", 86400),
+            ("7", 7),
+            ("0", 0),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1.5h",
+            "5 m",
+            "1w",
+            "5mm",
+            "٣s",
+            "99999999999999999999d",
+            "4000d",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bare_token_parses_to_the_defaults() {
+        let Command::Token(parsed) = Cli::parse_from(["codex-auth", "token"]).command else {
+            panic!("not token");
+        };
+        assert_eq!(parsed, TokenArgs::default());
+    }
+}

@@ -1,0 +1,394 @@
+//! What a login is: its tokens, when they end, whose they are. No input or output; the time is a parameter.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+
+/// The format of the stored document. A newer one is not touched.
+const VERSION: u64 = 1;
+/// The life of a token that does not tell its own, as RFC 6749 section 5.1 leaves it to us.
+const ASSUMED_LIFE: Duration = Duration::from_secs(60 * 60);
+/// 9999-12-31T23:59:59Z.
+const LAST_SECOND: u64 = 253_402_300_799;
+/// The claims that say whose a token is.
+const AUTH_CLAIMS: &str = "https://api.openai.com/auth";
+const PROFILE_CLAIMS: &str = "https://api.openai.com/profile";
+
+/// A login, as the JSON object that is stored. Members that we do not know survive. It has no `Debug`: nothing prints it.
+pub struct Login {
+    document: Map<String, Value>,
+}
+
+/// What a token answer granted (RFC 6749 section 5.1). At a renewal each token may be missing: the old one stays.
+pub struct Grant {
+    pub access_token: Option<String>,
+    pub refresh_token: Option<String>,
+    pub id_token: Option<String>,
+    expires_in: Option<Duration>,
+}
+
+/// A final refusal: until the next login the issuer will not renew this one.
+pub struct Refusal {
+    /// The issuer's own words.
+    pub reason: String,
+    pub at: Option<SystemTime>,
+}
+
+/// A temporary failure, and until when the next attempt waits.
+pub struct Pause {
+    pub reason: String,
+    pub attempts: u32,
+    pub at: SystemTime,
+    pub until: SystemTime,
+}
+
+impl Pause {
+    /// Whether it holds at `now`. A clock that was set back before its start ends it.
+    pub fn holds(&self, now: SystemTime) -> bool {
+        self.at <= now && now < self.until
+    }
+}
+
+impl Grant {
+    /// Reads a token answer. A member of another type counts as missing.
+    pub fn parse(body: &[u8]) -> Result<Self> {
+        let answer: Map<String, Value> = serde_json::from_slice(body)
+            .ok()
+            .context("it is no JSON object")?;
+        let token = |name| {
+            answer
+                .get(name)
+                .and_then(Value::as_str)
+                .filter(|token| is_token(token))
+                .map(str::to_owned)
+        };
+        let seconds = answer.get("expires_in").and_then(seconds_of);
+        Ok(Self {
+            access_token: token("access_token"),
+            refresh_token: token("refresh_token"),
+            id_token: token("id_token"),
+            expires_in: seconds
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs),
+        })
+    }
+
+    /// The life of the access token from its receipt: by its own claims, else as the answer says, else an hour. The
+    /// claims are compared with each other, never with our clock, which may be wrong.
+    fn life(&self) -> Duration {
+        let claims = self.access_token.as_deref().and_then(claims);
+        let claimed = claims.and_then(|claims| {
+            seconds_of(&claims["exp"])?.checked_sub(seconds_of(&claims["iat"])?)
+        });
+        let claimed = claimed
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs);
+        claimed.or(self.expires_in).unwrap_or(ASSUMED_LIFE)
+    }
+
+    /// The ID of the ChatGPT account that these tokens are for.
+    pub fn account_id(&self) -> Option<String> {
+        [&self.id_token, &self.access_token]
+            .into_iter()
+            .flatten()
+            .find_map(|token| account_of(token))
+    }
+
+    /// Refuses an ID token that is not for this client, not from this issuer, or had ended at `now` (OpenID Connect
+    /// Core 3.1.3.7). The signature may go unchecked there: the token came from the issuer itself, over TLS.
+    pub fn check_id_token(&self, issuer: &str, client_id: &str, now: SystemTime) -> Result<()> {
+        let Some(id_token) = &self.id_token else {
+            return Ok(());
+        };
+        let claims = claims(id_token).context("its ID token cannot be read")?;
+        if claims["iss"].as_str().map(|iss| iss.trim_end_matches('/')) != Some(issuer) {
+            bail!("its ID token is from another issuer");
+        }
+        let audience = &claims["aud"];
+        if audience.as_str() != Some(client_id)
+            && !audience
+                .as_array()
+                .is_some_and(|all| all.iter().any(|one| one == client_id))
+        {
+            bail!("its ID token is for another client");
+        }
+        if seconds_of(&claims["exp"]).is_none_or(|end| end <= seconds_since_epoch(now)) {
+            bail!("its ID token has already ended");
+        }
+        Ok(())
+    }
+}
+
+impl Login {
+    /// A new login from the answer to an authorization code. It needs an access token and a refresh token.
+    pub fn new(grant: &Grant, issuer: &str, client_id: &str, now: SystemTime) -> Result<Self> {
+        if grant.access_token.is_none() {
+            bail!("the issuer's answer has no access token");
+        }
+        if grant.refresh_token.is_none() {
+            bail!("the issuer's answer has no refresh token");
+        }
+        let document = json!({
+            "version": VERSION, "auth_mode": "chatgpt", "issuer": issuer, "client_id": client_id, "tokens": {},
+        });
+        let mut login = Self::from_value(document)?;
+        login.take(grant, now);
+        Ok(login)
+    }
+
+    /// Reads a stored document: ours, or Codex's. The error never quotes it.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        if bytes.is_empty() {
+            bail!("the file is empty");
+        }
+        let value = serde_json::from_slice(bytes)
+            .ok()
+            .context("the file is damaged: it is no JSON")?;
+        Self::from_value(value)
+    }
+
+    fn from_value(value: Value) -> Result<Self> {
+        let Value::Object(document) = value else {
+            bail!("the file holds no login");
+        };
+        if document
+            .get("version")
+            .is_some_and(|version| version.as_u64().is_none_or(|version| version > VERSION))
+        {
+            bail!("the file is of a newer codex-auth: update this one");
+        }
+        Ok(Self { document })
+    }
+
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let mut bytes =
+            serde_json::to_vec_pretty(&self.document).context("could not write JSON")?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Takes over what a renewal granted, and forgets earlier failures. An answer for another account is refused and
+    /// changes nothing.
+    pub fn renew(&mut self, grant: &Grant, now: SystemTime) -> Result<()> {
+        if let (Some(ours), Some(theirs)) = (self.account_id(), grant.account_id())
+            && ours != theirs
+        {
+            bail!("the issuer answered with the tokens of another account");
+        }
+        self.take(grant, now);
+        Ok(())
+    }
+
+    fn take(&mut self, grant: &Grant, now: SystemTime) {
+        let mut tokens = match self.document.remove("tokens") {
+            Some(Value::Object(tokens)) => tokens,
+            _ => Map::new(),
+        };
+        for (name, token) in [
+            ("access_token", &grant.access_token),
+            ("refresh_token", &grant.refresh_token),
+            ("id_token", &grant.id_token),
+            ("account_id", &grant.account_id()),
+        ] {
+            if let Some(token) = token {
+                tokens.insert(name.into(), json!(token));
+            }
+        }
+        self.document.insert("tokens".into(), Value::Object(tokens));
+        if grant.access_token.is_some() {
+            let life = grant.life().as_secs();
+            self.document.insert("expires_in".into(), json!(life));
+            self.document.insert(
+                "expires_at".into(),
+                json!(seconds_since_epoch(now).saturating_add(life)),
+            );
+        }
+        self.document
+            .insert("last_refresh".into(), json!(timestamp(now)));
+        self.document.remove("refusal");
+        self.document.remove("pause");
+    }
+
+    /// The access token. One that could not stand in a header, or on one line, counts as missing.
+    pub fn access_token(&self) -> Result<&str> {
+        self.token("access_token")
+            .filter(|token| is_token(token))
+            .context("the stored login has no access token")
+    }
+
+    pub fn refresh_token(&self) -> Option<&str> {
+        self.token("refresh_token").filter(|token| is_token(token))
+    }
+
+    fn token(&self, name: &str) -> Option<&str> {
+        self.document
+            .get("tokens")?
+            .get(name)?
+            .as_str()
+            .filter(|token| !token.is_empty())
+    }
+
+    /// The ID of the ChatGPT account: as stored, else from the claims of a token.
+    pub fn account_id(&self) -> Option<String> {
+        let stored = self.token("account_id").map(str::to_owned);
+        stored
+            .filter(|id| is_token(id))
+            .or_else(|| self.claimed(|claims| text_of(&claims[AUTH_CLAIMS]["chatgpt_account_id"])))
+    }
+
+    pub fn email(&self) -> Option<String> {
+        self.claimed(|claims| {
+            text_of(&claims["email"]).or_else(|| text_of(&claims[PROFILE_CLAIMS]["email"]))
+        })
+    }
+
+    /// `plus`, `pro`, `team` …: an open set.
+    pub fn plan(&self) -> Option<String> {
+        self.claimed(|claims| text_of(&claims[AUTH_CLAIMS]["chatgpt_plan_type"]))
+    }
+
+    /// The region that the workspace is pinned to, if it is.
+    pub fn residency(&self) -> Option<String> {
+        let pinned = |claims: &Value| {
+            let auth = &claims[AUTH_CLAIMS];
+            text_of(&auth["chatgpt_compute_residency"])
+                .or_else(|| text_of(&auth["chatgpt_data_residency"]))
+        };
+        self.claimed(pinned)
+            .filter(|region| region != "no_constraint" && is_token(region))
+    }
+
+    fn claimed(&self, find: impl Fn(&Value) -> Option<String>) -> Option<String> {
+        ["id_token", "access_token"]
+            .into_iter()
+            .find_map(|name| find(&claims(self.token(name)?)?))
+    }
+
+    /// Who gave the tokens, and may have the refresh token back.
+    pub fn issuer(&self) -> Option<&str> {
+        self.text("issuer")
+    }
+
+    pub fn client_id(&self) -> Option<&str> {
+        self.text("client_id")
+    }
+
+    /// The end of the access token in seconds since 1970: as stored, else by its claim.
+    pub fn expires_at(&self) -> Option<u64> {
+        let stored = self.document.get("expires_at").and_then(seconds_of);
+        stored.or_else(|| seconds_of(&claims(self.access_token().ok()?)?["exp"]))
+    }
+
+    /// The whole life of the access token in seconds, from its receipt.
+    pub fn expires_in(&self) -> Option<u64> {
+        self.document.get("expires_in").and_then(seconds_of)
+    }
+
+    /// When tokens were last received. It changes with each renewal, so that it also tells one from the next.
+    pub fn last_refresh(&self) -> Option<&str> {
+        self.text("last_refresh")
+    }
+
+    /// Whether this is a login by API key, as Codex can store it (its rule: by `auth_mode`, else by a key that is there).
+    pub fn is_api_key(&self) -> bool {
+        match self.text("auth_mode") {
+            Some(mode) => mode.eq_ignore_ascii_case("apikey"),
+            None => self.text("OPENAI_API_KEY").is_some(),
+        }
+    }
+
+    pub fn refusal(&self) -> Option<Refusal> {
+        let refusal = self.document.get("refusal")?;
+        Some(Refusal {
+            reason: text_of(&refusal["reason"]).unwrap_or_else(|| "no reason is known".to_owned()),
+            at: time_of(&refusal["at"]),
+        })
+    }
+
+    pub fn refuse(&mut self, reason: &str, now: SystemTime) {
+        self.document.insert(
+            "refusal".into(),
+            json!({"reason": reason, "at": timestamp(now)}),
+        );
+        self.document.remove("pause");
+    }
+
+    pub fn pause(&self) -> Option<Pause> {
+        let pause = self.document.get("pause")?;
+        Some(Pause {
+            reason: text_of(&pause["reason"])?,
+            attempts: u32::try_from(pause["attempts"].as_u64()?).unwrap_or(u32::MAX),
+            at: time_of(&pause["at"])?,
+            until: time_of(&pause["until"])?,
+        })
+    }
+
+    pub fn set_pause(&mut self, pause: &Pause) {
+        let member = json!({
+            "reason": pause.reason, "attempts": pause.attempts, "at": timestamp(pause.at), "until": timestamp(pause.until),
+        });
+        self.document.insert("pause".into(), member);
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.document
+            .get(name)?
+            .as_str()
+            .filter(|text| !text.is_empty())
+    }
+}
+
+pub fn seconds_since_epoch(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// The time so many seconds after 1970. What lies beyond the year 9999 is none, as no calendar writes it.
+pub fn time_at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))
+}
+
+/// RFC 3339 in UTC, with microseconds: fine enough to tell two renewals apart.
+fn timestamp(time: SystemTime) -> String {
+    let writable = time.clamp(SystemTime::UNIX_EPOCH, time_at(LAST_SECOND));
+    humantime::format_rfc3339_micros(writable).to_string()
+}
+
+fn time_of(value: &Value) -> Option<SystemTime> {
+    humantime::parse_rfc3339(value.as_str()?).ok()
+}
+
+/// A count of seconds, as servers write it: a number, with or without a fraction, or a string of digits.
+fn seconds_of(value: &Value) -> Option<u64> {
+    let fraction = || Duration::try_from_secs_f64(value.as_f64()?).ok();
+    value
+        .as_u64()
+        .or_else(|| Some(fraction()?.as_secs()))
+        .or_else(|| value.as_str()?.parse().ok())
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    value
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+}
+
+/// Whether a text can stand in an HTTP header and on one line: visible ASCII only, and something of it.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn account_of(token: &str) -> Option<String> {
+    text_of(&claims(token)?[AUTH_CLAIMS]["chatgpt_account_id"]).filter(|id| is_token(id))
+}
+
+/// The claims of a JWT (RFC 7519 section 3): nothing, if it is none.
+fn claims(token: &str) -> Option<Value> {
+    let payload = token.split('.').nth(1)?;
+    let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&bytes).ok().filter(Value::is_object)
+}

@@ -1,0 +1,75 @@
+//! The two failures that callers act on. Every other one is a plain `anyhow` error: show it, and do not try again.
+
+use std::fmt;
+
+/// A failure that has an exit code of its own. It holds the words for it, which name no secret.
+#[derive(Debug)]
+pub enum Failure {
+    /// A person has to sign in: nothing that a program does will help.
+    LoginRequired(String),
+    /// The network, the issuer or another process stood in the way: the same call may succeed later.
+    Temporary(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoginRequired(words) | Self::Temporary(words) => f.write_str(words),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The exit code for an error: 4 and 75 for the two failures above (75 is `EX_TEMPFAIL` of `sysexits.h`), else 1.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(Failure::LoginRequired(_)) => 4,
+        Some(Failure::Temporary(_)) => 75,
+        None => 1,
+    }
+}
+
+/// What somebody else said, made fit for one line of a terminal: control characters become blanks, and what is
+/// longer than 300 characters is cut.
+pub fn tame(words: &str) -> String {
+    let mut line: String = words
+        .chars()
+        .map(|c| if is_unprintable(c) { ' ' } else { c })
+        .take(300)
+        .collect();
+    if words.chars().nth(300).is_some() {
+        line.push('…');
+    }
+    line.trim().to_owned()
+}
+
+/// Control characters, and those that turn the direction of the text round or have no width.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn the_exit_code_is_found_under_any_context() {
+        let error = Err::<(), _>(Failure::Temporary("busy".into()))
+            .context("could not refresh")
+            .context("could not print")
+            .unwrap_err();
+        assert_eq!(exit_code(&error), 75);
+        assert_eq!(exit_code(&anyhow::anyhow!("plain")), 1);
+    }
+
+    #[test]
+    fn escape_sequences_and_long_texts_are_tamed() {
+        assert_eq!(tame("\x1b[31mred\r\nnext\u{202e}"), "[31mred  next");
+        assert_eq!(tame(&"x".repeat(301)).chars().count(), 301);
+        assert!(tame(&"x".repeat(301)).ends_with('…'));
+        assert_eq!(tame(&"x".repeat(300)), "x".repeat(300));
+    }
+}

@@ -1,0 +1,45 @@
+//! Parse, run one command, turn failure into words and an exit code.
+
+mod browser_login;
+mod callback;
+mod cli;
+mod commands;
+mod credentials;
+mod error;
+mod http;
+mod issuer;
+mod opener;
+mod page;
+mod permissions;
+mod pkce;
+mod proxy;
+mod renewal;
+mod roots;
+mod settings;
+mod store;
+mod terminal;
+mod tls;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, TokenArgs};
+
+fn main() -> ExitCode {
+    permissions::forbid_core_dumps();
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let outcome = match words.as_slice() {
+        // By far the most frequent call, met before the parser, which costs more than all the rest of it.
+        [word] if word == "token" => commands::token(None, &TokenArgs::default()),
+        [word, profile, last_refresh] if word == renewal::WORKER => {
+            return commands::work(profile, last_refresh);
+        }
+        _ => commands::run(Cli::parse()),
+    };
+    outcome.unwrap_or_else(|error| {
+        terminal::complain(&format!("{error:#}"));
+        ExitCode::from(error::exit_code(&error))
+    })
+}

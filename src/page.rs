@@ -1,0 +1,189 @@
+//! The pages that the browser is shown. Each is complete in itself: no script, no image, nothing from elsewhere.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
+
+use crate::error;
+
+/// The one style of all pages. The mark above the heading is drawn with borders, because not every font has one.
+const STYLE: &str = "\
+:root{color-scheme:light dark;--back:#f6f6f4;--card:#fff;--line:#e3e3de;--text:#1d1d1b;--soft:#62625c;--good:#12805c;--bad:#b3372c;--calm:#6b6b65}
+@media(prefers-color-scheme:dark){:root{--back:#151517;--card:#1e1e21;--line:#313136;--text:#ededeb;--soft:#a3a39d;--good:#3ecf9b;--bad:#ff8a7d;--calm:#93938d}}
+*{box-sizing:border-box}
+body{margin:0;min-height:100vh;display:grid;place-items:center;padding:24px;background:var(--back);color:var(--text);font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif}
+main{width:100%;max-width:28rem;padding:40px 36px 28px;background:var(--card);border:1px solid var(--line);border-radius:16px;text-align:center}
+.mark{display:grid;place-items:center;width:56px;height:56px;margin:0 auto 20px;border:2px solid;border-radius:50%}
+.mark::before{content:''}
+.good{color:var(--good)}.good::before{width:12px;height:22px;margin-top:-5px;border:solid;border-width:0 3px 3px 0;transform:rotate(45deg)}
+.bad{color:var(--bad)}.bad::before,.calm::before{width:3px;height:14px;margin-top:-9px;background:currentColor;box-shadow:0 18px 0 -.1px currentColor}
+.bad::before{box-shadow:none;height:24px;margin:0;transform:rotate(45deg)}.bad::after{content:'';grid-area:1/1;width:3px;height:24px;background:currentColor;transform:rotate(-45deg)}.bad::before{grid-area:1/1}
+.calm{color:var(--calm)}
+h1{margin:0 0 12px;font-size:1.5rem;font-weight:600;line-height:1.25}
+p{margin:0 0 12px;color:var(--soft);overflow-wrap:anywhere}
+.said{color:var(--text)}
+strong{display:block;color:var(--text);font-weight:600}
+footer{margin-top:28px;padding-top:16px;border-top:1px solid var(--line);color:var(--soft);font-size:.8125rem}
+";
+
+/// The login succeeded, and is stored. E-mail and plan are named as far as they are known.
+pub fn signed_in(email: Option<&str>, plan: Option<&str>) -> String {
+    let account = match (email, plan) {
+        (Some(email), Some(plan)) => format!("{} {}", strong(email), plan_of(plan)),
+        (Some(email), None) => strong(email),
+        (None, Some(plan)) => plan_of(plan),
+        (None, None) => String::new(),
+    };
+    let account = if account.is_empty() {
+        account
+    } else {
+        format!("<p>{account}</p>\n")
+    };
+    whole(
+        "good",
+        "You are signed in",
+        &format!("{account}<p>You can close this tab and go back to the terminal.</p>"),
+    )
+}
+
+/// The login ended without success, for this reason.
+pub fn failed(words: &str) -> String {
+    whole(
+        "bad",
+        "Sign-in failed",
+        &format!(
+            "<p class=\"said\">{}</p>\n<p>An earlier login is as it was. Go back to the terminal to try again.</p>",
+            escape(words)
+        ),
+    )
+}
+
+/// The request does not count, for this reason ("it …"); the login that is under way goes on.
+pub fn not_counted(why: &str) -> String {
+    whole(
+        "calm",
+        "This is not the sign-in under way",
+        &format!(
+            "<p class=\"said\">This link cannot be used: {}.</p>\n<p>The sign-in itself goes on. Go back to where you started it.</p>",
+            escape(why)
+        ),
+    )
+}
+
+pub fn not_found() -> String {
+    whole(
+        "calm",
+        "There is nothing here",
+        "<p>This address only waits for a sign-in to come back.</p>",
+    )
+}
+
+/// The value of `Content-Security-Policy` for these pages: nothing but their own style.
+pub fn security_policy() -> String {
+    let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
+    format!(
+        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
+fn strong(words: &str) -> String {
+    format!("<strong>{}</strong>", escape(&error::tame(words)))
+}
+
+fn plan_of(plan: &str) -> String {
+    format!("ChatGPT plan: {}", escape(&error::tame(plan)))
+}
+
+/// `body` is HTML, `mark` a class of the style; the heading is ours.
+fn whole(mark: &str, heading: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n\
+         <html lang=\"en\">\n\
+         <head>\n\
+         <meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>{heading} · codex-auth</title>\n\
+         <style>{STYLE}</style>\n\
+         </head>\n\
+         <body>\n\
+         <main>\n\
+         <div class=\"mark {mark}\"></div>\n\
+         <h1>{heading}</h1>\n\
+         {body}\n\
+         <footer>codex-auth</footer>\n\
+         </main>\n\
+         </body>\n\
+         </html>\n"
+    )
+}
+
+/// Text that stands for itself in HTML, between tags and in quoted attributes.
+fn escape(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            _ => html.push(c),
+        }
+    }
+    html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "</p><script>alert('\"&')</script>";
+
+    #[test]
+    fn what_others_say_is_escaped() {
+        let pages = [
+            signed_in(Some(HOSTILE), Some(HOSTILE)),
+            signed_in(None, Some(HOSTILE)),
+            failed(HOSTILE),
+            not_counted(HOSTILE),
+        ];
+        for page in pages {
+            assert!(!page.contains("<script"), "{page}");
+            assert!(
+                page.contains("&lt;/p&gt;&lt;script&gt;alert(&#39;&quot;&amp;&#39;)"),
+                "{page}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_page_names_the_account_as_far_as_it_is_known() {
+        let page = signed_in(Some("a@b.example"), Some("plus"));
+        assert!(
+            page.contains("<strong>a@b.example</strong> ChatGPT plan: plus"),
+            "{page}"
+        );
+        assert!(
+            signed_in(Some("a@b.example"), None).contains("<p><strong>a@b.example</strong></p>")
+        );
+        assert!(signed_in(None, Some("team")).contains("<p>ChatGPT plan: team</p>"));
+        assert!(!signed_in(None, None).contains("plan"));
+    }
+
+    #[test]
+    fn no_page_runs_or_fetches_anything() {
+        let pages = [
+            signed_in(Some("a@b.example"), Some("plus")),
+            failed("x"),
+            not_counted("x"),
+            not_found(),
+        ];
+        for page in pages {
+            for word in [
+                "<script", "src=", "href=", "url(", "@import", "http:", "https:", " style=",
+            ] {
+                assert!(!page.contains(word), "{word} in {page}");
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Who may touch our files: all that differs between systems about that. On Windows the folder lies in the person's own
+//! profile, whose access list keeps others out; there is nothing to add.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+/// Options that never wait for the other end of a FIFO or a device, and follow a link.
+pub fn unwaiting() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
+    }
+    options
+}
+
+/// Opens or creates a file that only its owner can read, under any umask and from its first instant. A link in its
+/// place is not followed, and with `new` nothing at all may stand there.
+pub fn open_private(path: &Path, new: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).create_new(new);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        options.mode(0o600).custom_flags(
+            (OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW)
+                .bits()
+                .cast_signed(),
+        );
+        let file = options.open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_file() && metadata.permissions().mode() & 0o777 != 0o600 {
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(file)
+    }
+    #[cfg(not(unix))]
+    options.open(path)
+}
+
+/// Refuses a file of another user: what stands there is none of our doing. Root may read the files of all.
+pub fn check_trusted(metadata: &Metadata) -> Result<()> {
+    #[cfg(unix)]
+    if !rustix::process::geteuid().is_root() {
+        check_ours(metadata)?;
+    }
+    #[cfg(not(unix))]
+    let _ = metadata;
+    Ok(())
+}
+
+/// Refuses a file that would change its owner if we replaced it.
+pub fn check_ours(metadata: &Metadata) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if owner != user {
+            bail!("it belongs to user {owner}, and this is user {user}");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = metadata;
+    Ok(())
+}
+
+/// Refuses a folder that somebody else can put files into. One that is not there yet is fine.
+pub fn check_folder(folder: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let metadata = match fs::metadata(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            metadata => {
+                metadata.with_context(|| format!("could not look at {}", folder.display()))?
+            }
+        };
+        if metadata.permissions().mode() & 0o022 != 0 {
+            bail!(
+                "others can write to its folder: run chmod 700 '{}'",
+                folder.display()
+            );
+        }
+        check_trusted(&metadata)
+            .with_context(|| format!("could not trust the folder {}", folder.display()))?;
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+/// Creates a folder, and those above it, for its owner alone, under any umask.
+pub fn create_folder(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        create_folder(above)?;
+    }
+    match create_private_folder(folder) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result.with_context(|| format!("could not create {}", folder.display())),
+    }
+}
+
+fn create_private_folder(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+        fs::DirBuilder::new().mode(0o700).create(folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+    }
+    #[cfg(not(unix))]
+    fs::create_dir(folder)
+}
+
+/// Whether a file system said that it has no locks at all.
+pub fn has_no_locks(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(rustix::io::Errno::NOLCK.raw_os_error()) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::Unsupported
+}
+
+/// Keeps this process's memory out of core files, and out of the reach of other processes of the same user. Where the
+/// system refuses, there is nothing better to do.
+pub fn forbid_core_dumps() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+    let _ = rustix::process::setrlimit(
+        rustix::process::Resource::Core,
+        rustix::process::Rlimit {
+            current: Some(0),
+            maximum: rustix::process::getrlimit(rustix::process::Resource::Core).maximum,
+        },
+    );
+}

@@ -1,0 +1,404 @@
+//! When a login is renewed, by whom, and who waits.
+//!
+//! A refresh token works once. So the decision, the request and the save stand under one lock and are done by one
+//! process: the worker. It is this same binary, started by whoever needs a renewal, and it outlives its caller.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Error, Result, bail};
+use rand::RngExt;
+
+use crate::credentials::{Grant, Login, Pause, seconds_since_epoch};
+use crate::error::{Failure, exit_code};
+use crate::issuer::{Issuer, Refreshed};
+use crate::settings;
+use crate::store::{Room, Store};
+
+/// The first argument that makes this binary a worker. It is no command: no help and no completion names it.
+pub const WORKER: &str = "renewal-worker";
+
+/// The life that a token must have left if nobody says otherwise, in seconds.
+const MIN_TTL: u64 = 5 * 60;
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The shortest time ahead of a token's end in which it is renewed in the background, in seconds.
+const SHORTEST_WINDOW: u64 = 10 * 60;
+/// What was received so many seconds ago is as good as can be had.
+const NEW: u64 = 60;
+/// A worker that finds another at work waits as long as that one's request can take.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A server's `Retry-After` is honoured up to this: a mistake there must not end a login.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// What a caller wants of a token.
+#[derive(Default)]
+pub struct Wish {
+    /// Life that it must have left: if it is not there, that is a failure. Without one, there is a default.
+    pub min_ttl: Option<Duration>,
+    /// It must be another token than the stored one.
+    pub another: bool,
+    /// How long to wait for a renewal.
+    pub timeout: Option<Duration>,
+}
+
+/// A login whose access token can be used, and a word of warning, if there is one.
+pub struct Usable {
+    pub login: Login,
+    pub warning: Option<String>,
+}
+
+/// How good a stored token is.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Standing {
+    Fresh,
+    /// It can be used, and should be renewed in the background.
+    Due,
+    /// It has to be renewed before it is used.
+    Stale,
+}
+
+impl Wish {
+    /// Whether a token that merely lives does not do.
+    fn is_strict(&self) -> bool {
+        self.another || self.min_ttl.is_some()
+    }
+}
+
+/// A login with a token that fulfils the wish; renewed, if need be.
+pub fn usable(store: &Store, wish: &Wish) -> Result<Usable> {
+    let now = SystemTime::now();
+    let found = store.load()?.with_context(|| not_signed_in(store))?;
+    found.access_token()?;
+    match standing(&found, wish, now) {
+        Standing::Fresh => Ok(Usable {
+            login: found,
+            warning: None,
+        }),
+        Standing::Due => {
+            renew_ahead(store, &found, now);
+            Ok(Usable {
+                login: found,
+                warning: None,
+            })
+        }
+        Standing::Stale if is_new(&found, wish, now) => fulfilling(found, wish, now),
+        Standing::Stale => match renew(store, &found, wish, now) {
+            Err(error) if !wish.is_strict() && is_alive(&found, now) => Ok(Usable {
+                login: found,
+                warning: Some(format!("{error:#}; the token still lives")),
+            }),
+            renewed => renewed,
+        },
+    }
+}
+
+/// How good the stored token is for a wish. Its life is counted from when it was received, on this machine's clock.
+pub fn standing(login: &Login, wish: &Wish, now: SystemTime) -> Standing {
+    let left = left(login, now);
+    let window = window(login);
+    let needed = wish
+        .min_ttl
+        .map_or(MIN_TTL.min(window / 2), |ttl| ttl.as_secs());
+    // More left than a whole life: the clock was set back since it was received, so nobody knows what is left.
+    let is_from_the_future = login.expires_in().is_some_and(|life| left > life + NEW);
+    if wish.another || is_from_the_future || left == 0 || left < needed {
+        return Standing::Stale;
+    }
+    if left <= window {
+        Standing::Due
+    } else {
+        Standing::Fresh
+    }
+}
+
+/// The last tenth of the token's life, at least ten minutes, at most half of the life; in seconds.
+fn window(login: &Login) -> u64 {
+    let life = login.expires_in().unwrap_or(u64::MAX);
+    SHORTEST_WINDOW
+        .max(login.expires_in().unwrap_or(0) / 10)
+        .min(life / 2)
+}
+
+/// Seconds until the token ends. One without a known end has none left.
+fn left(login: &Login, now: SystemTime) -> u64 {
+    login
+        .expires_at()
+        .unwrap_or(0)
+        .saturating_sub(seconds_since_epoch(now))
+}
+
+pub fn is_alive(login: &Login, now: SystemTime) -> bool {
+    left(login, now) > 0
+}
+
+/// Whether the token was received just now: then it is not renewed for its life's sake, however short that is.
+fn is_new(login: &Login, wish: &Wish, now: SystemTime) -> bool {
+    let received = login
+        .last_refresh()
+        .and_then(|time| humantime::parse_rfc3339(time).ok());
+    let age = received.and_then(|received| now.duration_since(received).ok());
+    let limit = NEW.min(login.expires_in().unwrap_or(u64::MAX) / 2);
+    !wish.another && is_alive(login, now) && age.is_some_and(|age| age < Duration::from_secs(limit))
+}
+
+/// Renews in the background what nobody waits for, unless somebody is at it, or an attempt failed just now.
+fn renew_ahead(store: &Store, found: &Login, now: SystemTime) {
+    if check_earlier_failures(found, now).is_ok() && store.can_lock() {
+        // Whoever needs the renewal will start it again, and hear why it failed.
+        let _ = worker(store, found).and_then(|mut worker| {
+            Ok(worker.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+        });
+    }
+}
+
+/// Has the login renewed, and waits for it.
+fn renew(store: &Store, found: &Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
+    check_earlier_failures(found, now)?;
+    let output = run_worker(store, found, wish.timeout.unwrap_or(TIMEOUT))?;
+    let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    match output.status.code() {
+        Some(0) if !output.stdout.is_empty() => Ok(Usable {
+            login: Login::parse(&output.stdout)?,
+            warning: Some(words),
+        }),
+        Some(0) => {
+            let renewed = store.load()?.with_context(|| not_signed_in(store))?;
+            if wish.another && renewed.access_token()? == found.access_token()? {
+                bail!("the issuer renewed the login, but kept its access token");
+            }
+            fulfilling(renewed, wish, SystemTime::now())
+        }
+        Some(4) => Err(Failure::LoginRequired(words).into()),
+        Some(75) => Err(Failure::Temporary(words).into()),
+        Some(_) => Err(Error::msg(words)),
+        None => Err(Failure::Temporary(
+            "could not renew the login: its worker was ended".to_owned(),
+        )
+        .into()),
+    }
+}
+
+/// What was renewed just now is good, however short it lives, unless a longer life was asked for.
+fn fulfilling(login: Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
+    let left = left(&login, now);
+    if left == 0 {
+        return Err(Failure::Temporary(
+            "could not get a token that lives: the newest one has ended".to_owned(),
+        )
+        .into());
+    }
+    if let Some(min_ttl) = wish.min_ttl
+        && left < min_ttl.as_secs()
+    {
+        bail!(
+            "could not get a token for {} s: the newest one lives {left} s; ask for less with --min-ttl",
+            min_ttl.as_secs()
+        );
+    }
+    Ok(Usable {
+        login,
+        warning: None,
+    })
+}
+
+/// Fails if the issuer has refused this login for good, or if an attempt failed so lately that the next one has to wait.
+fn check_earlier_failures(login: &Login, now: SystemTime) -> Result<()> {
+    if let Some(refusal) = login.refusal() {
+        return Err(refused(&refusal.reason));
+    }
+    if let Some(pause) = login.pause().filter(|pause| pause.holds(now)) {
+        return Err(
+            Failure::Temporary(format!("could not renew the login: {}", pause.reason)).into(),
+        );
+    }
+    Ok(())
+}
+
+fn refused(reason: &str) -> Error {
+    Failure::LoginRequired(format!(
+        "the issuer refused to renew the login: {reason}: run codex-auth login"
+    ))
+    .into()
+}
+
+pub fn not_signed_in(store: &Store) -> Failure {
+    let option = match store.profile() {
+        "default" => String::new(),
+        profile => format!(" --profile {profile}"),
+    };
+    Failure::LoginRequired(format!("not signed in: run codex-auth{option} login"))
+}
+
+/// Waits for a worker, at most for `timeout`. After that it finishes without us.
+fn run_worker(store: &Store, found: &Login, timeout: Duration) -> Result<Output> {
+    let worker = worker(store, found)?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let worker = worker
+        .map_err(|error| Failure::Temporary(format!("could not start the renewal: {error}")))?;
+    let (sender, receiver) = mpsc::channel();
+    thread::Builder::new().spawn(move || {
+        // Nobody listens after the time-out.
+        let _ = sender.send(worker.wait_with_output());
+    })?;
+    match receiver.recv_timeout(timeout) {
+        Ok(output) => output.context("could not wait for the renewal"),
+        Err(_) => Err(Failure::Temporary(format!(
+            "could not renew the login within {} s: the renewal goes on, try again later",
+            timeout.as_secs()
+        ))
+        .into()),
+    }
+}
+
+/// The command that renews what was `found`: in its own process group, with none of our standard streams, so that
+/// neither a signal to us nor our end reaches it.
+fn worker(store: &Store, found: &Login) -> Result<Command> {
+    let mut command = Command::new(this_program()?);
+    command
+        .args([
+            WORKER,
+            store.profile(),
+            found.last_refresh().unwrap_or_default(),
+        ])
+        .stdin(Stdio::null());
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    Ok(command)
+}
+
+/// On Linux the link that leads to this program even when its file has been replaced since; else its path.
+fn this_program() -> Result<PathBuf> {
+    let link = PathBuf::from("/proc/self/exe");
+    if cfg!(target_os = "linux") && link.exists() {
+        return Ok(link);
+    }
+    let named = || env::args_os().next().map(PathBuf::from);
+    env::current_exe()
+        .ok()
+        .or_else(named)
+        .context("could not find this program's own file")
+}
+
+/// What the worker does. It tells its caller by exit code and stderr, as a command would; on stdout stands the whole
+/// login if it could not be saved, so that the token that was received can still be used.
+pub fn work(store: &Store, last_refresh: &str) -> ExitCode {
+    let (code, words, unsaved) = match renew_under_lock(store, last_refresh) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Trouble::Unsaved(login, error)) => (0, error, login.to_json().unwrap_or_default()),
+        Err(Trouble::Failed(error)) => (exit_code(&error), error, Vec::new()),
+    };
+    // The caller may be gone: then nobody wants to know.
+    let _ = io::stdout().write_all(&unsaved);
+    let _ = write!(io::stderr(), "{words:#}");
+    ExitCode::from(code)
+}
+
+/// Why the stored login is as it was.
+enum Trouble {
+    Failed(Error),
+    /// The issuer renewed the login, and the disk did not take it.
+    Unsaved(Login, Error),
+}
+
+impl<E: Into<Error>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Renews the login, unless somebody else has done it since `last_refresh`.
+fn renew_under_lock(store: &Store, last_refresh: &str) -> Result<(), Trouble> {
+    let lock = store.lock(LOCK_PATIENCE)?;
+    let login = store.load()?.with_context(|| not_signed_in(store))?;
+    if login.last_refresh().unwrap_or_default() != last_refresh {
+        return Ok(());
+    }
+    check_earlier_failures(&login, SystemTime::now())?;
+    let (issuer, refresh_token) = issuer_of(&login)?;
+    let room = lock.reserve()?;
+    match issuer.refresh(&refresh_token) {
+        Refreshed::Granted(grant) => save(room, login, &grant),
+        Refreshed::Refused(reason) => Ok(believe(store, room, login, &reason)?),
+        Refreshed::Failed {
+            reason,
+            retry_after,
+        } => Err(pause(room, login, &reason, retry_after).into()),
+    }
+}
+
+/// The issuer that gave this login, and the refresh token, which nobody else ever gets.
+pub fn issuer_of(login: &Login) -> Result<(Issuer, String)> {
+    let parts = login
+        .issuer()
+        .zip(login.client_id())
+        .zip(login.refresh_token());
+    let Some(((issuer, client_id), refresh_token)) = parts else {
+        let words = "the stored login cannot be renewed, as it lacks its issuer or its refresh token: run codex-auth login";
+        return Err(Failure::LoginRequired(words.to_owned()).into());
+    };
+    settings::check_url(issuer).context("could not trust the issuer of the stored login")?;
+    Ok((
+        Issuer::new(issuer.to_owned(), client_id.to_owned())?,
+        refresh_token.to_owned(),
+    ))
+}
+
+fn save(room: Room, mut login: Login, grant: &Grant) -> Result<(), Trouble> {
+    let now = SystemTime::now();
+    if let Err(error) = login.renew(grant, now) {
+        login.refuse(&error.to_string(), now);
+        room.save(&login)?;
+        return Err(refused(&error.to_string()).into());
+    }
+    room.save(&login).map_err(|error| {
+        let words = "the token was received, but the login is lost with it: make room and run codex-auth login";
+        Trouble::Unsaved(login, error.context(words))
+    })
+}
+
+/// Takes a refusal for final only after another look at the disk: where locks do not work, somebody else may have
+/// renewed the login with the same refresh token, and saved it.
+fn believe(store: &Store, room: Room, mut login: Login, reason: &str) -> Result<()> {
+    let is_renewed = |stored: &Login| stored.last_refresh() != login.last_refresh();
+    if store.load()?.as_ref().is_some_and(is_renewed) {
+        return Ok(());
+    }
+    login.refuse(reason, SystemTime::now());
+    room.save(&login)?;
+    Err(refused(reason))
+}
+
+/// Remembers a temporary failure. The same refresh token is tried again after the pause: if its answer was lost, it
+/// may still be good.
+fn pause(room: Room, mut login: Login, reason: &str, retry_after: Option<Duration>) -> Error {
+    let attempts = login
+        .pause()
+        .map_or(0, |pause| pause.attempts)
+        .saturating_add(1);
+    let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+    let at = SystemTime::now();
+    let until = at + asked.max(backoff(attempts));
+    login.set_pause(&Pause {
+        reason: reason.to_owned(),
+        attempts,
+        at,
+        until,
+    });
+    // Without the note the next caller merely asks earlier.
+    let _ = room.save(&login);
+    Failure::Temporary(format!("could not renew the login: {reason}")).into()
+}
+
+/// 1 s, 2 s, 4 s … 60 s, and up to a quarter more, so that many machines do not come back at the same moment.
+fn backoff(attempts: u32) -> Duration {
+    let pause = Duration::from_secs(1 << attempts.saturating_sub(1).min(6)).min(LONGEST_PAUSE);
+    pause.mul_f64(rand::rng().random_range(1.0..1.25))
+}

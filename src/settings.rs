@@ -1,0 +1,302 @@
+//! Where things are: the only reader of the environment. Each value is read, and checked, by whoever needs it, so that
+//! printing a fresh token looks at two variables and no more.
+
+use std::env;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use http::Uri;
+
+/// The public client of Codex CLI: it has no secret.
+const CLIENT_ID: &str = "app_EMoamEEZ73f0CkXaXp7hrann";
+const ISSUER: &str = "https://auth.openai.com";
+const BACKEND: &str = "https://chatgpt.com/backend-api";
+/// The two ports that are registered for the redirect URI of that client.
+const CALLBACK_PORTS: [u16; 2] = [1455, 1457];
+
+/// The profile that reads Codex's own login.
+pub const CODEX_PROFILE: &str = "codex";
+
+/// The name of the login to use: the option, else `CODEX_AUTH_PROFILE`, else `default`.
+pub fn profile(option: Option<String>) -> Result<String> {
+    let named = match option {
+        Some(name) => Some(name),
+        None => text("CODEX_AUTH_PROFILE")?,
+    };
+    let name = named.unwrap_or_else(|| "default".to_owned());
+    if !is_profile_name(&name) {
+        bail!("{name:?} is no profile name: use 1 to 64 of A-Z a-z 0-9 . _ - and no dot in front");
+    }
+    Ok(name)
+}
+
+/// Whether a login may be called so. A name can be part of a file name on every system, and leads nowhere else.
+pub fn is_profile_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed)
+}
+
+/// The folder of the logins: `CODEX_AUTH_HOME`, or `codex-auth` in the platform's configuration folder.
+pub fn home() -> Result<PathBuf> {
+    if let Some(home) = path("CODEX_AUTH_HOME")? {
+        return Ok(home);
+    }
+    let base = dirs::config_dir()
+        .context("could not find the configuration folder: set HOME or CODEX_AUTH_HOME")?;
+    Ok(base.join("codex-auth"))
+}
+
+/// The folder of Codex CLI: `CODEX_HOME`, or `.codex` in the home folder.
+pub fn codex_home() -> Result<PathBuf> {
+    if let Some(home) = path("CODEX_HOME")? {
+        return Ok(home);
+    }
+    let base =
+        dirs::home_dir().context("could not find the home folder: set HOME or CODEX_HOME")?;
+    Ok(base.join(".codex"))
+}
+
+/// Who gives the tokens, without a slash at the end.
+pub fn issuer() -> Result<String> {
+    url("CODEX_AUTH_ISSUER", ISSUER)
+}
+
+/// The base of the backend that takes the tokens, without a slash at the end.
+pub fn backend() -> Result<String> {
+    url("CODEX_AUTH_CHATGPT_URL", BACKEND)
+}
+
+pub fn client_id() -> Result<String> {
+    let id = text("CODEX_AUTH_CLIENT_ID")?.unwrap_or_else(|| CLIENT_ID.to_owned());
+    if !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        bail!(
+            "CODEX_AUTH_CLIENT_ID is no client id: it has blanks or other characters that none has"
+        );
+    }
+    Ok(id)
+}
+
+/// The ports to wait for the browser on, in this order; 0 is any free one.
+pub fn callback_ports() -> Result<Vec<u16>> {
+    let Some(port) = text("CODEX_AUTH_PORT")? else {
+        return Ok(CALLBACK_PORTS.to_vec());
+    };
+    let port = port
+        .parse()
+        .ok()
+        .with_context(|| format!("CODEX_AUTH_PORT is {port:?}: use 0 to 65535"))?;
+    Ok(vec![port])
+}
+
+/// The host of the redirect URI. Both are registered: official clients have used one and the other.
+pub fn redirect_host() -> Result<String> {
+    let host = text("CODEX_AUTH_REDIRECT_HOST")?.unwrap_or_else(|| "localhost".to_owned());
+    if !matches!(host.as_str(), "localhost" | "127.0.0.1") {
+        bail!("CODEX_AUTH_REDIRECT_HOST is {host:?}: use localhost or 127.0.0.1");
+    }
+    Ok(host)
+}
+
+/// The proxy that is asked for, after the name of the variable that says so. As in curl the small letters come first.
+pub fn proxy() -> Result<Option<(&'static str, String)>> {
+    first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+}
+
+/// The hosts that are reached without a proxy.
+pub fn no_proxy() -> Result<Option<String>> {
+    Ok(first(&["no_proxy", "NO_PROXY"])?.map(|(_, value)| value))
+}
+
+/// The file that takes the place of the system's roots. Here an empty value counts: others take it for a file, too.
+pub fn system_ca_file() -> Option<PathBuf> {
+    env::var_os("SSL_CERT_FILE").map(PathBuf::from)
+}
+
+/// The folders that take the place of the system's roots.
+pub fn system_ca_folders() -> Option<Vec<PathBuf>> {
+    foreign("SSL_CERT_DIR").map(|value| env::split_paths(&value).collect())
+}
+
+/// The file of the roots that are trusted besides the system's.
+pub fn extra_ca_file() -> Option<PathBuf> {
+    foreign("CODEX_CA_CERTIFICATE").map(PathBuf::from)
+}
+
+/// Whether the person does without colours (<https://no-color.org>: set, and not empty).
+pub fn no_color() -> bool {
+    is_set("NO_COLOR")
+}
+
+/// The browsers that the person chose (`BROWSER`), as they wrote them.
+pub fn browser() -> Option<String> {
+    foreign("BROWSER").map(|list| list.to_string_lossy().into_owned())
+}
+
+/// Whether we run at the far end of an SSH connection.
+pub fn over_ssh() -> bool {
+    ["SSH_CONNECTION", "SSH_TTY"].into_iter().any(is_set)
+}
+
+/// Whether the environment is that of a container (`container` is what systemd and Podman set) or of a machine for
+/// development that lives elsewhere.
+pub fn in_container() -> bool {
+    [
+        "container",
+        "KUBERNETES_SERVICE_HOST",
+        "REMOTE_CONTAINERS",
+        "CODESPACES",
+        "GITPOD_WORKSPACE_ID",
+    ]
+    .into_iter()
+    .any(is_set)
+}
+
+/// Whether this is Linux on Windows.
+pub fn in_wsl() -> bool {
+    is_set("WSL_DISTRO_NAME")
+}
+
+/// Whether there is a screen of X11 or Wayland.
+pub fn has_display() -> bool {
+    ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set)
+}
+
+/// A variable of somebody else's: its value, if it is set and not empty.
+pub fn foreign(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+pub fn is_set(name: &str) -> bool {
+    foreign(name).is_some()
+}
+
+/// The value of a variable, if it is set and not empty. What is no UTF-8 is an error that names the variable.
+pub fn text(name: &str) -> Result<Option<String>> {
+    foreign(name)
+        .map(|value| {
+            value
+                .into_string()
+                .ok()
+                .with_context(|| format!("{name} is not valid UTF-8"))
+        })
+        .transpose()
+}
+
+/// The first of these variables that is set and not empty, with its name.
+fn first(names: &[&'static str]) -> Result<Option<(&'static str, String)>> {
+    for &name in names {
+        if let Some(value) = text(name)? {
+            return Ok(Some((name, value)));
+        }
+    }
+    Ok(None)
+}
+
+/// An absolute path: a relative one would mean another login in every folder.
+fn path(name: &str) -> Result<Option<PathBuf>> {
+    let Some(path) = foreign(name).map(PathBuf::from) else {
+        return Ok(None);
+    };
+    if !path.is_absolute() {
+        bail!("{name} is {}: use an absolute path", path.display());
+    }
+    Ok(Some(path))
+}
+
+fn url(name: &str, default: &str) -> Result<String> {
+    let Some(url) = text(name)? else {
+        return Ok(default.to_owned());
+    };
+    check_url(&url).with_context(|| format!("{name} cannot be used"))?;
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+/// Refuses a URL that a token must not be sent to: only https, or http on a loopback address, and no password in it.
+pub fn check_url(url: &str) -> Result<()> {
+    let parsed: Uri = url.parse().ok().context("it is no URL")?;
+    let authority = parsed.authority().context("it is no absolute URL")?;
+    if authority.as_str().contains('@') {
+        bail!("it has a user name in it");
+    }
+    if parsed.query().is_some() || url.contains('#') {
+        bail!("it has a query or a fragment");
+    }
+    match parsed.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if is_loopback(authority.host()) => Ok(()),
+        Some("http") => bail!(
+            "it is plain http, and {} is not this machine",
+            authority.host()
+        ),
+        _ => bail!("it is neither https nor http"),
+    }
+}
+
+/// Whether a host of a URL is this machine itself.
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profile_names_lead_nowhere() {
+        for name in ["default", "a", "Work-2", "a.b_c", &"x".repeat(64)] {
+            assert!(is_profile_name(name), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            ".x",
+            "a/b",
+            "a\\b",
+            "a b",
+            "ü",
+            "a\0",
+            "a:b",
+            &"x".repeat(65),
+        ] {
+            assert!(!is_profile_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn tokens_go_to_https_or_to_this_machine() {
+        for url in [
+            "https://a.example",
+            "https://a.example:8443/x/",
+            "http://127.0.0.1:1",
+            "http://[::1]:9",
+            "http://localhost",
+        ] {
+            assert!(check_url(url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://a.example",
+            "http://127.0.0.1.example",
+            "http://localhost.example",
+            "ftp://a.example",
+            "a.example",
+            "/x",
+            "",
+            "https://",
+            "https://u:p@a.example",
+            "http://127.0.0.1@evil.example",
+            "https://a.example?x",
+            "https://a.example#x",
+            "file:///etc/passwd",
+            "https://a b",
+        ] {
+            assert!(check_url(url).is_err(), "{url}");
+        }
+    }
+}

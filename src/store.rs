@@ -1,0 +1,355 @@
+//! Where logins are kept: load, lock, save, remove. The only toucher of the disk.
+//!
+//! `<profile>.json` holds a login and is only ever replaced as a whole, so that reading needs no lock. Whoever replaces
+//! it holds `<profile>.lock`, which is a file of its own because a lock stays with the file that was replaced.
+
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::credentials::Login;
+use crate::error::Failure;
+use crate::permissions::{
+    check_folder, check_ours, check_trusted, create_folder, has_no_locks, open_private, unwaiting,
+};
+use crate::settings;
+
+/// The most that a stored file may hold, in bytes: a hundred times what a login needs.
+const LARGEST: u64 = 1024 * 1024;
+/// Room for a login whose size is not known yet, in bytes.
+const ROOM: u64 = 16 * 1024;
+
+/// One profile's place on the disk.
+pub struct Store {
+    folder: PathBuf,
+    profile: String,
+}
+
+/// The right to replace the login, until it is dropped.
+pub struct Lock<'a> {
+    store: &'a Store,
+    /// None where the file system has no locks: then we go on without, as Cargo does.
+    file: Option<File>,
+}
+
+/// A file beside the login with its bytes already on the disk. What is saved into it takes the login's place.
+pub struct Room {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    /// Whether a whole login stands in the file: then it is worth keeping, even if it could not take its place.
+    whole: bool,
+}
+
+impl Store {
+    pub fn new(profile: String) -> Result<Self> {
+        Ok(Self {
+            folder: settings::home()?,
+            profile,
+        })
+    }
+
+    pub fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file of the login.
+    pub fn path(&self) -> PathBuf {
+        self.file("json")
+    }
+
+    fn file(&self, extension: &str) -> PathBuf {
+        self.folder.join(format!("{}.{extension}", self.profile))
+    }
+
+    /// The stored login, or none.
+    pub fn load(&self) -> Result<Option<Login>> {
+        let path = self.path();
+        let load = || {
+            check_folder(&self.folder)?;
+            read(&path)?.map(|bytes| Login::parse(&bytes)).transpose()
+        };
+        load().with_context(|| format!("could not read {}", path.display()))
+    }
+
+    /// The names of all stored logins, in order.
+    pub fn profiles(&self) -> Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => {
+                entries.with_context(|| format!("could not list {}", self.folder.display()))?
+            }
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let profiles = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
+        let mut profiles: Vec<String> = profiles
+            .filter(|name| settings::is_profile_name(name))
+            .collect();
+        profiles.sort();
+        Ok(profiles)
+    }
+
+    /// Waits for the lock, at most for `patience`; then the failure is temporary.
+    pub fn lock(&self, patience: Duration) -> Result<Lock<'_>> {
+        let lock = self
+            .open_lock()
+            .and_then(|file| self.acquire(file, patience));
+        let lock = lock.with_context(|| format!("could not lock {}", self.path().display()))?;
+        lock.recover()
+            .with_context(|| format!("could not recover {}", self.path().display()))?;
+        Ok(lock)
+    }
+
+    /// Whether nobody holds the lock now, and we could.
+    pub fn can_lock(&self) -> bool {
+        self.open_lock()
+            .is_ok_and(|file| !matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    fn open_lock(&self) -> Result<File> {
+        create_folder(&self.folder)?;
+        check_folder(&self.folder)?;
+        check_ours(&fs::metadata(&self.folder)?)?;
+        let file = open_private(&self.file("lock"), false)?;
+        if !file.metadata()?.is_file() {
+            bail!("{} is no regular file", self.file("lock").display());
+        }
+        Ok(file)
+    }
+
+    fn acquire(&self, file: File, patience: Duration) -> Result<Lock<'_>> {
+        let file = match file.try_lock() {
+            Ok(()) => Some(file),
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => None,
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => Some(wait_for_lock(file, patience)?),
+        };
+        Ok(Lock { store: self, file })
+    }
+}
+
+/// A lock cannot be awaited with a time limit. So a thread waits; if it comes too late, it gives the lock back.
+fn wait_for_lock(file: File, patience: Duration) -> Result<File> {
+    let (sender, receiver) = mpsc::channel();
+    thread::Builder::new().spawn(move || {
+        let locked = loop {
+            match file.lock() {
+                // A signal ends the wait, and std does not start it again.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result.map(|()| file),
+            }
+        };
+        // Nobody listens any more: the file is dropped, and the lock with it.
+        let _ = sender.send(locked);
+    })?;
+    match receiver.recv_timeout(patience) {
+        Ok(locked) => Ok(locked?),
+        Err(_) => Err(Failure::Temporary(format!(
+            "another process has held it for {}: try again later",
+            humantime::format_duration(Duration::from_secs(patience.as_secs()))
+        ))
+        .into()),
+    }
+}
+
+impl Lock<'_> {
+    /// Makes room for the login that is about to come: afterwards only a broken disk can keep it from being saved. That
+    /// the file can be replaced at all is tried out with its present content.
+    pub fn reserve(&self) -> Result<Room> {
+        let reserve = || {
+            let target = self.target()?;
+            let present = check_replaceable(&target)?;
+            if let Some(present) = &present {
+                let mut rehearsal = self.create(&target, present.len() as u64)?;
+                rehearsal.write(present)?;
+                rehearsal.replace()?;
+            }
+            self.create(
+                &target,
+                present.map_or(0, |present| 2 * present.len() as u64) + ROOM,
+            )
+        };
+        reserve()
+            .with_context(|| format!("could not make room for {}", self.store.path().display()))
+    }
+
+    /// Replaces the login where no answer is awaited, so that nothing is lost if it fails.
+    pub fn save(&self, login: &Login) -> Result<()> {
+        self.reserve()?.save(login)
+    }
+
+    /// Removes the login, and what a renewal may have left beside it.
+    pub fn remove(&self) -> Result<()> {
+        let target = self.target()?;
+        for path in [self.beside(&target), target, self.store.path()] {
+            remove_if_there(&path)
+                .with_context(|| format!("could not remove {}", path.display()))?;
+        }
+        sync_folder(&self.store.folder);
+        Ok(())
+    }
+
+    /// A file that was written whole, but had not taken its place when its writer was ended, takes it now.
+    fn recover(&self) -> Result<()> {
+        if self.file.is_none() {
+            return Ok(());
+        }
+        let target = self.target()?;
+        let path = self.beside(&target);
+        let left = match read(&path) {
+            Ok(None) => return Ok(()),
+            left => left
+                .ok()
+                .flatten()
+                .and_then(|bytes| Login::parse(&bytes).ok()),
+        };
+        let present = read(&target)?.and_then(|bytes| Login::parse(&bytes).ok());
+        let is_newer = |left: &Login| {
+            present.is_none_or(|present| left.last_refresh() > present.last_refresh())
+        };
+        if left.is_some_and(|left| left.refresh_token().is_some() && is_newer(&left)) {
+            return replace(&path, &target);
+        }
+        Ok(remove_if_there(&path)?)
+    }
+
+    /// The file that is to be replaced: a link keeps pointing to it.
+    fn target(&self) -> Result<PathBuf> {
+        let path = self.store.path();
+        if !path.is_symlink() {
+            return Ok(path);
+        }
+        let target = fs::canonicalize(&path).context("it is a link that leads nowhere")?;
+        check_folder(parent(&target))?;
+        Ok(target)
+    }
+
+    /// The name of the new file. Under the lock there is only one; without locks each process has its own.
+    fn beside(&self, target: &Path) -> PathBuf {
+        let mut name = OsString::from(target.file_name().unwrap_or_default());
+        match self.file {
+            Some(_) => name.push(".new"),
+            None => name.push(format!(".{}.new", std::process::id())),
+        }
+        target.with_file_name(name)
+    }
+
+    fn create(&self, target: &Path, room: u64) -> Result<Room> {
+        let path = self.beside(target);
+        remove_if_there(&path)?;
+        let file = open_private(&path, true)?;
+        let mut room_made = Room {
+            file,
+            path,
+            target: target.to_owned(),
+            whole: false,
+        };
+        room_made.fill(room)?;
+        Ok(room_made)
+    }
+}
+
+impl Room {
+    /// Puts the login in its place. If that fails, the login that was there is still there.
+    pub fn save(mut self, login: &Login) -> Result<()> {
+        let saved = login
+            .to_json()
+            .and_then(|bytes| self.write(&bytes))
+            .and_then(|()| self.replace());
+        saved.with_context(|| format!("could not save {}", self.target.display()))
+    }
+
+    /// Zeros, on the disk: some file systems give a block only when it is written.
+    fn fill(&mut self, bytes: u64) -> Result<()> {
+        io::copy(&mut io::repeat(0).take(bytes), &mut self.file)?;
+        Ok(self.file.sync_all()?)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.rewind()?;
+        self.file.write_all(bytes)?;
+        self.file.set_len(bytes.len() as u64)?;
+        self.whole = true;
+        Ok(self.file.sync_all()?)
+    }
+
+    fn replace(&self) -> Result<()> {
+        replace(&self.path, &self.target)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if !self.whole {
+            // What stays behind is zeros, and the next one to take the lock removes it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// All of a regular file of ours, or nothing if there is none. It never waits, whatever stands at that path.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    let mut file = match unwaiting().read(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        bail!("it is no regular file");
+    }
+    check_trusted(&metadata)?;
+    if metadata.len() > LARGEST {
+        bail!("it is larger than {LARGEST} bytes, so it is no login");
+    }
+    let mut bytes = vec![0; usize::try_from(metadata.len())?];
+    file.read_exact(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// What is at that path now, if it may be replaced by this user.
+fn check_replaceable(target: &Path) -> Result<Option<Vec<u8>>> {
+    let Some(present) = read(target)? else {
+        return Ok(None);
+    };
+    let metadata = fs::metadata(target)?;
+    check_ours(&metadata)?;
+    if metadata.permissions().readonly() {
+        bail!("the file is read-only");
+    }
+    Ok(Some(present))
+}
+
+fn replace(new: &Path, target: &Path) -> Result<()> {
+    fs::rename(new, target)?;
+    sync_folder(parent(target));
+    Ok(())
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes a rename last through a power cut. Some file systems cannot do it, and the rename has been done already: so
+/// its failure is none of ours.
+fn sync_folder(folder: &Path) {
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}

@@ -1,0 +1,557 @@
+//! What each endpoint checks, and what it answers when nothing goes wrong. Whatever a client must never do is written
+//! down as a violation; what can happen to an honest one is only refused.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::State;
+use super::tokens::{Account, Order, Presented, challenge, now, unique};
+use super::wire::{Answer, Request};
+
+const SCOPE: &str = "openid profile email offline_access";
+
+/// What a request is for. The token endpoint counts as two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `GET /oauth/authorize`
+    Authorize,
+    /// `POST /oauth/token` with a code
+    Exchange,
+    /// `POST /oauth/token` with a refresh token
+    Refresh,
+    /// `POST /oauth/revoke`
+    Revoke,
+    /// `POST /api/accounts/deviceauth/usercode`
+    UserCode,
+    /// `POST /api/accounts/deviceauth/token`
+    DeviceToken,
+    /// `GET /backend-api/wham/usage`
+    Usage,
+    /// Anything else: 404.
+    Other,
+}
+
+impl Endpoint {
+    pub(super) fn of(request: &Request) -> Self {
+        match (request.method.as_str(), request.path.as_str()) {
+            ("GET", "/oauth/authorize") => Self::Authorize,
+            ("POST", "/oauth/token") if request.text().contains("grant_type=refresh_token") => {
+                Self::Refresh
+            }
+            ("POST", "/oauth/token") => Self::Exchange,
+            ("POST", "/oauth/revoke") => Self::Revoke,
+            ("POST", "/api/accounts/deviceauth/usercode") => Self::UserCode,
+            ("POST", "/api/accounts/deviceauth/token") => Self::DeviceToken,
+            ("GET", "/backend-api/wham/usage") => Self::Usage,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What happens at the authorize page.
+#[derive(Clone)]
+pub enum Consent {
+    /// The redirect with a code, at once.
+    Grant,
+    /// The redirect with an error.
+    Refuse {
+        error: String,
+        description: Option<String>,
+    },
+    /// A page with a link to the redirect, which also goes there by itself: for a real browser.
+    Page,
+}
+
+/// An authorization code.
+pub(super) struct Code {
+    account: Account,
+    redirect_uri: String,
+    challenge: String,
+    spent: bool,
+}
+
+/// A device login under way.
+pub(super) struct Device {
+    id: String,
+    user_code: String,
+    verdict: Verdict,
+}
+
+#[derive(Clone)]
+pub(super) enum Verdict {
+    Pending,
+    /// With the code and its verifier.
+    Approved {
+        code: String,
+        verifier: String,
+    },
+    /// With the error code and the issuer's words.
+    Refused(&'static str, &'static str),
+}
+
+impl Verdict {
+    pub fn approved() -> Self {
+        Self::Approved {
+            code: format!("ac_{}", unique()),
+            verifier: unique(),
+        }
+    }
+}
+
+/// Why a request is not served.
+enum Refusal {
+    /// The client broke the protocol; what it did.
+    Violation(String),
+    /// A status, an error code, and words.
+    Refused(u16, &'static str, &'static str),
+}
+
+use Refusal::{Refused, Violation};
+
+type Served = Result<Answer, Refusal>;
+
+/// Serves a request, as the real issuer would.
+pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -> Answer {
+    let served = match endpoint {
+        Endpoint::Authorize => authorize(state, request),
+        Endpoint::Exchange => exchange(state, request),
+        Endpoint::Refresh => refresh(state, request),
+        Endpoint::Revoke => revoke(state, request),
+        Endpoint::UserCode => user_code(state, request),
+        Endpoint::DeviceToken => device_token(state, request),
+        Endpoint::Usage => usage(state, request),
+        Endpoint::Other => other(request),
+    };
+    match served {
+        Ok(answer) => answer,
+        Err(Refused(status, code, message)) => error(status, code, message),
+        Err(Violation(what)) => {
+            let complaint = format!("{} {}: {what}", request.method, request.path);
+            state.violations.push(complaint);
+            error(400, "invalid_request", &what)
+        }
+    }
+}
+
+/// A refusal in the issuer's usual form.
+pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
+    let body = json!({ "error": { "code": code, "message": message } });
+    Answer::json(status, &body)
+}
+
+fn authorize(state: &mut State, request: &Request) -> Served {
+    let needed = [
+        "response_type",
+        "client_id",
+        "redirect_uri",
+        "scope",
+        "code_challenge",
+        "code_challenge_method",
+        "state",
+        "originator",
+        "id_token_add_organizations",
+        "codex_cli_simplified_flow",
+    ];
+    let given = parameters(&request.query, &needed, &["allowed_workspace_id"])?;
+    let fixed = [
+        ("response_type", "code"),
+        ("client_id", &state.manners.client_id),
+        ("scope", SCOPE),
+        ("code_challenge_method", "S256"),
+        ("originator", "codex-auth"),
+        ("id_token_add_organizations", "true"),
+        ("codex_cli_simplified_flow", "true"),
+    ];
+    for (name, value) in fixed {
+        ensure(given[name] == value, &format!("{name} is not {value}"))?;
+    }
+    ensure(
+        is_registered(&given["redirect_uri"]),
+        "redirect_uri is not registered",
+    )?;
+    ensure(
+        is_32_bytes(&given["code_challenge"]),
+        "code_challenge is no SHA-256 in base64url",
+    )?;
+    ensure(
+        is_32_bytes(&given["state"]),
+        "state is no 32 bytes in base64url",
+    )?;
+    Ok(consent(state, &given))
+}
+
+fn consent(state: &mut State, given: &HashMap<String, String>) -> Answer {
+    let consent = state.manners.consent.clone();
+    let mut result = match &consent {
+        Consent::Refuse { error, description } => {
+            let description = description
+                .clone()
+                .map(|words| ("error_description", words));
+            [("error", error.clone())]
+                .into_iter()
+                .chain(description)
+                .collect()
+        }
+        Consent::Grant | Consent::Page => vec![("code", new_code(state, given))],
+    };
+    result.push(("state", given["state"].clone()));
+    result.extend(state.manners.iss.clone().map(|iss| ("iss", iss)));
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(result)
+        .finish();
+    let to = format!("{}?{query}", given["redirect_uri"]);
+    match consent {
+        Consent::Page => page(&to),
+        Consent::Grant | Consent::Refuse { .. } => Answer::redirect(&to),
+    }
+}
+
+fn page(to: &str) -> Answer {
+    let to = to.replace('&', "&amp;");
+    Answer::html(
+        200,
+        &format!(
+            "<!doctype html><title>Sign in</title><meta http-equiv=refresh content=\"0;url={to}\">\
+             <a id=continue href=\"{to}\">Continue</a>"
+        ),
+    )
+}
+
+fn new_code(state: &mut State, given: &HashMap<String, String>) -> String {
+    let mut account = state.manners.account.clone();
+    let allowed = given.get("allowed_workspace_id");
+    if let Some(allowed) = allowed.filter(|_| state.manners.honours_workspace) {
+        let chosen = account.id.clone().unwrap_or_default();
+        let mut ids = allowed.split(',');
+        if !ids.clone().any(|id| id == chosen) {
+            account.id = ids.next().map(str::to_owned);
+        }
+    }
+    let code = format!("ac_{}", unique());
+    let remembered = Code {
+        account,
+        redirect_uri: given["redirect_uri"].clone(),
+        challenge: given["code_challenge"].clone(),
+        spent: false,
+    };
+    state.codes.insert(code.clone(), remembered);
+    code
+}
+
+fn exchange(state: &mut State, request: &Request) -> Served {
+    let needed = [
+        "grant_type",
+        "client_id",
+        "code",
+        "redirect_uri",
+        "code_verifier",
+    ];
+    let given = form(request, &needed)?;
+    ensure(
+        given["grant_type"] == "authorization_code",
+        "grant_type is unknown",
+    )?;
+    ensure(
+        given["client_id"] == state.manners.client_id,
+        "client_id is unknown",
+    )?;
+    let Some(code) = state.codes.get_mut(&given["code"]) else {
+        return Err(Refused(400, "invalid_grant", "The code is unknown."));
+    };
+    ensure(!code.spent, "the code was used before")?;
+    ensure(
+        code.redirect_uri == given["redirect_uri"],
+        "redirect_uri is not the one of the code",
+    )?;
+    let verifier = &given["code_verifier"];
+    ensure(
+        (43..=128).contains(&verifier.len()),
+        "code_verifier is not of 43 to 128 characters",
+    )?;
+    ensure(
+        challenge(verifier) == code.challenge,
+        "code_verifier does not fit code_challenge",
+    )?;
+    code.spent = true;
+    let family = state.books.open_family(code.account.clone());
+    Ok(tokens(state, family))
+}
+
+fn refresh(state: &mut State, request: &Request) -> Served {
+    let given = form(request, &["grant_type", "client_id", "refresh_token"])?;
+    ensure(
+        given["client_id"] == state.manners.client_id,
+        "client_id is unknown",
+    )?;
+    let token = &given["refresh_token"];
+    let status = state.manners.refusal_status;
+    let family = match state.books.look_up(token) {
+        Presented::Good { family } => family,
+        Presented::Reused { family } => {
+            state.reuses += 1;
+            if state.manners.family_ends_at_reuse {
+                state.books.end_family(family);
+            }
+            return Err(Refused(
+                status,
+                "refresh_token_reused",
+                "It was used before.",
+            ));
+        }
+        Presented::Ended => {
+            return Err(Refused(
+                status,
+                "refresh_token_invalidated",
+                "The login has ended.",
+            ));
+        }
+        Presented::Unknown => {
+            return Err(Refused(
+                status,
+                "invalid_refresh_token",
+                "It is of no login.",
+            ));
+        }
+    };
+    if let Some(account) = state.manners.account_at_refresh.clone() {
+        state.books.set_account(family, account);
+    }
+    if !state.withholds("refresh_token") {
+        state.books.spend(token);
+    }
+    Ok(tokens(state, family))
+}
+
+/// The answer of the token endpoint: a new set, without what is to be missing.
+fn tokens(state: &mut State, family: usize) -> Answer {
+    let mut body = state.issue(family, 0);
+    if let Some(members) = body.as_object_mut() {
+        let manners = &state.manners;
+        members.retain(|name, _| !manners.omit.contains(&name.as_str()));
+        for name in &manners.null {
+            members.insert((*name).to_owned(), Value::Null);
+        }
+    }
+    Answer::json(200, &body)
+}
+
+impl State {
+    fn withholds(&self, member: &str) -> bool {
+        let mut missing = self.manners.omit.iter().chain(&self.manners.null);
+        missing.any(|name| *name == member)
+    }
+
+    /// Seconds since 1970 by the issuer's clock.
+    fn clock(&self) -> u64 {
+        now().saturating_add_signed(self.manners.clock_ahead)
+    }
+
+    /// A new set of tokens for a login, said to be `age` seconds old.
+    pub(super) fn issue(&mut self, family: usize, age: u64) -> Value {
+        let order = Order {
+            issuer: &self.url,
+            client_id: &self.manners.client_id,
+            issued: self.clock().saturating_sub(age),
+            lives: (self.manners.access_life, self.manners.id_life),
+            opaque: self.manners.opaque_access_token,
+        };
+        let issued = self.books.issue(family, &order);
+        json!({
+            "access_token": issued.access,
+            "refresh_token": issued.refresh,
+            "id_token": issued.id,
+            "token_type": "Bearer",
+            "scope": SCOPE,
+            "expires_in": self.manners.access_life,
+        })
+    }
+
+    /// Settles the newest device login that still waits; there has to be one.
+    pub(super) fn decide(&mut self, verdict: Verdict) {
+        let account = self.manners.account.clone();
+        let mut devices = self.devices.iter_mut().rev();
+        let waiting = devices.find(|device| matches!(device.verdict, Verdict::Pending));
+        waiting.expect("no device login waits").verdict = verdict.clone();
+        if let Verdict::Approved { code, verifier } = verdict {
+            let remembered = Code {
+                account,
+                redirect_uri: format!("{}/deviceauth/callback", self.url),
+                challenge: challenge(&verifier),
+                spent: false,
+            };
+            self.codes.insert(code, remembered);
+        }
+    }
+}
+
+fn revoke(state: &mut State, request: &Request) -> Served {
+    let given = object(request, &["token", "token_type_hint", "client_id"])?;
+    ensure(
+        given["token_type_hint"] == "refresh_token",
+        "token_type_hint is not refresh_token",
+    )?;
+    ensure(
+        given["client_id"] == state.manners.client_id,
+        "client_id is unknown",
+    )?;
+    if let Some(family) = state.books.family_of(&given["token"]) {
+        state.books.end_family(family);
+    }
+    state.revoked.push(given["token"].clone());
+    // An unknown token is as good as revoked (RFC 7009 section 2.2).
+    Ok(Answer::json(200, &json!({})))
+}
+
+fn user_code(state: &mut State, request: &Request) -> Served {
+    let given = object(request, &["client_id"])?;
+    ensure(
+        given["client_id"] == state.manners.client_id,
+        "client_id is unknown",
+    )?;
+    if !state.manners.device_login {
+        return Err(Refused(404, "not_found", "Not found."));
+    }
+    let number = state.devices.len() + 1;
+    let device = Device {
+        id: format!("deviceauth_{}", unique()),
+        user_code: format!("CODE-{number:05}"),
+        verdict: Verdict::Pending,
+    };
+    let mut body = json!({ "device_auth_id": device.id });
+    body[state.manners.user_code_member] = json!(device.user_code);
+    if let Some(interval) = &state.manners.interval {
+        body["interval"] = interval.clone();
+    }
+    state.devices.push(device);
+    Ok(Answer::json(200, &body))
+}
+
+fn device_token(state: &mut State, request: &Request) -> Served {
+    let given = object(request, &["device_auth_id", "user_code"])?;
+    let mut devices = state.devices.iter();
+    let device = devices.find(|device| device.id == given["device_auth_id"]);
+    let Some(device) = device.filter(|device| device.user_code == given["user_code"]) else {
+        return Err(Violation("this device login was never begun".to_owned()));
+    };
+    match &device.verdict {
+        Verdict::Pending => Err(Refused(
+            state.manners.pending_status,
+            "authorization_pending",
+            "Not yet.",
+        )),
+        Verdict::Refused(code, words) => Err(Refused(400, code, words)),
+        Verdict::Approved { code, verifier } => {
+            let body = json!({
+                "authorization_code": code,
+                "code_challenge": challenge(verifier),
+                "code_verifier": verifier,
+            });
+            Ok(Answer::json(200, &body))
+        }
+    }
+}
+
+fn usage(state: &mut State, request: &Request) -> Served {
+    let bearer = request
+        .header("authorization")
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let Some(token) = bearer else {
+        return Err(Violation("no access token came along".to_owned()));
+    };
+    let Some(account) = state.books.holder(token, state.clock()) else {
+        return Err(Refused(
+            401,
+            "token_expired",
+            "The access token is not accepted.",
+        ));
+    };
+    ensure(
+        request.header("chatgpt-account-id") == account.id.as_deref(),
+        "ChatGPT-Account-Id is not the one of the token",
+    )?;
+    Ok(Answer::json(200, &json!({ "plan_type": account.plan })))
+}
+
+fn other(request: &Request) -> Served {
+    // A browser asks for it by itself, and the device page is for the person.
+    match request.path.as_str() {
+        "/favicon.ico" => Err(Refused(404, "not_found", "Not found.")),
+        "/codex/device" => Ok(Answer::html(200, "<title>Enter the code</title>")),
+        _ => Err(Violation("nothing is here".to_owned())),
+    }
+}
+
+fn ensure(holds: bool, complaint: &str) -> Result<(), Refusal> {
+    if holds {
+        return Ok(());
+    }
+    Err(Violation(complaint.to_owned()))
+}
+
+/// The parameters of a form body, which has to say that it is one.
+fn form(request: &Request, needed: &[&str]) -> Result<HashMap<String, String>, Refusal> {
+    ensure(
+        has_type(request, "application/x-www-form-urlencoded"),
+        "the body is not said to be a form",
+    )?;
+    parameters(&request.text(), needed, &[])
+}
+
+/// Encoded parameters by name: each that is needed, none twice, none that is unknown.
+fn parameters(
+    encoded: &str,
+    needed: &[&str],
+    optional: &[&str],
+) -> Result<HashMap<String, String>, Refusal> {
+    let mut given = HashMap::new();
+    for (name, value) in form_urlencoded::parse(encoded.as_bytes()).into_owned() {
+        let known = needed.contains(&name.as_str()) || optional.contains(&name.as_str());
+        ensure(known, &format!("{name} is no parameter"))?;
+        let twice = given.insert(name.clone(), value).is_some();
+        ensure(!twice, &format!("{name} came twice"))?;
+    }
+    for name in needed {
+        ensure(given.contains_key(*name), &format!("{name} is missing"))?;
+    }
+    Ok(given)
+}
+
+/// The members of a JSON body, which has to say that it is one: exactly these, all of them strings.
+fn object(request: &Request, needed: &[&str]) -> Result<HashMap<String, String>, Refusal> {
+    ensure(
+        has_type(request, "application/json"),
+        "the body is not said to be JSON",
+    )?;
+    let given: HashMap<String, String> = serde_json::from_slice(&request.body)
+        .map_err(|_| Violation("the body is no JSON object of strings".to_owned()))?;
+    let exactly =
+        given.len() == needed.len() && needed.iter().all(|name| given.contains_key(*name));
+    ensure(
+        exactly,
+        &format!("the members are not {}", needed.join(", ")),
+    )?;
+    Ok(given)
+}
+
+/// The redirect URIs of the public client, on any port: a test cannot have the registered ones.
+fn is_registered(redirect_uri: &str) -> bool {
+    let port = redirect_uri
+        .strip_prefix("http://localhost:")
+        .or_else(|| redirect_uri.strip_prefix("http://127.0.0.1:"))
+        .and_then(|rest| rest.strip_suffix("/auth/callback"));
+    port.and_then(|port| port.parse::<u16>().ok())
+        .is_some_and(|port| port > 0)
+}
+
+/// Whether it is 32 bytes in base64url without padding.
+fn is_32_bytes(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.len() == 43 && text.bytes().all(allowed)
+}
+
+/// Whether the body is said to be of this type, whatever parameters follow.
+fn has_type(request: &Request, kind: &str) -> bool {
+    let stated = request.header("content-type").unwrap_or_default();
+    stated.split(';').next().map(str::trim) == Some(kind)
+}

@@ -1,0 +1,112 @@
+//! What can be planned to go wrong with one answer.
+
+use std::time::Duration;
+
+use super::Gate;
+use super::wire::Answer;
+
+/// One planned departure from normal service. What is not replaced by an answer of the plan's own has been done at
+/// once when the request came (a refresh token is spent), however late or broken its answer then is: the worst case.
+#[derive(Clone)]
+pub enum Trouble {
+    /// This answer; nothing is done.
+    Answer(Answer),
+    /// These bytes, then the end of the connection; nothing is done.
+    Bytes(Vec<u8>),
+    /// The connection ends; nothing is done.
+    DropBefore,
+    /// Done, then the connection ends without an answer.
+    DropAfter,
+    /// Done, then the head and half of the body, then the connection ends.
+    Truncate,
+    /// Done, answered after this time.
+    Delay(Duration),
+    /// Done, answered when the gate opens.
+    Hold(Gate),
+    /// Done, answered byte by byte with this pause between two.
+    Drip(Duration),
+    /// Both at once, such as late and cut off.
+    Both(Box<Trouble>, Box<Trouble>),
+}
+
+impl Trouble {
+    /// A status with an empty page, such as a gateway's 502.
+    pub fn status(status: u16) -> Self {
+        Self::Answer(Answer::html(status, ""))
+    }
+
+    /// A status with a `Retry-After`.
+    pub fn retry_after(status: u16, value: &str) -> Self {
+        Self::Answer(Answer::html(status, "").with("Retry-After", value))
+    }
+
+    /// A refusal with an error code, in the issuer's usual form.
+    pub fn error(status: u16, code: &str) -> Self {
+        Self::Answer(super::endpoints::error(status, code, "planned by the test"))
+    }
+
+    /// A 200 that says it is JSON, with any body.
+    pub fn body(text: &str) -> Self {
+        Self::Answer(Answer::new(200, "application/json", text))
+    }
+
+    pub fn redirect(to: &str) -> Self {
+        Self::Answer(Answer::redirect(to))
+    }
+
+    /// A 200 with so many MiB of blanks.
+    pub fn megabytes(count: usize) -> Self {
+        Self::Answer(Answer::new(
+            200,
+            "application/json",
+            vec![b' '; count * 1024 * 1024],
+        ))
+    }
+
+    pub fn and(self, other: Trouble) -> Self {
+        Self::Both(Box::new(self), Box::new(other))
+    }
+}
+
+/// A planned answer taken apart into the moments at which it matters.
+#[derive(Default)]
+pub(super) struct Course {
+    pub instead: Option<Instead>,
+    pub delay: Duration,
+    pub gates: Vec<Gate>,
+    pub delivery: Delivery,
+}
+
+/// What takes the place of normal service.
+pub(super) enum Instead {
+    Answer(Answer),
+    Bytes(Vec<u8>),
+}
+
+#[derive(Default)]
+pub(super) enum Delivery {
+    #[default]
+    Whole,
+    Half,
+    Nothing,
+    Drip(Duration),
+}
+
+impl Course {
+    pub fn take(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::Answer(answer) => self.instead = Some(Instead::Answer(answer)),
+            Trouble::Bytes(bytes) => self.instead = Some(Instead::Bytes(bytes)),
+            Trouble::DropBefore => self.instead = Some(Instead::Bytes(Vec::new())),
+            Trouble::DropAfter => self.delivery = Delivery::Nothing,
+            Trouble::Truncate => self.delivery = Delivery::Half,
+            Trouble::Delay(time) => self.delay += time,
+            Trouble::Hold(gate) => self.gates.push(gate),
+            Trouble::Drip(pause) => self.delivery = Delivery::Drip(pause),
+            Trouble::Both(one, other) => {
+                self.take(*one);
+                self.take(*other);
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The program as people and programs use it: the real binary against a fake issuer.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step of a test ends the test"
+)]
+
+mod browser;
+mod expect;
+mod fake_issuer;
+mod harness;
+mod process;
+mod sandbox;
+#[cfg(unix)]
+mod terminal;

@@ -1,0 +1,256 @@
+//! A home folder and an environment of its own for the program, with a fake issuer: no test sees another, or the
+//! machine.
+
+#![allow(dead_code, reason = "each crate that includes this uses a part of it")]
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::fake_issuer::{CLIENT_ID, FakeIssuer, now};
+use crate::process::{Names, Output, Running};
+
+/// The life of an access token as the issuer gives it, in seconds.
+pub const LIFE: u64 = 864_000;
+
+/// Where one test lives. Dropped, its folder is removed and its issuer stopped.
+pub struct Sandbox {
+    pub issuer: Arc<FakeIssuer>,
+    folder: TempDir,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Sandbox {
+    /// An empty home folder, and an issuer that serves as usual.
+    pub fn new() -> Self {
+        Self::with(Arc::new(FakeIssuer::start()))
+    }
+
+    /// Another machine that uses the same issuer.
+    pub fn with(issuer: Arc<FakeIssuer>) -> Self {
+        let folder = tempfile::tempdir().expect("no temporary folder");
+        fs::create_dir(folder.path().join("bin")).expect("no folder for programs");
+        let environment = Vec::new();
+        let mut sandbox = Self {
+            issuer,
+            folder,
+            environment,
+        };
+        sandbox.set_up();
+        sandbox
+    }
+
+    fn set_up(&mut self) {
+        let url = self.issuer.url().to_owned();
+        let folder = self.folder().to_owned();
+        self.set("HOME", &folder);
+        self.set("USERPROFILE", &folder);
+        // Empty but for what the test puts there: no browser of this machine is ever started.
+        self.set("PATH", self.bin());
+        self.set("CODEX_AUTH_HOME", self.home());
+        self.set("CODEX_AUTH_ISSUER", &url);
+        self.set("CODEX_AUTH_CHATGPT_URL", format!("{url}/backend-api"));
+        self.set("CODEX_AUTH_PORT", "0");
+        // Windows cannot open a socket without this one.
+        if let Some(root) = std::env::var_os("SystemRoot") {
+            self.set("SystemRoot", root);
+        }
+    }
+
+    /// The home folder of the person.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `CODEX_AUTH_HOME`. It does not exist at first.
+    pub fn home(&self) -> PathBuf {
+        self.folder().join("codex-auth")
+    }
+
+    /// The file of the login of a profile.
+    pub fn file(&self, profile: &str) -> PathBuf {
+        self.home().join(format!("{profile}.json"))
+    }
+
+    /// The only folder in `PATH`, empty at first.
+    pub fn bin(&self) -> PathBuf {
+        self.folder().join("bin")
+    }
+}
+
+/// Running the program.
+impl Sandbox {
+    /// Sets a variable for all runs to come.
+    pub fn set(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
+        self.unset(&name);
+        let (name, value) = (name.as_ref().to_owned(), value.as_ref().to_owned());
+        self.environment.push((name, value));
+    }
+
+    pub fn unset(&mut self, name: impl AsRef<OsStr>) {
+        self.environment.retain(|(known, _)| known != name.as_ref());
+    }
+
+    /// The program with these arguments, not started yet; its stdin is empty.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut words = program();
+        words.extend(arguments.iter().map(OsString::from));
+        self.command_of(&words)
+    }
+
+    /// Any program, in the same environment.
+    pub fn command_of(&self, words: &[OsString]) -> Command {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        command.env_clear().envs(self.environment.iter().cloned());
+        command.current_dir(self.folder()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.spawn(arguments).finish()
+    }
+
+    /// Runs it with a text on its stdin.
+    #[track_caller]
+    pub fn run_with_stdin(&self, arguments: &[&str], text: &str) -> Output {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped());
+        let mut running = self.start(command);
+        running.write(text);
+        running.finish()
+    }
+
+    /// Starts the program.
+    #[track_caller]
+    pub fn spawn(&self, arguments: &[&str]) -> Running {
+        self.start(self.command(arguments))
+    }
+
+    /// Starts a command that was made to measure.
+    #[track_caller]
+    pub fn start(&self, command: Command) -> Running {
+        let issuer = Arc::clone(&self.issuer);
+        let folder = self.folder().to_owned();
+        Running::start(command, move || names(&issuer, &folder))
+    }
+
+    /// Puts a shell script into `PATH`.
+    #[cfg(unix)]
+    pub fn script(&self, name: &str, text: &str) {
+        // Another process writes it: while one of ours held it open for writing, a child forked at that moment would
+        // inherit that, and the script could not be started ("text file busy").
+        let mut writer = Command::new("/bin/sh");
+        writer.args(["-c", "cat > \"$0\" && chmod +x \"$0\""]);
+        writer.arg(self.bin().join(name)).stdin(Stdio::piped());
+        let mut child = writer.spawn().expect("no shell");
+        let mut stdin = child.stdin.take().expect("no stdin");
+        write!(stdin, "#!/bin/sh\n{text}\n").expect("could not write the script");
+        drop(stdin);
+        assert!(child.wait().expect("no shell").success());
+    }
+}
+
+/// Logins in the store.
+impl Sandbox {
+    /// Stores a login that is new.
+    pub fn plant(&self) -> Value {
+        self.plant_as("default", LIFE.cast_signed(), LIFE)
+    }
+
+    /// Stores a login whose access token has so many seconds left of such a life; negative: it has ended.
+    pub fn plant_expiring_in(&self, left: i64, life: u64) -> Value {
+        self.plant_as("default", left, life)
+    }
+
+    /// The same for any profile. Later tokens of the issuer have that life too.
+    pub fn plant_as(&self, profile: &str, left: i64, life: u64) -> Value {
+        self.issuer.set(|its| its.access_life = life);
+        let age = life.saturating_add_signed(left.saturating_neg());
+        let received = now() - age;
+        let last_refresh = UNIX_EPOCH + Duration::from_secs(received);
+        let login = json!({
+            "version": 1,
+            "auth_mode": "chatgpt",
+            "issuer": self.issuer.url(),
+            "client_id": CLIENT_ID,
+            "tokens": self.issuer.grant(age),
+            "last_refresh": humantime::format_rfc3339_micros(last_refresh).to_string(),
+            "expires_at": received + life,
+            "expires_in": life,
+        });
+        self.store(profile, &login.to_string());
+        login
+    }
+
+    /// Puts any text into the file of a profile.
+    pub fn store(&self, profile: &str, text: &str) {
+        let mut folder = DirBuilder::new();
+        let mut file = OpenOptions::new();
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+            std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+        }
+        folder
+            .recursive(true)
+            .create(self.home())
+            .expect("no folder for the store");
+        file.write(true).create(true).truncate(true);
+        let mut file = file.open(self.file(profile)).expect("no file");
+        file.write_all(text.as_bytes()).expect("could not store");
+    }
+
+    /// The stored login.
+    #[track_caller]
+    pub fn stored(&self) -> Value {
+        self.stored_as("default")
+    }
+
+    #[track_caller]
+    pub fn stored_as(&self, profile: &str) -> Value {
+        let text = fs::read(self.file(profile)).expect("nothing is stored");
+        serde_json::from_slice(&text).expect("what is stored is no JSON")
+    }
+
+    /// Whether the stored login can still be renewed: it is not lost.
+    #[track_caller]
+    pub fn can_refresh(&self) -> bool {
+        let stored = self.stored();
+        let token = stored["tokens"]["refresh_token"].as_str();
+        token.is_some_and(|token| self.issuer.would_refresh(token))
+    }
+}
+
+/// The words that start the program: `CODEX_AUTH_TEST_BIN`, else the one that Cargo built with these tests, behind
+/// `CODEX_AUTH_TEST_RUNNER` (an emulator) if there is one.
+pub fn program() -> Vec<OsString> {
+    let built = option_env!("CARGO_BIN_EXE_codex-auth").map(OsString::from);
+    let program = std::env::var_os("CODEX_AUTH_TEST_BIN").or(built);
+    let runner = std::env::var_os("CODEX_AUTH_TEST_RUNNER");
+    let program = program.expect("CODEX_AUTH_TEST_BIN does not say where the program is");
+    runner.into_iter().chain([program]).collect()
+}
+
+/// What expectations call by a name instead of its value. Longer values come first: one may hold another.
+fn names(issuer: &FakeIssuer, folder: &Path) -> Names {
+    let mut names: Names = issuer
+        .secrets()
+        .into_iter()
+        .map(|(secret, name)| (secret, name.to_owned()))
+        .collect();
+    names.push((issuer.url().to_owned(), "[ISSUER]".to_owned()));
+    let home = folder.join("codex-auth").display().to_string();
+    names.push((home, "[HOME]".to_owned()));
+    names.push((folder.display().to_string(), "[FOLDER]".to_owned()));
+    names
+}

@@ -1,0 +1,181 @@
+//! A pseudo-terminal: the program with a person at the keyboard.
+
+#![allow(dead_code, reason = "each crate that includes this uses a part of it")]
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::sandbox::{Sandbox, program};
+
+/// How long the screen may take to show something. It is only reached when something is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program in a terminal of 24 lines. Dropped, it is killed.
+pub struct Terminal {
+    child: Child,
+    keyboard: File,
+    screen: Arc<Screen>,
+}
+
+/// All that was ever written to the terminal, control sequences included.
+#[derive(Default)]
+struct Screen {
+    seen: Mutex<(String, bool)>,
+    changed: Condvar,
+}
+
+impl Terminal {
+    /// Starts the program with stdin, stdout and stderr on a terminal so many columns wide. Where the machine has
+    /// `setsid` (Linux), it is the program's controlling terminal too, so that Ctrl-C is a signal.
+    #[track_caller]
+    pub fn start(sandbox: &Sandbox, arguments: &[&str], columns: u16) -> Self {
+        let mut words = controlling();
+        words.extend(program());
+        words.extend(arguments.iter().map(OsString::from));
+        let mut command = sandbox.command_of(&words);
+        command.env("TERM", "xterm-256color");
+        Self::of(command, columns)
+    }
+
+    /// Starts any command so.
+    #[track_caller]
+    pub fn of(mut command: Command, columns: u16) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let near = openpt(flags).expect("no pseudo-terminal");
+        grantpt(&near).expect("no pseudo-terminal");
+        unlockpt(&near).expect("no pseudo-terminal");
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&near, size).expect("no pseudo-terminal");
+        let name = ptsname(&near, Vec::new()).expect("no pseudo-terminal");
+        let far = || open_far_end(OsString::from_vec(name.clone().into_bytes()));
+        command.stdin(far()).stdout(far()).stderr(far());
+        let child = command.spawn().expect("could not start the program");
+        // The command holds the far end too; the screen ends only when nobody does.
+        drop(command);
+        let keyboard = File::from(near);
+        let screen = follow(keyboard.try_clone().expect("no screen"));
+        Self {
+            child,
+            keyboard,
+            screen,
+        }
+    }
+
+    /// Types a line, with the return key.
+    #[track_caller]
+    pub fn type_line(&mut self, line: &str) {
+        self.press(&format!("{line}\n"));
+    }
+
+    /// Types these characters: `\x03` is Ctrl-C, `\x04` is Ctrl-D.
+    #[track_caller]
+    pub fn press(&mut self, keys: &str) {
+        let typed = self.keyboard.write_all(keys.as_bytes());
+        typed.expect("the terminal is gone");
+    }
+
+    /// What was written so far, with plain line ends.
+    pub fn screen(&self) -> String {
+        let seen = self.screen.seen.lock().expect("the screen died");
+        seen.0.replace("\r\n", "\n")
+    }
+
+    /// Waits until the screen has shown this, so many times in all.
+    #[track_caller]
+    pub fn await_text(&self, text: &str, times: usize) {
+        let shown = |seen: &str| seen.matches(text).count() >= times;
+        let seen = self.screen.seen.lock().expect("the screen died");
+        let waits = |seen: &mut (String, bool)| !seen.1 && !shown(&seen.0);
+        let waited = self
+            .screen
+            .changed
+            .wait_timeout_while(seen, PATIENCE, waits);
+        let seen = waited.expect("the screen died").0;
+        assert!(shown(&seen.0), "{text:?} did not show:\n{}", seen.0);
+    }
+
+    /// The address that the screen shows on a line of its own.
+    #[track_caller]
+    pub fn address(&self) -> String {
+        self.await_text("\nhttp", 1);
+        self.await_text("state=", 1);
+        let screen = self.screen();
+        let mut lines = screen.lines();
+        let line = lines.find(|line| line.starts_with("http"));
+        line.expect("no address").to_owned()
+    }
+
+    /// Waits for the program's end, and gives its exit code and all that the screen has shown.
+    #[track_caller]
+    pub fn finish(mut self) -> (i32, String) {
+        let seen = self.screen.seen.lock().expect("the screen died");
+        let waited = self
+            .screen
+            .changed
+            .wait_timeout_while(seen, PATIENCE, |seen| !seen.1);
+        let ended = waited.expect("the screen died").0.1;
+        assert!(ended, "it did not end:\n{}", self.screen());
+        let status = self.child.wait().expect("no exit code");
+        let code = crate::process::code(status);
+        (code, self.screen())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What makes the terminal on stdin the controlling one. It becomes the program itself: the pid stays.
+fn controlling() -> Vec<OsString> {
+    const SETSID: &str = "/usr/bin/setsid";
+    if !Path::new(SETSID).exists() {
+        return Vec::new();
+    }
+    vec![SETSID.into(), "--ctty".into()]
+}
+
+fn open_far_end(name: OsString) -> File {
+    let no_controlling = OFlags::NOCTTY.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(no_controlling);
+    options.open(name).expect("no pseudo-terminal")
+}
+
+/// Reads the screen until nobody holds the far end.
+fn follow(mut near: File) -> Arc<Screen> {
+    let screen = Arc::new(Screen::default());
+    let filled = Arc::clone(&screen);
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let mut room = [0; 4096];
+        while let Ok(count @ 1..) = near.read(&mut room) {
+            bytes.extend_from_slice(&room[..count]);
+            filled.seen.lock().expect("the screen died").0 =
+                String::from_utf8_lossy(&bytes).into_owned();
+            filled.changed.notify_all();
+        }
+        filled.seen.lock().expect("the screen died").1 = true;
+        filled.changed.notify_all();
+    });
+    screen
+}
