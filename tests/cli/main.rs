@@ -11,6 +11,7 @@ mod expect;
 mod fake_issuer;
 mod harness;
 mod process;
+mod renewal;
 mod sandbox;
 #[cfg(unix)]
 mod terminal;
