@@ -359,7 +359,8 @@ fn save(room: Room, mut login: Login, grant: &Grant) -> Result<(), Trouble> {
         return Err(refused(&error.to_string()).into());
     }
     room.save(&login).map_err(|error| {
-        let words = "the token was received, but the login is lost with it: make room and run codex-auth login";
+        let words =
+            "the token was renewed, but not the stored login: run codex-auth login before it ends";
         Trouble::Unsaved(login, error.context(words))
     })
 }

@@ -101,13 +101,12 @@ impl Store {
 
     /// Waits for the lock, at most for `patience`; then the failure is temporary.
     pub fn lock(&self, patience: Duration) -> Result<Lock<'_>> {
-        let lock = self
-            .open_lock()
-            .and_then(|file| self.acquire(file, patience));
-        let lock = lock.with_context(|| format!("could not lock {}", self.path().display()))?;
-        lock.recover()
-            .with_context(|| format!("could not recover {}", self.path().display()))?;
-        Ok(lock)
+        let lock = || {
+            let lock = self.acquire(self.open_lock()?, patience)?;
+            lock.recover()?;
+            Ok(lock)
+        };
+        lock().with_context(|| format!("could not lock {}", self.path().display()))
     }
 
     /// Whether nobody holds the lock now, and we could.

@@ -304,6 +304,44 @@ fn a_login_can_change_hands_at_a_refresh() {
 }
 
 #[test]
+fn the_issuers_clock_can_differ() {
+    let issuer = FakeIssuer::start();
+    issuer.set(|its| its.clock_ahead = -864_000);
+    let answer = refresh(&issuer, &granted(&issuer));
+    let date = httpdate::parse_http_date(answer.header("date").unwrap()).unwrap();
+    let behind = std::time::SystemTime::now().duration_since(date).unwrap();
+    assert!(behind >= Duration::from_secs(864_000));
+    let access = claims(&json_of(&answer)["access_token"]);
+    assert!(access["exp"].as_u64().unwrap() <= crate::fake_issuer::now());
+}
+
+#[test]
+fn a_request_that_breaks_off_is_none() {
+    let issuer = FakeIssuer::start();
+    let head = "POST /oauth/token HTTP/1.1\r\nContent-Length: 9\r\n";
+    let without_end = "GET /codex/device HTTP/1.1\r\nHost: x\r\n";
+    for start in [without_end, head, &format!("{head}\r\ngrant")] {
+        let mut stream = browser::connect(issuer.url());
+        std::io::Write::write_all(&mut stream, start.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+        assert_eq!(answer, b"");
+    }
+    assert_eq!(issuer.requests().len(), 0);
+}
+
+#[test]
+fn a_connection_serves_one_request_after_another() {
+    let issuer = FakeIssuer::start();
+    let request = "GET /codex/device HTTP/1.1\r\nHost: x\r\n\r\n";
+    let last = "GET /codex/device HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let both = browser::raw(issuer.url(), format!("{request}{last}").as_bytes());
+    let both = String::from_utf8(both).unwrap();
+    assert_eq!(both.matches("HTTP/1.1 200").count(), 2);
+}
+
+#[test]
 fn a_revoked_login_is_not_refreshed() {
     let issuer = FakeIssuer::start();
     let token = granted(&issuer);
@@ -426,6 +464,16 @@ fn a_lost_answer_has_spent_the_token_and_a_lost_request_has_not() {
 }
 
 #[test]
+fn a_dropped_answer_ends_a_connection_that_was_to_be_kept() {
+    let issuer = FakeIssuer::start();
+    let request = b"GET /codex/device HTTP/1.1\r\nHost: x\r\n\r\n";
+    for trouble in [Trouble::DropBefore, Trouble::DropAfter] {
+        issuer.plan(Endpoint::Other, trouble);
+        assert_eq!(browser::raw(issuer.url(), request), b"");
+    }
+}
+
+#[test]
 fn a_held_answer_blocks_no_other_and_comes_when_the_gate_opens() {
     let issuer = FakeIssuer::start();
     let (one, other) = (granted(&issuer), granted(&issuer));
@@ -542,7 +590,10 @@ fn a_store_is_private_from_the_start() {
 #[cfg(unix)]
 mod with_a_shell {
     use std::ffi::OsString;
+    use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
+
+    use rustix::process::Signal;
 
     use super::*;
     use crate::terminal::Terminal;
@@ -616,8 +667,38 @@ mod with_a_shell {
     #[test]
     fn a_program_that_a_signal_ended_has_a_negative_code() {
         let sandbox = Sandbox::new();
-        let output = sandbox.start(shell(&sandbox, "kill -9 $$")).finish();
-        output.assert(-9, "", "");
+        let script = "echo ready >&2; while :; do :; done";
+        let mut running = sandbox.start(shell(&sandbox, script));
+        running.await_text("ready");
+        running.signal(Signal::TERM);
+        running.finish().assert(-15, "", "ready\n");
+    }
+
+    #[test]
+    fn a_process_group_ends_as_one() {
+        let sandbox = Sandbox::new();
+        let mut command = shell(&sandbox, "/bin/sleep 600 & echo ready >&2; wait");
+        command.process_group(0);
+        let mut running = sandbox.start(command);
+        running.await_text("ready");
+        running.signal_group(Signal::KILL);
+        // It returns only when nobody holds the pipes any more, the sleeper included.
+        running.finish().assert(-9, "", "ready\n");
+    }
+
+    #[test]
+    fn what_another_process_stores_is_awaited() {
+        let sandbox = Sandbox::new();
+        sandbox.store("default", "{}");
+        let script =
+            "read line; echo '{\"renewed\":true}' > new; /bin/mv new codex-auth/default.json";
+        let mut command = shell(&sandbox, script);
+        command.stdin(Stdio::piped());
+        let mut running = sandbox.start(command);
+        running.write("go\n");
+        let stored = sandbox.await_stored(|login| login["renewed"] == true);
+        assert_eq!(stored, json!({ "renewed": true }));
+        running.finish().assert(0, "", "");
     }
 
     #[test]

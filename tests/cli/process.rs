@@ -12,7 +12,7 @@ use crate::browser::{self, Answer};
 use crate::expect;
 
 /// How long the program may take. It is only reached when something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A text and the placeholder that stands for it in expectations.
 pub type Names = Vec<(String, String)>;
@@ -77,6 +77,22 @@ impl Running {
     /// SIGKILL, or what comes nearest to it.
     pub fn kill(&mut self) {
         self.child.kill().ok();
+    }
+
+    /// Sends a signal to it alone.
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("could not send the signal");
+    }
+
+    /// Sends a signal to its process group, which has to be its own (`CommandExt::process_group(0)`).
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn signal_group(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process_group(pid, signal).expect("could not send the signal");
     }
 
     /// What stderr holds so far.

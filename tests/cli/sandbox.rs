@@ -9,16 +9,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fake_issuer::{CLIENT_ID, FakeIssuer, now};
-use crate::process::{Names, Output, Running};
-
-/// The life of an access token as the issuer gives it, in seconds.
-pub const LIFE: u64 = 864_000;
+use crate::process::{Names, Output, PATIENCE, Running};
 
 /// Where one test lives. Dropped, its folder is removed and its issuer stopped.
 pub struct Sandbox {
@@ -164,7 +162,9 @@ impl Sandbox {
 impl Sandbox {
     /// Stores a login that is new.
     pub fn plant(&self) -> Value {
-        self.plant_as("default", LIFE.cast_signed(), LIFE)
+        let mut life = 0;
+        self.issuer.set(|its| life = its.access_life);
+        self.plant_as("default", life.cast_signed(), life)
     }
 
     /// Stores a login whose access token has so many seconds left of such a life; negative: it has ended.
@@ -222,6 +222,21 @@ impl Sandbox {
         serde_json::from_slice(&text).expect("what is stored is no JSON")
     }
 
+    /// Waits until the stored login is as wished, such as renewed in the background, and gives it. It looks again and
+    /// again: there is no event to wait for when another process writes a file.
+    #[track_caller]
+    pub fn await_stored(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            let stored = self.stored();
+            if wanted(&stored) {
+                return stored;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        panic!("the stored login did not become as wished");
+    }
+
     /// Whether the stored login can still be renewed: it is not lost.
     #[track_caller]
     pub fn can_refresh(&self) -> bool {
@@ -232,13 +247,21 @@ impl Sandbox {
 }
 
 /// The words that start the program: `CODEX_AUTH_TEST_BIN`, else the one that Cargo built with these tests, behind
-/// `CODEX_AUTH_TEST_RUNNER` (an emulator) if there is one.
+/// `CODEX_AUTH_TEST_RUNNER` (an emulator, by its path or its name) if there is one.
 pub fn program() -> Vec<OsString> {
     let built = option_env!("CARGO_BIN_EXE_codex-auth").map(OsString::from);
     let program = std::env::var_os("CODEX_AUTH_TEST_BIN").or(built);
-    let runner = std::env::var_os("CODEX_AUTH_TEST_RUNNER");
+    let runner = std::env::var_os("CODEX_AUTH_TEST_RUNNER").map(find);
     let program = program.expect("CODEX_AUTH_TEST_BIN does not say where the program is");
     runner.into_iter().chain([program]).collect()
+}
+
+/// Where a program of this machine is: the sandbox's own `PATH` does not lead there.
+fn find(name: OsString) -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join(&name));
+    let found = places.find(|place| place.is_file());
+    found.map_or(name, PathBuf::into_os_string)
 }
 
 /// What expectations call by a name instead of its value. Longer values come first: one may hold another.

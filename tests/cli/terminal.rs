@@ -11,16 +11,13 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use crate::process::{self, PATIENCE};
 use crate::sandbox::{Sandbox, program};
-
-/// How long the screen may take to show something. It is only reached when something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program in a terminal of 24 lines. Dropped, it is killed.
 pub struct Terminal {
@@ -133,7 +130,7 @@ impl Terminal {
         let ended = waited.expect("the screen died").0.1;
         assert!(ended, "it did not end:\n{}", self.screen());
         let status = self.child.wait().expect("no exit code");
-        let code = crate::process::code(status);
+        let code = process::code(status);
         (code, self.screen())
     }
 }

@@ -343,7 +343,7 @@ impl State {
     }
 
     /// Seconds since 1970 by the issuer's clock.
-    fn clock(&self) -> u64 {
+    pub(super) fn clock(&self) -> u64 {
         now().saturating_add_signed(self.manners.clock_ahead)
     }
 

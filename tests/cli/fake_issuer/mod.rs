@@ -23,7 +23,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -312,7 +312,7 @@ impl FakeIssuer {
         issued.map(|set| set.access.clone()).collect()
     }
 
-    /// Every secret that was given, each with what it is.
+    /// Every secret that was given or that came, each with what it is.
     pub fn secrets(&self) -> Vec<(String, &'static str)> {
         let state = self.shared.lock();
         let named = |set: &tokens::Issued| {
@@ -323,13 +323,15 @@ impl FakeIssuer {
             ]
         };
         let codes = state.codes.keys().map(|code| (code.clone(), "[CODE]"));
-        state
-            .books
-            .issued
+        let exchanges = state
+            .requests
             .iter()
-            .flat_map(named)
-            .chain(codes)
-            .collect()
+            .filter(|(to, _)| *to == Endpoint::Exchange);
+        let verifiers = exchanges
+            .filter_map(|(_, request)| request.form().remove("code_verifier"))
+            .map(|verifier| (verifier, "[VERIFIER]"));
+        let issued = state.books.issued.iter().flat_map(named);
+        issued.chain(codes).chain(verifiers).collect()
     }
 
     /// Whether it would take this refresh token now: the login is not lost.
@@ -523,6 +525,8 @@ fn serve(
         stream.write_all(&bytes)?;
         return Ok(false);
     }
+    let clock = UNIX_EPOCH + Duration::from_secs(shared.lock().clock());
+    let answer = answer.with("Date", &httpdate::fmt_http_date(clock));
     deliver(shared, stream, &answer, &course.delivery)
 }
 

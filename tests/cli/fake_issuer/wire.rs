@@ -121,7 +121,10 @@ pub fn read_request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Requ
     }
     let mut room = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut parsed = httparse::Request::new(&mut room);
-    parsed.parse(&head).map_err(Error::other)?;
+    let state = parsed.parse(&head).map_err(Error::other)?;
+    if state.is_partial() {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
     let target = parsed.path.unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let headers = own(parsed.headers);
