@@ -101,7 +101,7 @@ impl Store {
 
     /// Waits for the lock, at most for `patience`; then the failure is temporary.
     pub fn lock(&self, patience: Duration) -> Result<Lock<'_>> {
-        let lock = || {
+        let lock = || -> Result<Lock<'_>> {
             let lock = self.acquire(self.open_lock()?, patience)?;
             lock.recover()?;
             Ok(lock)

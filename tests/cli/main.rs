@@ -11,6 +11,7 @@ mod disk;
 mod expect;
 mod fake_issuer;
 mod harness;
+mod login;
 mod process;
 mod renewal;
 mod sandbox;

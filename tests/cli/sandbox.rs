@@ -18,6 +18,9 @@ use tempfile::TempDir;
 use crate::fake_issuer::{CLIENT_ID, FakeIssuer, now};
 use crate::process::{Names, Output, PATIENCE, Running};
 
+/// The life of an access token as the issuer gives it, in seconds.
+pub const LIFE: u64 = 864_000;
+
 /// Where one test lives. Dropped, its folder is removed and its issuer stopped.
 pub struct Sandbox {
     pub issuer: Arc<FakeIssuer>,

@@ -1,0 +1,752 @@
+//! Signing in with the browser: over real HTTP, with the test as the browser, and once with a real one.
+
+use std::io::Write;
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::browser::{self, Answer};
+use crate::fake_issuer::{Account, Consent, Endpoint, Trouble};
+use crate::process::Running;
+use crate::sandbox::{LIFE, Sandbox};
+
+const TOKEN: &str = "[TOKEN]\n";
+const SIGNED_IN: &str = "Open this address in a browser to sign in:\n\n[ISSUER]/oauth/authorize?[..]\n\nSigned in as \
+                         someone@mail.example (plus).\n";
+
+/// A sandbox with a login that has to survive whatever happens.
+fn signed_in() -> (Sandbox, Value) {
+    let sandbox = Sandbox::new();
+    let planted = sandbox.plant();
+    (sandbox, planted)
+}
+
+#[track_caller]
+fn assert_untouched(sandbox: &Sandbox, planted: &Value) {
+    assert_eq!(&sandbox.stored(), planted);
+    assert!(
+        sandbox.can_refresh(),
+        "the old login was ended at the issuer"
+    );
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+}
+
+/// The address at which the login waits for the browser.
+fn redirect_uri(address: &str) -> String {
+    parameter(address, "redirect_uri")
+}
+
+fn parameter(address: &str, name: &str) -> String {
+    let query = address.split_once('?').unwrap().1;
+    let mut pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
+    pairs.find(|(known, _)| known == name).unwrap().1
+}
+
+/// Where the issuer sends the browser, without going there.
+fn redirect(address: &str) -> String {
+    browser::get(address).header("location").unwrap().to_owned()
+}
+
+/// Starts a login and gives it with its address.
+fn start(sandbox: &Sandbox, arguments: &[&str]) -> (Running, String) {
+    let mut login = sandbox.spawn(arguments);
+    let address = login.address();
+    (login, address)
+}
+
+/// The login still waits, and ends well.
+#[track_caller]
+fn assert_goes_on(login: Running, address: &str) {
+    assert_eq!(browser::visit(address).status, 200);
+    login.finish().assert(0, "", SIGNED_IN);
+}
+
+#[track_caller]
+fn assert_safe_page(page: &Answer) {
+    for (name, value) in [
+        ("content-type", "text/html; charset=utf-8"),
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+        ("connection", "close"),
+    ] {
+        assert_eq!(page.header(name), Some(value));
+    }
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; style-src 'sha256-"),
+        "{policy}"
+    );
+    let text = page.text();
+    assert!(
+        !text.contains("<script") && !text.contains("http://") && !text.contains("https://"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_person_signs_in_once_and_gets_tokens_from_then_on() {
+    let sandbox = Sandbox::new();
+    let mut login = sandbox.spawn(&["login"]);
+    let page = login.sign_in();
+    assert_eq!(page.status, 200);
+    assert_safe_page(&page);
+    assert!(page.text().contains("You are signed in"), "{}", page.text());
+    assert!(
+        page.text().contains("someone@mail.example"),
+        "{}",
+        page.text()
+    );
+    login.finish().assert(0, "", SIGNED_IN);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    sandbox.run(&["account-id"]).assert(0, "account-1\n", "");
+    let others = sandbox.issuer.count(Endpoint::Revoke) + sandbox.issuer.count(Endpoint::Refresh);
+    assert_eq!((sandbox.issuer.count(Endpoint::Exchange), others), (1, 0));
+}
+
+#[test]
+fn the_page_comes_only_after_the_login_is_stored() {
+    let sandbox = Sandbox::new();
+    let gate = sandbox.issuer.gate();
+    sandbox
+        .issuer
+        .plan(Endpoint::Exchange, Trouble::Hold(gate.clone()));
+    let (login, address) = start(&sandbox, &["login"]);
+    let file = sandbox.file("default");
+    let browser = std::thread::spawn(move || {
+        let page = browser::visit(&address);
+        (page.status, file.exists())
+    });
+    sandbox.issuer.await_requests(Endpoint::Exchange, 1);
+    assert!(!sandbox.file("default").exists());
+    assert!(!browser.is_finished());
+    gate.open();
+    assert_eq!(browser.join().unwrap(), (200, true));
+    login.finish().assert(0, "", SIGNED_IN);
+}
+
+#[test]
+fn the_address_says_what_the_issuer_wants_to_know() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("CODEX_AUTH_REDIRECT_HOST", "127.0.0.1");
+    sandbox.set("CODEX_AUTH_CLIENT_ID", "another-client");
+    sandbox
+        .issuer
+        .set(|its| its.client_id = "another-client".to_owned());
+    let (login, address) = start(&sandbox, &["login"]);
+    assert!(
+        redirect_uri(&address).starts_with("http://127.0.0.1:"),
+        "{address}"
+    );
+    assert_eq!(parameter(&address, "client_id"), "another-client");
+    assert_eq!(parameter(&address, "originator"), "codex-auth");
+    assert_goes_on(login, &address);
+}
+
+// The browser of the person.
+
+#[cfg(unix)]
+#[test]
+fn the_browser_of_the_person_is_started_and_its_output_is_discarded() {
+    let mut sandbox = Sandbox::new();
+    sandbox.script(
+        "my-browser",
+        "echo noise; echo noise >&2; echo \"$2\" > \"$HOME/opened\"",
+    );
+    sandbox.set(
+        "BROWSER",
+        format!("{} --new %s", sandbox.bin().join("my-browser").display()),
+    );
+    let (login, address) = start(&sandbox, &["login"]);
+    let opened = sandbox.folder().join("opened");
+    while !std::fs::read_to_string(&opened).is_ok_and(|text| text.ends_with('\n')) {
+        // The browser is a process of its own, whose end nobody awaits.
+        std::thread::yield_now();
+    }
+    assert_eq!(std::fs::read_to_string(opened).unwrap().trim(), address);
+    assert_eq!(browser::visit(&address).status, 200);
+    let words = SIGNED_IN.replace(
+        "Open this address in a browser to sign in:",
+        "Opening the browser to sign in. If it does not come up, open this address:",
+    );
+    login.finish().assert(0, "", &words);
+}
+
+#[cfg(unix)]
+#[test]
+fn no_browser_is_started_when_none_is_wanted() {
+    let mut sandbox = Sandbox::new();
+    sandbox.script("my-browser", "touch \"$HOME/opened\"");
+    sandbox.set("BROWSER", sandbox.bin().join("my-browser"));
+    let (login, address) = start(&sandbox, &["login", "--no-browser"]);
+    assert_goes_on(login, &address);
+    assert!(!sandbox.folder().join("opened").exists());
+}
+
+#[test]
+fn a_browser_that_cannot_be_started_is_no_failure() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("BROWSER", "/nonexistent/browser");
+    let (login, address) = start(&sandbox, &["login"]);
+    assert_eq!(browser::visit(&address).status, 200);
+    assert_eq!(login.finish().code, 0);
+}
+
+// What comes to the callback, and does not count.
+
+#[test]
+fn strange_requests_are_answered_and_the_login_goes_on() {
+    let sandbox = Sandbox::new();
+    let (login, address) = start(&sandbox, &["login"]);
+    let back = redirect_uri(&address);
+    let base = back.strip_suffix("/auth/callback").unwrap();
+    let state = parameter(&address, "state");
+    for (method, url, headers, status) in [
+        ("GET", format!("{base}/favicon.ico"), vec![], 404),
+        ("GET", format!("{base}/"), vec![], 404),
+        ("GET", format!("{base}/cancel"), vec![], 404),
+        ("GET", format!("{base}/auth/callback/"), vec![], 404),
+        (
+            "GET",
+            format!("{base}/success?code=x&state={state}"),
+            vec![],
+            404,
+        ),
+        ("POST", format!("{back}?code=x&state={state}"), vec![], 405),
+        ("GET", back.clone(), vec![], 400),
+        ("GET", format!("{back}?code=x"), vec![], 400),
+        ("GET", format!("{back}?code=x&state=wrong"), vec![], 400),
+        ("GET", format!("{back}?code=x&state={state}x"), vec![], 400),
+        (
+            "GET",
+            format!("{back}?code=x&code=y&state={state}"),
+            vec![],
+            400,
+        ),
+        (
+            "GET",
+            format!("{back}?error=access_denied&state=wrong"),
+            vec![],
+            400,
+        ),
+        (
+            "GET",
+            format!("{back}?code=x&state={state}&iss=https%3A%2F%2Fother.example"),
+            vec![],
+            400,
+        ),
+        (
+            "GET",
+            format!("{back}?code=x&state={state}"),
+            vec![("Host", "evil.example")],
+            403,
+        ),
+        (
+            "GET",
+            format!("{back}?code=x&state={state}"),
+            vec![("Sec-Fetch-Mode", "no-cors")],
+            403,
+        ),
+        (
+            "GET",
+            format!("{back}?code=x&state={state}"),
+            vec![("Origin", "https://evil.example")],
+            403,
+        ),
+    ] {
+        let page = browser::send(method, &url, &headers, "");
+        assert_eq!(page.status, status, "{method} {url} {headers:?}");
+        assert_safe_page(&page);
+        assert!(!page.text().contains(&state), "{url}");
+    }
+    // A look ahead does not spend the code, and gets no body.
+    let look =
+        format!("HEAD /auth/callback?code=x&state={state} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let answer = String::from_utf8(browser::raw(&back, look.as_bytes())).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 405 ") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
+    // Connections that send nothing, or half of it.
+    let silent: Vec<_> = (0..32).map(|_| browser::connect(&back)).collect();
+    browser::connect(&back)
+        .write_all(b"GET /auth/callback?code=x")
+        .unwrap();
+    assert_goes_on(login, &address);
+    drop(silent);
+}
+
+#[test]
+fn an_answer_that_names_its_issuer_counts() {
+    let sandbox = Sandbox::new();
+    let url = sandbox.issuer.url().to_owned();
+    sandbox.issuer.set(|its| its.iss = Some(url));
+    let (login, address) = start(&sandbox, &["login"]);
+    assert_goes_on(login, &address);
+}
+
+#[test]
+fn a_refusal_of_the_issuer_ends_the_login_in_its_own_words() {
+    let (sandbox, planted) = signed_in();
+    sandbox.issuer.set(|its| {
+        its.consent = Consent::Refuse {
+            error: "access_denied".to_owned(),
+            description: Some("Ask <b>your</b> admin\x1b[31m.".to_owned()),
+        };
+    });
+    let (login, address) = start(&sandbox, &["login"]);
+    let page = browser::visit(&address);
+    assert!(
+        page.text().contains("Ask &lt;b&gt;your&lt;/b&gt; admin"),
+        "{}",
+        page.text()
+    );
+    assert_safe_page(&page);
+    login.finish().assert(
+        1,
+        "",
+        "...\ncodex-auth: could not sign in: Ask <b>your</b> admin [31m. (access_denied)\n",
+    );
+    assert_untouched(&sandbox, &planted);
+}
+
+// What goes wrong after the browser came back: the old login stays.
+
+#[test]
+fn an_exchange_that_fails_leaves_the_old_login_as_it_was() {
+    for (trouble, code, words) in [
+        (
+            Trouble::error(400, "invalid_grant"),
+            1,
+            "[..] (invalid_grant, status 400)",
+        ),
+        (
+            Trouble::error(403, "forbidden"),
+            1,
+            "[..] (forbidden, status 403)",
+        ),
+        (Trouble::status(502), 75, "[..] (status 502)"),
+        (Trouble::body("<html>"), 1, "[..]"),
+        (Trouble::body(""), 1, "[..]"),
+        (Trouble::body("{\"access_token\":"), 1, "[..]"),
+        (
+            Trouble::body("{}"),
+            1,
+            "the issuer's answer has no access token",
+        ),
+        (
+            Trouble::body("{\"access_token\":\"a\"}"),
+            1,
+            "the issuer's answer has no refresh token",
+        ),
+        (Trouble::redirect("/elsewhere"), 1, "[..]"),
+        (Trouble::megabytes(2), 75, "[..]"),
+        (Trouble::DropAfter, 75, "[..]"),
+        (Trouble::Truncate, 75, "[..]"),
+    ] {
+        let (sandbox, planted) = signed_in();
+        sandbox.issuer.plan(Endpoint::Exchange, trouble);
+        let (login, address) = start(&sandbox, &["login"]);
+        let page = browser::visit(&address);
+        assert!(page.text().contains("Sign-in failed"), "{}", page.text());
+        assert_safe_page(&page);
+        login.finish().assert(
+            code,
+            "",
+            &format!("...\ncodex-auth: could not sign in: {words}\n"),
+        );
+        assert_untouched(&sandbox, &planted);
+    }
+}
+
+#[test]
+fn an_id_token_that_is_not_for_us_is_refused() {
+    type Change = fn(&mut crate::fake_issuer::Manners);
+    let changes: [(Change, &str); 1] = [(|its| its.id_life = 0, "its ID token has already ended")];
+    for (change, words) in changes {
+        let (sandbox, planted) = signed_in();
+        sandbox.issuer.set(change);
+        let (login, address) = start(&sandbox, &["login"]);
+        assert!(browser::visit(&address).text().contains("Sign-in failed"));
+        login.finish().assert(
+            1,
+            "",
+            &format!(
+                "...\ncodex-auth: could not sign in: could not trust the issuer's answer: {words}\n"
+            ),
+        );
+        assert_untouched(&sandbox, &planted);
+    }
+}
+
+#[test]
+fn a_clock_that_is_days_off_does_not_stand_in_the_way_of_a_login() {
+    for ahead in [-20 * 86400, 20 * 86400] {
+        let sandbox = Sandbox::new();
+        sandbox.issuer.set(|its| its.clock_ahead = ahead);
+        let (login, address) = start(&sandbox, &["login"]);
+        assert_goes_on(login, &address);
+        sandbox.run(&["token"]).assert(0, TOKEN, "");
+        assert_eq!(sandbox.issuer.count(Endpoint::Refresh), 0);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_login_that_could_not_be_stored_does_not_begin() {
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.home(), "a file in place of the folder").unwrap();
+    sandbox.run(&["login"]).assert(
+        1,
+        "",
+        "codex-auth: could not lock [HOME]/default.json: [..]\n",
+    );
+    assert_eq!(sandbox.issuer.requests().len(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_login_that_can_no_longer_be_stored_spends_no_code() {
+    use std::os::unix::fs::PermissionsExt;
+    let (sandbox, planted) = signed_in();
+    let (login, address) = start(&sandbox, &["login"]);
+    let mode = |bits| {
+        std::fs::set_permissions(
+            sandbox.file("default"),
+            std::fs::Permissions::from_mode(bits),
+        )
+        .unwrap()
+    };
+    mode(0o400);
+    let page = browser::visit(&address);
+    assert!(
+        page.text().contains("the file is read-only"),
+        "{}",
+        page.text()
+    );
+    login.finish().assert(
+        1,
+        "",
+        "...\ncodex-auth: could not sign in: could not make room for [HOME]/default.json: the file is read-only\n",
+    );
+    mode(0o600);
+    assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 0);
+    assert_untouched(&sandbox, &planted);
+}
+
+#[test]
+fn a_new_login_replaces_the_old_one_and_then_ends_it_at_the_issuer() {
+    let (sandbox, planted) = signed_in();
+    sandbox
+        .issuer
+        .set(|its| its.account = Account::new("account-2", "other@mail.example"));
+    let (login, address) = start(&sandbox, &["login"]);
+    assert_eq!(browser::visit(&address).status, 200);
+    login
+        .finish()
+        .assert(0, "", "...\nSigned in as other@mail.example (plus).\n");
+    sandbox.run(&["account-id"]).assert(0, "account-2\n", "");
+    let old = planted["tokens"]["refresh_token"].as_str().unwrap();
+    assert_eq!(sandbox.issuer.revoked(), [old]);
+    assert!(sandbox.can_refresh());
+}
+
+#[test]
+fn a_new_login_counts_even_if_the_old_one_cannot_be_ended() {
+    let (sandbox, _) = signed_in();
+    sandbox
+        .issuer
+        .plan_always(Endpoint::Revoke, Trouble::status(500));
+    let (login, address) = start(&sandbox, &["login"]);
+    assert_goes_on(login, &address);
+    assert!(sandbox.can_refresh());
+}
+
+#[test]
+fn a_login_during_a_renewal_waits_for_it_and_then_replaces_it() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let gate = sandbox.issuer.gate();
+    let (login, address) = start(&sandbox, &["login"]);
+    sandbox
+        .issuer
+        .plan(Endpoint::Refresh, Trouble::Hold(gate.clone()));
+    let caller = sandbox.spawn(&["token"]);
+    sandbox.issuer.await_requests(Endpoint::Refresh, 1);
+    sandbox
+        .issuer
+        .set(|its| its.account = Account::new("account-2", "other@mail.example"));
+    let browser = std::thread::spawn(move || browser::visit(&address).status);
+    gate.open();
+    assert_eq!(browser.join().unwrap(), 200);
+    assert_eq!(login.finish().code, 0);
+    assert_eq!(caller.finish().code, 0);
+    sandbox.run(&["account-id"]).assert(0, "account-2\n", "");
+    assert!(sandbox.can_refresh());
+}
+
+#[test]
+fn a_login_without_an_account_is_an_error_only_for_who_asks_for_it() {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| its.account.id = None);
+    let (login, address) = start(&sandbox, &["login"]);
+    assert_goes_on(login, &address);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    sandbox.run(&["account-id"]).assert(
+        1,
+        "",
+        "codex-auth: the stored login names no ChatGPT account: run codex-auth login\n",
+    );
+}
+
+// Ports.
+
+#[test]
+fn a_port_that_somebody_holds_is_left_alone() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    holder.set_nonblocking(true).unwrap();
+    let port = holder.local_addr().unwrap().port().to_string();
+    let mut sandbox = Sandbox::new();
+    sandbox.set("CODEX_AUTH_PORT", &port);
+    sandbox.run(&["login"]).assert(
+        1,
+        "",
+        &format!(
+            "codex-auth: could not wait for the browser: other programs hold port {port}: [..]\n"
+        ),
+    );
+    assert!(holder.accept().is_err(), "somebody knocked");
+}
+
+#[test]
+fn the_port_of_the_redirect_uri_is_1455_else_1457() {
+    let mut sandbox = Sandbox::new();
+    sandbox.unset("CODEX_AUTH_PORT");
+    let (first, address) = start(&sandbox, &["login"]);
+    let Some(port) = ["1455", "1457"]
+        .into_iter()
+        .find(|port| redirect_uri(&address).contains(port))
+    else {
+        panic!("{address}");
+    };
+    if port == "1455" {
+        let (second, next) = start(&sandbox, &["login"]);
+        // Unless somebody else on this machine holds the other port.
+        assert_eq!(redirect_uri(&next), "http://localhost:1457/auth/callback");
+        drop(second);
+    }
+    assert_goes_on(first, &address);
+}
+
+// Variables that make no sense.
+
+#[test]
+fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
+    for (name, value, words) in [
+        (
+            "CODEX_AUTH_ISSUER",
+            "http://issuer.example",
+            "CODEX_AUTH_ISSUER cannot be used: it is plain http, and issuer.example is not this machine",
+        ),
+        (
+            "CODEX_AUTH_ISSUER",
+            "issuer.example",
+            "CODEX_AUTH_ISSUER cannot be used: it is neither https nor http",
+        ),
+        (
+            "CODEX_AUTH_ISSUER",
+            "https://me:pw@issuer.example",
+            "CODEX_AUTH_ISSUER cannot be used: it has a user name in it",
+        ),
+        (
+            "CODEX_AUTH_ISSUER",
+            "nonsense here",
+            "CODEX_AUTH_ISSUER cannot be used: it is no URL",
+        ),
+        (
+            "CODEX_AUTH_CLIENT_ID",
+            "a b",
+            "CODEX_AUTH_CLIENT_ID is no client id: it has blanks or other characters that none has",
+        ),
+        (
+            "CODEX_AUTH_PORT",
+            "65536",
+            "CODEX_AUTH_PORT is \"65536\": use 0 to 65535",
+        ),
+        (
+            "CODEX_AUTH_PORT",
+            "http",
+            "CODEX_AUTH_PORT is \"http\": use 0 to 65535",
+        ),
+        (
+            "CODEX_AUTH_REDIRECT_HOST",
+            "evil.example",
+            "CODEX_AUTH_REDIRECT_HOST is \"evil.example\": use localhost or 127.0.0.1",
+        ),
+        (
+            "CODEX_AUTH_HOME",
+            "relative/folder",
+            "CODEX_AUTH_HOME is relative/folder: use an absolute path",
+        ),
+        (
+            "CODEX_AUTH_PROFILE",
+            "../evil",
+            "\"../evil\" is no profile name: use 1 to 64 of A-Z a-z 0-9 . _ - and no dot in front",
+        ),
+    ] {
+        let (mut sandbox, planted) = signed_in();
+        sandbox.set(name, value);
+        sandbox
+            .run(&["login"])
+            .assert(1, "", &format!("codex-auth: {words}\n"));
+        let (home, profile) = (sandbox.home(), "default");
+        sandbox.set("CODEX_AUTH_HOME", home);
+        sandbox.set("CODEX_AUTH_PROFILE", profile);
+        assert_untouched(&sandbox, &planted);
+    }
+}
+
+// At a terminal.
+
+#[cfg(unix)]
+mod at_a_terminal {
+    use super::*;
+    use crate::terminal::Terminal;
+
+    const INVITED: &str = "paste that page's address here:";
+
+    fn start(sandbox: &Sandbox) -> (Terminal, String) {
+        let terminal = Terminal::start(sandbox, &["login"], 80);
+        terminal.await_text(INVITED, 1);
+        let address = terminal.address();
+        (terminal, address)
+    }
+
+    #[test]
+    fn the_address_that_the_browser_ended_on_can_be_pasted() {
+        for form in ["address", "query", "code#state"] {
+            let sandbox = Sandbox::new();
+            let (mut terminal, address) = start(&sandbox);
+            let ended_on = redirect(&address);
+            terminal.type_line(&match form {
+                "address" => ended_on,
+                "query" => ended_on.split_once('?').unwrap().1.to_owned(),
+                _ => format!(
+                    "{}#{}",
+                    parameter(&ended_on, "code"),
+                    parameter(&ended_on, "state")
+                ),
+            });
+            let (code, screen) = terminal.finish();
+            assert_eq!(code, 0, "{form}: {screen}");
+            assert!(
+                screen.ends_with("Signed in as someone@mail.example (plus).\n"),
+                "{form}: {screen}"
+            );
+            sandbox.run(&["token"]).assert(0, TOKEN, "");
+        }
+    }
+
+    #[test]
+    fn a_wrong_paste_says_what_is_wrong_and_asks_again() {
+        let sandbox = Sandbox::new();
+        let (mut terminal, address) = start(&sandbox);
+        let wrong = [
+            "hello".to_owned(),
+            address.clone(),
+            format!("{}?code=x&state=wrong", redirect_uri(&address)),
+            redirect_uri(&address),
+        ];
+        for (before, line) in wrong.iter().enumerate() {
+            terminal.type_line(line);
+            terminal.await_text("That does not help: ", before + 1);
+        }
+        terminal.type_line(&redirect(&address));
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+        assert_eq!(
+            screen.matches("Paste again:").count(),
+            wrong.len(),
+            "{screen}"
+        );
+    }
+
+    #[test]
+    fn the_first_of_the_two_ways_wins() {
+        let sandbox = Sandbox::new();
+        let (terminal, address) = start(&sandbox);
+        assert_eq!(browser::visit(&address).status, 200);
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+    }
+
+    #[test]
+    fn without_a_port_the_paste_remains() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sandbox = Sandbox::new();
+        sandbox.set(
+            "CODEX_AUTH_PORT",
+            holder.local_addr().unwrap().port().to_string(),
+        );
+        let (mut terminal, address) = start(&sandbox);
+        terminal.type_line(&redirect(&address));
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+        assert!(
+            screen.starts_with("The browser cannot come back here, as other programs hold port"),
+            "{screen}"
+        );
+    }
+
+    #[test]
+    fn ctrl_c_leaves_the_old_login_as_it_was() {
+        let (sandbox, planted) = signed_in();
+        let (mut terminal, _) = start(&sandbox);
+        terminal.press("\x03");
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, -2, "{screen}");
+        assert_untouched(&sandbox, &planted);
+    }
+}
+
+// A real browser.
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_real_browser_signs_in_and_shows_the_page() {
+    const CHROMIUM: &str = "/usr/bin/chromium";
+    if !std::path::Path::new(CHROMIUM).exists() {
+        println!("skipped: no {CHROMIUM}");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let (login, address) = start(&sandbox, &["login"]);
+    let mut chromium = std::process::Command::new(CHROMIUM);
+    chromium
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-sync",
+        ])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--dump-dom",
+        ])
+        .arg(format!(
+            "--user-data-dir={}",
+            sandbox.folder().join("browser").display()
+        ))
+        .arg(&address);
+    let shown = chromium.output().unwrap();
+    let page = String::from_utf8_lossy(&shown.stdout);
+    assert!(
+        page.contains("You are signed in") && page.contains("someone@mail.example"),
+        "{page}"
+    );
+    login.finish().assert(0, "", SIGNED_IN);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+}
