@@ -66,6 +66,7 @@ pub struct TokenArgs {
 
 #[derive(Args)]
 pub struct CompletionsArgs {
+    /// The shell that the script is for
     #[arg(value_enum)]
     pub shell: Shell,
 }

@@ -1,1 +1,128 @@
-fn main() {}
+//! Keeps the completion scripts and the command part of the man page in step with the parser.
+//!
+//! `UPDATE=1 cargo test --test generated` writes them anew.
+
+#![allow(clippy::unwrap_used, reason = "a failed step of a test ends the test")]
+
+#[allow(dead_code, reason = "the program uses all of it")]
+#[path = "../src/cli.rs"]
+mod cli;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Command, CommandFactory};
+use clap_complete::{Shell, generate};
+use clap_mangen::Man;
+
+const BEGIN: &str = ".\\\" What follows is generated from the parser.\n";
+const END: &str = ".\\\" What precedes is generated from the parser.\n";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compares a file with what it should hold, or writes it if `UPDATE` is set.
+fn assert_in_step(path: &Path, expected: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, expected).unwrap();
+    }
+    let found = fs::read_to_string(path)
+        .unwrap_or_default()
+        .replace("\r\n", "\n");
+    assert!(
+        found == expected,
+        "{} is not what the parser says: run UPDATE=1 cargo test --test generated",
+        path.display()
+    );
+}
+
+fn completion(shell: Shell) -> String {
+    let mut script = Vec::new();
+    generate(shell, &mut cli::Cli::command(), "codex-auth", &mut script);
+    String::from_utf8(script).unwrap()
+}
+
+#[test]
+fn completion_scripts_are_in_step() {
+    for (shell, name) in [
+        (Shell::Bash, "codex-auth.bash"),
+        (Shell::Zsh, "_codex-auth"),
+        (Shell::Fish, "codex-auth.fish"),
+        (Shell::PowerShell, "_codex-auth.ps1"),
+        (Shell::Elvish, "codex-auth.elv"),
+    ] {
+        assert_in_step(&root().join("completions").join(name), &completion(shell));
+    }
+}
+
+/// The commands with their options, as sections of a man page.
+fn commands() -> String {
+    let mut text = Vec::new();
+    let mut whole = cli::Cli::command();
+    whole.build();
+    for command in whole
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help")
+    {
+        let name = format!("codex\\-auth {}", command.get_name());
+        let man = Man::new(without_global_options(command));
+        text.extend(format!(".SS \"{name}\"\n").bytes());
+        man.render_description_section(&mut text).unwrap();
+        man.render_options_section(&mut text).unwrap();
+    }
+    let text = String::from_utf8(text).unwrap();
+    // The headings of a page of its own, and what every part of one begins with.
+    let is_ours = |line: &&str| {
+        !line.starts_with(".SH ") && !line.starts_with(".ie ") && !line.starts_with(".el ")
+    };
+    text.split_inclusive('\n').filter(is_ours).collect()
+}
+
+/// `--profile` and `--help` stand once, in the part that is written by hand.
+fn without_global_options(command: &Command) -> Command {
+    let mut command = command.clone().disable_help_flag(true);
+    for name in ["profile", "help"] {
+        if command
+            .get_arguments()
+            .any(|argument| argument.get_id() == name)
+        {
+            command = command.mut_arg(name, |argument| argument.hide(true));
+        }
+    }
+    command
+}
+
+#[test]
+fn the_man_page_is_in_step() {
+    let path: PathBuf = root().join("man/codex-auth.1");
+    let page = fs::read_to_string(&path).unwrap().replace("\r\n", "\n");
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    assert_in_step(&path, &format!("{before}{BEGIN}{}{END}{after}", commands()));
+}
+
+#[test]
+fn the_man_page_names_the_version_and_every_exit_code() {
+    let page = fs::read_to_string(root().join("man/codex-auth.1")).unwrap();
+    assert!(page.contains(concat!("codex\\-auth ", env!("CARGO_PKG_VERSION"))));
+    for code in ["0", "1", "2", "4", "75"] {
+        assert!(
+            page.contains(&format!(".TP\n.B {code}\n")),
+            "exit code {code}"
+        );
+    }
+}
+
+#[test]
+fn every_variable_that_is_read_stands_in_the_man_page() {
+    let settings = fs::read_to_string(root().join("src/settings.rs")).unwrap();
+    let page = fs::read_to_string(root().join("man/codex-auth.1")).unwrap();
+    let words = settings.split('"');
+    let is_variable =
+        |word: &&str| word.len() > 4 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    for variable in words.filter(is_variable) {
+        assert!(page.contains(variable), "{variable}");
+    }
+}

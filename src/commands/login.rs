@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use super::PATIENCE;
 use crate::cli::LoginArgs;
 use crate::credentials::Login;
+use crate::error::tame;
 use crate::issuer::{Authorization, Issuer};
 use crate::store::Store;
 use crate::terminal::say;
@@ -17,15 +18,15 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     // Before somebody takes the trouble to sign in, find out whether the login could be stored.
     drop(store.lock(PATIENCE)?.reserve()?);
     let (authorization, browser) = browser_login::authorize(&issuer, args.no_browser, &[])?;
-    let superseded = store.load().ok().flatten();
     let outcome = complete(store, &issuer, &authorization).context("could not sign in");
     if let Some(browser) = browser {
         browser.show(&match &outcome {
-            Ok(login) => page::signed_in(login.email().as_deref(), login.plan().as_deref()),
+            Ok((login, _)) => page::signed_in(login.email().as_deref(), login.plan().as_deref()),
             Err(error) => page::failed(&format!("{error:#}")),
         });
     }
-    say(&format!("Signed in{}.", as_whom(&outcome?)));
+    let (login, superseded) = outcome?;
+    say(&format!("Signed in{}.", as_whom(&login)));
     if let Some(superseded) = superseded {
         end(&superseded);
     }
@@ -33,10 +34,16 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
 }
 
 /// Exchanges and stores, in one piece under the lock: with room for the tokens before the code is spent. A login that
-/// cannot be stored is not left alive at the issuer.
-fn complete(store: &Store, issuer: &Issuer, authorization: &Authorization) -> Result<Login> {
+/// cannot be stored is not left alive at the issuer. Gives the new login, and the one that it superseded.
+fn complete(
+    store: &Store,
+    issuer: &Issuer,
+    authorization: &Authorization,
+) -> Result<(Login, Option<Login>)> {
     let lock = store.lock(PATIENCE)?;
     let room = lock.reserve()?;
+    // A login that cannot be read cannot be ended either.
+    let superseded = store.load().ok().flatten();
     let grant = issuer.exchange(authorization)?;
     let login = Login::new(
         &grant,
@@ -45,7 +52,7 @@ fn complete(store: &Store, issuer: &Issuer, authorization: &Authorization) -> Re
         std::time::SystemTime::now(),
     )?;
     room.save(&login).inspect_err(|_| end(&login))?;
-    Ok(login)
+    Ok((login, superseded))
 }
 
 /// Revokes a login that nobody uses any more. If that fails it ends by itself, some day.
@@ -57,9 +64,7 @@ fn end(login: &Login) {
 }
 
 fn as_whom(login: &Login) -> String {
-    match (login.email(), login.plan()) {
-        (Some(email), Some(plan)) => format!(" as {email} ({plan})"),
-        (Some(email), None) => format!(" as {email}"),
-        _ => String::new(),
-    }
+    let email = login.email().map(|email| format!(" as {}", tame(&email)));
+    let plan = login.plan().map(|plan| format!(" ({})", tame(&plan)));
+    [email, plan].into_iter().flatten().collect()
 }

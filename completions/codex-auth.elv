@@ -1,0 +1,93 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[codex-auth] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'codex-auth'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'codex-auth'= {
+            cand --profile 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand login 'Sign in with ChatGPT'
+            cand token 'Print a fresh access token'
+            cand account-id 'Print the ChatGPT account ID'
+            cand status 'Show who is signed in, and until when'
+            cand logout 'Revoke the login at the issuer, and remove it from this machine'
+            cand completions 'Print a completion script'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'codex-auth;login'= {
+            cand --profile 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]'
+            cand --no-browser 'Print the address, but do not open a browser'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'codex-auth;token'= {
+            cand --min-ttl 'Life that the token must have left, as 90s, 5m, 2h or 1d [default: 5m]'
+            cand --timeout 'How long to wait for a renewal, as 90s, 5m, 2h or 1d [default: 30s]'
+            cand --profile 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]'
+            cand --force-refresh 'Renew the token even if it is fresh'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'codex-auth;account-id'= {
+            cand --profile 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'codex-auth;status'= {
+            cand --profile 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'codex-auth;logout'= {
+            cand --profile 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'codex-auth;completions'= {
+            cand --profile 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'codex-auth;help'= {
+            cand login 'Sign in with ChatGPT'
+            cand token 'Print a fresh access token'
+            cand account-id 'Print the ChatGPT account ID'
+            cand status 'Show who is signed in, and until when'
+            cand logout 'Revoke the login at the issuer, and remove it from this machine'
+            cand completions 'Print a completion script'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'codex-auth;help;login'= {
+        }
+        &'codex-auth;help;token'= {
+        }
+        &'codex-auth;help;account-id'= {
+        }
+        &'codex-auth;help;status'= {
+        }
+        &'codex-auth;help;logout'= {
+        }
+        &'codex-auth;help;completions'= {
+        }
+        &'codex-auth;help;help'= {
+        }
+    ]
+    $completions[$command]
+}
