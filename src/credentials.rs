@@ -392,3 +392,171 @@ fn claims(token: &str) -> Option<Value> {
     let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
     serde_json::from_slice(&bytes).ok().filter(Value::is_object)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: &str = "https://issuer.example";
+    const NOW: u64 = 2_000_000_000;
+
+    fn token(claims: &Value) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    fn grant(answer: &Value) -> Grant {
+        Grant::parse(answer.to_string().as_bytes()).unwrap()
+    }
+
+    fn auth(account: &str) -> Value {
+        json!({AUTH_CLAIMS: {"chatgpt_account_id": account}})
+    }
+
+    fn login(answer: &Value) -> Login {
+        Login::new(&grant(answer), ISSUER, "client", time_at(NOW)).unwrap()
+    }
+
+    #[test]
+    fn the_life_of_a_token_is_its_claims_else_the_answers_word_else_an_hour() {
+        for (claims, expires_in, life) in [
+            (json!({"iat": 100, "exp": 700}), json!(9), 600),
+            (json!({"iat": 100.5, "exp": 700.5}), json!(9), 600),
+            (json!({"exp": 700}), json!(9), 9),
+            (json!({"iat": 700, "exp": 100}), json!("9"), 9),
+            (json!({"iat": 7, "exp": 7}), json!(0), 3600),
+            (json!({}), json!(-5), 3600),
+            (json!({}), json!(null), 3600),
+            (json!({}), json!("soon"), 3600),
+        ] {
+            let login = login(
+                &json!({"access_token": token(&claims), "refresh_token": "r", "expires_in": expires_in}),
+            );
+            assert_eq!(login.expires_in(), Some(life), "{claims} {expires_in}");
+            assert_eq!(
+                login.expires_at(),
+                Some(NOW + life),
+                "{claims} {expires_in}"
+            );
+        }
+    }
+
+    #[test]
+    fn lives_without_measure_do_no_harm() {
+        let claims = json!({"iat": 0, "exp": u64::MAX});
+        let login = login(&json!({"access_token": token(&claims), "refresh_token": "r"}));
+        assert_eq!(login.expires_at(), Some(u64::MAX));
+        assert_eq!(timestamp(time_at(u64::MAX)), "9999-12-31T23:59:59.000000Z");
+    }
+
+    #[test]
+    fn what_could_not_stand_on_one_line_is_no_token() {
+        for bad in ["", "a b", "a\nb", "a\r", "ü", "a\0b", "\x1b[31m"] {
+            let granted = grant(&json!({"access_token": bad, "refresh_token": bad}));
+            assert!(
+                granted.access_token.is_none() && granted.refresh_token.is_none(),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_id_token_is_for_this_client_from_this_issuer_and_alive() {
+        let check = |claims: Value| {
+            let granted = grant(&json!({"id_token": token(&claims)}));
+            granted
+                .check_id_token(ISSUER, "client", time_at(NOW))
+                .map_err(|error| error.to_string())
+        };
+        let good = json!({"iss": ISSUER, "aud": ["other", "client"], "exp": NOW + 1});
+        let with = |name: &str, value: Value| {
+            let mut claims = good.clone();
+            claims[name] = value;
+            claims
+        };
+        assert_eq!(check(good.clone()), Ok(()));
+        assert_eq!(check(with("aud", json!("client"))), Ok(()));
+        assert_eq!(check(with("iss", json!("https://issuer.example/"))), Ok(()));
+        for (claims, words) in [
+            (
+                with("iss", json!("https://evil.example")),
+                "its ID token is from another issuer",
+            ),
+            (
+                with("iss", Value::Null),
+                "its ID token is from another issuer",
+            ),
+            (
+                with("aud", json!(["other"])),
+                "its ID token is for another client",
+            ),
+            (
+                with("aud", json!("client2")),
+                "its ID token is for another client",
+            ),
+            (
+                with("aud", Value::Null),
+                "its ID token is for another client",
+            ),
+            (with("exp", json!(NOW)), "its ID token has already ended"),
+            (with("exp", Value::Null), "its ID token has already ended"),
+        ] {
+            assert_eq!(check(claims.clone()), Err(words.to_owned()), "{claims}");
+        }
+        let broken = grant(&json!({"id_token": "a.b.c"}));
+        assert!(
+            broken
+                .check_id_token(ISSUER, "client", time_at(NOW))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn another_accounts_tokens_change_nothing() {
+        let mut login = login(&json!({"access_token": token(&auth("mine")), "refresh_token": "r"}));
+        let before = login.to_json().unwrap();
+        let theirs = grant(&json!({"access_token": token(&auth("theirs")), "refresh_token": "s"}));
+        assert!(login.renew(&theirs, time_at(NOW)).is_err());
+        assert_eq!(login.to_json().unwrap(), before);
+    }
+
+    #[test]
+    fn the_account_is_as_stored_else_as_claimed() {
+        let parse = |value: Value| {
+            Login::parse(value.to_string().as_bytes())
+                .unwrap()
+                .account_id()
+        };
+        let (id, access) = (token(&auth("of-id")), token(&auth("of-access")));
+        assert_eq!(
+            parse(json!({"tokens": {"account_id": "stored", "id_token": id}})).as_deref(),
+            Some("stored")
+        );
+        assert_eq!(
+            parse(json!({"tokens": {"id_token": id, "access_token": access}})).as_deref(),
+            Some("of-id")
+        );
+        assert_eq!(
+            parse(json!({"tokens": {"id_token": "broken", "access_token": access}})).as_deref(),
+            Some("of-access")
+        );
+        assert_eq!(parse(json!({"tokens": {"account_id": "two words"}})), None);
+    }
+
+    #[test]
+    fn codex_means_an_api_key_by_its_mode_else_by_a_key() {
+        let is_api_key = |value: Value| {
+            Login::parse(value.to_string().as_bytes())
+                .unwrap()
+                .is_api_key()
+        };
+        assert!(is_api_key(json!({"auth_mode": "apikey"})));
+        assert!(is_api_key(json!({"auth_mode": "ApiKey", "tokens": {}})));
+        assert!(is_api_key(
+            json!({"OPENAI_API_KEY": "sk-x", "tokens": {"access_token": "a"}})
+        ));
+        assert!(!is_api_key(json!({"OPENAI_API_KEY": null, "tokens": {}})));
+        assert!(!is_api_key(
+            json!({"auth_mode": "chatgpt", "OPENAI_API_KEY": "sk-x"})
+        ));
+    }
+}

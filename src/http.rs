@@ -99,7 +99,7 @@ impl Client {
         thread::Builder::new()
             .spawn(move || done.send(exchange(&agent, head, body)))
             .context("could not start a thread")?;
-        match outcome.recv_timeout(limit + GRACE) {
+        match outcome.recv_timeout(limit.saturating_add(GRACE)) {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(ureq::Error::Http(_) | ureq::Error::BadUri(_))) => {
                 anyhow::bail!("could not put the request to {} together", self.host)
@@ -117,8 +117,8 @@ impl Client {
             .user_agent(concat!("codex-auth/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(limit))
             // Together they stay below the whole, so that the error names the step.
-            .timeout_resolve(Some(LONGEST_RESOLVE.min(limit.mul_f32(0.4))))
-            .timeout_connect(Some(LONGEST_CONNECT.min(limit.mul_f32(0.5))))
+            .timeout_resolve(Some(LONGEST_RESOLVE.min(limit / 3)))
+            .timeout_connect(Some(LONGEST_CONNECT.min(limit / 3 * 2)))
             .build();
         let connector =
             ().chain(SocksConnector::default())
@@ -164,7 +164,7 @@ impl Client {
         }
     }
 
-    /// What a proxy means that does not open the tunnel. ureq gives its status within a sentence.
+    /// What a proxy means that does not open the tunnel. ureq says `proxy server responded 407/407`.
     fn refusal(&self, reason: &str) -> String {
         let variable = self.proxy.as_ref().map_or("https_proxy", Proxy::variable);
         let has_user = |proxy: &Proxy| proxy.how().username().is_some();
@@ -178,7 +178,10 @@ impl Client {
             (true, false) => format!(
                 "the proxy wants a user name and a password (407): set {variable} to http://USER:PASSWORD@HOST:PORT"
             ),
-            _ => format!("the proxy did not open a connection ({})", tame(reason)),
+            _ => format!(
+                "the proxy did not open a connection ({})",
+                tame(reason.split('/').next().unwrap_or_default())
+            ),
         }
     }
 }
@@ -276,7 +279,7 @@ fn broken(error: &io::Error) -> String {
 pub fn explain(answer: &Answer) -> String {
     let status = answer.status;
     let what = match (status, is_page(&answer.body)) {
-        (511, _) | (300..=399, _) => {
+        (300..=399 | 511, _) => {
             "redirected us (a captive portal? sign in to the network with a browser)"
         }
         (407, _) => "answered as a proxy that wants a user name and a password",
@@ -297,4 +300,71 @@ pub fn explain(answer: &Answer) -> String {
 fn is_page(body: &[u8]) -> bool {
     let start = body.trim_ascii_start().to_ascii_lowercase();
     start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(status: u16, body: &str) -> String {
+        explain(&Answer {
+            status,
+            retry_after: None,
+            date: None,
+            body: body.into(),
+        })
+    }
+
+    #[test]
+    fn a_web_page_that_refuses_is_no_bad_login() {
+        for page in ["<!DOCTYPE html><title>Blocked</title>", "\n <html lang=en>"] {
+            assert_eq!(
+                explained(403, page),
+                "refused with a web page: a filter, a firewall or a block of this region, not a bad login (status 403)"
+            );
+        }
+        assert_eq!(
+            explained(403, "{}"),
+            "answered what was not expected (status 403)"
+        );
+    }
+
+    #[test]
+    fn a_captive_portal_is_recognized() {
+        for (status, body) in [(302, ""), (307, "<html>"), (511, "<html>"), (511, "")] {
+            assert_eq!(
+                explained(status, body),
+                format!(
+                    "redirected us (a captive portal? sign in to the network with a browser) (status {status})"
+                )
+            );
+        }
+        assert_eq!(
+            explained(200, "<html>Welcome to the hotel"),
+            "answered with a web page (a captive portal or a filter? try it with a browser) (status 200)"
+        );
+    }
+
+    #[test]
+    fn other_answers_have_plain_words() {
+        for (status, words) in [
+            (200, "answered what was not expected"),
+            (
+                407,
+                "answered as a proxy that wants a user name and a password",
+            ),
+            (429, "had too many requests from here"),
+            (500, "has trouble itself, or a proxy before it"),
+            (503, "has trouble itself, or a proxy before it"),
+        ] {
+            assert_eq!(
+                explained(status, "secret"),
+                format!("{words} (status {status})")
+            );
+        }
+        assert_eq!(
+            explained(502, "<html>"),
+            "has trouble itself, or a proxy before it (status 502)"
+        );
+    }
 }

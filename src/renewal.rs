@@ -106,7 +106,9 @@ pub fn standing(login: &Login, wish: &Wish, now: SystemTime) -> Standing {
         .min_ttl
         .map_or(MIN_TTL.min(window / 2), |ttl| ttl.as_secs());
     // More left than a whole life: the clock was set back since it was received, so nobody knows what is left.
-    let is_from_the_future = login.expires_in().is_some_and(|life| left > life + NEW);
+    let is_from_the_future = login
+        .expires_in()
+        .is_some_and(|life| left > life.saturating_add(NEW));
     if wish.another || is_from_the_future || left == 0 || left < needed {
         return Standing::Stale;
     }
@@ -402,4 +404,121 @@ fn pause(room: Room, mut login: Login, reason: &str, retry_after: Option<Duratio
 fn backoff(attempts: u32) -> Duration {
     let pause = Duration::from_secs(1 << attempts.saturating_sub(1).min(6)).min(LONGEST_PAUSE);
     pause.mul_f64(rand::rng().random_range(1.0..1.25))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::time_at;
+    use serde_json::json;
+
+    const NOW: u64 = 2_000_000_000;
+    const DAY: u64 = 86400;
+
+    fn login(left: u64, life: u64) -> Login {
+        let document =
+            json!({"tokens": {"access_token": "a"}, "expires_at": NOW + left, "expires_in": life});
+        Login::parse(document.to_string().as_bytes()).unwrap()
+    }
+
+    fn standing_of(left: u64, life: u64, min_ttl: Option<u64>) -> Standing {
+        let wish = Wish {
+            min_ttl: min_ttl.map(Duration::from_secs),
+            ..Wish::default()
+        };
+        standing(&login(left, life), &wish, time_at(NOW))
+    }
+
+    #[test]
+    fn a_token_is_due_in_the_last_tenth_of_its_life() {
+        for (life, window) in [
+            (10 * DAY, DAY),
+            (3600, 600),
+            (1200, 600),
+            (600, 300),
+            (60, 30),
+            (2, 1),
+        ] {
+            assert_eq!(
+                standing_of(window + 1, life, None),
+                Standing::Fresh,
+                "a life of {life}"
+            );
+            assert_eq!(
+                standing_of(window, life, None),
+                Standing::Due,
+                "a life of {life}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_is_stale_with_less_than_five_minutes_or_half_of_that_time() {
+        for (life, needed) in [(10 * DAY, 300), (3600, 300), (600, 150), (60, 15)] {
+            assert_eq!(
+                standing_of(needed, life, None),
+                Standing::Due,
+                "a life of {life}"
+            );
+            assert_eq!(
+                standing_of(needed - 1, life, None),
+                Standing::Stale,
+                "a life of {life}"
+            );
+        }
+        for life in [0, 1, 10 * DAY] {
+            assert_eq!(
+                standing_of(0, life, None),
+                Standing::Stale,
+                "a life of {life}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_life_that_is_asked_for_counts_to_the_second() {
+        assert_eq!(standing_of(7200, 10 * DAY, Some(7200)), Standing::Due);
+        assert_eq!(standing_of(7199, 10 * DAY, Some(7200)), Standing::Stale);
+        assert_eq!(standing_of(1, 10 * DAY, Some(0)), Standing::Due);
+        assert_eq!(standing_of(0, 10 * DAY, Some(0)), Standing::Stale);
+    }
+
+    #[test]
+    fn more_left_than_a_whole_life_means_that_the_clock_was_set_back() {
+        assert_eq!(standing_of(3600 + NEW, 3600, None), Standing::Fresh);
+        assert_eq!(standing_of(3600 + NEW + 1, 3600, None), Standing::Stale);
+        assert_eq!(standing_of(u64::MAX - NOW, u64::MAX, None), Standing::Fresh);
+    }
+
+    #[test]
+    fn a_token_without_a_known_end_is_never_fresh() {
+        let login = Login::parse(br#"{"tokens":{"access_token":"opaque"}}"#).unwrap();
+        assert_eq!(
+            standing(&login, &Wish::default(), time_at(NOW)),
+            Standing::Stale
+        );
+        assert!(!is_alive(&login, time_at(NOW)));
+    }
+
+    #[test]
+    fn pauses_double_and_stop_at_a_minute() {
+        for (attempts, seconds) in [
+            (0, 1),
+            (1, 1),
+            (2, 2),
+            (3, 4),
+            (6, 32),
+            (7, 60),
+            (8, 60),
+            (u32::MAX, 60),
+        ] {
+            let least = Duration::from_secs(seconds);
+            for _ in 0..100 {
+                assert!(
+                    (least..least.mul_f64(1.25)).contains(&backoff(attempts)),
+                    "after {attempts} attempts"
+                );
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Which certificate authorities are trusted: the system's, or those that a variable names.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use rustls::RootCertStore;
@@ -16,56 +16,51 @@ pub struct Roots {
     pub source: String,
 }
 
-/// The roots to trust. A file that a variable names, and that gives none, is an error. It takes some milliseconds.
+/// The roots to trust. A variable that names no certificate is an error. It takes some milliseconds.
 pub fn load() -> Result<Roots> {
-    let (certificates, source) = system()?;
-    let mut roots = select(certificates, source);
-    let Some(file) = settings::extra_ca_file() else {
-        return Ok(roots);
+    let mut roots = match (settings::system_ca_file(), settings::system_ca_folders()) {
+        (None, None) => system(rustls_native_certs::load_native_certs().certs),
+        (Some(file), folders) => Roots {
+            store: joined(
+                read("SSL_CERT_FILE", &file)?,
+                search(&folders.unwrap_or_default()),
+            ),
+            source: format!("those of SSL_CERT_FILE ({})", file.display()),
+        },
+        (None, Some(folders)) => Roots {
+            store: search(&folders),
+            source: "those of SSL_CERT_DIR".to_owned(),
+        },
     };
-    let extra = read("CODEX_CA_CERTIFICATE", &file)?;
-    roots.store.add_parsable_certificates(extra);
-    roots.source += &format!(" and those of CODEX_CA_CERTIFICATE ({})", file.display());
+    if roots.store.is_empty() {
+        bail!("SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it");
+    }
+    if let Some(file) = settings::extra_ca_file() {
+        roots.store = joined(roots.store, read("CODEX_CA_CERTIFICATE", &file)?);
+        roots.source = format!(
+            "{} and those of CODEX_CA_CERTIFICATE ({})",
+            roots.source,
+            file.display()
+        );
+    }
     Ok(roots)
 }
 
-/// The certificates that are trusted on this system, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` put in their place.
-fn system() -> Result<(Vec<CertificateDer<'static>>, String)> {
-    let (file, folders) = (settings::system_ca_file(), settings::system_ca_folders());
-    if file.is_none() && folders.is_none() {
-        let source = "those of the system".to_owned();
-        return Ok((rustls_native_certs::load_native_certs().certs, source));
-    }
-    let mut certificates = Vec::new();
-    let mut source = "those of SSL_CERT_DIR".to_owned();
-    // What a folder holds besides certificates is passed over, as elsewhere.
-    for folder in folders.iter().flatten() {
-        certificates.extend(rustls_native_certs::load_certs_from_paths(None, Some(folder)).certs);
-    }
-    if let Some(file) = file {
-        certificates.extend(read("SSL_CERT_FILE", &file)?);
-        source = format!("those of SSL_CERT_FILE ({})", file.display());
-    }
-    if certificates.is_empty() {
-        bail!("SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it");
-    }
-    Ok((certificates, source))
-}
-
-/// The built-in roots serve only where there is no other, as in a container without a CA bundle.
-fn select(certificates: Vec<CertificateDer<'static>>, source: String) -> Roots {
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(certificates);
+/// The system's roots. The built-in ones serve only where there is none, as in a container without a CA bundle.
+fn system(certificates: Vec<CertificateDer>) -> Roots {
+    let store = usable(certificates);
     if !store.is_empty() {
+        let source = "those of the system".to_owned();
         return Roots { store, source };
     }
-    store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let source = "the built-in ones, because the system has none".to_owned();
-    Roots { store, source }
+    Roots {
+        store: webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
+        source: "the built-in ones, because the system has none".to_owned(),
+    }
 }
 
 /// The certificates in a PEM file, at least one.
-fn read(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+fn read(variable: &str, file: &Path) -> Result<RootCertStore> {
     if file.as_os_str().is_empty() {
         bail!("{variable} is empty: name a PEM file, or unset it");
     }
@@ -76,11 +71,30 @@ fn read(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
         .collect::<Result<_, _>>()
         .ok()
         .with_context(|| format!("{shown}, which {variable} names, is damaged"))?;
-    let (usable, _) = RootCertStore::empty().add_parsable_certificates(certificates.clone());
-    if usable == 0 {
+    let store = usable(certificates);
+    if store.is_empty() {
         bail!("{shown}, which {variable} names, has no certificate in it (BEGIN CERTIFICATE)");
     }
-    Ok(certificates)
+    Ok(store)
+}
+
+/// The certificates in folders. What they hold besides is passed over, and so is a folder that is missing.
+fn search(folders: &[PathBuf]) -> RootCertStore {
+    let found =
+        |folder: &PathBuf| rustls_native_certs::load_certs_from_paths(None, Some(folder)).certs;
+    usable(folders.iter().flat_map(found).collect())
+}
+
+/// Those that can vouch for others: some systems keep ancient ones that rustls does not understand.
+fn usable(certificates: Vec<CertificateDer>) -> RootCertStore {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(certificates);
+    store
+}
+
+fn joined(mut store: RootCertStore, other: RootCertStore) -> RootCertStore {
+    store.roots.extend(other.roots);
+    store
 }
 
 #[cfg(test)]
@@ -88,15 +102,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_roots_serve_only_where_there_is_no_other() {
+    fn the_built_in_roots_serve_only_where_the_system_has_none() {
         let key = rcgen::KeyPair::generate().unwrap();
         let authority = rcgen::CertificateParams::default()
             .self_signed(&key)
             .unwrap();
-        let own = select(vec![authority.der().clone()], "own".to_owned());
-        assert_eq!((own.store.len(), own.source.as_str()), (1, "own"));
+        let own = system(vec![authority.der().clone()]);
+        assert_eq!(
+            (own.store.len(), own.source.as_str()),
+            (1, "those of the system")
+        );
 
-        let built_in = select(Vec::new(), "own".to_owned());
+        let built_in = system(Vec::new());
         assert_eq!(built_in.store.len(), webpki_roots::TLS_SERVER_ROOTS.len());
         assert_eq!(
             built_in.source,

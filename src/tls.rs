@@ -46,9 +46,10 @@ pub fn config() -> Result<Arc<ClientConfig>> {
 
 /// What each side of a connection is called in an error: the peer of the request itself, or the proxy before it.
 pub fn whose(host: &str, uri: &Uri) -> &'static str {
-    match uri.host() == Some(host) {
-        true => "its",
-        false => "the proxy's",
+    if uri.host() == Some(host) {
+        "its"
+    } else {
+        "the proxy's"
     }
 }
 
@@ -170,6 +171,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        use rustls::Error::InvalidCertificate as Refused;
         let verdict = self.inner.verify_server_cert(
             end_entity,
             intermediates,
@@ -178,7 +180,8 @@ impl ServerCertVerifier for Verifier {
             now,
         );
         match verdict {
-            Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Err(
+            // The signature does not fit where another authority of that name is trusted: an old one of the same proxy.
+            Err(Refused(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => Err(
                 rustls::Error::General(untrusted(&issuer_of(end_entity), &self.source)),
             ),
             verdict => verdict,

@@ -1,0 +1,736 @@
+//! Requests over bad networks: through proxies, with private authorities, to servers that stall.
+//!
+//! The environment belongs to a whole process. So each request is made by this test binary, started anew as `probe`.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed, in its helpers too"
+)]
+
+#[path = "../../src/error.rs"]
+#[expect(dead_code, reason = "no request finds out that a login is required")]
+mod error;
+#[path = "../../src/http.rs"]
+mod http;
+#[path = "../../src/proxy.rs"]
+mod proxy;
+#[path = "../../src/roots.rs"]
+mod roots;
+mod servers;
+#[path = "../../src/settings.rs"]
+#[expect(dead_code, reason = "a request needs few of the settings")]
+mod settings;
+#[path = "../../src/tls.rs"]
+mod tls;
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use std::{env, fs, process, thread};
+
+use servers::{
+    Authority, OK, authority, connect_proxy, dead_port, encrypted, encrypted_proxy, late_proxy,
+    plain, saying, silent, socks_proxy, trickling,
+};
+use tempfile::TempDir;
+
+const HOSTS: [&str; 3] = ["issuer.test", "127.0.0.1", "192.0.2.7"];
+/// Long enough for anything that ends.
+const AMPLE: u64 = 30_000;
+
+/// A request: `get URL`, `form URL` or `json URL`; or `stay URL`, which lives on until its stdin ends.
+struct Probe {
+    request: String,
+    milliseconds: u64,
+    variables: Vec<(&'static str, String)>,
+}
+
+fn get(url: &str) -> Probe {
+    Probe {
+        request: format!("get {url}"),
+        milliseconds: AMPLE,
+        variables: Vec::new(),
+    }
+}
+
+impl Probe {
+    fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((variable, value.into()));
+        self
+    }
+
+    fn within(mut self, milliseconds: u64) -> Self {
+        self.milliseconds = milliseconds;
+        self
+    }
+
+    /// The exit code, and the answer or the error.
+    fn run(self) -> (i32, String) {
+        let output = self.start().wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), said.trim_end().to_owned())
+    }
+
+    fn start(self) -> Child {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "probe", "--ignored", "--nocapture"]);
+        for name in ["https_proxy", "http_proxy", "all_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        for name in ["SSL_CERT_FILE", "SSL_CERT_DIR", "CODEX_CA_CERTIFICATE"] {
+            command.env_remove(name);
+        }
+        command
+            .envs(self.variables)
+            .env("PROBE", format!("{} {}", self.milliseconds, self.request))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+}
+
+/// Makes the request of `PROBE`, and ends the process.
+#[test]
+#[ignore = "it is what the other tests start"]
+fn probe() {
+    let Ok(task) = env::var("PROBE") else {
+        return;
+    };
+    thread::spawn(|| {
+        thread::sleep(Duration::from_secs(60));
+        eprintln!("the request does not end");
+        process::exit(99)
+    });
+    let [limit, method, url] = task.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{task}");
+    };
+    let limit = Duration::from_millis(limit.parse().unwrap());
+    let answer = http::Client::new(url).and_then(|client| match method {
+        "form" => client.post_form(url, "a=b", limit),
+        "json" => client.post_json(url, "{}", limit),
+        _ => client.get(url, &[("X-Test", "yes")], limit),
+    });
+    match answer {
+        Ok(answer) if answer.body.len() > 1000 => eprintln!("{} bytes", answer.body.len()),
+        Ok(answer) => {
+            let body = String::from_utf8(answer.body).unwrap();
+            eprintln!(
+                "{} {:?} {:?} {body}",
+                answer.status, answer.retry_after, answer.date
+            );
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            if method == "stay" {
+                let _ = io::stdin().read_to_end(&mut Vec::new());
+            }
+            process::exit(error::exit_code(&error).into());
+        }
+    }
+    process::exit(0);
+}
+
+fn good(body: &str) -> (i32, String) {
+    (0, format!("200 None None {body}"))
+}
+
+fn failed(words: impl Into<String>) -> (i32, String) {
+    (75, words.into())
+}
+
+fn wrong(words: impl Into<String>) -> (i32, String) {
+    (1, words.into())
+}
+
+/// An authority, the file with its certificate, and a server that it vouches for.
+struct Site {
+    authority: Authority,
+    file: String,
+    port: u16,
+    folder: TempDir,
+}
+
+fn site() -> Site {
+    let authority = authority("Corp Proxy CA", &HOSTS, 4000);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("corp.pem");
+    fs::write(&file, &authority.pem).unwrap();
+    let port = encrypted(&authority.server, OK);
+    Site {
+        authority,
+        file: file.to_str().unwrap().to_owned(),
+        port,
+        folder,
+    }
+}
+
+// What is sent, and what is returned.
+
+#[test]
+fn requests_carry_what_they_should() {
+    for (method, has, lacks) in [
+        (
+            "get",
+            vec!["GET /x HTTP/1.1", "x-test: yes"],
+            "content-type",
+        ),
+        (
+            "form",
+            vec![
+                "POST /x HTTP/1.1",
+                "content-type: application/x-www-form-urlencoded",
+                "a=b",
+            ],
+            "x-test",
+        ),
+        (
+            "json",
+            vec!["POST /x HTTP/1.1", "content-type: application/json", "{}"],
+            "x-test",
+        ),
+    ] {
+        let (port, requests) = plain(OK);
+        let mut probe = get("");
+        probe.request = format!("{method} http://127.0.0.1:{port}/x");
+        assert_eq!(probe.run(), good("ok"));
+        let request = requests.recv().unwrap();
+        let lines: Vec<_> = request.lines().collect();
+        let agent = concat!("user-agent: codex-auth/", env!("CARGO_PKG_VERSION"));
+        for line in has.into_iter().chain([agent]) {
+            assert!(lines.contains(&line), "no {line} in {request}");
+        }
+        assert!(!request.contains(lacks), "{lacks} in {request}");
+    }
+}
+
+#[test]
+fn an_answer_of_any_status_is_an_answer() {
+    for status in [201, 304, 400, 401, 403, 407, 429, 500, 503] {
+        let (port, _requests) = plain(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"));
+        let answer = get(&format!("http://127.0.0.1:{port}/")).run();
+        assert_eq!(answer, (0, format!("{status} None None")));
+    }
+}
+
+#[test]
+fn the_time_to_wait_is_told_by_the_clock_of_the_server() {
+    let date = "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n";
+    for (retry, told) in [
+        ("7", "7s"),
+        ("Thu, 01 Jan 2026 00:01:00 GMT", "60s"),
+        ("Wed, 31 Dec 2025 00:00:00 GMT", "0ns"),
+        ("99999999999999", "86400s"),
+    ] {
+        let (port, _requests) = plain(format!("HTTP/1.1 429 X\r\nRetry-After: {retry}\r\n{date}"));
+        let answer = get(&format!("http://127.0.0.1:{port}/")).run();
+        assert_eq!(answer, (0, format!("429 Some({told}) Some(1767225600)")));
+    }
+}
+
+#[test]
+fn a_redirect_is_returned_and_not_followed() {
+    let (other, requests) = plain(OK);
+    let redirect = format!(
+        "HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:{other}/\r\nContent-Length: 0\r\n\r\n"
+    );
+    for method in ["get", "form"] {
+        let (port, _requests) = plain(redirect.clone());
+        let mut probe = get("");
+        probe.request = format!("{method} http://127.0.0.1:{port}/");
+        assert_eq!(probe.run(), (0, "307 None None".to_owned()));
+    }
+    assert!(requests.try_recv().is_err());
+}
+
+#[test]
+fn an_answer_may_have_one_mebibyte_and_no_more() {
+    let longest = "x".repeat(1 << 20);
+    for framing in ["Content-Length: 1048576\r\n", ""] {
+        let (port, _requests) = plain(format!("HTTP/1.1 200 OK\r\n{framing}\r\n{longest}"));
+        let answer = get(&format!("http://127.0.0.1:{port}/")).run();
+        assert_eq!(answer, (0, "1048576 bytes".to_owned()));
+    }
+    for framing in ["Content-Length: 1048577\r\n", ""] {
+        let (port, _requests) = plain(format!("HTTP/1.1 200 OK\r\n{framing}\r\n{longest}x"));
+        let answer = get(&format!("http://127.0.0.1:{port}/")).run();
+        assert_eq!(answer, failed("127.0.0.1: the answer is longer than 1 MiB"));
+    }
+}
+
+// Whom to trust.
+
+#[test]
+fn a_private_authority_is_trusted_when_it_is_named() {
+    let site = site();
+    let url = format!("https://127.0.0.1:{}/", site.port);
+    let several = format!(
+        "{0}\n{1}",
+        authority("Other CA", &[], 4000).pem,
+        site.authority.pem
+    );
+    fs::write(&site.file, several).unwrap();
+    for variable in ["CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"] {
+        assert_eq!(
+            get(&url).with(variable, &site.file).run(),
+            good("ok"),
+            "{variable}"
+        );
+    }
+    let folder = site.folder.path().to_str().unwrap();
+    let folders = env::join_paths(["/nowhere", folder])
+        .unwrap()
+        .into_string()
+        .unwrap();
+    assert_eq!(get(&url).with("SSL_CERT_DIR", folders).run(), good("ok"));
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_named_with_its_issuer() {
+    let (site, other) = (site(), site());
+    let url = format!("https://127.0.0.1:{}/", site.port);
+    let untrusted = |source: &str| {
+        failed(format!(
+            "127.0.0.1: its certificate was issued by «Corp Proxy CA», which is not trusted (if that is your company's \
+             proxy, set CODEX_CA_CERTIFICATE to the PEM file of its CA; trusted are {source})"
+        ))
+    };
+    let source = "those of the system and those of CODEX_CA_CERTIFICATE";
+    let probe = get(&url).with("CODEX_CA_CERTIFICATE", &other.file);
+    assert_eq!(
+        probe.run(),
+        untrusted(&format!("{source} ({})", other.file))
+    );
+    let source = format!("those of SSL_CERT_FILE ({})", other.file);
+    let probe = get(&url).with("SSL_CERT_FILE", &other.file);
+    assert_eq!(probe.run(), untrusted(&source));
+    // It takes the place of the system's roots, and another variable adds to it.
+    let probe = get(&url).with("SSL_CERT_FILE", &other.file);
+    assert_eq!(
+        probe.with("CODEX_CA_CERTIFICATE", &site.file).run(),
+        good("ok")
+    );
+}
+
+#[test]
+fn a_file_that_gives_no_authority_is_named_before_anything_is_sent() {
+    let (port, requests) = plain(OK);
+    let url = format!("https://127.0.0.1:{port}/");
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let damaged = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+    let strange = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (name, content) in [
+        ("empty", ""),
+        ("text", "hello\n"),
+        ("damaged", damaged),
+        ("strange", strange),
+    ] {
+        fs::write(file(name), content).unwrap();
+    }
+    for variable in ["CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"] {
+        let said = |name: &str| get(&url).with(variable, file(name)).run();
+        let (code, words) = said("missing");
+        let could_not = format!(
+            "could not read {}, which {variable} names: ",
+            file("missing")
+        );
+        assert!(code == 1 && words.starts_with(&could_not), "{words}");
+        for name in ["empty", "text", "strange"] {
+            let words = "has no certificate in it (BEGIN CERTIFICATE)";
+            assert_eq!(
+                said(name),
+                wrong(format!("{}, which {variable} names, {words}", file(name)))
+            );
+        }
+        assert_eq!(
+            said("damaged"),
+            wrong(format!(
+                "{}, which {variable} names, is damaged",
+                file("damaged")
+            ))
+        );
+    }
+    let empty = get(&url).with("SSL_CERT_FILE", "").run();
+    assert_eq!(
+        empty,
+        wrong("SSL_CERT_FILE is empty: name a PEM file, or unset it")
+    );
+    let words = "SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it";
+    assert_eq!(
+        get(&url)
+            .with("SSL_CERT_DIR", folder.path().to_str().unwrap())
+            .run(),
+        wrong(words)
+    );
+    assert_eq!(
+        get(&url).with("SSL_CERT_DIR", "/nowhere").run(),
+        wrong(words)
+    );
+    assert!(requests.try_recv().is_err());
+}
+
+#[test]
+fn roots_are_not_read_for_plain_http() {
+    let (port, _requests) = plain(OK);
+    let probe = get(&format!("http://127.0.0.1:{port}/"));
+    assert_eq!(probe.with("SSL_CERT_FILE", "/nowhere").run(), good("ok"));
+}
+
+#[test]
+fn a_certificate_that_is_not_for_this_host_or_day_is_refused() {
+    for (hosts, year, words) in [
+        (
+            ["192.0.2.1"],
+            4000,
+            "is for another name (a captive portal or a filter?)",
+        ),
+        (
+            ["127.0.0.1"],
+            2001,
+            "is not valid today (is the clock of this machine right?)",
+        ),
+    ] {
+        let authority = authority("Corp Proxy CA", &hosts, year);
+        let site = site();
+        fs::write(&site.file, &authority.pem).unwrap();
+        let port = encrypted(&authority.server, OK);
+        let probe = get(&format!("https://127.0.0.1:{port}/")).with("SSL_CERT_FILE", &site.file);
+        assert_eq!(
+            probe.run(),
+            failed(format!("127.0.0.1: its certificate {words}"))
+        );
+    }
+}
+
+// Which proxy.
+
+#[test]
+fn a_proxy_opens_the_way_to_a_host_that_it_alone_knows() {
+    let site = site();
+    for (variable, scheme) in [
+        ("https_proxy", "http://"),
+        ("HTTPS_PROXY", ""),
+        ("all_proxy", "http://"),
+    ] {
+        let (proxy, requests) = connect_proxy(site.port, None);
+        let probe = get("https://issuer.test/").with("CODEX_CA_CERTIFICATE", &site.file);
+        let answer = probe
+            .with(variable, format!("{scheme}127.0.0.1:{proxy}"))
+            .run();
+        assert_eq!(answer, good("ok"));
+        let request = requests.recv().unwrap();
+        assert!(
+            request.starts_with("CONNECT issuer.test:443 HTTP/1.1\r\n"),
+            "{request}"
+        );
+        assert!(!request.contains("Authorization"), "{request}");
+    }
+}
+
+#[test]
+fn a_proxy_gets_its_password_and_asks_for_it() {
+    let site = site();
+    // me:p@ss:word
+    let (proxy, requests) = connect_proxy(site.port, Some("bWU6cEBzczp3b3Jk"));
+    let through = |user: &str| {
+        get("https://issuer.test/")
+            .with("CODEX_CA_CERTIFICATE", &site.file)
+            .with("https_proxy", format!("http://{user}127.0.0.1:{proxy}"))
+            .run()
+    };
+    let at =
+        format!("issuer.test through the proxy http://127.0.0.1:{proxy} (https_proxy): the proxy");
+    assert_eq!(through("me:p%40ss:word@"), good("ok"));
+    assert_eq!(
+        through(""),
+        failed(format!(
+            "{at} wants a user name and a password (407): set https_proxy to http://USER:PASSWORD@HOST:PORT"
+        ))
+    );
+    assert_eq!(
+        through("me:other@"),
+        failed(format!(
+            "{at} refused the user name or the password in https_proxy (407)"
+        ))
+    );
+    assert_eq!(requests.iter().take(3).count(), 3);
+}
+
+#[test]
+fn a_proxy_that_refuses_is_told() {
+    let refusing = saying("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    let site = site();
+    let probe = get("https://issuer.test/").with("CODEX_CA_CERTIFICATE", &site.file);
+    assert_eq!(
+        probe
+            .with("https_proxy", format!("127.0.0.1:{refusing}"))
+            .run(),
+        failed(format!(
+            "issuer.test through the proxy http://127.0.0.1:{refusing} (https_proxy): the proxy did not open a \
+             connection (proxy server responded 403)"
+        ))
+    );
+}
+
+#[test]
+fn a_proxy_is_itself_reached_by_tls_where_its_url_says_so() {
+    let (site, other) = (site(), site());
+    let through = |proxy: u16, file: &str| {
+        get("https://issuer.test/")
+            .with("CODEX_CA_CERTIFICATE", file)
+            .with("https_proxy", format!("https://127.0.0.1:{proxy}"))
+            .run()
+    };
+    let proxy = encrypted_proxy(&site.authority.server);
+    assert_eq!(through(proxy, &site.file), good("ok"));
+    let (code, words) = through(proxy, &other.file);
+    let at = format!("issuer.test through the proxy https://127.0.0.1:{proxy} (https_proxy): ");
+    let whose = format!(
+        "{at}the proxy's certificate was issued by «Corp Proxy CA», which is not trusted ("
+    );
+    assert!(code == 75 && words.starts_with(&whose), "{words}");
+    let proxy = saying("HTTP/1.1 400 Bad Request\r\n\r\n");
+    let at = format!("issuer.test through the proxy https://127.0.0.1:{proxy} (https_proxy): ");
+    let words =
+        "the proxy's answer is no TLS (a captive portal, or a proxy that wants http:// in front?)";
+    assert_eq!(through(proxy, &site.file), failed(at + words));
+}
+
+#[test]
+fn a_name_is_resolved_here_for_socks5_and_there_for_socks5h() {
+    let site = site();
+    // 127.1 is a name to us, and every resolver knows it without asking.
+    let (plain, _requests) = plain(OK);
+    for (url, server, scheme, target) in [
+        (
+            "https://issuer.test/",
+            site.port,
+            "socks5h",
+            "name issuer.test",
+        ),
+        (
+            "https://192.0.2.7/",
+            site.port,
+            "socks5h",
+            "address [192, 0, 2, 7]",
+        ),
+        (
+            "https://192.0.2.7/",
+            site.port,
+            "socks5",
+            "address [192, 0, 2, 7]",
+        ),
+        ("http://127.1/", plain, "socks5", "address [127, 0, 0, 1]"),
+        ("http://127.1/", plain, "socks5h", "name 127.1"),
+    ] {
+        let (proxy, requests) = socks_proxy(server);
+        let probe = get(url).with("CODEX_CA_CERTIFICATE", &site.file);
+        let answer = probe
+            .with("all_proxy", format!("{scheme}://127.0.0.1:{proxy}"))
+            .run();
+        assert_eq!(answer, good("ok"), "{scheme} to {url}");
+        assert_eq!(requests.recv().unwrap(), target, "{scheme} to {url}");
+    }
+}
+
+#[test]
+fn a_dead_proxy_is_a_failure_and_never_a_direct_connection() {
+    let (port, requests) = plain(OK);
+    let url = format!("http://127.1:{port}/");
+    assert_eq!(get(&url).run(), good("ok"));
+    assert!(requests.recv().is_ok());
+    let dead = dead_port();
+    for variable in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        for scheme in ["http", "https", "socks5", "socks5h"] {
+            let proxy = format!("{scheme}://me:secret@127.0.0.1:{dead}");
+            let at = format!("127.1 through the proxy {scheme}://127.0.0.1:{dead} ({variable})");
+            let answer = get(&url).with(variable, proxy).run();
+            assert_eq!(answer, failed(format!("{at}: the connection was refused")));
+        }
+    }
+    assert!(requests.try_recv().is_err());
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_an_error_and_never_a_direct_connection() {
+    let (port, requests) = plain(OK);
+    let url = format!("http://127.1:{port}/");
+    for variable in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        for value in [
+            "http://me:secret@",
+            "ftp://me:secret@127.0.0.1:1",
+            "http://me:secret@127.0.0.1:x",
+            "secret stuff",
+        ] {
+            let words = "cannot be used: give a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 \
+                         or socks5h (in the password, write %40 for @ and the like)";
+            let answer = get(&url).with(variable, value).run();
+            assert_eq!(answer, wrong(format!("{variable} {words}")), "{value}");
+        }
+    }
+    assert!(requests.try_recv().is_err());
+}
+
+#[test]
+fn the_variables_have_the_order_of_curl() {
+    let (port, _requests) = plain(OK);
+    let url = format!("http://127.1:{port}/");
+    let names = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    // On Windows there is no difference between small and capital letters.
+    let names = if cfg!(windows) {
+        vec!["https_proxy", "all_proxy"]
+    } else {
+        names.to_vec()
+    };
+    for (rank, first) in names.iter().enumerate() {
+        let probe = get(&url)
+            .with("http_proxy", "unusable:")
+            .with("HTTP_PROXY", "unusable:");
+        let probe = names[rank..]
+            .iter()
+            .fold(probe, |probe, name| probe.with(name, "ftp://x"));
+        // What is empty is not set.
+        let probe = names[..rank]
+            .iter()
+            .fold(probe, |probe, name| probe.with(name, ""));
+        let (code, words) = probe.run();
+        assert!(
+            code == 1 && words.starts_with(&format!("{first} cannot be used")),
+            "{words}"
+        );
+    }
+}
+
+#[test]
+fn this_machine_and_what_no_proxy_covers_are_reached_directly() {
+    let (port, _requests) = plain(OK);
+    let dead = format!("http://127.0.0.1:{}", dead_port());
+    for host in ["127.0.0.1", "localhost"] {
+        let probe = get(&format!("http://{host}:{port}/"));
+        let probe = probe.with("all_proxy", &dead).with("http_proxy", &dead);
+        assert_eq!(probe.with("https_proxy", "unusable:").run(), good("ok"));
+    }
+    for variable in ["no_proxy", "NO_PROXY"] {
+        let probe = get(&format!("http://127.1:{port}/")).with("https_proxy", &dead);
+        assert_eq!(probe.with(variable, "a.example, 127.1").run(), good("ok"));
+    }
+}
+
+// What breaks on the way.
+
+#[test]
+fn a_name_that_is_not_found_and_a_port_that_is_closed_are_told() {
+    // No label is that long, so nobody has to be asked.
+    let unknown = format!("{}.test", "x".repeat(70));
+    let hint = "(is this machine online? behind a company proxy, is https_proxy set?)";
+    let answer = get(&format!("http://{unknown}/")).run();
+    assert_eq!(
+        answer,
+        failed(format!("{unknown}: its name was not found {hint}"))
+    );
+    let probe = get("http://issuer.test/").with("https_proxy", format!("http://{unknown}:80"));
+    let at = format!("issuer.test through the proxy http://{unknown}:80 (https_proxy)");
+    assert_eq!(
+        probe.run(),
+        failed(format!("{at}: the proxy's name was not found {hint}"))
+    );
+    let answer = get(&format!("http://127.0.0.1:{}/", dead_port())).run();
+    assert_eq!(answer, failed("127.0.0.1: the connection was refused"));
+}
+
+#[test]
+fn a_connection_that_is_cut_is_told() {
+    let port = saying("");
+    let site = site();
+    assert_eq!(
+        get(&format!("http://127.0.0.1:{port}/")).run(),
+        failed("127.0.0.1: the connection was closed before the answer was complete")
+    );
+    let probe = get(&format!("https://127.0.0.1:{port}/")).with("CODEX_CA_CERTIFICATE", &site.file);
+    assert_eq!(
+        probe.run(),
+        failed("127.0.0.1: its TLS handshake was cut off (does a filter stand in the way?)")
+    );
+    let (port, _requests) = plain("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+    assert_eq!(
+        get(&format!("http://127.0.0.1:{port}/")).run(),
+        failed("127.0.0.1: the connection was closed before the answer was complete")
+    );
+    let (port, _requests) = plain("SSH-2.0-OpenSSH_9.9\r\n\r\n");
+    let (code, words) = get(&format!("http://127.0.0.1:{port}/")).run();
+    assert!(
+        code == 75 && words.starts_with("127.0.0.1: the answer cannot be understood: "),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_server_that_stalls_at_any_step_is_given_up_in_time() {
+    let (site, silent) = (site(), silent());
+    let head = trickling("HTTP/1.1 200 OK\r\nX:");
+    let body = trickling("HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n");
+    let late = "no complete answer came within 1.5 s";
+    let handshake = "TLS handshake did not end in time (does a filter stand in the way?)";
+    let way = "the connection did not come about in time (is a firewall or a proxy in the way?)";
+    let direct = [
+        (format!("http://127.0.0.1:{silent}"), late.to_owned()),
+        (
+            format!("https://127.0.0.1:{silent}"),
+            format!("its {handshake}"),
+        ),
+        (format!("http://127.0.0.1:{head}"), late.to_owned()),
+        (format!("http://127.0.0.1:{body}"), late.to_owned()),
+    ]
+    .map(|(url, words)| (get(&url), format!("127.0.0.1: {words}")));
+    let proxied = [
+        (format!("http://127.0.0.1:{silent}"), way.to_owned()),
+        (format!("socks5h://127.0.0.1:{silent}"), way.to_owned()),
+        (
+            format!("https://127.0.0.1:{silent}"),
+            format!("the proxy's {handshake}"),
+        ),
+        (format!("http://127.0.0.1:{head}"), late.to_owned()),
+    ]
+    .map(|(proxy, words)| {
+        let line = format!("issuer.test through the proxy {proxy} (https_proxy): {words}");
+        (get("https://issuer.test/").with("https_proxy", proxy), line)
+    });
+    thread::scope(|scope| {
+        for (probe, line) in direct.into_iter().chain(proxied) {
+            let probe = probe.with("CODEX_CA_CERTIFICATE", &site.file).within(1500);
+            scope.spawn(move || assert_eq!(probe.run(), failed(line)));
+        }
+    });
+}
+
+#[test]
+fn a_request_that_was_given_up_is_not_sent_later() {
+    let site = site();
+    let give_up = &|url: &str| {
+        let (proxy, finish, received) = late_proxy();
+        let probe = get(url)
+            .with("CODEX_CA_CERTIFICATE", &site.file)
+            .within(1500);
+        let mut probe = probe.with("https_proxy", format!("127.0.0.1:{proxy}"));
+        probe.request = format!("stay {url}");
+        let mut child = probe.start();
+        let mut line = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        stderr.read_line(&mut line).unwrap();
+        assert!(
+            line.ends_with("(https_proxy): no complete answer came within 1.5 s\n"),
+            "{line}"
+        );
+        finish.send(()).unwrap();
+        assert_eq!(received.recv().unwrap(), "", "{url}");
+        drop(child.stdin.take());
+        assert_eq!(child.wait().unwrap().code(), Some(75));
+    };
+    thread::scope(|scope| {
+        for url in ["https://issuer.test/", "http://127.1/"] {
+            scope.spawn(move || give_up(url));
+        }
+    });
+}
