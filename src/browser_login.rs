@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::callback::{self, Answer, Browser, Callback, Expectation, Listening};
+use crate::callback::{self, Browser, Callback, Listening};
 use crate::issuer::{Authorization, Issuer};
+use crate::redirect::{self, Answer, Expectation};
 use crate::terminal::{can_ask, say};
 use crate::{opener, page, pkce, settings};
 
@@ -48,7 +49,7 @@ pub fn authorize(
         issuer: issuer.url().to_owned(),
     };
     let callback = serve(listening, &expected, &sender, &ports)?;
-    invite(&url, no_browser);
+    invite(&url, no_browser, callback.as_ref())?;
     if can_ask() {
         take_pasted(expected, sender)?;
     }
@@ -100,10 +101,13 @@ fn serve(
     Ok(Some(callback))
 }
 
-/// Tells the person where to sign in, and starts their browser there.
-fn invite(url: &str, no_browser: bool) {
-    let will_open = !no_browser && opener::is_wanted(opener::place());
-    say(if will_open {
+/// Tells the person where to sign in, and starts their browser there, if it can come back.
+fn invite(url: &str, no_browser: bool, callback: Option<&Callback>) -> Result<()> {
+    let entrance = callback.filter(|_| !no_browser && opener::has_browser(opener::place()));
+    let entrance = entrance
+        .map(|callback| callback.entrance_to(url))
+        .transpose()?;
+    say(if entrance.is_some() {
         "Opening the browser to sign in. If it does not come up, open this address:"
     } else {
         "Open this address in a browser to sign in:"
@@ -112,9 +116,10 @@ fn invite(url: &str, no_browser: bool) {
     if can_ask() {
         say("If the browser ends on a page that does not load, paste that page's address here:");
     }
-    if will_open {
-        opener::open(url);
+    if let Some(entrance) = entrance {
+        opener::open(&entrance);
     }
+    Ok(())
 }
 
 /// Reads what the person pastes, line by line, until a line answers this login.
@@ -126,7 +131,7 @@ fn take_pasted(expected: Expectation, sender: Sender<Arrival>) -> Result<()> {
             .map_while(Result::ok)
             .filter(|line| !line.trim().is_empty())
         {
-            match callback::judge_pasted(&line, &expected) {
+            match redirect::judge_pasted(&line, &expected) {
                 Ok(answer) => {
                     // Whoever came second is not awaited any more.
                     let _ = sender.send((answer, None));

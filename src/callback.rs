@@ -1,11 +1,9 @@
-//! The loopback server that the browser comes back to. It lives for one login, and it alone judges what comes back,
-//! by redirect or by paste.
+//! The loopback server that the browser comes back to. It lives for one login.
 //!
 //! Any page and any local program can send requests here. So the walk of a request is `attend` → `read_head` →
-//! `examine` (did a browser navigate here?) → `judge` (is it the answer to this login?), and only the first answer
+//! `examine` (did a browser navigate here?) → `redirect::judge` (is it the answer to this login?), and only the first answer
 //! that passes all of them ends the login.
 
-use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +15,15 @@ use anyhow::{Context, Result};
 use httparse::{EMPTY_HEADER, Request, Status};
 use subtle::ConstantTimeEq;
 
-use crate::{error, page};
+use crate::redirect::{self, Answer, Expectation};
+use crate::{page, pkce};
 
 /// The path of the redirect URI, as it is registered.
 pub const PATH: &str = "/auth/callback";
+/// What stands here and a secret word leads to the issuer, once.
+const ENTRANCE: &str = "/sign-in/";
 
-/// Bytes of a request's head, and of a pasted text. A code and a state are a few hundred; the rest is for cookies
+/// Bytes of a request's head. A code and a state are a few hundred; the rest is for cookies
 /// that other programs left on localhost.
 const HEAD_LIMIT: usize = 16 * 1024;
 /// A browser sends its head at once. It may also open a connection ahead of need, and never use it.
@@ -32,24 +33,11 @@ const CONNECTION_LIMIT: usize = 64;
 /// How long, and for how many bytes, a peer that has its answer may go on sending. See `part`.
 const PARTING_TIME: Duration = Duration::from_secs(2);
 const PARTING_LIMIT: usize = 1024 * 1024;
-/// After a failed accept (no file descriptor left, say) the next one would fail as fast: this is the pause.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// After a failed accept the next one may fail as fast: this is the pause.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// What an answer must fit to count for this login.
-#[derive(Clone)]
-pub struct Expectation {
-    pub state: String,
-    /// As in the settings: without a slash at the end.
-    pub issuer: String,
-}
-
-/// What the issuer answered to this login.
-pub enum Answer {
-    /// The authorization code. It is a secret until it is exchanged.
-    Code(String),
-    /// No code: the issuer's own words why not, fit for one line of a terminal.
-    Refused(String),
-}
+const TOO_MUCH: &str = "the browser sent too much with it (clear the cookies of localhost, or paste the address of \
+    this page in the terminal)";
 
 /// The ports are taken; whoever connects waits until `serve`.
 pub struct Listening {
@@ -72,6 +60,8 @@ type Arrived = Box<dyn FnOnce(Answer, Browser) + Send>;
 struct Desk {
     port: u16,
     expected: Expectation,
+    /// Which secret word leads where. The first who has it takes it.
+    entrance: Mutex<Option<(String, String)>>,
     /// Who waits for the answer. The first answer takes it, and closing does.
     arrived: Mutex<Option<Arrived>>,
     /// Oldest first.
@@ -84,13 +74,22 @@ struct Connection {
     has_head: bool,
 }
 
-/// An answer to a request that does not end the login.
-pub struct Rebuff {
+/// What a request that counts is for.
+pub enum Visit {
+    /// With this word after `ENTRANCE`.
+    Entrance(String),
+    Back(Answer),
+}
+
+/// What a request is answered with. All but the last one do not end the login.
+pub struct Reply {
     status: &'static str,
+    /// Where the browser is to go.
+    location: Option<String>,
     page: String,
 }
 
-/// Takes the first of the ports that is free on 127.0.0.1 and, if this machine has it, on ::1; 0 is any free one.
+/// Takes the first of the ports that is free on 127.0.0.1 and, if this machine has it, on `::1`; 0 is any free one.
 /// None if all are busy.
 pub fn listen(ports: &[u16]) -> Result<Option<Listening>> {
     for &port in ports {
@@ -145,6 +144,7 @@ impl Listening {
         let desk = Arc::new(Desk {
             port: self.port,
             expected,
+            entrance: Mutex::default(),
             arrived: Mutex::new(Some(Box::new(arrived))),
             open: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -165,6 +165,17 @@ impl Listening {
     }
 }
 
+impl Callback {
+    /// An address here that leads to this URL, once. The command that starts a browser is seen by every user of this
+    /// machine, and the URL has the state in it.
+    pub fn entrance_to(&self, url: &str) -> Result<String> {
+        let word = pkce::state()?;
+        let address = format!("http://127.0.0.1:{}{ENTRANCE}{word}", self.desk.port);
+        *lock(&self.desk.entrance) = Some((word, url.to_owned()));
+        Ok(address)
+    }
+}
+
 impl Drop for Callback {
     fn drop(&mut self) {
         self.desk.close();
@@ -179,14 +190,19 @@ impl Drop for Callback {
 }
 
 impl Browser {
-    /// Answers the browser that waits, and returns when it has the page or has gone; after two seconds at the latest.
+    /// Answers the browser that waits, and returns when it has taken the page or gone, a few seconds later at most.
     pub fn show(self, page: &str) {
-        answer(&self.0, "200 OK", page, false);
+        let whole = Reply {
+            status: "200 OK",
+            location: None,
+            page: page.to_owned(),
+        };
+        answer(&self.0, &whole, false);
     }
 }
 
 impl Desk {
-    /// The waiting answer taker goes, so that what is still under way cannot end a login that has ended.
+    /// Whoever waited for the answer goes, so that a request under way cannot end a login that has ended.
     fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         lock(&self.arrived).take();
@@ -195,13 +211,37 @@ impl Desk {
         }
     }
 
-    /// Makes room for one more, at the cost of the oldest that has not asked for anything yet, else of the oldest
-    /// that has its answer already.
+    /// The first answer to this login, with who waits for it.
+    fn admit(&self, head: &[u8]) -> Result<(Answer, Arrived), Reply> {
+        let answer = match examine(head, self.port, &self.expected)? {
+            Visit::Back(answer) => answer,
+            Visit::Entrance(word) => return Err(self.lead(&word)),
+        };
+        let arrived = lock(&self.arrived).take();
+        match arrived {
+            Some(arrived) => Ok((answer, arrived)),
+            None => Err(rebuff("400 Bad Request", "it has been used already")),
+        }
+    }
+
+    /// Leads who has the word to the issuer. Anybody else finds nothing.
+    fn lead(&self, word: &str) -> Reply {
+        let is_right =
+            |known: &mut (String, String)| known.0.as_bytes().ct_eq(word.as_bytes()).into();
+        match lock(&self.entrance).take_if(is_right) {
+            Some((_, url)) => Reply {
+                status: "302 Found",
+                location: Some(url),
+                page: String::new(),
+            },
+            None => not_found(),
+        }
+    }
+
     fn enter(&self, stream: &Arc<TcpStream>) {
         let mut open = lock(&self.open);
         if open.len() >= CONNECTION_LIMIT {
-            let idle = open.iter().position(|connection| !connection.has_head);
-            hang_up(&open.remove(idle.unwrap_or(0)).stream);
+            make_room(&mut open);
         }
         open.push(Connection {
             stream: Arc::clone(stream),
@@ -209,7 +249,7 @@ impl Desk {
         });
     }
 
-    fn has_head(&self, stream: &Arc<TcpStream>) {
+    fn note_head(&self, stream: &Arc<TcpStream>) {
         for connection in lock(&self.open).iter_mut() {
             connection.has_head |= Arc::ptr_eq(&connection.stream, stream);
         }
@@ -217,6 +257,14 @@ impl Desk {
 
     fn leave(&self, stream: &Arc<TcpStream>) {
         lock(&self.open).retain(|connection| !Arc::ptr_eq(&connection.stream, stream));
+    }
+}
+
+/// Drops the oldest connection that has not asked for anything yet, else the oldest that has its answer already.
+fn make_room(open: &mut Vec<Connection>) {
+    let idle = open.iter().position(|connection| !connection.has_head);
+    if let Some(oldest) = idle.or((!open.is_empty()).then_some(0)) {
+        hang_up(&open.remove(oldest).stream);
     }
 }
 
@@ -231,21 +279,31 @@ fn hang_up(stream: &TcpStream) {
 }
 
 fn accept(desk: &Arc<Desk>, listener: &TcpListener) {
-    while !desk.closed.load(Ordering::SeqCst) {
-        let Ok((stream, _)) = listener.accept() else {
+    loop {
+        let accepted = listener.accept();
+        if desk.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok((stream, _)) = accepted else {
+            // Out of file descriptors, most likely: some of them are ours.
+            make_room(&mut lock(&desk.open));
             thread::sleep(ACCEPT_PAUSE);
             continue;
         };
-        let stream = Arc::new(stream);
-        desk.enter(&stream);
-        let (at, visitor) = (Arc::clone(desk), Arc::clone(&stream));
-        let attendant = thread::Builder::new().spawn(move || {
-            attend(&at, &visitor);
-            at.leave(&visitor);
-        });
-        if attendant.is_err() {
-            desk.leave(&stream);
-        }
+        welcome(desk, &Arc::new(stream));
+    }
+}
+
+/// Without a thread for it the connection is closed; the browser tries again.
+fn welcome(desk: &Arc<Desk>, stream: &Arc<TcpStream>) {
+    desk.enter(stream);
+    let (at, visitor) = (Arc::clone(desk), Arc::clone(stream));
+    let attendant = thread::Builder::new().spawn(move || {
+        attend(&at, &visitor);
+        at.leave(&visitor);
+    });
+    if attendant.is_err() {
+        desk.leave(stream);
     }
 }
 
@@ -253,23 +311,13 @@ fn attend(desk: &Desk, stream: &Arc<TcpStream>) {
     let Some(head) = read_head(stream) else {
         return;
     };
-    desk.has_head(stream);
-    let judged = examine(&head, desk.port, &desk.expected).and_then(|answer| {
-        let arrived = lock(&desk.arrived).take();
-        let late = || rebuff("400 Bad Request", "it has been used already");
-        Ok((answer, arrived.ok_or_else(late)?))
-    });
-    match judged {
+    desk.note_head(stream);
+    match desk.admit(&head) {
         Ok((answer, arrived)) => {
             desk.leave(stream);
             arrived(answer, Browser(Arc::clone(stream)));
         }
-        Err(rebuff) => answer(
-            stream,
-            rebuff.status,
-            &rebuff.page,
-            head.starts_with(b"HEAD "),
-        ),
+        Err(reply) => answer(stream, &reply, head.starts_with(b"HEAD ")),
     }
 }
 
@@ -286,46 +334,42 @@ fn read_head(mut stream: &TcpStream) -> Option<Vec<u8>> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             read => read.ok().filter(|&count| count > 0)?,
         };
-        let seen = head.len().saturating_sub(3);
         head.extend_from_slice(&chunk[..count.min(HEAD_LIMIT - head.len())]);
-        let is_whole = head[seen..].windows(4).any(|four| four == b"\r\n\r\n");
+        let is_whole = head.windows(4).any(|four| four == b"\r\n\r\n");
         if is_whole || head.len() == HEAD_LIMIT {
             return Some(head);
         }
     }
 }
 
-/// Whether a browser has navigated here with the answer to this login; all else gets a rebuff. Pure.
-pub fn examine(head: &[u8], port: u16, expected: &Expectation) -> Result<Answer, Rebuff> {
+/// Whether a browser has navigated here, to be led to the issuer or with its answer; the error is what to reply to all else. Pure.
+pub fn examine(head: &[u8], port: u16, expected: &Expectation) -> Result<Visit, Reply> {
     let mut headers = [EMPTY_HEADER; 100];
     let mut request = Request::new(&mut headers);
     match request.parse(head) {
         Ok(Status::Complete(_)) => {}
-        Ok(Status::Partial) if head.len() < HEAD_LIMIT => {
-            return Err(rebuff("400 Bad Request", "the request is no HTTP"));
-        }
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            return Err(rebuff(
-                "431 Request Header Fields Too Large",
-                "the browser sent too much with it (clear the cookies of localhost, or paste the address of this page in the terminal)",
-            ));
+            return Err(rebuff("431 Request Header Fields Too Large", TOO_MUCH));
         }
         Err(_) => return Err(rebuff("400 Bad Request", "the request is no HTTP")),
     }
     let target = request.path.unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    if path != PATH {
-        return Err(Rebuff {
-            status: "404 Not Found",
-            page: page::not_found(),
-        });
+    let word = path.strip_prefix(ENTRANCE);
+    if path != PATH && word.is_none() {
+        return Err(not_found());
     }
     check_sender(&request, port, &expected.issuer)?;
-    judge(query, expected).map_err(|why| rebuff("400 Bad Request", why))
+    match word {
+        Some(word) => Ok(Visit::Entrance(word.to_owned())),
+        None => redirect::judge(query, expected)
+            .map(Visit::Back)
+            .map_err(|why| rebuff("400 Bad Request", why)),
+    }
 }
 
 /// Whether the request is one that a browser makes when it follows the redirect, and makes to us.
-fn check_sender(request: &Request<'_, '_>, port: u16, issuer: &str) -> Result<(), Rebuff> {
+fn check_sender(request: &Request<'_, '_>, port: u16, issuer: &str) -> Result<(), Reply> {
     if request.method != Some("GET") {
         return Err(rebuff("405 Method Not Allowed", "only GET counts here"));
     }
@@ -335,13 +379,13 @@ fn check_sender(request: &Request<'_, '_>, port: u16, issuer: &str) -> Result<()
         return Err(rebuff("403 Forbidden", "it was sent to another host"));
     }
     // Older browsers do not send these two. Scripts, images and frames do say what they are.
-    for (name, navigation) in [
+    for (name, wanted) in [
         ("Sec-Fetch-Mode", "navigate"),
         ("Sec-Fetch-Dest", "document"),
     ] {
         if values(request, name)
             .iter()
-            .any(|value| *value != navigation.as_bytes())
+            .any(|value| *value != wanted.as_bytes())
         {
             return Err(rebuff(
                 "403 Forbidden",
@@ -381,97 +425,27 @@ fn origin_of(url: &str) -> String {
     url.split('/').take(3).collect::<Vec<_>>().join("/")
 }
 
-fn rebuff(status: &'static str, why: &str) -> Rebuff {
-    Rebuff {
+fn rebuff(status: &'static str, why: &str) -> Reply {
+    Reply {
         status,
+        location: None,
         page: page::not_counted(why),
     }
 }
 
-/// What a text that a person pasted answers to this login: the address that the browser ended on, its query, or
-/// `code#state`. The error says what is wrong with the text ("it …"), and repeats nothing of it.
-pub fn judge_pasted(text: &str, expected: &Expectation) -> Result<Answer, &'static str> {
-    judge(&query_of(text)?, expected)
-}
-
-fn query_of(text: &str) -> Result<Cow<'_, str>, &'static str> {
-    let text = text.trim();
-    if text.len() > HEAD_LIMIT {
-        return Err("it is too long");
-    }
-    let (before_fragment, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let query = match before_fragment.split_once('?') {
-        Some((_, query)) => query,
-        None if before_fragment.contains("://") => "",
-        None if before_fragment.contains('&') => before_fragment,
-        None if !fragment.is_empty() => {
-            return Ok(Cow::Owned(query_with(before_fragment, fragment)));
-        }
-        None => return Err("it is neither the address that the browser ended on nor code#state"),
-    };
-    if query.contains("code_challenge=") {
-        return Err("it is the address to sign in at: paste the one that the browser ends on");
-    }
-    Ok(Cow::Borrowed(query))
-}
-
-fn query_with(code: &str, state: &str) -> String {
-    form_urlencoded::Serializer::new(String::new())
-        .append_pair("code", code)
-        .append_pair("state", state)
-        .finish()
-}
-
-/// What the parameters of a redirect (RFC 6749 sections 4.1.2 and 4.1.2.1) answer to this login. An error says why
-/// they do not count ("it …"), and repeats nothing of them.
-pub fn judge(query: &str, expected: &Expectation) -> Result<Answer, &'static str> {
-    let state = only("state", query)?.ok_or("it carries no state")?;
-    // In constant time, or a local program could find it out byte by byte.
-    if !bool::from(state.as_bytes().ct_eq(expected.state.as_bytes())) {
-        return Err("it belongs to another sign-in: its state is not the one of this one");
-    }
-    // RFC 9207 section 2.4: an answer of another issuer must not be used.
-    if only("iss", query)?.is_some_and(|issuer| issuer.trim_end_matches('/') != expected.issuer) {
-        return Err("it comes from another issuer");
-    }
-    let description = only("error_description", query)?;
-    match (only("code", query)?, only("error", query)?) {
-        (Some(_), Some(_)) => Err("it carries both a code and an error"),
-        (Some(code), None) if code.bytes().all(is_visible) => Ok(Answer::Code(code)),
-        (Some(_), None) => Err("its code has characters that no code has"),
-        (None, Some(error)) => Ok(Answer::Refused(words(&error, description.as_deref()))),
-        (None, None) => Err("it carries no code"),
-    }
-}
-
-/// The one value of a parameter; an empty one counts as none (RFC 6749 section 3.1). Twice the same parameter is an
-/// error: two readers could take it for two different things.
-fn only(name: &str, query: &str) -> Result<Option<String>, &'static str> {
-    let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
-    let value = values.next().map(|(_, value)| value.into_owned());
-    match values.next() {
-        Some(_) => Err("it carries a parameter twice"),
-        None => Ok(value.filter(|value| !value.is_empty())),
-    }
-}
-
-/// What a code is made of (VSCHAR of RFC 6749 appendix A.11).
-fn is_visible(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~')
-}
-
-fn words(error: &str, description: Option<&str>) -> String {
-    match description {
-        Some(description) => format!("{} ({})", error::tame(description), error::tame(error)),
-        None => error::tame(error),
+fn not_found() -> Reply {
+    Reply {
+        status: "404 Not Found",
+        location: None,
+        page: page::not_found(),
     }
 }
 
 /// Sends a whole answer, and parts from the peer. Who does not take it is not waited for.
-fn answer(mut stream: &TcpStream, status: &str, page: &str, is_head: bool) {
-    let mut message = head_of_answer(status, page.len());
+fn answer(mut stream: &TcpStream, reply: &Reply, is_head: bool) {
+    let mut message = head_of(reply);
     if !is_head {
-        message.push_str(page);
+        message.push_str(&reply.page);
     }
     let sent = stream
         .set_write_timeout(Some(PARTING_TIME))
@@ -482,16 +456,16 @@ fn answer(mut stream: &TcpStream, status: &str, page: &str, is_head: bool) {
     }
 }
 
-fn head_of_answer(status: &str, length: usize) -> String {
-    let policy = page::security_policy();
-    let allow = if status.starts_with("405") {
-        "Allow: GET\r\n"
-    } else {
-        ""
+fn head_of(reply: &Reply) -> String {
+    let (status, length, policy) = (reply.status, reply.page.len(), page::security_policy());
+    let special = match &reply.location {
+        Some(location) => format!("Location: {location}\r\n"),
+        None if status.starts_with("405") => "Allow: GET\r\n".to_owned(),
+        None => String::new(),
     };
     format!(
         "HTTP/1.1 {status}\r\n\
-         {allow}\
+         {special}\
          Connection: close\r\n\
          Content-Type: text/html; charset=utf-8\r\n\
          Content-Length: {length}\r\n\
@@ -522,5 +496,493 @@ fn part(mut stream: &TcpStream) {
             Ok(count) if count > 0 => drained += count,
             _ => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write as _;
+    use std::sync::mpsc::{self, Receiver};
+
+    const STATE: &str = "right-state";
+    /// Far more than any of this takes: it only keeps a broken server from holding up the tests for ever.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn expectation() -> Expectation {
+        Expectation {
+            state: STATE.to_owned(),
+            issuer: "https://issuer.example".to_owned(),
+        }
+    }
+
+    fn serve() -> (Callback, Receiver<(Answer, Browser)>) {
+        let (sender, arrivals) = mpsc::channel();
+        let listening = listen(&[0]).unwrap().unwrap();
+        let serving = listening.serve(expectation(), move |answer, browser| {
+            sender.send((answer, browser)).unwrap();
+        });
+        (serving.unwrap(), arrivals)
+    }
+
+    fn connect(port: u16) -> TcpStream {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn send(port: u16, request: &[u8]) -> TcpStream {
+        let mut stream = connect(port);
+        stream.write_all(request).unwrap();
+        stream
+    }
+
+    fn rest(mut stream: TcpStream) -> String {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn get(port: u16, target: &str) -> Vec<u8> {
+        format!("GET {target} HTTP/1.1\r\nHost: localhost:{port}\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n\r\n")
+            .into_bytes()
+    }
+
+    fn right(port: u16) -> Vec<u8> {
+        get(port, &format!("{PATH}?code=the-code&state={STATE}"))
+    }
+
+    /// Sends the request and gives the status of its answer.
+    fn status(port: u16, request: &[u8]) -> String {
+        let answer = rest(send(port, request));
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+
+    /// Waits for the end of the connection, which may be a reset.
+    fn is_closed(stream: &mut TcpStream) -> bool {
+        match stream.read(&mut [0]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    /// Sees the login through: the code comes in, and its browser gets the page.
+    fn completes(port: u16, arrivals: &Receiver<(Answer, Browser)>) {
+        let waiting = send(port, &right(port));
+        let (answer, browser) = arrivals.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(told(Ok(answer)), "code the-code");
+        assert!(shown(browser, waiting, "done").ends_with("\r\n\r\ndone"));
+    }
+
+    /// Shows the page, and gives what the browser got. The two run at once, because each waits for the other.
+    fn shown(browser: Browser, waiting: TcpStream, page: &str) -> String {
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| rest(waiting));
+            browser.show(page);
+            reader.join().unwrap()
+        })
+    }
+
+    fn told(answer: Result<Answer, &'static str>) -> String {
+        match answer {
+            Ok(Answer::Code(code)) => format!("code {code}"),
+            Ok(Answer::Refused(words)) => format!("refused {words}"),
+            Err(why) => why.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_code_arrives_and_its_browser_waits_for_the_page() {
+        let (callback, arrivals) = serve();
+        completes(callback.desk.port, &arrivals);
+    }
+
+    #[test]
+    fn a_refusal_ends_the_login_with_the_words_of_the_issuer() {
+        let (callback, arrivals) = serve();
+        let target = format!(
+            "{PATH}?error=access_denied&error_description=Not+for%1b%5b31m+you&state={STATE}"
+        );
+        let waiting = send(callback.desk.port, &get(callback.desk.port, &target));
+        let (answer, browser) = arrivals.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(told(Ok(answer)), "refused Not for [31m you (access_denied)");
+        assert!(shown(browser, waiting, "no").ends_with("no"));
+    }
+
+    #[test]
+    fn a_page_arrives_whole_though_the_browser_sent_more_than_was_read() {
+        let (callback, arrivals) = serve();
+        let mut request = right(callback.desk.port);
+        request.resize(request.len() + 100_000, b'x');
+        let waiting = send(callback.desk.port, &request);
+        let (_, browser) = arrivals.recv_timeout(PATIENCE).unwrap();
+        // The browser reads late: a connection that was reset by then has lost the end of the page.
+        browser.show(&"p".repeat(200_000));
+        let answer = rest(waiting);
+        assert!(answer.contains("\r\nContent-Length: 200000\r\n"));
+        assert!(answer.ends_with(&"p".repeat(200_000)));
+    }
+
+    #[test]
+    fn every_answer_forbids_what_its_page_does_not_need() {
+        let (callback, arrivals) = serve();
+        let port = callback.desk.port;
+        let waiting = send(port, &right(port));
+        let (_, browser) = arrivals.recv_timeout(PATIENCE).unwrap();
+        for answer in [
+            shown(browser, waiting, "done"),
+            rest(send(port, &get(port, "/"))),
+            rest(send(port, b"\0\r\n\r\n")),
+        ] {
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            for line in [
+                "Connection: close",
+                "Content-Type: text/html; charset=utf-8",
+                &format!("Content-Length: {}", body.len()),
+                "Cache-Control: no-store",
+                &format!("Content-Security-Policy: {}", page::security_policy()),
+                "Cross-Origin-Opener-Policy: same-origin",
+                "Cross-Origin-Resource-Policy: same-origin",
+                "Referrer-Policy: no-referrer",
+                "X-Content-Type-Options: nosniff",
+            ] {
+                assert!(head.lines().any(|sent| sent == line), "{line} in {head}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_redirect_is_answered_and_the_login_goes_on() {
+        let (callback, arrivals) = serve();
+        let port = callback.desk.port;
+        let target = format!("{PATH}?code=the-code&state={STATE}");
+        let with =
+            |headers: &str| format!("GET {target} HTTP/1.1\r\n{headers}\r\n\r\n").into_bytes();
+        let ours = format!("Host: localhost:{port}");
+        for (wanted, request) in [
+            ("404", get(port, "/favicon.ico")),
+            ("404", get(port, "/cancel")),
+            (
+                "404",
+                get(
+                    port,
+                    &format!("/auth%2fcallback?code=the-code&state={STATE}"),
+                ),
+            ),
+            (
+                "404",
+                get(
+                    port,
+                    &format!("/auth/callback/?code=the-code&state={STATE}"),
+                ),
+            ),
+            (
+                "404",
+                get(port, &format!("http://localhost:{port}{target}")),
+            ),
+            (
+                "405",
+                format!("HEAD {target} HTTP/1.1\r\n{ours}\r\n\r\n").into_bytes(),
+            ),
+            (
+                "405",
+                format!("POST {target} HTTP/1.1\r\n{ours}\r\nContent-Length: 0\r\n\r\n")
+                    .into_bytes(),
+            ),
+            (
+                "405",
+                format!("OPTIONS {target} HTTP/1.1\r\n{ours}\r\n\r\n").into_bytes(),
+            ),
+            ("403", with("Accept: */*")),
+            ("403", with(&format!("Host: rebound.example:{port}"))),
+            (
+                "403",
+                with(&format!("Host: localhost.rebound.example:{port}")),
+            ),
+            ("403", with("Host: localhost")),
+            ("403", with("Host: localhost:1")),
+            (
+                "403",
+                with(&format!("{ours}\r\nHost: rebound.example:{port}")),
+            ),
+            ("403", with(&format!("{ours}\r\n{ours}"))),
+            (
+                "403",
+                with(&format!("{ours}\r\nOrigin: https://evil.example")),
+            ),
+            (
+                "403",
+                with(&format!(
+                    "{ours}\r\nOrigin: https://issuer.example.evil.example"
+                )),
+            ),
+            (
+                "403",
+                with(&format!(
+                    "{ours}\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image"
+                )),
+            ),
+            (
+                "403",
+                with(&format!(
+                    "{ours}\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe"
+                )),
+            ),
+            (
+                "403",
+                with(&format!(
+                    "{ours}\r\nSec-Fetch-Mode: navigate\r\nsec-fetch-mode: cors"
+                )),
+            ),
+            ("400", get(port, PATH)),
+            (
+                "400",
+                get(port, &format!("{PATH}?code=the-code&state=wrong")),
+            ),
+            (
+                "400",
+                get(port, &format!("{PATH}?error=access_denied&state=wrong")),
+            ),
+            ("400", b"\x16\x03\x01 TLS, by mistake\r\n\r\n".to_vec()),
+            (
+                "400",
+                format!("GET {PATH}?state={STATE}&code=a\0b HTTP/1.1\r\n{ours}\r\n\r\n")
+                    .into_bytes(),
+            ),
+            ("431", b"\r\n\r\n".to_vec()),
+        ] {
+            assert_eq!(
+                status(port, &request),
+                wanted,
+                "{}",
+                String::from_utf8_lossy(&request)
+            );
+        }
+        completes(port, &arrivals);
+    }
+
+    #[test]
+    fn head_gets_no_body() {
+        let (callback, _arrivals) = serve();
+        let head = format!(
+            "HEAD {PATH} HTTP/1.1\r\nHost: localhost:{}\r\n\r\n",
+            callback.desk.port
+        );
+        let answer = rest(send(callback.desk.port, head.as_bytes()));
+        assert!(
+            answer.starts_with("HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\n"),
+            "{answer}"
+        );
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+
+    #[test]
+    fn the_entrance_leads_to_the_issuer_once() {
+        let (callback, arrivals) = serve();
+        let port = callback.desk.port;
+        let address = callback
+            .entrance_to("https://issuer.example/authorize?state=s")
+            .unwrap();
+        let target = address
+            .strip_prefix(&format!("http://127.0.0.1:{port}"))
+            .unwrap();
+        for wrong in [
+            ENTRANCE.to_owned(),
+            format!("{target}x"),
+            target.to_ascii_uppercase(),
+        ] {
+            assert_eq!(status(port, &get(port, &wrong)), "404");
+        }
+        let led = rest(send(port, &get(port, target)));
+        assert!(led.starts_with("HTTP/1.1 302 Found\r\n"), "{led}");
+        assert!(
+            led.contains("\r\nLocation: https://issuer.example/authorize?state=s\r\n"),
+            "{led}"
+        );
+        assert_eq!(status(port, &get(port, target)), "404");
+        completes(port, &arrivals);
+    }
+
+    #[test]
+    fn each_loopback_name_and_a_friendly_origin_will_do() {
+        for headers in [
+            "Host: LOCALHOST:7",
+            "Host: 127.0.0.1:7",
+            "host: [::1]:7",
+            "Host: localhost:7\r\nOrigin: null",
+            "Host: localhost:7\r\nOrigin: https://issuer.example",
+        ] {
+            let head = format!("GET {PATH}?code=c&state={STATE} HTTP/1.1\r\n{headers}\r\n\r\n");
+            let answer = match examine(head.as_bytes(), 7, &expectation()) {
+                Ok(Visit::Back(answer)) => Ok(answer),
+                Ok(Visit::Entrance(_)) => Err("the entrance"),
+                Err(reply) => Err(reply.status),
+            };
+            assert_eq!(told(answer), "code c", "{headers}");
+        }
+        let head = format!("GET {PATH}?code=c&state={STATE} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(examine(head.as_bytes(), 80, &expectation()).is_ok());
+    }
+
+    #[test]
+    fn a_thousand_wrong_states_do_not_end_the_login() {
+        let (callback, arrivals) = serve();
+        let port = callback.desk.port;
+        for number in 0..1000 {
+            let target = format!("{PATH}?code=c&state=wrong-{number}");
+            assert_eq!(status(port, &get(port, &target)), "400");
+        }
+        completes(port, &arrivals);
+    }
+
+    /// Opens many connections that send this and no more. None is left in the backlog of the system.
+    fn crowd(port: u16, request: &[u8]) -> Vec<TcpStream> {
+        let mut crowd = Vec::new();
+        for _ in 0..5 {
+            crowd.extend((0..40).map(|_| send(port, request)));
+            // Connections are taken in turn: once this one has its answer, those before it were taken.
+            assert_eq!(status(port, &get(port, "/")), "404");
+        }
+        crowd
+    }
+
+    #[test]
+    fn hundreds_of_silent_and_half_open_connections_do_not_hold_up_the_code() {
+        let (callback, arrivals) = serve();
+        let port = callback.desk.port;
+        let silent = crowd(port, b"");
+        let halves = crowd(port, b"GET /auth/callback?code=");
+        completes(port, &arrivals);
+        assert!(lock(&callback.desk.open).len() <= CONNECTION_LIMIT);
+        // They were the oldest, and had to make room.
+        for mut dropped in silent {
+            assert!(is_closed(&mut dropped));
+        }
+        drop(halves);
+    }
+
+    #[test]
+    fn hundreds_of_connections_that_have_an_answer_and_stay_do_not_hold_up_the_code() {
+        let (callback, arrivals) = serve();
+        let answered = crowd(callback.desk.port, &get(callback.desk.port, "/"));
+        completes(callback.desk.port, &arrivals);
+        drop(answered);
+    }
+
+    #[test]
+    fn a_head_may_come_in_pieces() {
+        let (callback, arrivals) = serve();
+        let mut waiting = connect(callback.desk.port);
+        waiting.set_nodelay(true).unwrap();
+        for byte in right(callback.desk.port) {
+            waiting.write_all(&[byte]).unwrap();
+        }
+        let (answer, _) = arrivals.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(told(Ok(answer)), "code the-code");
+    }
+
+    #[test]
+    fn a_huge_head_is_refused_before_it_ends() {
+        let (callback, arrivals) = serve();
+        let port = callback.desk.port;
+        let long = "a".repeat(HEAD_LIMIT);
+        let mut many = String::new();
+        for number in 0..200 {
+            write!(many, "x-{number}: y\r\n").unwrap();
+        }
+        for request in [
+            format!("GET {PATH}?{long}"),
+            format!("GET {PATH} HTTP/1.1\r\nCookie: {long}"),
+            format!("GET {PATH} HTTP/1.1\r\n{many}\r\n"),
+        ] {
+            assert_eq!(status(port, request.as_bytes()), "431");
+        }
+        completes(port, &arrivals);
+    }
+
+    #[test]
+    fn only_the_first_answer_counts() {
+        let (callback, arrivals) = serve();
+        let port = callback.desk.port;
+        let waiting = send(port, &right(port));
+        let (_, browser) = arrivals.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(status(port, &right(port)), "400");
+        assert!(shown(browser, waiting, "done").ends_with("done"));
+        assert!(arrivals.try_recv().is_err());
+    }
+
+    #[test]
+    fn after_the_end_nobody_listens_and_idle_connections_are_closed() {
+        let (callback, _arrivals) = serve();
+        let port = callback.desk.port;
+        let mut idle = connect(port);
+        // Once this is answered, the connection before it is known to the server.
+        assert_eq!(status(port, &get(port, "/")), "404");
+        drop(callback);
+        assert!(is_closed(&mut idle));
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+        assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, port)).is_err());
+    }
+
+    #[test]
+    fn the_page_is_shown_even_after_the_ports_are_closed() {
+        let (callback, arrivals) = serve();
+        let waiting = send(callback.desk.port, &right(callback.desk.port));
+        let (_, browser) = arrivals.recv_timeout(PATIENCE).unwrap();
+        drop(callback);
+        assert!(shown(browser, waiting, "done").ends_with("done"));
+    }
+
+    #[test]
+    fn a_port_that_is_busy_in_either_family_is_left_alone() {
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let busy = other.local_addr().unwrap().port();
+        assert!(listen(&[busy]).unwrap().is_none());
+        let next = listen(&[busy, 0]).unwrap().unwrap();
+        assert_ne!(next.port(), busy);
+        let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+            eprintln!("skipped in part: this machine has no IPv6");
+            return;
+        };
+        assert!(
+            listen(&[other.local_addr().unwrap().port()])
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_redirect_arrives_in_both_families() {
+        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+            eprintln!("skipped: this machine has no IPv6");
+            return;
+        }
+        let (callback, arrivals) = serve();
+        let mut waiting = TcpStream::connect((Ipv6Addr::LOCALHOST, callback.desk.port)).unwrap();
+        waiting.write_all(&right(callback.desk.port)).unwrap();
+        assert!(arrivals.recv_timeout(PATIENCE).is_ok());
+    }
+
+    #[test]
+    fn room_is_made_by_those_that_have_not_asked_for_anything() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stream = Arc::new(connect(listener.local_addr().unwrap().port()));
+        let mut open: Vec<_> = [true, false, true, false]
+            .map(|has_head| Connection {
+                stream: Arc::clone(&stream),
+                has_head,
+            })
+            .into();
+        let mut left = || {
+            make_room(&mut open);
+            open.iter()
+                .map(|connection| connection.has_head)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(left(), [true, true, false]);
+        assert_eq!(left(), [true, true]);
+        assert_eq!(left(), [true]);
+        assert!(left().is_empty());
+        assert!(left().is_empty());
     }
 }

@@ -13,6 +13,7 @@ mod page;
 mod permissions;
 mod pkce;
 mod proxy;
+mod redirect;
 mod renewal;
 mod roots;
 mod settings;

@@ -1,6 +1,5 @@
 //! Where this program runs, and how the person's browser is started there: best effort, and without waiting.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::{fs, thread};
 
 use crate::settings;
 
-/// What runs without a browser of the person's own, and what a login has to say about it.
+/// Where this program runs, seen from the person's browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The browser of this machine is the person's.
@@ -41,7 +40,7 @@ pub fn place() -> Place {
 }
 
 /// Whether a browser can be opened without surprise: the person named one (`BROWSER`), or sits where we run.
-pub fn is_wanted(place: Place) -> bool {
+pub fn has_browser(place: Place) -> bool {
     settings::browser().is_some() || matches!(place, Place::Desktop | Place::Wsl)
 }
 
@@ -92,7 +91,7 @@ fn is_windows_kernel() -> bool {
 
 /// The commands in `BROWSER`, read as `xdg-open` does: separated by colons (on Windows, by semicolons), the URL in
 /// the place of `%s`, else as the last word. No shell is involved.
-fn named(list: &str, url: &str) -> Vec<Vec<OsString>> {
+fn named(list: &str, url: &str) -> Vec<Vec<String>> {
     let separator = if cfg!(windows) { ';' } else { ':' };
     let entries = list
         .split(separator)
@@ -108,11 +107,8 @@ fn words(entry: &str) -> Vec<&str> {
     entry.split_whitespace().collect()
 }
 
-fn with_url(words: &[&str], url: &str) -> Vec<OsString> {
-    let mut command: Vec<OsString> = words
-        .iter()
-        .map(|word| word.replace("%s", url).into())
-        .collect();
+fn with_url(words: &[&str], url: &str) -> Vec<String> {
+    let mut command: Vec<String> = words.iter().map(|word| word.replace("%s", url)).collect();
     if !words.iter().any(|word| word.contains("%s")) {
         command.push(url.into());
     }
@@ -120,7 +116,7 @@ fn with_url(words: &[&str], url: &str) -> Vec<OsString> {
 }
 
 /// The commands that start the browser of a system, the best first.
-fn usual(place: Place, url: &str) -> Vec<Vec<OsString>> {
+fn usual(place: Place, url: &str) -> Vec<Vec<String>> {
     let openers: &[&str] = if cfg!(target_os = "macos") {
         &["open"]
     } else if cfg!(windows) {
@@ -144,7 +140,7 @@ fn usual(place: Place, url: &str) -> Vec<Vec<OsString>> {
 }
 
 /// Runs a command until it ends, which may be as long as the browser lives. False if it could not show anything.
-fn shows(command: &[OsString]) -> bool {
+fn shows(command: &[String]) -> bool {
     let started = Instant::now();
     match start(command).and_then(|mut child| child.wait().ok()) {
         Some(status) => status.success() || started.elapsed() > AT_ONCE,
@@ -154,7 +150,7 @@ fn shows(command: &[OsString]) -> bool {
 
 /// Starts a command that outlives us and hears nothing of us: no terminal, no Ctrl-C, and not the token that
 /// `codex-auth exec` may have put into our environment.
-fn start(command: &[OsString]) -> Option<Child> {
+fn start(command: &[String]) -> Option<Child> {
     let (program, arguments) = command.split_first()?;
     let mut command = Command::new(program);
     command
@@ -179,4 +175,91 @@ fn detach(command: &mut Command) {
     const DETACHED_PROCESS: u32 = 0x8;
     const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
     command.creation_flags(DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://a.example/x?a=1&b=$(id)%20%s";
+
+    #[test]
+    fn the_place_is_the_farthest_from_the_person_that_anything_speaks_for() {
+        for (ssh, container, wsl, display, wanted) in [
+            (false, false, false, true, Place::Desktop),
+            (false, false, false, false, Place::NoDisplay),
+            (false, false, true, true, Place::Wsl),
+            (false, false, true, false, Place::Wsl),
+            (false, true, true, false, Place::Container),
+            (true, false, true, true, Place::Ssh),
+            (true, true, false, true, Place::Ssh),
+        ] {
+            let signs = Signs {
+                ssh,
+                container,
+                wsl,
+                display,
+            };
+            assert_eq!(signs.place(), wanted);
+        }
+    }
+
+    #[cfg(not(windows))]
+    #[test]
+    fn browser_is_read_as_xdg_open_reads_it_without_a_shell() {
+        let read = |list| named(list, URL);
+        assert_eq!(read("firefox"), [["firefox", URL]]);
+        assert_eq!(
+            read("w3m -o x=%s -T:: lynx "),
+            [
+                vec![
+                    "w3m".to_owned(),
+                    "-o".into(),
+                    format!("x={URL}"),
+                    "-T".into()
+                ],
+                vec!["lynx".into(), URL.into()]
+            ]
+        );
+        assert_eq!(read("sh -c 'rm'"), [["sh", "-c", "'rm'", URL]]);
+        assert!(read(" : ").is_empty());
+    }
+
+    #[test]
+    fn a_path_with_blanks_is_one_word() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("my browser");
+        fs::write(&program, "").unwrap();
+        let program = program.to_str().unwrap();
+        assert_eq!(words(program), [program]);
+        assert_eq!(words("/no/such browser"), ["/no/such", "browser"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_fails_at_once_has_shown_nothing() {
+        let shows =
+            |words: &[&str]| shows(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(shows(&["true"]));
+        assert!(!shows(&["false"]));
+        assert!(!shows(&["/no/such/browser"]));
+        assert!(!shows(&[]));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_browser_has_a_process_group_of_its_own_and_none_of_our_streams() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let script = r#"links=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2)
+            group=$(cut -d' ' -f5 /proc/$$/stat)
+            printf '%s\n' "$group" "$$" "$links" > "$0""#;
+        let command = ["sh", "-c", script, file.path().to_str().unwrap()].map(String::from);
+        assert!(shows(&command));
+        let told = fs::read_to_string(file.path()).unwrap();
+        let [group, process, streams @ ..] = &told.lines().collect::<Vec<_>>()[..] else {
+            panic!("{told}");
+        };
+        assert_eq!(group, process);
+        assert_eq!(streams, ["/dev/null"; 3]);
+    }
 }

@@ -14,13 +14,17 @@ const STYLE: &str = "\
 body{margin:0;min-height:100vh;display:grid;place-items:center;padding:24px;background:var(--back);color:var(--text);font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif}
 main{width:100%;max-width:28rem;padding:40px 36px 28px;background:var(--card);border:1px solid var(--line);border-radius:16px;text-align:center}
 .mark{display:grid;place-items:center;width:56px;height:56px;margin:0 auto 20px;border:2px solid;border-radius:50%}
-.mark::before{content:''}
-.good{color:var(--good)}.good::before{width:12px;height:22px;margin-top:-5px;border:solid;border-width:0 3px 3px 0;transform:rotate(45deg)}
-.bad{color:var(--bad)}.bad::before,.calm::before{width:3px;height:14px;margin-top:-9px;background:currentColor;box-shadow:0 18px 0 -.1px currentColor}
-.bad::before{box-shadow:none;height:24px;margin:0;transform:rotate(45deg)}.bad::after{content:'';grid-area:1/1;width:3px;height:24px;background:currentColor;transform:rotate(-45deg)}.bad::before{grid-area:1/1}
+.mark::before,.mark::after{grid-area:1/1;width:3px;height:24px;background:currentColor}
+.good{color:var(--good)}
+.good::before{content:'';width:12px;height:22px;margin-top:-5px;background:none;border:solid;border-width:0 3px 3px 0;transform:rotate(45deg)}
+.bad{color:var(--bad)}
+.bad::before{content:'';transform:rotate(45deg)}
+.bad::after{content:'';transform:rotate(-45deg)}
 .calm{color:var(--calm)}
-h1{margin:0 0 12px;font-size:1.5rem;font-weight:600;line-height:1.25}
-p{margin:0 0 12px;color:var(--soft);overflow-wrap:anywhere}
+.calm::before{content:'';transform:rotate(90deg)}
+h1{margin:0 0 12px;font-size:1.5rem;font-weight:600;line-height:1.25;text-wrap:balance}
+p{margin:0 0 12px;color:var(--soft);overflow-wrap:anywhere;text-wrap:balance}
+p:empty{display:none}
 .said{color:var(--text)}
 strong{display:block;color:var(--text);font-weight:600}
 footer{margin-top:28px;padding-top:16px;border-top:1px solid var(--line);color:var(--soft);font-size:.8125rem}
@@ -28,21 +32,13 @@ footer{margin-top:28px;padding-top:16px;border-top:1px solid var(--line);color:v
 
 /// The login succeeded, and is stored. E-mail and plan are named as far as they are known.
 pub fn signed_in(email: Option<&str>, plan: Option<&str>) -> String {
-    let account = match (email, plan) {
-        (Some(email), Some(plan)) => format!("{} {}", strong(email), plan_of(plan)),
-        (Some(email), None) => strong(email),
-        (None, Some(plan)) => plan_of(plan),
-        (None, None) => String::new(),
-    };
-    let account = if account.is_empty() {
-        account
-    } else {
-        format!("<p>{account}</p>\n")
-    };
+    let email = email.map(|email| format!("<strong>{}</strong>\n", escape(&error::tame(email))));
+    let plan = plan.map(|plan| format!("ChatGPT plan: {}", escape(&error::tame(plan))));
+    let account: String = email.into_iter().chain(plan).collect();
     whole(
         "good",
         "You are signed in",
-        &format!("{account}<p>You can close this tab and go back to the terminal.</p>"),
+        &format!("<p>{account}</p>\n<p>You can close this tab and go back to the terminal.</p>"),
     )
 }
 
@@ -64,7 +60,7 @@ pub fn not_counted(why: &str) -> String {
         "calm",
         "This is not the sign-in under way",
         &format!(
-            "<p class=\"said\">This link cannot be used: {}.</p>\n<p>The sign-in itself goes on. Go back to where you started it.</p>",
+            "<p class=\"said\">This link cannot be used: {}.</p>\n<p>The sign-in that you started goes on.</p>",
             escape(why)
         ),
     )
@@ -84,14 +80,6 @@ pub fn security_policy() -> String {
     format!(
         "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-}
-
-fn strong(words: &str) -> String {
-    format!("<strong>{}</strong>", escape(&error::tame(words)))
-}
-
-fn plan_of(plan: &str) -> String {
-    format!("ChatGPT plan: {}", escape(&error::tame(plan)))
 }
 
 /// `body` is HTML, `mark` a class of the style; the heading is ours.
@@ -160,11 +148,11 @@ mod tests {
     fn the_page_names_the_account_as_far_as_it_is_known() {
         let page = signed_in(Some("a@b.example"), Some("plus"));
         assert!(
-            page.contains("<strong>a@b.example</strong> ChatGPT plan: plus"),
+            page.contains("<strong>a@b.example</strong>\nChatGPT plan: plus"),
             "{page}"
         );
         assert!(
-            signed_in(Some("a@b.example"), None).contains("<p><strong>a@b.example</strong></p>")
+            signed_in(Some("a@b.example"), None).contains("<p><strong>a@b.example</strong>\n</p>")
         );
         assert!(signed_in(None, Some("team")).contains("<p>ChatGPT plan: team</p>"));
         assert!(!signed_in(None, None).contains("plan"));

@@ -163,7 +163,14 @@ fn the_browser_of_the_person_is_started_and_its_output_is_discarded() {
         // The browser is a process of its own, whose end nobody awaits.
         std::thread::yield_now();
     }
-    assert_eq!(std::fs::read_to_string(opened).unwrap().trim(), address);
+    // Every user of the machine sees the arguments of a command: the state is not in them.
+    let entrance = std::fs::read_to_string(opened).unwrap().trim().to_owned();
+    assert!(
+        !entrance.contains(&parameter(&address, "state")),
+        "{entrance}"
+    );
+    assert_eq!(redirect(&entrance), address);
+    assert_eq!(browser::get(&entrance).status, 404);
     assert_eq!(browser::visit(&address).status, 200);
     let words = SIGNED_IN.replace(
         "Open this address in a browser to sign in:",
