@@ -3,22 +3,25 @@
 mod login;
 mod status;
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command, CompletionsArgs, Shell, TokenArgs};
+use crate::error;
 use crate::renewal::{self, Wish};
 use crate::settings;
-use crate::store::Store;
+use crate::store::{Lock, Store};
 use crate::terminal::{complain, say};
 
-/// How long a person waits for a renewal that is under way.
+/// How long a person waits for a renewal that is under way: longer than its request can take.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a person waits without being told for what.
+const SILENCE: Duration = Duration::from_secs(1);
 
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let profile = cli.profile;
@@ -47,13 +50,21 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     print(&format!("{}\n", usable.login.access_token()?))
 }
 
-/// Renews a login for another process of this program.
-pub fn work(profile: &OsStr, last_refresh: &OsStr) -> ExitCode {
-    let text = |word: &OsStr| word.to_str().map(str::to_owned);
-    match (store(text(profile)), text(last_refresh)) {
-        (Ok(store), Some(last_refresh)) => renewal::work(&store, &last_refresh),
-        _ => ExitCode::FAILURE,
+/// Renews a login for another process of this program, which gives the profile and what it knows of the login.
+pub fn work(words: &[OsString]) -> Result<ExitCode> {
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let [profile, last_refresh, apart @ ..] = words.as_slice() else {
+        bail!("the worker is started by codex-auth itself");
+    };
+    let store = store(Some(profile.clone()))?;
+    if apart == [renewal::APART] {
+        renewal::work_apart(&store, last_refresh)?;
+        return Ok(ExitCode::SUCCESS);
     }
+    Ok(renewal::work(&store, last_refresh))
 }
 
 fn account_id(store: &Store) -> Result<ExitCode> {
@@ -68,7 +79,7 @@ fn account_id(store: &Store) -> Result<ExitCode> {
 
 /// Ends the login here in any case, and at the issuer if it can be reached.
 fn logout(store: &Store) -> Result<ExitCode> {
-    let lock = store.lock(PATIENCE)?;
+    let lock = lock(store)?;
     let login = store.load();
     lock.remove()?;
     match login {
@@ -100,6 +111,17 @@ fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), "codex-auth", &mut script);
     print(&String::from_utf8(script)?)
+}
+
+/// Takes the lock for a person, who is told if that takes time.
+fn lock(store: &Store) -> Result<Lock<'_>> {
+    match store.lock(SILENCE) {
+        Err(error) if error::exit_code(&error) == error::TEMPORARY => {
+            say("Waiting for another process that is renewing this login.");
+            store.lock(PATIENCE)
+        }
+        locked => locked,
+    }
 }
 
 fn store(profile: Option<String>) -> Result<Store> {

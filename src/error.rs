@@ -21,11 +21,15 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The exit code for an error: 4 and 75 for the two failures above (75 is `EX_TEMPFAIL` of `sysexits.h`), else 1.
+pub const LOGIN_REQUIRED: u8 = 4;
+/// `EX_TEMPFAIL` of `sysexits.h`.
+pub const TEMPORARY: u8 = 75;
+
+/// The exit code for an error: one of the two above for the two failures above, else 1.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
-        Some(Failure::LoginRequired(_)) => 4,
-        Some(Failure::Temporary(_)) => 75,
+        Some(Failure::LoginRequired(_)) => LOGIN_REQUIRED,
+        Some(Failure::Temporary(_)) => TEMPORARY,
         None => 1,
     }
 }

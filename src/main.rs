@@ -34,9 +34,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         // By far the most frequent call, met before the parser, which costs more than all the rest of it.
         [word] if word == "token" => commands::token(None, &TokenArgs::default()),
-        [word, profile, last_refresh] if word == renewal::WORKER => {
-            return commands::work(profile, last_refresh);
-        }
+        [word, rest @ ..] if word == renewal::WORKER => commands::work(rest),
         _ => commands::run(Cli::parse()),
     };
     outcome.unwrap_or_else(|error| {

@@ -22,6 +22,8 @@ use crate::store::{Room, Store};
 
 /// The first argument that makes this binary a worker. It is no command: no help and no completion names it.
 pub const WORKER: &str = "renewal-worker";
+/// What a worker is told that is to go on as nobody's child.
+pub const APART: &str = "apart";
 
 /// The life that a token must have left if nobody says otherwise, in seconds.
 const MIN_TTL: u64 = 5 * 60;
@@ -152,11 +154,22 @@ fn is_new(login: &Login, wish: &Wish, now: SystemTime) -> bool {
 /// Renews in the background what nobody waits for, unless somebody is at it, or an attempt failed just now.
 fn renew_ahead(store: &Store, found: &Login, now: SystemTime) {
     if check_earlier_failures(found, now).is_ok() && store.can_lock() {
+        let last_refresh = found.last_refresh().unwrap_or_default();
         // Whoever needs the renewal will start it again, and hear why it failed.
-        let _ = worker(store, found).and_then(|mut worker| {
-            Ok(worker.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
-        });
+        let _ = worker(store, last_refresh)
+            .and_then(|mut worker| Ok(silent(worker.arg(APART)).status()?));
     }
+}
+
+/// Starts the worker anew and leaves it alone. Its caller may become another program (`exec`), which would not know
+/// whose child it has when that ends.
+pub fn work_apart(store: &Store, last_refresh: &str) -> Result<()> {
+    silent(&mut worker(store, last_refresh)?).spawn()?;
+    Ok(())
+}
+
+fn silent(command: &mut Command) -> &mut Command {
+    command.stdout(Stdio::null()).stderr(Stdio::null())
 }
 
 /// Has the login renewed, and waits for it.
@@ -239,7 +252,7 @@ pub fn not_signed_in(store: &Store) -> Failure {
 
 /// Waits for a worker, at most for `timeout`. After that it finishes without us.
 fn run_worker(store: &Store, found: &Login, timeout: Duration) -> Result<Output> {
-    let worker = worker(store, found)?
+    let worker = worker(store, found.last_refresh().unwrap_or_default())?
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
@@ -260,16 +273,12 @@ fn run_worker(store: &Store, found: &Login, timeout: Duration) -> Result<Output>
     }
 }
 
-/// The command that renews what was `found`: in its own process group, with none of our standard streams, so that
+/// The command that renews what was received at `last_refresh`: in its own process group, with none of our standard streams, so that
 /// neither a signal to us nor our end reaches it.
-fn worker(store: &Store, found: &Login) -> Result<Command> {
+fn worker(store: &Store, last_refresh: &str) -> Result<Command> {
     let mut command = Command::new(this_program()?);
     command
-        .args([
-            WORKER,
-            store.profile(),
-            found.last_refresh().unwrap_or_default(),
-        ])
+        .args([WORKER, store.profile(), last_refresh])
         .stdin(Stdio::null());
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::PATIENCE;
+use super::lock;
 use crate::cli::LoginArgs;
 use crate::credentials::Login;
 use crate::error::tame;
@@ -16,7 +16,7 @@ use crate::{browser_login, page, renewal, settings};
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
     // Before somebody takes the trouble to sign in, find out whether the login could be stored.
-    drop(store.lock(PATIENCE)?.reserve()?);
+    drop(lock(store)?.reserve()?);
     let (authorization, browser) = browser_login::authorize(&issuer, args.no_browser, &[])?;
     let outcome = complete(store, &issuer, &authorization).context("could not sign in");
     if let Some(browser) = browser {
@@ -40,7 +40,7 @@ fn complete(
     issuer: &Issuer,
     authorization: &Authorization,
 ) -> Result<(Login, Option<Login>)> {
-    let lock = store.lock(PATIENCE)?;
+    let lock = lock(store)?;
     let room = lock.reserve()?;
     // A login that cannot be read cannot be ended either.
     let superseded = store.load().ok().flatten();

@@ -474,7 +474,7 @@ fn a_login_during_a_renewal_waits_for_it_and_then_replaces_it() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let gate = sandbox.issuer.gate();
-    let (login, address) = start(&sandbox, &["login"]);
+    let (mut login, address) = start(&sandbox, &["login"]);
     sandbox
         .issuer
         .plan(Endpoint::Refresh, Trouble::Hold(gate.clone()));
@@ -484,6 +484,7 @@ fn a_login_during_a_renewal_waits_for_it_and_then_replaces_it() {
         .issuer
         .set(|its| its.account = Account::new("account-2", "other@mail.example"));
     let browser = std::thread::spawn(move || browser::visit(&address).status);
+    login.await_text("Waiting for another process that is renewing this login.");
     gate.open();
     assert_eq!(browser.join().unwrap(), 200);
     assert_eq!(login.finish().code, 0);
