@@ -129,6 +129,11 @@ pub fn no_color() -> bool {
     is_set("NO_COLOR")
 }
 
+/// Whether the terminal knows no escape sequences. Windows does without `TERM`.
+pub fn has_dumb_terminal() -> bool {
+    foreign("TERM").map_or(cfg!(unix), |name| name == "dumb")
+}
+
 /// The browsers that the person chose (`BROWSER`), as they wrote them.
 pub fn browser() -> Option<String> {
     foreign("BROWSER").map(|list| list.to_string_lossy().into_owned())
