@@ -18,6 +18,8 @@ const ORIGINATOR: &str = "codex-auth";
 const LIMIT: Duration = Duration::from_secs(30);
 /// Nobody has to wait for a renewal as long as this, and its answer is worth waiting for.
 const REFRESH_LIMIT: Duration = Duration::from_secs(60);
+/// A poll that is late is made again: the person's answer waits at the issuer.
+const POLL_LIMIT: Duration = Duration::from_secs(10);
 /// A check of a token stands in the caller's way.
 const CHECK_LIMIT: Duration = Duration::from_millis(1500);
 
@@ -47,6 +49,36 @@ pub struct Authorization {
     pub code: String,
     pub redirect_uri: String,
     pub verifier: String,
+}
+
+/// A login that the person completes on another device.
+pub struct DeviceCode {
+    /// What the issuer calls it. Together with the user code it brings the login: it is a secret.
+    pub id: String,
+    /// What the person types.
+    pub user_code: String,
+    /// Seconds to wait between two polls, if the issuer says so sensibly.
+    pub interval: Option<u64>,
+}
+
+/// How a poll for a device login ended.
+pub enum Polled {
+    Approved(Authorization),
+    /// Final: the issuer's reason.
+    Refused(String),
+    /// The person is not done, or the answer could not be had: ask again.
+    Pending(Pending),
+}
+
+/// What is to be heeded when asking again.
+#[derive(Default)]
+pub struct Pending {
+    /// Polls are to be farther apart from now on.
+    pub slower: bool,
+    /// How long the server asks to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Why there is no answer, if there is none.
+    pub trouble: Option<String>,
 }
 
 /// How a renewal ended.
@@ -111,6 +143,38 @@ impl Issuer {
             query.append_pair("allowed_workspace_id", &workspaces.join(","));
         }
         format!("{}/oauth/authorize?{}", self.url, query.finish())
+    }
+
+    /// The page on which the person enters the user code.
+    pub fn device_page(&self) -> String {
+        self.endpoint("codex/device")
+    }
+
+    /// Begins a login on another device: a flow of the issuer's own, not that of RFC 8628. None: it is switched off.
+    pub fn begin_device_login(&self) -> Result<Option<DeviceCode>> {
+        let url = self.endpoint("api/accounts/deviceauth/usercode");
+        let body = json!({"client_id": self.client_id});
+        let answer = self.http.post_json(&url, &body.to_string(), LIMIT)?;
+        match answer.status {
+            200 => Ok(Some(
+                device_code(&answer.body).ok_or_else(|| unexpected(&answer))?,
+            )),
+            404 => Ok(None),
+            _ => Err(unexpected(&answer)),
+        }
+    }
+
+    /// Asks whether the person has entered the user code.
+    pub fn poll_device_login(&self, id: &str, user_code: &str) -> Polled {
+        let url = self.endpoint("api/accounts/deviceauth/token");
+        let body = json!({"device_auth_id": id, "user_code": user_code});
+        match self.http.post_json(&url, &body.to_string(), POLL_LIMIT) {
+            Ok(answer) => judge_poll(&answer, &self.endpoint("deviceauth/callback")),
+            Err(error) => Polled::Pending(Pending {
+                trouble: Some(format!("{error:#}")),
+                ..Pending::default()
+            }),
+        }
     }
 
     /// Exchanges an authorization code for tokens (RFC 6749 section 4.1.3). What it says of itself in its ID token is checked.
@@ -213,6 +277,84 @@ fn judge_refresh(answer: &Answer) -> Refreshed {
     }
 }
 
+/// Reads the answer that begins a device login. Servers spell the code's name in two ways.
+fn device_code(body: &[u8]) -> Option<DeviceCode> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    Some(DeviceCode {
+        id: text(&answer, "device_auth_id")?,
+        user_code: text(&answer, "user_code").or_else(|| text(&answer, "usercode"))?,
+        interval: interval(&answer["interval"]),
+    })
+}
+
+fn text(answer: &Value, name: &str) -> Option<String> {
+    let text = answer[name].as_str().filter(|text| !text.is_empty());
+    text.map(str::to_owned)
+}
+
+/// Seconds, as a number or as a string that holds one; a fraction counts as whole. Anything else is no interval.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is positive, and a number beyond u64 becomes the largest"
+)]
+fn interval(value: &Value) -> Option<u64> {
+    let number = match value {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
+    };
+    number
+        .filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0)
+        .map(|seconds| seconds.ceil() as u64)
+}
+
+fn judge_poll(answer: &Answer, redirect_uri: &str) -> Polled {
+    if answer.status == 200
+        && let Some(authorization) = device_authorization(&answer.body, redirect_uri)
+    {
+        return Polled::Approved(authorization);
+    }
+    let code = error_words(&answer.body).0.unwrap_or_default();
+    let refused = (400..500).contains(&answer.status) && answer.status != 429;
+    if refused && ends_device_login(&code) {
+        return Polled::Refused(said(answer));
+    }
+    // 403 and 404 are what this issuer says for "not yet"; the first code is what RFC 8628 section 3.5 says for it.
+    let known = matches!(code.as_str(), "authorization_pending" | "slow_down");
+    let awaited = matches!(answer.status, 403 | 404) || refused && known;
+    Polled::Pending(Pending {
+        slower: code == "slow_down" || answer.status == 429 && answer.retry_after.is_none(),
+        retry_after: answer.retry_after,
+        trouble: (!awaited).then(|| said(answer)),
+    })
+}
+
+fn device_authorization(body: &[u8], redirect_uri: &str) -> Option<Authorization> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    Some(Authorization {
+        code: text(&answer, "authorization_code")?,
+        redirect_uri: redirect_uri.to_owned(),
+        verifier: text(&answer, "code_verifier")?,
+    })
+}
+
+/// Whether an error code says that this device login will never come about. How the issuer spells that is not
+/// documented, so the words count; prose, which a filter on the way may send, is no code.
+fn ends_device_login(code: &str) -> bool {
+    let is_code = code
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    let says = |word: &&str| code.to_ascii_lowercase().contains(word);
+    is_code
+        && (["denied", "declined", "rejected", "expired"]
+            .iter()
+            .any(says)
+            || matches!(
+                code,
+                "invalid_client" | "unauthorized_client" | "invalid_grant"
+            ))
+}
+
 /// An answer that ends what was begun. If the server is merely in trouble, the failure is temporary.
 fn unexpected(answer: &Answer) -> anyhow::Error {
     match answer.status {
@@ -259,4 +401,145 @@ pub fn error_words(body: &[u8]) -> (Option<String>, Option<String>) {
     .into_iter()
     .find_map(text);
     (code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status,
+            retry_after: None,
+            date: None,
+            body: body.into(),
+        }
+    }
+
+    /// The outcome in one word.
+    fn polled(answer: &Answer) -> &'static str {
+        match judge_poll(answer, "redirect") {
+            Polled::Approved(_) => "approved",
+            Polled::Refused(_) => "refused",
+            Polled::Pending(Pending { slower: true, .. }) => "slower",
+            Polled::Pending(Pending { trouble: None, .. }) => "not yet",
+            Polled::Pending(_) => "trouble",
+        }
+    }
+
+    #[test]
+    fn an_interval_is_a_number_of_seconds_in_any_spelling() {
+        for (value, seconds) in [
+            (json!("5"), 5),
+            (json!(5), 5),
+            (json!(" 7 "), 7),
+            (json!(2.5), 3),
+            (json!("0.2"), 1),
+            (json!(1e300), u64::MAX),
+        ] {
+            assert_eq!(interval(&value), Some(seconds), "{value}");
+        }
+        for value in [
+            json!(0),
+            json!("0"),
+            json!(-1),
+            json!(""),
+            json!("soon"),
+            json!("NaN"),
+            json!("inf"),
+            json!(null),
+            json!(true),
+            json!([5]),
+        ] {
+            assert_eq!(interval(&value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_poll_is_final_only_if_the_issuer_says_so() {
+        let approved = r#"{"authorization_code":"c","code_challenge":"x","code_verifier":"v"}"#;
+        assert_eq!(polled(&answer(200, approved)), "approved");
+        for (status, body) in [
+            (400, r#"{"error":"access_denied"}"#),
+            (403, r#"{"error":{"code":"access_denied","message":"No."}}"#),
+            (
+                403,
+                r#"{"error":{"code":"deviceauth_authorization_declined"}}"#,
+            ),
+            (404, r#"{"error":{"code":"deviceauth_expired"}}"#),
+            (
+                400,
+                r#"{"error":"expired_token","error_description":"Too late."}"#,
+            ),
+            (410, r#"{"code":"DEVICE_CODE_EXPIRED"}"#),
+            (401, r#"{"error":"invalid_client"}"#),
+        ] {
+            assert_eq!(polled(&answer(status, body)), "refused", "{status} {body}");
+        }
+        for (status, body) in [
+            (403, ""),
+            (404, "<html>"),
+            (
+                403,
+                r#"{"error":{"code":"deviceauth_authorization_unknown","message":"It is not known yet."}}"#,
+            ),
+            (403, r#"{"error":"Access denied by the filter."}"#),
+            (400, r#"{"error":"authorization_pending"}"#),
+        ] {
+            assert_eq!(polled(&answer(status, body)), "not yet", "{status} {body}");
+        }
+        for (status, body) in [
+            (400, "slow_down"),
+            (403, "slow_down"),
+            (429, "slow_down"),
+            (429, "busy"),
+        ] {
+            let body = json!({"error": body}).to_string();
+            assert_eq!(polled(&answer(status, &body)), "slower", "{status} {body}");
+        }
+        for (status, body) in [
+            (200, ""),
+            (200, "{"),
+            (200, "<html>"),
+            (200, r#"{"authorization_code":"c"}"#),
+            (200, r#"{"authorization_code":"c","code_verifier":""}"#),
+            (302, ""),
+            (400, r#"{"error":"invalid_request"}"#),
+            (408, ""),
+            (500, r#"{"error":"access_denied"}"#),
+            (502, "<html>"),
+        ] {
+            assert_eq!(polled(&answer(status, body)), "trouble", "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn too_many_requests_with_a_time_to_wait_need_no_longer_interval() {
+        let busy = Answer {
+            retry_after: Some(Duration::from_secs(7)),
+            ..answer(429, "")
+        };
+        let Polled::Pending(pending) = judge_poll(&busy, "") else {
+            panic!("it is not pending");
+        };
+        assert!(!pending.slower);
+        assert_eq!(pending.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_user_code_is_read_in_both_spellings() {
+        for name in ["user_code", "usercode"] {
+            let body = json!({"device_auth_id": "d", name: "ABCD"}).to_string();
+            let code = device_code(body.as_bytes()).unwrap();
+            assert_eq!((code.user_code.as_str(), code.interval), ("ABCD", None));
+        }
+        for body in [
+            "",
+            "[]",
+            r#"{"user_code":"A"}"#,
+            r#"{"device_auth_id":"d","user_code":7}"#,
+        ] {
+            assert!(device_code(body.as_bytes()).is_none(), "{body}");
+        }
+    }
 }
