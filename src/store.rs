@@ -2,6 +2,7 @@
 //!
 //! `<profile>.json` holds a login and is only ever replaced as a whole, so that reading needs no lock. Whoever replaces
 //! it holds `<profile>.lock`, which is a file of its own because a lock stays with the file that was replaced.
+//! `<profile>.device` is a device login that waits for the person.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -80,6 +81,28 @@ impl Store {
             read(&path)?.map(|bytes| Login::parse(&bytes)).transpose()
         };
         load().with_context(|| format!("could not read {}", path.display()))
+    }
+
+    /// The device login that waits for the person, as it was kept, or none. One that cannot be read is as good as none:
+    /// a new code costs little.
+    pub fn pending(&self) -> Option<Vec<u8>> {
+        check_folder(&self.folder).ok()?;
+        read(&self.file("device")).ok()?
+    }
+
+    /// Keeps a device login that waits for the person.
+    pub fn keep_pending(&self, session: &[u8]) -> Result<()> {
+        let path = self.file("device");
+        let keep = || {
+            remove_if_there(&path)?;
+            open_private(&path, true)?.write_all(session)
+        };
+        keep().with_context(|| format!("could not write {}", path.display()))
+    }
+
+    /// Removes the device login that waited. What cannot be removed ends by itself within minutes.
+    pub fn remove_pending(&self) {
+        let _ = fs::remove_file(self.file("device"));
     }
 
     /// The names of all stored logins, in order.
@@ -187,10 +210,11 @@ impl Lock<'_> {
         self.reserve()?.save(login)
     }
 
-    /// Removes the login, and what a renewal may have left beside it.
+    /// Removes the login, what a renewal may have left beside it, and a device login that waits.
     pub fn remove(&self) -> Result<()> {
         let target = self.target()?;
-        for path in [self.beside(&target), target, self.store.path()] {
+        let pending = self.store.file("device");
+        for path in [self.beside(&target), target, self.store.path(), pending] {
             remove_if_there(&path)
                 .with_context(|| format!("could not remove {}", path.display()))?;
         }
