@@ -9,9 +9,10 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::callback::{self, Browser, Callback, Listening};
 use crate::issuer::{Authorization, Issuer};
+use crate::opener::{self, Place};
 use crate::redirect::{self, Answer, Expectation};
-use crate::terminal::{can_ask, say};
-use crate::{opener, page, pkce, settings};
+use crate::terminal::{can_ask, link, say, tell};
+use crate::{page, pkce, settings};
 
 /// How long a person has: a login that was forgotten must not hold the port for ever.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -101,9 +102,10 @@ fn serve(
     Ok(Some(callback))
 }
 
-/// Tells the person where to sign in, and starts their browser there, if it can come back.
+/// Tells the person where to sign in, and starts their browser there, if that is where they are and it can come back.
 fn invite(url: &str, no_browser: bool, callback: Option<&Callback>) -> Result<()> {
-    let entrance = callback.filter(|_| !no_browser && opener::has_browser(opener::place()));
+    let place = opener::place();
+    let entrance = callback.filter(|_| !no_browser && opener::has_browser(place));
     let entrance = entrance
         .map(|callback| callback.entrance_to(url))
         .transpose()?;
@@ -112,14 +114,45 @@ fn invite(url: &str, no_browser: bool, callback: Option<&Callback>) -> Result<()
     } else {
         "Open this address in a browser to sign in:"
     });
-    say(&format!("\n{url}\n"));
-    if can_ask() {
-        say("If the browser ends on a page that does not load, paste that page's address here:");
+    say(&format!("\n{}\n", link(url)));
+    for paragraph in ways_back(place, callback.map(Callback::port), can_ask()) {
+        tell(&paragraph);
     }
     if let Some(entrance) = entrance {
         opener::open(&entrance);
     }
     Ok(())
+}
+
+/// How the browser's answer gets here, where we run: one paragraph for each way that works there.
+fn ways_back(place: Place, port: Option<u16>, can_paste: bool) -> Vec<String> {
+    let away = match place {
+        Place::Desktop | Place::Wsl => {
+            let paste =
+                "If the browser ends on a page that does not load, paste that page's address here:";
+            return can_paste.then(|| paste.to_owned()).into_iter().collect();
+        }
+        Place::Ssh => "This machine is used over SSH, and the browser is elsewhere. What works:",
+        Place::Container => "This is a container, and the browser is elsewhere. What works:",
+        Place::NoDisplay => "There is no display here for a browser. What works elsewhere:",
+    };
+    let mut ways = vec![away.to_owned()];
+    // What listens on a container's loopback cannot be reached from outside.
+    if let Some(port) = port.filter(|_| place != Place::Container) {
+        ways.push(
+            "- Forward the port from the machine with the browser, and then open the address:"
+                .to_owned(),
+        );
+        ways.push(format!("  ssh -L {port}:localhost:{port} HOST"));
+    }
+    ways.push(
+        "- Stop this, and run codex-auth login --device-code: nothing has to come back here."
+            .to_owned(),
+    );
+    if can_paste {
+        ways.push("- Open the address on any machine. The browser ends on a page that does not load: paste that page's address here:".to_owned());
+    }
+    ways
 }
 
 /// Reads what the person pastes, line by line, until a line answers this login.
@@ -150,4 +183,37 @@ fn wait(receiver: &Receiver<Arrival>) -> Result<Arrival> {
         let minutes = PATIENCE.as_secs() / 60;
         anyhow!("could not sign in: nobody came back within {minutes} minutes: run codex-auth login again")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ways that are named: paste, forward, device code.
+    fn named(place: Place, port: Option<u16>, can_paste: bool) -> [bool; 3] {
+        let words = ways_back(place, port, can_paste).join("\n");
+        let forward = format!("ssh -L {0}:localhost:{0} ", port.unwrap_or(1455));
+        ["paste", &forward, "--device-code"].map(|way| words.contains(way))
+    }
+
+    #[test]
+    fn only_ways_that_work_are_named() {
+        for (place, port, can_paste, expected) in [
+            (Place::Desktop, Some(1455), true, [true, false, false]),
+            (Place::Desktop, Some(1455), false, [false, false, false]),
+            (Place::Wsl, Some(1455), true, [true, false, false]),
+            (Place::Ssh, Some(1457), true, [true, true, true]),
+            (Place::Ssh, None, true, [true, false, true]),
+            (Place::Ssh, Some(1455), false, [false, true, true]),
+            (Place::NoDisplay, Some(1455), true, [true, true, true]),
+            (Place::Container, Some(1455), true, [true, false, true]),
+            (Place::Container, Some(1455), false, [false, false, true]),
+        ] {
+            assert_eq!(
+                named(place, port, can_paste),
+                expected,
+                "{place:?} {port:?} {can_paste}"
+            );
+        }
+    }
 }

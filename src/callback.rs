@@ -166,6 +166,10 @@ impl Listening {
 }
 
 impl Callback {
+    pub fn port(&self) -> u16 {
+        self.desk.port
+    }
+
     /// An address here that leads to this URL, once. The command that starts a browser is seen by every user of this
     /// machine, and the URL has the state in it.
     pub fn entrance_to(&self, url: &str) -> Result<String> {

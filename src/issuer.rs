@@ -317,7 +317,7 @@ fn judge_poll(answer: &Answer, redirect_uri: &str) -> Polled {
     let code = error_words(&answer.body).0.unwrap_or_default();
     let refused = (400..500).contains(&answer.status) && answer.status != 429;
     if refused && ends_device_login(&code) {
-        return Polled::Refused(said(answer));
+        return Polled::Refused(said("the issuer", answer));
     }
     // 403 and 404 are what this issuer says for "not yet"; the first code is what RFC 8628 section 3.5 says for it.
     let known = matches!(code.as_str(), "authorization_pending" | "slow_down");
@@ -325,7 +325,7 @@ fn judge_poll(answer: &Answer, redirect_uri: &str) -> Polled {
     Polled::Pending(Pending {
         slower: code == "slow_down" || answer.status == 429 && answer.retry_after.is_none(),
         retry_after: answer.retry_after,
-        trouble: (!awaited).then(|| said(answer)),
+        trouble: (!awaited).then(|| said("the issuer", answer)),
     })
 }
 

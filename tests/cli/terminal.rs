@@ -108,15 +108,16 @@ impl Terminal {
         assert!(shown(&seen.0), "{text:?} did not show:\n{}", seen.0);
     }
 
-    /// The address that the screen shows on a line of its own.
+    /// The address that the screen shows as a link.
     #[track_caller]
     pub fn address(&self) -> String {
-        self.await_text("\nhttp", 1);
-        self.await_text("state=", 1);
+        const LINK: &str = "\x1b]8;;";
+        const END: &str = "\x1b\\";
+        self.await_text(&format!("{LINK}{END}"), 1);
         let screen = self.screen();
-        let mut lines = screen.lines();
-        let line = lines.find(|line| line.starts_with("http"));
-        line.expect("no address").to_owned()
+        let (_, link) = screen.split_once(LINK).expect("no address");
+        let (address, _) = link.split_once(END).expect("no address");
+        address.to_owned()
     }
 
     /// Waits for the program's end, and gives its exit code and all that the screen has shown.
