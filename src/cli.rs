@@ -46,9 +46,15 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct LoginArgs {
+    /// Sign in with a code that is typed on another device
+    #[arg(long, alias = "device-auth")]
+    pub device_code: bool,
     /// Print the address, but do not open a browser
     #[arg(long)]
     pub no_browser: bool,
+    /// With --device-code: show the address as a QR code too
+    #[arg(long, requires = "device_code")]
+    pub qr: bool,
 }
 
 #[derive(Args, Default, PartialEq, Debug)]

@@ -1,24 +1,34 @@
 //! `login`: authorize, exchange, store, and only then tell the person and end the login that was there before.
 
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::lock;
 use crate::cli::LoginArgs;
 use crate::credentials::Login;
-use crate::error::tame;
+use crate::error::{Failure, tame};
 use crate::issuer::{Authorization, Issuer};
-use crate::store::Store;
+use crate::store::{Lock, Store};
 use crate::terminal::say;
-use crate::{browser_login, page, renewal, settings};
+use crate::{browser_login, device_login, page, renewal, settings};
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
     // Before somebody takes the trouble to sign in, find out whether the login could be stored.
     drop(lock(store)?.reserve()?);
-    let (authorization, browser) = browser_login::authorize(&issuer, args.no_browser, &[])?;
-    let outcome = complete(store, &issuer, &authorization).context("could not sign in");
+    let (authorization, browser) = if args.device_code {
+        (device_login::authorize(&issuer, store, args.qr)?, None)
+    } else {
+        browser_login::authorize(&issuer, args.no_browser, &[])?
+    };
+    let outcome = complete(store, &issuer, &authorization, args.device_code);
+    let outcome = outcome.context(if args.device_code && store.pending().is_some() {
+        "could not sign in yet, but the code is not lost: run the same command again"
+    } else {
+        "could not sign in"
+    });
     if let Some(browser) = browser {
         browser.show(&match &outcome {
             Ok((login, _)) => page::signed_in(login.email().as_deref(), login.plan().as_deref()),
@@ -33,26 +43,46 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Exchanges and stores, in one piece under the lock: with room for the tokens before the code is spent. A login that
-/// cannot be stored is not left alive at the issuer. Gives the new login, and the one that it superseded.
+/// Exchanges and stores, in one piece under the lock. Gives the new login, and the one that it superseded.
+///
+/// A pending device login is over then, unless the issuer may still take its code. Its code must not be spent twice: the
+/// issuer could end the login that came of it.
 fn complete(
     store: &Store,
     issuer: &Issuer,
     authorization: &Authorization,
+    was_pending: bool,
 ) -> Result<(Login, Option<Login>)> {
     let lock = lock(store)?;
-    let room = lock.reserve()?;
+    if was_pending && store.pending().is_none() {
+        bail!("another codex-auth login has used this code");
+    }
     // A login that cannot be read cannot be ended either.
     let superseded = store.load().ok().flatten();
+    let outcome = exchange(&lock, issuer, authorization);
+    if !is_temporary(&outcome) {
+        store.remove_pending();
+    }
+    Ok((outcome?, superseded))
+}
+
+/// Makes room for the tokens before the code is spent. A login that cannot be stored is not left alive at the issuer.
+fn exchange(lock: &Lock, issuer: &Issuer, authorization: &Authorization) -> Result<Login> {
+    let room = lock.reserve()?;
     let grant = issuer.exchange(authorization)?;
-    let login = Login::new(
-        &grant,
-        issuer.url(),
-        issuer.client_id(),
-        std::time::SystemTime::now(),
-    )?;
+    let now = SystemTime::now();
+    let login = Login::new(&grant, issuer.url(), issuer.client_id(), now)?;
     room.save(&login).inspect_err(|_| end(&login))?;
-    Ok((login, superseded))
+    Ok(login)
+}
+
+/// Whether the issuer may still take the same code.
+fn is_temporary(outcome: &Result<Login>) -> bool {
+    let failure = outcome
+        .as_ref()
+        .err()
+        .and_then(|error| error.downcast_ref());
+    matches!(failure, Some(Failure::Temporary(_)))
 }
 
 /// Revokes a login that nobody uses any more. If that fails it ends by itself, some day.

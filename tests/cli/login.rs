@@ -11,7 +11,8 @@ use crate::process::Running;
 use crate::sandbox::{LIFE, Sandbox};
 
 const TOKEN: &str = "[TOKEN]\n";
-const SIGNED_IN: &str = "Open this address in a browser to sign in:\n\n[ISSUER]/oauth/authorize?[..]\n\nSigned in as \
+// What stands between depends on where the tests run: with or without a display, in a container.
+const SIGNED_IN: &str = "Open this address in a browser to sign in:\n\n[ISSUER]/oauth/authorize?[..]\n\n...\nSigned in as \
                          someone@mail.example (plus).\n";
 
 /// A sandbox with a login that has to survive whatever happens.

@@ -7,6 +7,7 @@
 )]
 
 mod browser;
+mod device;
 mod disk;
 mod expect;
 mod fake_issuer;

@@ -68,18 +68,34 @@ fn of_many_callers_one_refreshes() {
 
 #[test]
 fn callers_that_come_while_a_renewal_is_under_way_get_its_token() {
-    for arguments in [&["token"][..], &["token", "--force-refresh"]] {
-        let sandbox = Sandbox::new();
-        sandbox.plant_expiring_in(-60, LIFE);
-        let gate = sandbox.issuer.gate();
-        sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
-        let mut callers = start(&sandbox, 4, arguments);
-        sandbox.issuer.await_requests(REFRESH, 1);
-        callers.extend(start(&sandbox, 4, arguments));
-        gate.open();
-        assert_all_get_the_newest(&sandbox, callers);
-        assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let gate = sandbox.issuer.gate();
+    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let mut callers = start(&sandbox, 4, &["token"]);
+    sandbox.issuer.await_requests(REFRESH, 1);
+    callers.extend(start(&sandbox, 4, &["token"]));
+    gate.open();
+    assert_all_get_the_newest(&sandbox, callers);
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn callers_that_want_another_token_share_the_one_that_is_under_way() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    let gate = sandbox.issuer.gate();
+    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let callers = start(&sandbox, 8, &["token", "--force-refresh"]);
+    for caller in &callers {
+        // Now it knows which token it does not want.
+        await_child(caller.pid());
     }
+    sandbox.issuer.await_requests(REFRESH, 1);
+    gate.open();
+    assert_all_get_the_newest(&sandbox, callers);
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
 
 #[test]
@@ -207,7 +223,7 @@ fn a_worker_that_is_killed_blocks_nobody() {
     sandbox.issuer.plan(REFRESH, unanswered);
     let caller = sandbox.spawn(&["token"]);
     sandbox.issuer.await_requests(REFRESH, 1);
-    let worker = child_of(caller.pid());
+    let worker = await_child(caller.pid());
     signal_to(worker, false, rustix::process::Signal::KILL);
     caller.finish().assert(
         75,
@@ -217,10 +233,18 @@ fn a_worker_that_is_killed_blocks_nobody() {
     sandbox.run(&["token"]).assert(0, TOKEN, "");
 }
 
+/// The worker of a caller, once it is there: nobody tells when it starts.
 #[cfg(target_os = "linux")]
-fn child_of(parent: u32) -> u32 {
-    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
-    children.split_whitespace().next().unwrap().parse().unwrap()
+fn await_child(parent: u32) -> u32 {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        if let Some(child) = children.unwrap_or_default().split_whitespace().next() {
+            return child.parse().unwrap();
+        }
+        std::thread::yield_now();
+    }
+    panic!("it started no worker");
 }
 
 #[cfg(target_os = "linux")]
@@ -232,15 +256,7 @@ fn a_worker_that_is_stopped_while_it_waits_for_the_lock_goes_on() {
     let lock = File::create(sandbox.home().join("default.lock")).unwrap();
     lock.lock().unwrap();
     let caller = sandbox.spawn(&["token"]);
-    let worker = loop {
-        // The caller starts its worker in a moment, and tells nobody.
-        let children =
-            fs::read_to_string(format!("/proc/{0}/task/{0}/children", caller.pid())).unwrap();
-        if let Some(child) = children.split_whitespace().next() {
-            break child.parse().unwrap();
-        }
-        std::thread::yield_now();
-    };
+    let worker = await_child(caller.pid());
     for signal in [Signal::STOP, Signal::CONT, Signal::WINCH] {
         signal_to(worker, false, signal);
     }

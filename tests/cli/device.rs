@@ -1,0 +1,447 @@
+//! Signing in where there is no browser: with a code on another device, over SSH, in a container.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::fake_issuer::{Endpoint, Trouble};
+use crate::process::{Output, Running};
+use crate::sandbox::Sandbox;
+
+const LOGIN: [&str; 2] = ["login", "--device-code"];
+const SIGNED_IN: &str = "Signed in as someone@mail.example (plus).\n";
+/// What stands on stderr before the end, in a log.
+const PROMPT: &str = "\
+Device login has to be switched on in ChatGPT first: under Settings, Security;
+in a workspace its admin does it.
+
+Never share the code below, whoever asks for it. Enter it only because you
+started this login yourself.
+
+Open this page on any device:
+
+[ISSUER]/codex/device
+
+Sign in there, and enter this code within 15 minutes:
+
+CODE-00001
+
+";
+const TAKEN_UP: &str = "Taking up the login that was begun before.\n";
+
+fn pending(sandbox: &Sandbox) -> PathBuf {
+    sandbox.home().join("default.device")
+}
+
+/// A login whose code the person can see.
+#[track_caller]
+fn prompted(sandbox: &Sandbox) -> Running {
+    let mut running = sandbox.spawn(&LOGIN);
+    running.await_text("CODE-");
+    running
+}
+
+/// Leaves a session behind whose code nobody has entered yet.
+#[track_caller]
+fn interrupt(sandbox: &Sandbox) {
+    let mut running = prompted(sandbox);
+    running.kill();
+    running.finish();
+    assert!(pending(sandbox).exists());
+}
+
+#[track_caller]
+fn assert_signed_in(sandbox: &Sandbox, output: &Output, before: &str) {
+    output.assert(0, "", &format!("{before}{SIGNED_IN}"));
+    assert!(sandbox.can_refresh());
+    assert!(!pending(sandbox).exists());
+}
+
+/// Changes what is kept of the session.
+fn change_pending(sandbox: &Sandbox, change: impl FnOnce(&mut Value)) {
+    let mut session = serde_json::from_slice(&fs::read(pending(sandbox)).unwrap()).unwrap();
+    change(&mut session);
+    fs::write(pending(sandbox), session.to_string()).unwrap();
+}
+
+#[test]
+fn a_code_on_another_device_signs_in() {
+    let sandbox = Sandbox::new();
+    let running = prompted(&sandbox);
+    sandbox.issuer.approve();
+    assert_signed_in(&sandbox, &running.finish(), PROMPT);
+    assert_eq!(sandbox.issuer.count(Endpoint::DeviceToken), 1);
+}
+
+#[test]
+fn other_spellings_of_the_same_answers_are_understood() {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| {
+        its.user_code_member = "usercode";
+        its.interval = Some(json!(1));
+        its.pending_status = 404;
+    });
+    let mut running = sandbox.spawn(&["login", "--device-auth"]);
+    running.await_text("CODE-00001");
+    sandbox.issuer.await_answers(Endpoint::DeviceToken, 1);
+    sandbox.issuer.approve();
+    assert_signed_in(&sandbox, &running.finish(), PROMPT);
+    assert_eq!(sandbox.issuer.count(Endpoint::DeviceToken), 2);
+}
+
+#[test]
+fn where_device_login_is_switched_off_the_other_ways_are_named() {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| its.device_login = false);
+    sandbox.run(&LOGIN).assert(
+        1,
+        "",
+        "codex-auth: could not sign in: device login is switched off: switch it on in ChatGPT under Settings, \
+         Security (in a workspace its admin does), or run codex-auth login, which over SSH or in a container says \
+         how it works there\n",
+    );
+    assert_eq!(sandbox.issuer.requests().len(), 1);
+    assert!(!pending(&sandbox).exists());
+}
+
+#[test]
+fn a_beginning_in_trouble_fails_at_once() {
+    let sandbox = Sandbox::new();
+    for (trouble, code, words) in [
+        (
+            Trouble::status(503),
+            75,
+            "the issuer has trouble itself, or a proxy before it (status 503)",
+        ),
+        (
+            Trouble::DropBefore,
+            75,
+            "127.0.0.1: the connection was closed before the answer was complete",
+        ),
+        (
+            Trouble::body("<html>"),
+            1,
+            "the issuer answered with a web page (a captive portal or a filter? try it with a browser) (status 200)",
+        ),
+        (
+            Trouble::body("{}"),
+            1,
+            "the issuer answered what was not expected (status 200)",
+        ),
+    ] {
+        sandbox.issuer.plan(Endpoint::UserCode, trouble);
+        let words = format!("codex-auth: could not sign in: {words}\n");
+        sandbox.run(&LOGIN).assert(code, "", &words);
+    }
+    assert_eq!(sandbox.issuer.count(Endpoint::DeviceToken), 0);
+}
+
+#[test]
+fn a_denial_ends_the_wait_with_the_issuers_words() {
+    let sandbox = Sandbox::new();
+    let running = prompted(&sandbox);
+    sandbox.issuer.deny();
+    let words = "codex-auth: could not sign in: The person said no. (access_denied, status 400)\n";
+    running.finish().assert(1, "", &format!("{PROMPT}{words}"));
+    assert!(!pending(&sandbox).exists());
+}
+
+#[test]
+fn an_expired_code_ends_the_wait_with_the_issuers_words() {
+    let sandbox = Sandbox::new();
+    let running = prompted(&sandbox);
+    sandbox.issuer.expire();
+    let words =
+        "codex-auth: could not sign in: The code has expired. (expired_token, status 400)\n";
+    running.finish().assert(1, "", &format!("{PROMPT}{words}"));
+    assert!(!pending(&sandbox).exists());
+}
+
+#[test]
+fn no_trouble_ends_the_wait() {
+    let troubles = [
+        Trouble::retry_after(429, "1"),
+        Trouble::status(500),
+        Trouble::status(502),
+        Trouble::body("<html>not now</html>"),
+        Trouble::body("{\"authorization_code\":"),
+        Trouble::error(400, "invalid_request"),
+        Trouble::redirect("/portal"),
+        Trouble::DropBefore,
+        Trouble::Truncate,
+        Trouble::megabytes(2),
+    ];
+    // Each of them costs the wait of a second.
+    thread::scope(|scope| {
+        for trouble in troubles {
+            scope.spawn(|| survive(trouble));
+        }
+    });
+}
+
+/// The first poll of a session that is taken up comes at once: it goes wrong, and the second does not.
+fn survive(trouble: Trouble) {
+    let sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    sandbox.issuer.approve();
+    sandbox.issuer.plan(Endpoint::DeviceToken, trouble);
+    let output = sandbox.run(&LOGIN);
+    assert_signed_in(&sandbox, &output, &format!("{TAKEN_UP}{PROMPT}"));
+    assert_eq!(sandbox.issuer.count(Endpoint::DeviceToken), 2);
+}
+
+#[test]
+fn a_silent_connection_is_given_up() {
+    let sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    let gate = sandbox.issuer.gate();
+    sandbox
+        .issuer
+        .plan(Endpoint::DeviceToken, Trouble::Hold(gate));
+    let running = sandbox.spawn(&LOGIN);
+    sandbox.issuer.await_requests(Endpoint::DeviceToken, 1);
+    sandbox.issuer.approve();
+    let output = running.finish();
+    assert_signed_in(&sandbox, &output, &format!("{TAKEN_UP}{PROMPT}"));
+}
+
+#[test]
+fn what_was_approved_before_an_interruption_is_not_asked_for_again() {
+    let sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    sandbox.issuer.approve();
+    assert_signed_in(&sandbox, &sandbox.run(&LOGIN), TAKEN_UP);
+    assert_eq!(sandbox.issuer.count(Endpoint::UserCode), 1);
+}
+
+#[test]
+fn a_code_that_nobody_has_entered_is_shown_again() {
+    let sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    change_pending(&sandbox, |session| {
+        session["expires_at"] = json!(session["expires_at"].as_u64().unwrap() - 600);
+    });
+    let mut running = prompted(&sandbox);
+    running.await_text("within 5 minutes");
+    running.kill();
+    assert_eq!(sandbox.issuer.count(Endpoint::UserCode), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pending_session_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    let mode = pending(&sandbox).metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+}
+
+#[test]
+fn a_session_that_is_of_no_use_gives_way_to_a_new_one() {
+    let unusable: [fn(&Sandbox); 5] = [
+        |sandbox| sandbox.issuer.deny(),
+        |sandbox| sandbox.issuer.expire(),
+        |sandbox| change_pending(sandbox, |session| session["expires_at"] = json!(1)),
+        |sandbox| change_pending(sandbox, |session| session["expires_at"] = json!(u64::MAX)),
+        |sandbox| fs::write(pending(sandbox), "{").unwrap(),
+    ];
+    for spoil in unusable {
+        let sandbox = Sandbox::new();
+        interrupt(&sandbox);
+        spoil(&sandbox);
+        let mut running = prompted(&sandbox);
+        running.await_text("CODE-00002");
+        running.kill();
+        assert!(!running.stderr().contains("Taking up"));
+    }
+}
+
+#[test]
+fn a_session_for_another_issuer_or_client_is_not_used() {
+    let mut sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    sandbox.issuer.set(|its| its.client_id = "app_other".into());
+    sandbox.set("CODEX_AUTH_CLIENT_ID", "app_other");
+    let mut running = prompted(&sandbox);
+    running.await_text("CODE-00002");
+    running.kill();
+    change_pending(&sandbox, |session| {
+        session["issuer"] = json!("https://elsewhere.example");
+    });
+    let mut running = prompted(&sandbox);
+    running.await_text("CODE-00003");
+    running.kill();
+    assert_eq!(sandbox.issuer.count(Endpoint::DeviceToken), 0);
+}
+
+#[test]
+fn of_two_logins_with_one_code_only_one_spends_it() {
+    let sandbox = Sandbox::new();
+    let (one, other) = (prompted(&sandbox), prompted(&sandbox));
+    sandbox.issuer.approve();
+    let mut outputs = [one.finish(), other.finish()];
+    outputs.sort_by_key(|output| output.code);
+    outputs[0].assert(0, "", &format!("...\n{SIGNED_IN}"));
+    let words = "codex-auth: could not sign in: another codex-auth login has used this code\n";
+    outputs[1].assert(1, "", &format!("...\n{words}"));
+    assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 1);
+    assert!(sandbox.can_refresh());
+}
+
+#[test]
+fn after_an_exchange_in_trouble_the_next_login_goes_on() {
+    let sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    sandbox.issuer.approve();
+    sandbox
+        .issuer
+        .plan(Endpoint::Exchange, Trouble::status(503));
+    let words = "codex-auth: could not sign in yet, but the code is not lost: run the same command again: \
+                 the issuer has trouble itself, or a proxy before it (status 503)\n";
+    let failed = sandbox.run(&LOGIN);
+    failed.assert(75, "", &format!("{TAKEN_UP}{words}"));
+    assert_signed_in(&sandbox, &sandbox.run(&LOGIN), TAKEN_UP);
+}
+
+#[test]
+fn after_a_refused_exchange_the_next_login_begins_anew() {
+    let sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    sandbox.issuer.approve();
+    let refusal = Trouble::error(400, "invalid_grant");
+    sandbox.issuer.plan(Endpoint::Exchange, refusal);
+    let words = "codex-auth: could not sign in: planned by the test (invalid_grant, status 400)\n";
+    let refused = sandbox.run(&LOGIN);
+    refused.assert(1, "", &format!("{TAKEN_UP}{words}"));
+    assert!(!pending(&sandbox).exists());
+}
+
+#[test]
+fn a_logout_forgets_a_pending_session() {
+    let sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    sandbox.run(&["logout"]).assert(0, "", "...\n");
+    assert!(!pending(&sandbox).exists());
+}
+
+#[test]
+fn a_qr_code_goes_with_a_code_only() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["login", "--qr"]).assert(2, "", "...\n");
+    let mut running = sandbox.spawn(&["login", "--device-code", "--qr"]);
+    running.await_text("CODE-00001");
+    running.kill();
+    // In a log it is drawn without colours.
+    assert!(running.stderr().contains(&"█".repeat(37)));
+    assert!(!running.stderr().contains('\x1b'));
+}
+
+#[test]
+fn over_ssh_no_browser_is_started_and_the_ways_that_work_are_named() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
+    sandbox.set("DISPLAY", ":0");
+    #[cfg(unix)]
+    sandbox.script("xdg-open", "echo opened > \"$HOME/opened\"");
+    let mut running = sandbox.spawn(&["login"]);
+    running.sign_in();
+    running.finish().assert(
+        0,
+        "",
+        "Open this address in a browser to sign in:
+
+[ISSUER]/oauth/authorize?[..]
+
+This machine is used over SSH, and the browser is elsewhere. What works:
+- Forward the port from the machine with the browser, and then open the address:
+  ssh -L [..]:localhost:[..] HOST
+- Stop this, and run codex-auth login --device-code: nothing has to come back
+  here.
+Signed in as someone@mail.example (plus).
+",
+    );
+    assert!(!sandbox.folder().join("opened").exists());
+}
+
+/// What a person sees.
+#[cfg(unix)]
+mod on_a_terminal {
+    use super::*;
+    use crate::terminal::Terminal;
+
+    /// What a line was overwritten with, one after the other.
+    fn countdown(screen: &str) -> Vec<&str> {
+        let frames = screen
+            .split('\r')
+            .filter_map(|frame| frame.strip_suffix("\x1b[K"));
+        frames.collect()
+    }
+
+    #[test]
+    fn the_time_left_is_counted_and_is_gone_in_the_end() {
+        let sandbox = Sandbox::new();
+        let terminal = Terminal::start(&sandbox, &LOGIN, 40);
+        terminal.await_text("Waiting: 15:00 left", 1);
+        sandbox
+            .issuer
+            .plan(Endpoint::DeviceToken, Trouble::status(500));
+        terminal.await_text("left (the issuer has ", 1);
+        sandbox.issuer.approve();
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0);
+        let frames = countdown(&screen);
+        assert!(frames.iter().all(|frame| frame.len() < 40), "{frames:?}");
+        assert!(
+            screen.ends_with(&format!("\r\x1b[K{SIGNED_IN}")),
+            "{screen:?}"
+        );
+    }
+
+    #[test]
+    fn the_page_is_a_link_and_the_code_has_a_colour() {
+        let sandbox = Sandbox::new();
+        let terminal = Terminal::start(&sandbox, &LOGIN, 80);
+        terminal.await_text("left", 1);
+        let screen = terminal.screen();
+        let page = format!("{}/codex/device", sandbox.issuer.url());
+        let link = format!("\n\x1b]8;;{page}\x1b\\{page}\x1b]8;;\x1b\\\n");
+        assert!(screen.contains(&link), "{screen:?}");
+        assert!(
+            screen.contains("\n\x1b[1;36mCODE-00001\x1b[0m\n"),
+            "{screen:?}"
+        );
+    }
+
+    #[test]
+    fn there_are_no_colours_with_no_color() {
+        let mut sandbox = Sandbox::new();
+        sandbox.set("NO_COLOR", "1");
+        let arguments = ["login", "--device-code", "--qr"];
+        let terminal = Terminal::start(&sandbox, &arguments, 80);
+        terminal.await_text("left", 1);
+        let screen = terminal.screen();
+        assert!(screen.contains("\nCODE-00001\n"), "{screen:?}");
+        assert!(screen.contains(&"█".repeat(37)), "{screen:?}");
+        assert!(
+            !screen.contains('m') || !screen.contains("\x1b[1"),
+            "{screen:?}"
+        );
+        assert!(!screen.contains("\x1b[38"), "{screen:?}");
+    }
+
+    #[test]
+    fn a_qr_code_has_both_colours_or_no_room() {
+        let sandbox = Sandbox::new();
+        let arguments = ["login", "--device-code", "--qr"];
+        let terminal = Terminal::start(&sandbox, &arguments, 40);
+        terminal.await_text("\x1b[38;5;16;48;5;231m", 19);
+        drop(terminal);
+        let terminal = Terminal::start(&sandbox, &arguments, 36);
+        terminal.await_text("takes 37 columns", 1);
+        terminal.await_text("left", 1);
+        assert!(!terminal.screen().contains('▀'));
+    }
+}
