@@ -68,6 +68,26 @@ pub struct TokenArgs {
     /// How long to wait for a renewal, as 90s, 5m, 2h or 1d [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
+    /// The shape to print the token in
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+#[derive(ValueEnum, Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// The bare token
+    #[default]
+    Plain,
+    /// One JSON object: token, type, expiry, account ID, plan, profile
+    Json,
+    /// HTTP header lines, for `curl -H @-`
+    Headers,
+    /// The same headers as one JSON object
+    HeadersJson,
+    /// Configuration lines, for `curl -K -`
+    Curl,
+    /// Shell assignments, for `eval`
+    Env,
 }
 
 #[derive(Args)]

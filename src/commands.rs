@@ -12,11 +12,10 @@ use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command, CompletionsArgs, Shell, TokenArgs};
-use crate::error;
 use crate::renewal::{self, Wish};
-use crate::settings;
 use crate::store::{Lock, Store};
 use crate::terminal::{complain, say};
+use crate::{error, formats, settings};
 
 /// How long a person waits for a renewal that is under way: longer than its request can take.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -47,7 +46,11 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     if let Some(warning) = &usable.warning {
         complain(warning);
     }
-    print(&format!("{}\n", usable.login.access_token()?))
+    print(&formats::token(
+        args.format,
+        &usable.login,
+        store.profile(),
+    )?)
 }
 
 /// Renews a login for another process of this program, which gives the profile and what it knows of the login.

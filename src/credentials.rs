@@ -378,7 +378,7 @@ fn text_of(value: &Value) -> Option<String> {
 }
 
 /// Whether a text can stand in an HTTP header and on one line: visible ASCII only, and something of it.
-fn is_token(text: &str) -> bool {
+pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

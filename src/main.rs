@@ -7,6 +7,7 @@ mod commands;
 mod credentials;
 mod device_login;
 mod error;
+mod formats;
 mod http;
 mod issuer;
 mod opener;

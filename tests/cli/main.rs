@@ -11,6 +11,7 @@ mod device;
 mod disk;
 mod expect;
 mod fake_issuer;
+mod formats;
 mod harness;
 mod login;
 mod process;

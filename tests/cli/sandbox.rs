@@ -145,6 +145,44 @@ impl Sandbox {
         Running::start(command, move || names(&issuer, &folder))
     }
 
+    /// A shell with this script, in the same environment; programs of the system are found.
+    #[cfg(unix)]
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = self.command_of(&["/bin/sh", "-c", script].map(OsString::from));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = [self.bin()].into_iter().chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(folders).expect("no PATH"));
+        command
+    }
+
+    /// Whether there is a curl here; says so if not.
+    #[cfg(unix)]
+    pub fn has_curl(&self) -> bool {
+        let found = self.start(self.shell("command -v curl")).finish().code == 0;
+        if !found {
+            skip("no curl here");
+        }
+        found
+    }
+
+    /// Puts this program into `PATH`, from a folder whose name needs quotes nearly everywhere, and gives its path there.
+    /// `None`, and said so, where an emulator would have to start it.
+    #[cfg(unix)]
+    pub fn install(&self) -> Option<PathBuf> {
+        let program = native_program()?;
+        let folder = self.folder().join("it's \"a\" \\ $dir é");
+        fs::create_dir(&folder).expect("no folder");
+        let installed = folder.join("codex-auth");
+        if fs::hard_link(&program, &installed).is_err() {
+            // As in `script`, another process writes it.
+            let mut copy = Command::new("/bin/cp");
+            let copied = copy.arg(&program).arg(&installed).status();
+            assert!(copied.expect("no cp").success());
+        }
+        std::os::unix::fs::symlink(&installed, self.bin().join("codex-auth")).expect("no link");
+        Some(installed)
+    }
+
     /// Puts a shell script into `PATH`.
     #[cfg(unix)]
     pub fn script(&self, name: &str, text: &str) {
@@ -249,6 +287,12 @@ impl Sandbox {
     }
 }
 
+/// Says that a test does not run here, and why. It is shown even where the output of passing tests is not.
+pub fn skip(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    writeln!(std::io::stderr(), "skipped: {test}: {why}").ok();
+}
+
 /// The words that start the program: `CODEX_AUTH_TEST_BIN`, else the one that Cargo built with these tests, behind
 /// `CODEX_AUTH_TEST_RUNNER` (an emulator, by its path or its name) if there is one.
 pub fn program() -> Vec<OsString> {
@@ -265,6 +309,16 @@ fn find(name: OsString) -> OsString {
     let mut places = std::env::split_paths(&path).map(|folder| folder.join(&name));
     let found = places.find(|place| place.is_file());
     found.map_or(name, PathBuf::into_os_string)
+}
+
+/// The program, for tests in which something else starts it. `None`, and said so, where an emulator would have to.
+pub fn native_program() -> Option<PathBuf> {
+    let mut words = program();
+    if words.len() > 1 {
+        skip("only this test's own process knows the emulator");
+        return None;
+    }
+    words.pop().map(PathBuf::from)
 }
 
 /// What expectations call by a name instead of its value. Longer values come first: one may hold another.

@@ -1,0 +1,199 @@
+//! The shapes in which a token is printed, and the quoting that they need. No input or output.
+//!
+//! What cannot stand where it belongs is an error: a header that is cut in two by a line end would be somebody else's.
+
+use anyhow::{Result, bail};
+use serde_json::{Map, Value, json};
+
+use crate::cli::Format;
+use crate::credentials::{Login, is_token, time_at};
+
+/// The version of the JSON shape. Members may be added under the same number.
+const VERSION: u64 = 1;
+
+/// The access token of a login in a shape, line end included.
+pub fn token(format: Format, login: &Login, profile: &str) -> Result<String> {
+    match format {
+        Format::Plain => Ok(format!("{}\n", login.access_token()?)),
+        Format::Json => json(login, profile),
+        Format::Headers => lines(login, |name, value| format!("{name}: {value}\n")),
+        Format::HeadersJson => headers_json(login),
+        Format::Curl => lines(login, |name, value| {
+            format!("header = {}\n", curl_word(&format!("{name}: {value}")))
+        }),
+        Format::Env => env(login),
+    }
+}
+
+/// One object; what is not known is null.
+fn json(login: &Login, profile: &str) -> Result<String> {
+    let end = login.expires_at();
+    let date = end.map(|end| humantime::format_rfc3339_seconds(time_at(end)).to_string());
+    let object = json!({
+        "version": VERSION,
+        "token": login.access_token()?,
+        "token_type": "Bearer",
+        "expires_at": date,
+        "expires_at_epoch": end,
+        "account_id": login.account_id(),
+        "plan": login.plan(),
+        "profile": profile,
+    });
+    Ok(format!("{object}\n"))
+}
+
+fn headers_json(login: &Login) -> Result<String> {
+    let headers = headers(login)?.into_iter();
+    let object: Map<String, Value> = headers
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    Ok(format!("{}\n", Value::Object(object)))
+}
+
+fn lines(login: &Login, line: impl Fn(&str, &str) -> String) -> Result<String> {
+    let headers = headers(login)?;
+    Ok(headers
+        .iter()
+        .map(|(name, value)| line(name, value))
+        .collect())
+}
+
+/// Shell assignments. They are not exported, so that the token does not reach every program that the shell starts.
+fn env(login: &Login) -> Result<String> {
+    let token = quoted(login.access_token()?);
+    let id = login.account_id();
+    if id.as_deref().is_some_and(|id| id.contains('\0')) {
+        bail!("the account ID of the stored login cannot stand in a variable");
+    }
+    let id = id.map(|id| format!("CODEX_AUTH_ACCOUNT_ID={}\n", quoted(&id)));
+    Ok(format!(
+        "CODEX_AUTH_TOKEN={token}\n{}",
+        id.unwrap_or_default()
+    ))
+}
+
+/// What a request to the backend carries: the token, and the headers that go with it.
+fn headers(login: &Login) -> Result<Vec<(&'static str, String)>> {
+    let authorization = format!("Bearer {}", login.access_token()?);
+    let mut headers = vec![("Authorization", authorization)];
+    headers.extend(account_headers(login)?);
+    Ok(headers)
+}
+
+/// The headers that do not change with the token: whose it is, and the region that a workspace is pinned to. A login
+/// that names no account has none.
+fn account_headers(login: &Login) -> Result<Vec<(&'static str, String)>> {
+    let id = login.account_id();
+    if id.as_deref().is_some_and(|id| !is_token(id)) {
+        bail!("the account ID of the stored login cannot stand in a header: run codex-auth login");
+    }
+    let id = id.map(|id| ("ChatGPT-Account-Id", id));
+    let region = login
+        .residency()
+        .map(|region| ("x-openai-internal-codex-residency", region));
+    Ok(id.into_iter().chain(region).collect())
+}
+
+/// Within single quotes a POSIX shell takes everything as it is, but for the quote itself.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A double-quoted word of a curl configuration file, for visible characters and blanks.
+fn curl_word(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    /// A login with this access token, and these claims beside it.
+    fn login(token: &str, auth: &Value) -> Login {
+        let claims = json!({ "https://api.openai.com/auth": auth });
+        let id_token = format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let document = json!({
+            "tokens": { "access_token": token, "id_token": id_token },
+            "expires_at": 1_800_000_000,
+        });
+        Login::parse(document.to_string().as_bytes()).unwrap()
+    }
+
+    fn usual() -> Login {
+        let auth = json!({
+            "chatgpt_account_id": "acc-1",
+            "chatgpt_plan_type": "plus",
+            "chatgpt_data_residency": "eu",
+        });
+        login("tok", &auth)
+    }
+
+    #[test]
+    fn each_format_has_its_shape() {
+        let print = |format| token(format, &usual(), "work").unwrap();
+        assert_eq!(print(Format::Plain), "tok\n");
+        assert_eq!(
+            print(Format::Headers),
+            "Authorization: Bearer tok\nChatGPT-Account-Id: acc-1\nx-openai-internal-codex-residency: eu\n"
+        );
+        assert_eq!(
+            print(Format::HeadersJson),
+            "{\"Authorization\":\"Bearer tok\",\"ChatGPT-Account-Id\":\"acc-1\",\"x-openai-internal-codex-residency\":\"eu\"}\n"
+        );
+        assert_eq!(
+            print(Format::Curl),
+            "header = \"Authorization: Bearer tok\"\nheader = \"ChatGPT-Account-Id: acc-1\"\nheader = \"x-openai-internal-codex-residency: eu\"\n"
+        );
+        assert_eq!(
+            print(Format::Env),
+            "CODEX_AUTH_TOKEN='tok'\nCODEX_AUTH_ACCOUNT_ID='acc-1'\n"
+        );
+        let object: Value = serde_json::from_str(&print(Format::Json)).unwrap();
+        let expected = json!({
+            "version": 1, "token": "tok", "token_type": "Bearer", "account_id": "acc-1", "plan": "plus",
+            "expires_at": "2027-01-15T08:00:00Z", "expires_at_epoch": 1_800_000_000, "profile": "work",
+        });
+        assert_eq!(object, expected);
+    }
+
+    #[test]
+    fn without_an_account_id_its_header_and_its_variable_are_missing() {
+        let login = login("tok", &json!({ "chatgpt_data_residency": "no_constraint" }));
+        let print = |format| token(format, &login, "default").unwrap();
+        assert_eq!(print(Format::Headers), "Authorization: Bearer tok\n");
+        assert_eq!(print(Format::Env), "CODEX_AUTH_TOKEN='tok'\n");
+        let object: Value = serde_json::from_str(&print(Format::Json)).unwrap();
+        assert!(object["account_id"].is_null() && object["plan"].is_null());
+    }
+
+    #[test]
+    fn what_cannot_stand_in_a_header_is_an_error_that_does_not_quote_it() {
+        for id in ["a\r\nX-Evil: 1", "a b", "ä", "a\0"] {
+            let login = login("tok", &json!({ "chatgpt_account_id": id }));
+            for format in [Format::Headers, Format::HeadersJson, Format::Curl] {
+                let words = token(format, &login, "default").unwrap_err().to_string();
+                assert!(!words.contains(id), "{words}");
+            }
+            assert!(token(Format::Plain, &login, "default").is_ok());
+        }
+        let login = login("tok", &json!({ "chatgpt_account_id": "a\0" }));
+        assert!(token(Format::Env, &login, "default").is_err());
+    }
+
+    #[test]
+    fn a_token_that_would_break_the_line_is_none() {
+        for broken in ["a\nb", "a b", "ä", ""] {
+            let login = login(broken, &json!({}));
+            assert!(token(Format::Plain, &login, "default").is_err());
+        }
+    }
+
+    #[test]
+    fn words_are_quoted_where_they_need_it() {
+        assert_eq!(quoted("a'b $c"), r"'a'\''b $c'");
+        assert_eq!(curl_word(r#"a"b\c"#), r#""a\"b\\c""#);
+    }
+}
