@@ -65,6 +65,9 @@ pub struct TokenArgs {
     /// Renew the token even if it is fresh
     #[arg(long)]
     pub force_refresh: bool,
+    /// Ask the backend whether it accepts the token, and renew it if not
+    #[arg(long)]
+    pub verify: bool,
     /// How long to wait for a renewal, as 90s, 5m, 2h or 1d [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,

@@ -42,7 +42,10 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
         another: args.force_refresh,
         timeout: args.timeout,
     };
-    let usable = renewal::usable(&store, &wish)?;
+    let mut usable = renewal::usable(&store, &wish)?;
+    if args.verify {
+        usable = renewal::verified(&store, usable, &wish)?;
+    }
     if let Some(warning) = &usable.warning {
         complain(warning);
     }

@@ -200,6 +200,7 @@ impl Login {
         self.document.insert("tokens".into(), Value::Object(tokens));
         if grant.access_token.is_some() {
             let life = grant.life().as_secs();
+            self.document.remove("rejected_at");
             self.document.insert("expires_in".into(), json!(life));
             self.document.insert(
                 "expires_at".into(),
@@ -331,6 +332,16 @@ impl Login {
             "reason": pause.reason, "attempts": pause.attempts, "at": timestamp(pause.at), "until": timestamp(pause.until),
         });
         self.document.insert("pause".into(), member);
+    }
+
+    /// When the backend rejected the access token, if that was written down.
+    pub fn rejected_at(&self) -> Option<SystemTime> {
+        time_of(self.document.get("rejected_at")?)
+    }
+
+    pub fn reject(&mut self, now: SystemTime) {
+        self.document
+            .insert("rejected_at".into(), json!(timestamp(now)));
     }
 
     fn text(&self, name: &str) -> Option<&str> {

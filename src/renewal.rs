@@ -16,7 +16,7 @@ use rand::RngExt;
 
 use crate::credentials::{Grant, Login, Pause, seconds_since_epoch};
 use crate::error::{Failure, exit_code};
-use crate::issuer::{Issuer, Refreshed};
+use crate::issuer::{self, Issuer, Refreshed, Verdict};
 use crate::settings;
 use crate::store::{Room, Store};
 
@@ -37,6 +37,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A server's `Retry-After` is honoured up to this: a mistake there must not end a login.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
+/// How long the backend is not asked again about a token that it rejected and that could not be replaced.
+const REJECTION_HOLDS: Duration = LONGEST_PAUSE;
 
 /// What a caller wants of a token.
 #[derive(Default)]
@@ -65,6 +67,17 @@ pub enum Standing {
     Stale,
 }
 
+impl Usable {
+    /// The same with a warning, which joins the one that may be there: callers get one line.
+    fn but(mut self, warning: String) -> Self {
+        self.warning = Some(match self.warning {
+            Some(earlier) => format!("{earlier}; {warning}"),
+            None => warning,
+        });
+        self
+    }
+}
+
 impl Wish {
     /// Whether a token that merely lives does not do.
     fn is_strict(&self) -> bool {
@@ -89,7 +102,7 @@ pub fn usable(store: &Store, wish: &Wish) -> Result<Usable> {
                 warning: None,
             })
         }
-        Standing::Stale if is_new(&found, wish, now) => fulfilling(found, wish, now),
+        Standing::Stale if !wish.another && is_new(&found, now) => fulfilling(found, wish, now),
         Standing::Stale => match renew(store, &found, wish, now) {
             Err(error) if !wish.is_strict() && is_alive(&found, now) => Ok(Usable {
                 login: found,
@@ -98,6 +111,75 @@ pub fn usable(store: &Store, wish: &Wish) -> Result<Usable> {
             renewed => renewed,
         },
     }
+}
+
+/// What is usable, after the backend was asked whether it accepts the token.
+///
+/// A token that it rejects is renewed: once for all callers that found the same one, because the worker looks whether
+/// that was done already. One that was received just now is not: another would fare no better.
+pub fn verified(store: &Store, usable: Usable, wish: &Wish) -> Result<Usable> {
+    let now = SystemTime::now();
+    match verdict(&usable.login, now) {
+        Verdict::Accepted => Ok(usable),
+        Verdict::Unknown(reason) => Ok(usable.but(format!(
+            "could not find out whether the token works: {reason}"
+        ))),
+        Verdict::Rejected if is_new(&usable.login, now) => {
+            let words = "the backend rejects the token, although it was received just now";
+            Ok(usable.but(words.to_owned()))
+        }
+        Verdict::Rejected => replace(store, &usable.login, wish, now),
+    }
+}
+
+/// What the backend says of the token; if it was rejected a moment ago, that still holds.
+fn verdict(login: &Login, now: SystemTime) -> Verdict {
+    if is_known_as_rejected(login, now) {
+        return Verdict::Rejected;
+    }
+    settings::backend()
+        .and_then(|backend| {
+            issuer::check(
+                &backend,
+                login.access_token()?,
+                login.account_id().as_deref(),
+            )
+        })
+        .unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}")))
+}
+
+fn is_known_as_rejected(login: &Login, now: SystemTime) -> bool {
+    let age = login
+        .rejected_at()
+        .and_then(|at| now.duration_since(at).ok());
+    age.is_some_and(|age| age < REJECTION_HOLDS)
+}
+
+/// Has a rejected token renewed. If that fails there is none to print, however long the rejected one still lives.
+fn replace(store: &Store, rejected: &Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
+    let wish = Wish {
+        another: true,
+        ..*wish
+    };
+    renew(store, rejected, &wish, now)
+        .inspect_err(|_| note_rejection(store, rejected, now))
+        .context("the backend rejects the token")
+}
+
+/// Writes down that the backend rejected the token: a caller that comes again and again must not ask it each time.
+/// Where that cannot be done at once, the next caller asks.
+fn note_rejection(store: &Store, rejected: &Login, now: SystemTime) {
+    if is_known_as_rejected(rejected, now) {
+        return;
+    }
+    let _ = store.lock(Duration::ZERO).and_then(|lock| {
+        let mut stored = store.load()?.with_context(|| not_signed_in(store))?;
+        if stored.last_refresh() != rejected.last_refresh() {
+            return Ok(());
+        }
+        stored.reject(now);
+        lock.save(&stored)
+    });
 }
 
 /// How good the stored token is for a wish. Its life is counted from when it was received, on this machine's clock.
@@ -142,13 +224,13 @@ pub fn is_alive(login: &Login, now: SystemTime) -> bool {
 }
 
 /// Whether the token was received just now: then it is not renewed for its life's sake, however short that is.
-fn is_new(login: &Login, wish: &Wish, now: SystemTime) -> bool {
+fn is_new(login: &Login, now: SystemTime) -> bool {
     let received = login
         .last_refresh()
         .and_then(|time| humantime::parse_rfc3339(time).ok());
     let age = received.and_then(|received| now.duration_since(received).ok());
     let limit = NEW.min(login.expires_in().unwrap_or(u64::MAX) / 2);
-    !wish.another && is_alive(login, now) && age.is_some_and(|age| age < Duration::from_secs(limit))
+    is_alive(login, now) && age.is_some_and(|age| age < Duration::from_secs(limit))
 }
 
 /// Renews in the background what nobody waits for, unless somebody is at it, or an attempt failed just now.

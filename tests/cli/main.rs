@@ -19,3 +19,4 @@ mod renewal;
 mod sandbox;
 #[cfg(unix)]
 mod terminal;
+mod verify;
