@@ -40,6 +40,11 @@ pub enum Command {
     Status,
     /// Revoke the login at the issuer, and remove it from this machine
     Logout,
+    /// Run a command with the access token in its environment
+    ///
+    /// The command finds the token in `CODEX_AUTH_TOKEN` and the account ID in `CODEX_AUTH_ACCOUNT_ID`; its exit code
+    /// becomes that of codex-auth.
+    Exec(ExecArgs),
     /// Print a completion script
     Completions(CompletionsArgs),
 }
@@ -94,6 +99,16 @@ pub enum Format {
 }
 
 #[derive(Args)]
+pub struct ExecArgs {
+    /// Put the token into this environment variable too; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = variable)]
+    pub env: Vec<String>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Args)]
 pub struct CompletionsArgs {
     /// The shell that the script is for
     #[arg(value_enum)]
@@ -107,6 +122,17 @@ pub enum Shell {
     Fish,
     Powershell,
     Elvish,
+}
+
+/// Reads the name of an environment variable (POSIX.1-2017, base definitions 3.235).
+pub fn variable(text: &str) -> Result<String, String> {
+    let is_name = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if text.is_empty() || !is_name || text.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err("use A-Z a-z 0-9 _ and no digit in front".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads a duration as people write it: `90s`, `5m`, `2h`, `1d`; a bare number is seconds. Ten years is the most.
@@ -166,6 +192,16 @@ mod tests {
             "4000d",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_variables_are_those_that_a_shell_takes() {
+        for name in ["A", "_", "a_1", "OPENAI_API_KEY"] {
+            assert_eq!(variable(name).as_deref(), Ok(name));
+        }
+        for name in ["", "1A", "A-B", "A=B", "A B", "Ä", "A\0"] {
+            assert!(variable(name).is_err(), "{name}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! One function per subcommand, and the only writers to stdout.
 
+mod exec;
 mod login;
 mod status;
 
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::AccountId => account_id(&store(profile)?),
         Command::Status => status::status(&store(profile)?),
         Command::Logout => logout(&store(profile)?),
+        Command::Exec(args) => exec::exec(&store(profile)?, &args),
         Command::Completions(args) => completions(&args),
     }
 }

@@ -9,6 +9,7 @@
 mod browser;
 mod device;
 mod disk;
+mod exec;
 mod expect;
 mod fake_issuer;
 mod formats;

@@ -1,0 +1,58 @@
+//! `exec`: run a command with a fresh token in its environment, and nowhere else.
+
+use std::io::{self, ErrorKind};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::cli::ExecArgs;
+use crate::error::tame;
+use crate::renewal::{self, Wish};
+use crate::store::Store;
+use crate::terminal::complain;
+
+/// The exit codes of a shell (POSIX.1-2017, XCU 2.8.2) for a command that is not there, and for one that cannot be run.
+const NOT_FOUND: u8 = 127;
+const NOT_RUNNABLE: u8 = 126;
+
+pub fn exec(store: &Store, args: &ExecArgs) -> Result<ExitCode> {
+    let usable = renewal::usable(store, &Wish::default())?;
+    if let Some(warning) = &usable.warning {
+        complain(warning);
+    }
+    let (program, words) = args.command.split_first().context("no command was given")?;
+    let token = usable.login.access_token()?;
+    let mut command = Command::new(program);
+    command.args(words).env("CODEX_AUTH_TOKEN", token);
+    match usable.login.account_id() {
+        Some(id) => command.env("CODEX_AUTH_ACCOUNT_ID", id),
+        // One that was inherited is of another login.
+        None => command.env_remove("CODEX_AUTH_ACCOUNT_ID"),
+    };
+    command.envs(args.env.iter().map(|name| (name, token)));
+    run(command).or_else(|error| {
+        let name = tame(&program.to_string_lossy());
+        complain(&format!("could not run {name}: {error}"));
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        Ok(ExitCode::from(if is_missing {
+            NOT_FOUND
+        } else {
+            NOT_RUNNABLE
+        }))
+    })
+}
+
+/// Becomes the command: it has this process's ID, its terminal and its signals. It comes back only if that fails.
+#[cfg(unix)]
+fn run(mut command: Command) -> io::Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    crate::permissions::allow_core_dumps();
+    Err(command.exec())
+}
+
+/// Waits for the command, and ends with its exit code, which has 32 bits on Windows.
+#[cfg(not(unix))]
+fn run(mut command: Command) -> io::Result<ExitCode> {
+    let status = command.status()?;
+    std::process::exit(status.code().unwrap_or(1))
+}

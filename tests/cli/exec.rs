@@ -1,0 +1,140 @@
+//! `exec`: a command with the token in its environment.
+
+use crate::sandbox::{LIFE, Sandbox, native_program};
+
+/// The program itself is a command that every system has.
+fn ourselves() -> Option<String> {
+    let path = native_program()?.into_os_string();
+    path.into_string().ok()
+}
+
+#[test]
+fn the_command_gets_its_arguments_and_gives_its_output_and_its_code() {
+    let Some(program) = ourselves() else { return };
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    sandbox
+        .run(&["exec", "--", &program, "account-id"])
+        .assert(0, "account-1\n", "");
+    let output = sandbox.run(&["exec", "--", &program, "token", "--format", "x y"]);
+    output.assert(2, "", "...\nerror: invalid value 'x y' for [..]\n...\n");
+}
+
+#[test]
+fn without_a_login_nothing_is_run() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["exec", "--", "no-such-command"]).assert(
+        4,
+        "",
+        "codex-auth: not signed in: run codex-auth login\n",
+    );
+}
+
+#[test]
+fn a_token_that_has_ended_is_renewed_first() {
+    let Some(program) = ourselves() else { return };
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let output = sandbox.run(&["exec", "--", &program, "token"]);
+    output.assert(0, "[TOKEN]\n", "");
+    assert_eq!(output.line(), sandbox.issuer.access_tokens()[1]);
+}
+
+#[test]
+fn a_name_that_is_none_is_wrong_usage() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    for name in ["", "A=B", "1A", "A B", "Ä"] {
+        let output = sandbox.run(&["exec", "--env", name, "--", "no-such-command"]);
+        output.assert(2, "", "error: [..]\n...\n");
+    }
+    sandbox.run(&["exec"]).assert(2, "", "error: [..]\n...\n");
+}
+
+#[cfg(unix)]
+mod on_unix {
+    use super::*;
+
+    const SHOW: &str = "echo $CODEX_AUTH_TOKEN; echo $CODEX_AUTH_ACCOUNT_ID; echo $ONE $TWO";
+
+    #[test]
+    fn the_token_is_in_the_environment_under_every_name() {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        let words = [
+            "exec", "--env", "ONE", "--env", "TWO", "--", "/bin/sh", "-c", SHOW,
+        ];
+        let output = sandbox.run(&words);
+        output.assert(0, "[TOKEN]\naccount-1\n[TOKEN] [TOKEN]\n", "");
+    }
+
+    #[test]
+    fn a_login_without_an_account_leaves_nobody_elses_id() {
+        let mut sandbox = Sandbox::new();
+        sandbox.issuer.set(|its| its.account.id = None);
+        sandbox.plant();
+        sandbox.set("CODEX_AUTH_ACCOUNT_ID", "of-another-login");
+        let script = "echo ${CODEX_AUTH_ACCOUNT_ID-none}";
+        sandbox
+            .run(&["exec", "--", "/bin/sh", "-c", script])
+            .assert(0, "none\n", "");
+    }
+
+    #[test]
+    fn the_command_takes_the_place_of_the_process() {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        let running = sandbox.spawn(&["exec", "--", "/bin/sh", "-c", "echo $$; kill -9 $$"]);
+        let pid = running.pid();
+        running.finish().assert(-9, &format!("{pid}\n"), "");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn no_argument_list_shows_the_token() {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        let script = "tr '\\0' ' ' < /proc/$$/cmdline";
+        let output = sandbox.run(&[
+            "exec",
+            "--",
+            "/bin/sh",
+            "-c",
+            &format!("PATH=/bin:/usr/bin; {script}"),
+        ]);
+        output.assert(0, &format!("/bin/sh -c PATH=/bin:/usr/bin; {script} "), "");
+    }
+
+    #[test]
+    fn what_cannot_be_run_ends_as_in_a_shell() {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        sandbox.run(&["exec", "--", "no-such-command"]).assert(
+            127,
+            "",
+            "codex-auth: could not run no-such-command: No such file or directory (os error 2)\n",
+        );
+        let file = sandbox.file("default");
+        let words = ["exec", "--", file.to_str().unwrap()];
+        sandbox.run(&words).assert(
+            126,
+            "",
+            "codex-auth: could not run [HOME]/default.json: Permission denied (os error 13)\n",
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_the_command_as_usual() {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        // The shell tells by its code that a signal ended `yes`: the command does not inherit that we ignore SIGPIPE.
+        let script = "(codex-auth exec -- yes; echo $? >&2) | head -n 1";
+        if sandbox.install().is_none() {
+            return;
+        }
+        sandbox
+            .start(sandbox.shell(script))
+            .finish()
+            .assert(0, "y\n", "141\n");
+    }
+}
