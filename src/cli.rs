@@ -45,6 +45,10 @@ pub enum Command {
     /// The command finds the token in `CODEX_AUTH_TOKEN` and the account ID in `CODEX_AUTH_ACCOUNT_ID`; its exit code
     /// becomes that of codex-auth.
     Exec(ExecArgs),
+    /// Print the configuration that makes another program call codex-auth
+    ///
+    /// What to put where stands in the comments. No file is written.
+    Setup(SetupArgs),
     /// Print a completion script
     Completions(CompletionsArgs),
 }
@@ -106,6 +110,26 @@ pub struct ExecArgs {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Args)]
+pub struct SetupArgs {
+    /// The program that is to call codex-auth
+    #[arg(value_enum)]
+    pub program: Program,
+    /// Where that program sends its requests; claude-code needs it
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    Codex,
+    ClaudeCode,
+    Vtcode,
+    Pi,
+    Crush,
+    Curl,
 }
 
 #[derive(Args)]

@@ -2,6 +2,7 @@
 
 mod exec;
 mod login;
+mod setup;
 mod status;
 
 use std::ffi::OsString;
@@ -32,6 +33,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Status => status::status(&store(profile)?),
         Command::Logout => logout(&store(profile)?),
         Command::Exec(args) => exec::exec(&store(profile)?, &args),
+        Command::Setup(args) => setup::setup(&store(profile)?, &args),
         Command::Completions(args) => completions(&args),
     }
 }

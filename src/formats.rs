@@ -2,7 +2,7 @@
 //!
 //! What cannot stand where it belongs is an error: a header that is cut in two by a line end would be somebody else's.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
 use crate::cli::Format;
@@ -82,7 +82,7 @@ fn headers(login: &Login) -> Result<Vec<(&'static str, String)>> {
 
 /// The headers that do not change with the token: whose it is, and the region that a workspace is pinned to. A login
 /// that names no account has none.
-fn account_headers(login: &Login) -> Result<Vec<(&'static str, String)>> {
+pub fn account_headers(login: &Login) -> Result<Vec<(&'static str, String)>> {
     let id = login.account_id();
     if id.as_deref().is_some_and(|id| !is_token(id)) {
         bail!("the account ID of the stored login cannot stand in a header: run codex-auth login");
@@ -94,6 +94,19 @@ fn account_headers(login: &Login) -> Result<Vec<(&'static str, String)>> {
     Ok(id.into_iter().chain(region).collect())
 }
 
+/// A word of a POSIX shell line that stands for exactly this text; bare where that is safe. On Windows it is a word of
+/// `cmd` as well, as far as paths go.
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    if cfg!(windows) && !text.contains(['"', '$', '`', '%']) {
+        return format!("\"{text}\"");
+    }
+    quoted(text)
+}
+
 /// Within single quotes a POSIX shell takes everything as it is, but for the quote itself.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -102,6 +115,13 @@ fn quoted(text: &str) -> String {
 /// A double-quoted word of a curl configuration file, for visible characters and blanks.
 fn curl_word(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
+}
+
+/// A basic string of TOML (1.0, "String"). JSON's escapes are all among its own; of what has to be escaped, JSON leaves
+/// only DEL alone.
+pub fn toml_string(text: &str) -> Result<String> {
+    let quoted = serde_json::to_string(text).context("could not write TOML")?;
+    Ok(quoted.replace('\u{7f}', r"\u007f"))
 }
 
 #[cfg(test)]
@@ -193,7 +213,12 @@ mod tests {
 
     #[test]
     fn words_are_quoted_where_they_need_it() {
+        assert_eq!(shell_word("/usr/bin/codex-auth"), "/usr/bin/codex-auth");
         assert_eq!(quoted("a'b $c"), r"'a'\''b $c'");
         assert_eq!(curl_word(r#"a"b\c"#), r#""a\"b\\c""#);
+        assert_eq!(
+            toml_string("a\"b\\c\n\u{7f}ä").unwrap(),
+            "\"a\\\"b\\\\c\\n\\u007fä\""
+        );
     }
 }

@@ -18,6 +18,7 @@ mod login;
 mod process;
 mod renewal;
 mod sandbox;
+mod setup;
 #[cfg(unix)]
 mod terminal;
 mod verify;
