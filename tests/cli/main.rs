@@ -7,6 +7,8 @@
 )]
 
 mod browser;
+#[cfg(unix)]
+mod codex;
 mod device;
 mod disk;
 mod exec;

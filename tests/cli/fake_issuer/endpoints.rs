@@ -28,6 +28,10 @@ pub enum Endpoint {
     DeviceToken,
     /// `GET /backend-api/wham/usage`
     Usage,
+    /// `GET /backend-api/codex/models`
+    Models,
+    /// `POST /backend-api/codex/responses`
+    Responses,
     /// Anything else: 404.
     Other,
 }
@@ -44,6 +48,8 @@ impl Endpoint {
             ("POST", "/api/accounts/deviceauth/usercode") => Self::UserCode,
             ("POST", "/api/accounts/deviceauth/token") => Self::DeviceToken,
             ("GET", "/backend-api/wham/usage") => Self::Usage,
+            ("GET", "/backend-api/codex/models") => Self::Models,
+            ("POST", "/backend-api/codex/responses") => Self::Responses,
             _ => Self::Other,
         }
     }
@@ -121,6 +127,8 @@ pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -
         Endpoint::UserCode => user_code(state, request),
         Endpoint::DeviceToken => device_token(state, request),
         Endpoint::Usage => usage(state, request),
+        Endpoint::Models => models(state, request),
+        Endpoint::Responses => responses(state, request),
         Endpoint::Other => other(request),
     };
     match served {
@@ -453,13 +461,37 @@ fn device_token(state: &mut State, request: &Request) -> Served {
 }
 
 fn usage(state: &mut State, request: &Request) -> Served {
-    let bearer = request
-        .header("authorization")
-        .and_then(|value| value.strip_prefix("Bearer "));
-    let Some(token) = bearer else {
-        return Err(Violation("no access token came along".to_owned()));
-    };
-    let Some(account) = state.books.holder(token, state.clock()) else {
+    ensure(bearer(request).is_some(), "no access token came along")?;
+    let account = caller(state, request)?;
+    Ok(Answer::json(200, &json!({ "plan_type": account.plan })))
+}
+
+fn models(state: &mut State, request: &Request) -> Served {
+    caller(state, request)?;
+    Ok(Answer::json(200, &json!({ "models": [] })))
+}
+
+/// The shortest answer of the Responses API.
+fn responses(state: &mut State, request: &Request) -> Served {
+    caller(state, request)?;
+    let text = json!({ "type": "output_text", "text": "Hello from the backend" });
+    let message =
+        json!({ "type": "message", "id": "msg_1", "role": "assistant", "content": [text] });
+    Ok(Answer::events(&[
+        json!({ "type": "response.created", "response": { "id": "resp_1" } }),
+        json!({ "type": "response.output_item.done", "item": message }),
+        json!({ "type": "response.completed", "response": { "id": "resp_1" } }),
+    ]))
+}
+
+fn bearer(request: &Request) -> Option<&str> {
+    request.header("authorization")?.strip_prefix("Bearer ")
+}
+
+/// Whose token came along, if it works.
+fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Account, Refusal> {
+    let account = bearer(request).and_then(|token| state.books.holder(token, state.clock()));
+    let Some(account) = account else {
         return Err(Refused(
             401,
             "token_expired",
@@ -470,7 +502,7 @@ fn usage(state: &mut State, request: &Request) -> Served {
         request.header("chatgpt-account-id") == account.id.as_deref(),
         "ChatGPT-Account-Id is not the one of the token",
     )?;
-    Ok(Answer::json(200, &json!({ "plan_type": account.plan })))
+    Ok(account)
 }
 
 fn other(request: &Request) -> Served {

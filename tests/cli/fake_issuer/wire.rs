@@ -85,6 +85,16 @@ impl Answer {
         Self::new(status, "text/html; charset=utf-8", body)
     }
 
+    /// Server-sent events, each under the name that its member `type` holds.
+    pub fn events(events: &[Value]) -> Self {
+        let event = |data: &Value| {
+            let name = data["type"].as_str().unwrap_or_default();
+            format!("event: {name}\ndata: {data}\n\n")
+        };
+        let body: String = events.iter().map(event).collect();
+        Self::new(200, "text/event-stream", body)
+    }
+
     pub fn redirect(to: &str) -> Self {
         Self::html(302, "").with("Location", to)
     }

@@ -1,0 +1,263 @@
+//! The real Codex CLI on our token: configured by `setup codex`, with a backend on loopback. `CODEX_AUTH_TEST_CODEX` says
+//! where it is, else `PATH`; where there is none, these tests say that they are skipped.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::fake_issuer::wire::{Answer, Request};
+use crate::fake_issuer::{Endpoint, Trouble, now};
+use crate::process::{Output, Running};
+use crate::sandbox::{LIFE, Sandbox, skip};
+
+const ANSWER: &str = "Hello from the backend\n";
+
+/// A person with Codex, whose configuration is what `setup codex` printed.
+struct Person {
+    codex: PathBuf,
+    sandbox: Sandbox,
+}
+
+/// Where Codex is, if it is here.
+fn find() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = || {
+        std::env::split_paths(&path)
+            .map(|folder| folder.join("codex"))
+            .find(|file| file.is_file())
+    };
+    let named = std::env::var_os("CODEX_AUTH_TEST_CODEX").map(PathBuf::from);
+    let found = named.or_else(on_path);
+    if found.is_none() {
+        skip("no Codex CLI here (set CODEX_AUTH_TEST_CODEX, or put codex into PATH)");
+    }
+    found
+}
+
+impl Person {
+    /// Signed in an hour ago. `None` where there is no Codex.
+    fn new() -> Option<Self> {
+        let codex = find()?;
+        let mut sandbox = Sandbox::new();
+        sandbox.plant_expiring_in((LIFE - 3600).cast_signed(), LIFE);
+        sandbox.set("CODEX_HOME", sandbox.folder().join("codex"));
+        // Whatever it may want to ask the outside ends here; loopback goes without a proxy.
+        sandbox.set("HTTPS_PROXY", "http://127.0.0.1:9");
+        sandbox.set("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let person = Self { codex, sandbox };
+        person.configure()?;
+        Some(person)
+    }
+
+    fn configure(&self) -> Option<()> {
+        let base_url = format!("{}/backend-api/codex", self.sandbox.issuer.url());
+        let installed = self.sandbox.install()?.into_os_string();
+        let words = ["setup", "codex", "--base-url", &base_url].map(OsString::from);
+        let command = self
+            .sandbox
+            .command_of(&[&[installed], &words[..]].concat());
+        let output = self.sandbox.start(command).finish();
+        output.assert(0, "...\n", "");
+        fs::create_dir(self.home()).unwrap();
+        fs::write(self.home().join("config.toml"), output.stdout).unwrap();
+        Some(())
+    }
+
+    fn home(&self) -> PathBuf {
+        self.sandbox.folder().join("codex")
+    }
+
+    /// Asks Codex something. A configuration with members that it does not know is an error.
+    fn ask(&self) -> Running {
+        let words = [
+            "exec",
+            "--strict-config",
+            "--skip-git-repo-check",
+            "-c",
+            "check_for_update_on_startup=false",
+            "-c",
+            "analytics.enabled=false",
+            "Say hello",
+        ];
+        let words = words.map(OsString::from);
+        let codex = self.codex.clone().into_os_string();
+        self.sandbox
+            .start(self.sandbox.command_of(&[&[codex], &words[..]].concat()))
+    }
+
+    /// The requests for an answer of the model.
+    fn questions(&self) -> Vec<Request> {
+        self.sandbox.issuer.requests_to(Endpoint::Responses)
+    }
+
+    fn renewals(&self) -> usize {
+        self.sandbox.issuer.count(Endpoint::Refresh)
+    }
+
+    /// From now on the access token has ended, for the backend and for us.
+    fn end_token(&self) {
+        self.sandbox.issuer.reject_access_tokens();
+        let mut stored = self.sandbox.stored();
+        stored["expires_at"] = json!(now() - 1);
+        self.sandbox.store("default", &stored.to_string());
+    }
+
+    /// No secret may stand in what Codex printed, or in any file that it wrote.
+    #[track_caller]
+    fn assert_discreet(&self, output: &Output) {
+        self.assert_no_secret("stdout", &output.stdout);
+        self.assert_no_secret("stderr", &output.stderr);
+        let written = files(&self.home());
+        assert!(written.len() > 1, "the configuration is not all");
+        for file in written {
+            let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+            self.assert_no_secret(&file.display().to_string(), &text);
+        }
+    }
+
+    /// No secret may stand in the argument list of any process of this machine, now; `seen` stands in one of them.
+    #[track_caller]
+    fn assert_no_argument_is_secret(&self, seen: &str) {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        // A process may end while we look, and other systems have no such folder.
+        let lists = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        let lists: Vec<String> = lists
+            .map(|list| String::from_utf8_lossy(&list).into_owned())
+            .collect();
+        assert!(!cfg!(target_os = "linux") || lists.iter().any(|list| list.contains(seen)));
+        for list in lists {
+            self.assert_no_secret("an argument list", &list);
+        }
+    }
+
+    #[track_caller]
+    fn assert_no_secret(&self, place: &str, text: &str) {
+        for (secret, name) in self.sandbox.issuer.secrets() {
+            assert!(!text.contains(&secret), "{name} stands in {place}");
+        }
+    }
+}
+
+/// All files below a folder. Codex may remove some meanwhile.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => files(&entry.path()),
+            Ok(kind) if kind.is_file() => vec![entry.path()],
+            _ => Vec::new(),
+        })
+        .collect()
+}
+
+/// An answer that makes Codex come back within the same session, with a tool's result.
+fn tool_call() -> Answer {
+    let call = json!({ "type": "function_call", "call_id": "call_1", "name": "no_such_tool", "arguments": "{}" });
+    Answer::events(&[
+        json!({ "type": "response.created", "response": { "id": "resp_0" } }),
+        json!({ "type": "response.output_item.done", "item": call }),
+        json!({ "type": "response.completed", "response": { "id": "resp_0" } }),
+    ])
+}
+
+#[track_caller]
+fn assert_sent(request: &Request, token: &str) {
+    let bearer = format!("Bearer {token}");
+    assert_eq!(request.header("authorization"), Some(bearer.as_str()));
+    assert_eq!(request.header("chatgpt-account-id"), Some("account-1"));
+}
+
+#[test]
+fn codex_gets_its_answer_with_our_token_and_account_id() {
+    let Some(person) = Person::new() else { return };
+    let issuer = &person.sandbox.issuer;
+    let gate = issuer.gate();
+    issuer.plan(Endpoint::Responses, Trouble::Hold(gate.clone()));
+    let running = person.ask();
+    issuer.await_requests(Endpoint::Responses, 1);
+    person.assert_no_argument_is_secret("--strict-config");
+    gate.open();
+    let output = running.finish();
+    output.assert(0, ANSWER, "...\n");
+    assert_eq!(person.questions().len(), 1);
+    assert_sent(&person.questions()[0], &issuer.access_tokens()[0]);
+    assert_eq!(person.renewals(), 0);
+    person.assert_discreet(&output);
+}
+
+#[test]
+fn a_token_that_the_backend_rejects_is_replaced_within_the_same_run() {
+    let Some(person) = Person::new() else { return };
+    let issuer = &person.sandbox.issuer;
+    let (rejection, renewal) = (issuer.gate(), issuer.gate());
+    let rejected = Trouble::error(401, "token_revoked").and(Trouble::Hold(rejection.clone()));
+    issuer.plan(Endpoint::Responses, rejected);
+    issuer.plan(Endpoint::Refresh, Trouble::Hold(renewal.clone()));
+    let running = person.ask();
+    issuer.await_requests(Endpoint::Responses, 1);
+    issuer.reject_access_tokens();
+    rejection.open();
+    issuer.await_requests(Endpoint::Refresh, 1);
+    // Codex, we, and the worker are all at it.
+    person.assert_no_argument_is_secret("renewal-worker");
+    renewal.open();
+    let output = running.finish();
+    output.assert(0, ANSWER, "...\n");
+    let questions = person.questions();
+    let tokens = issuer.access_tokens();
+    assert_eq!((questions.len(), tokens.len()), (2, 2));
+    assert_sent(&questions[0], &tokens[0]);
+    assert_sent(&questions[1], &tokens[1]);
+    assert_eq!(person.renewals(), 1);
+    person.assert_discreet(&output);
+}
+
+#[test]
+fn a_token_that_ends_in_the_middle_of_a_session_is_renewed() {
+    let Some(person) = Person::new() else { return };
+    let issuer = &person.sandbox.issuer;
+    let gate = issuer.gate();
+    let first = Trouble::Answer(tool_call()).and(Trouble::Hold(gate.clone()));
+    issuer.plan(Endpoint::Responses, first);
+    let running = person.ask();
+    issuer.await_requests(Endpoint::Responses, 1);
+    person.end_token();
+    gate.open();
+    let output = running.finish();
+    output.assert(0, ANSWER, "...\n");
+    let (questions, tokens) = (person.questions(), issuer.access_tokens());
+    assert_sent(&questions[0], &tokens[0]);
+    assert_sent(questions.last().unwrap(), &tokens[1]);
+    let session = |request: &Request| request.header("session-id").unwrap().to_owned();
+    assert_eq!(session(&questions[0]), session(questions.last().unwrap()));
+    assert_eq!((tokens.len(), person.renewals()), (2, 1));
+    person.assert_discreet(&output);
+}
+
+#[test]
+fn without_a_login_the_person_sees_our_one_line() {
+    let Some(person) = Person::new() else { return };
+    fs::remove_file(person.sandbox.file("default")).unwrap();
+    let output = person.ask().finish();
+    let ours = "codex-auth: not signed in: run codex-auth login";
+    assert_ne!(output.code, 0);
+    assert_eq!(output.stdout, "");
+    let said: Vec<&str> = output
+        .stderr
+        .lines()
+        .filter(|line| line.contains("codex-auth:"))
+        .collect();
+    assert!(
+        !said.is_empty() && said.iter().all(|line| line.ends_with(ours)),
+        "{said:#?}"
+    );
+    let sent = person.sandbox.issuer.requests();
+    assert!(
+        sent.iter()
+            .all(|request| request.header("authorization").is_none())
+    );
+    assert_eq!(person.renewals(), 0);
+    person.assert_discreet(&output);
+}
