@@ -22,6 +22,9 @@ _codex__auth() {
             codex__auth,completions)
                 cmd="codex__auth__subcmd__completions"
                 ;;
+            codex__auth,exec)
+                cmd="codex__auth__subcmd__exec"
+                ;;
             codex__auth,help)
                 cmd="codex__auth__subcmd__help"
                 ;;
@@ -30,6 +33,9 @@ _codex__auth() {
                 ;;
             codex__auth,logout)
                 cmd="codex__auth__subcmd__logout"
+                ;;
+            codex__auth,setup)
+                cmd="codex__auth__subcmd__setup"
                 ;;
             codex__auth,status)
                 cmd="codex__auth__subcmd__status"
@@ -43,6 +49,9 @@ _codex__auth() {
             codex__auth__subcmd__help,completions)
                 cmd="codex__auth__subcmd__help__subcmd__completions"
                 ;;
+            codex__auth__subcmd__help,exec)
+                cmd="codex__auth__subcmd__help__subcmd__exec"
+                ;;
             codex__auth__subcmd__help,help)
                 cmd="codex__auth__subcmd__help__subcmd__help"
                 ;;
@@ -51,6 +60,9 @@ _codex__auth() {
                 ;;
             codex__auth__subcmd__help,logout)
                 cmd="codex__auth__subcmd__help__subcmd__logout"
+                ;;
+            codex__auth__subcmd__help,setup)
+                cmd="codex__auth__subcmd__help__subcmd__setup"
                 ;;
             codex__auth__subcmd__help,status)
                 cmd="codex__auth__subcmd__help__subcmd__status"
@@ -65,7 +77,7 @@ _codex__auth() {
 
     case "${cmd}" in
         codex__auth)
-            opts="-h -V --profile --help --version login token account-id status logout completions help"
+            opts="-h -V --profile --help --version login token account-id status logout exec setup completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -118,8 +130,30 @@ _codex__auth() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        codex__subcmd__auth__subcmd__exec)
+            opts="-h --env --profile --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         codex__subcmd__auth__subcmd__help)
-            opts="login token account-id status logout completions help"
+            opts="login token account-id status logout exec setup completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -147,6 +181,20 @@ _codex__auth() {
             return 0
             ;;
         codex__subcmd__auth__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        codex__subcmd__auth__subcmd__help__subcmd__exec)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -202,6 +250,20 @@ _codex__auth() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        codex__subcmd__auth__subcmd__help__subcmd__setup)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         codex__subcmd__auth__subcmd__help__subcmd__status)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -231,7 +293,7 @@ _codex__auth() {
             return 0
             ;;
         codex__subcmd__auth__subcmd__login)
-            opts="-h --no-browser --profile --help"
+            opts="-h --device-code --no-browser --qr --profile --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -266,6 +328,28 @@ _codex__auth() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        codex__subcmd__auth__subcmd__setup)
+            opts="-h --base-url --profile --help codex claude-code vtcode pi crush curl"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --base-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         codex__subcmd__auth__subcmd__status)
             opts="-h --profile --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -285,7 +369,7 @@ _codex__auth() {
             return 0
             ;;
         codex__subcmd__auth__subcmd__token)
-            opts="-h --min-ttl --force-refresh --timeout --profile --help"
+            opts="-h --min-ttl --force-refresh --verify --timeout --format --profile --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -297,6 +381,10 @@ _codex__auth() {
                     ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "plain json headers headers-json curl env" -- "${cur}"))
                     return 0
                     ;;
                 --profile)

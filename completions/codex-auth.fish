@@ -32,15 +32,26 @@ complete -c codex-auth -n "__fish_codex_auth_needs_command" -f -a "token" -d 'Pr
 complete -c codex-auth -n "__fish_codex_auth_needs_command" -f -a "account-id" -d 'Print the ChatGPT account ID'
 complete -c codex-auth -n "__fish_codex_auth_needs_command" -f -a "status" -d 'Show who is signed in, and until when'
 complete -c codex-auth -n "__fish_codex_auth_needs_command" -f -a "logout" -d 'Revoke the login at the issuer, and remove it from this machine'
+complete -c codex-auth -n "__fish_codex_auth_needs_command" -f -a "exec" -d 'Run a command with the access token in its environment'
+complete -c codex-auth -n "__fish_codex_auth_needs_command" -f -a "setup" -d 'Print the configuration that makes another program call codex-auth'
 complete -c codex-auth -n "__fish_codex_auth_needs_command" -f -a "completions" -d 'Print a completion script'
 complete -c codex-auth -n "__fish_codex_auth_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand login" -l profile -d 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]' -r
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand login" -l device-code -d 'Sign in with a code that is typed on another device'
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand login" -l no-browser -d 'Print the address, but do not open a browser'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand login" -l qr -d 'With --device-code: show the address as a QR code too'
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand token" -l min-ttl -d 'Life that the token must have left, as 90s, 5m, 2h or 1d [default: 5m]' -r
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand token" -l timeout -d 'How long to wait for a renewal, as 90s, 5m, 2h or 1d [default: 30s]' -r
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand token" -l format -d 'The shape to print the token in' -r -f -a "plain\t'The bare token'
+json\t'One JSON object: token, type, expiry, account ID, plan, profile'
+headers\t'HTTP header lines, for `curl -H @-`'
+headers-json\t'The same headers as one JSON object'
+curl\t'Configuration lines, for `curl -K -`'
+env\t'Shell assignments, for `eval`'"
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand token" -l profile -d 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]' -r
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand token" -l force-refresh -d 'Renew the token even if it is fresh'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand token" -l verify -d 'Ask the backend whether it accepts the token, and renew it if not'
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand token" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand account-id" -l profile -d 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]' -r
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand account-id" -s h -l help -d 'Print help'
@@ -48,12 +59,20 @@ complete -c codex-auth -n "__fish_codex_auth_using_subcommand status" -l profile
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand logout" -l profile -d 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]' -r
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand logout" -s h -l help -d 'Print help'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand exec" -l env -d 'Put the token into this environment variable too; may be given several times' -r
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand exec" -l profile -d 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]' -r
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand setup" -l base-url -d 'Where that program sends its requests; claude-code needs it' -r
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand setup" -l profile -d 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]' -r
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand completions" -l profile -d 'The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]' -r
 complete -c codex-auth -n "__fish_codex_auth_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout completions help" -f -a "login" -d 'Sign in with ChatGPT'
-complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout completions help" -f -a "token" -d 'Print a fresh access token'
-complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout completions help" -f -a "account-id" -d 'Print the ChatGPT account ID'
-complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout completions help" -f -a "status" -d 'Show who is signed in, and until when'
-complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout completions help" -f -a "logout" -d 'Revoke the login at the issuer, and remove it from this machine'
-complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout completions help" -f -a "completions" -d 'Print a completion script'
-complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout exec setup completions help" -f -a "login" -d 'Sign in with ChatGPT'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout exec setup completions help" -f -a "token" -d 'Print a fresh access token'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout exec setup completions help" -f -a "account-id" -d 'Print the ChatGPT account ID'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout exec setup completions help" -f -a "status" -d 'Show who is signed in, and until when'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout exec setup completions help" -f -a "logout" -d 'Revoke the login at the issuer, and remove it from this machine'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout exec setup completions help" -f -a "exec" -d 'Run a command with the access token in its environment'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout exec setup completions help" -f -a "setup" -d 'Print the configuration that makes another program call codex-auth'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout exec setup completions help" -f -a "completions" -d 'Print a completion script'
+complete -c codex-auth -n "__fish_codex_auth_using_subcommand help; and not __fish_seen_subcommand_from login token account-id status logout exec setup completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

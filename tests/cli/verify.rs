@@ -173,7 +173,7 @@ fn a_rejected_token_is_not_printed_if_it_cannot_be_replaced_now() {
         sandbox.run(&["token", "--verify"]).assert(
             75,
             "",
-            "codex-auth: the backend rejects the token: could not renew the login: had too many requests from here (status 429)\n",
+            "codex-auth: the backend rejects the token: could not renew the login: the issuer had too many requests from here (status 429)\n",
         );
     }
     assert_eq!(
