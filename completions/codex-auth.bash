@@ -22,6 +22,9 @@ _codex__auth() {
             codex__auth,completions)
                 cmd="codex__auth__subcmd__completions"
                 ;;
+            codex__auth,doctor)
+                cmd="codex__auth__subcmd__doctor"
+                ;;
             codex__auth,exec)
                 cmd="codex__auth__subcmd__exec"
                 ;;
@@ -48,6 +51,9 @@ _codex__auth() {
                 ;;
             codex__auth__subcmd__help,completions)
                 cmd="codex__auth__subcmd__help__subcmd__completions"
+                ;;
+            codex__auth__subcmd__help,doctor)
+                cmd="codex__auth__subcmd__help__subcmd__doctor"
                 ;;
             codex__auth__subcmd__help,exec)
                 cmd="codex__auth__subcmd__help__subcmd__exec"
@@ -77,7 +83,7 @@ _codex__auth() {
 
     case "${cmd}" in
         codex__auth)
-            opts="-h -V --profile --help --version login token account-id status logout exec setup completions help"
+            opts="-h -V --profile --help --version login token account-id status logout exec setup doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -130,6 +136,24 @@ _codex__auth() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        codex__subcmd__auth__subcmd__doctor)
+            opts="-h --json --profile --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         codex__subcmd__auth__subcmd__exec)
             opts="-h --env --profile --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -153,7 +177,7 @@ _codex__auth() {
             return 0
             ;;
         codex__subcmd__auth__subcmd__help)
-            opts="login token account-id status logout exec setup completions help"
+            opts="login token account-id status logout exec setup doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -181,6 +205,20 @@ _codex__auth() {
             return 0
             ;;
         codex__subcmd__auth__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        codex__subcmd__auth__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -293,12 +331,16 @@ _codex__auth() {
             return 0
             ;;
         codex__subcmd__auth__subcmd__login)
-            opts="-h --device-code --no-browser --qr --profile --help"
+            opts="-h --device-code --no-browser --qr --workspace --profile --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --workspace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --profile)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -311,7 +353,7 @@ _codex__auth() {
             return 0
             ;;
         codex__subcmd__auth__subcmd__logout)
-            opts="-h --profile --help"
+            opts="-h --no-revoke --all --profile --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -351,7 +393,7 @@ _codex__auth() {
             return 0
             ;;
         codex__subcmd__auth__subcmd__status)
-            opts="-h --profile --help"
+            opts="-h --json --check --all --profile --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Sign in to ChatGPT/Codex once, then print a fresh access token whenever it is asked for.
@@ -13,7 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Parser)]
 #[command(name = "codex-auth", version, propagate_version = false)]
 pub struct Cli {
-    /// The login to use: a name of your choice [env: CODEX_AUTH_PROFILE] [default: default]
+    /// The login to use: a name of your choice, or `codex` to read Codex's own login [env: CODEX_AUTH_PROFILE]
+    /// [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
 
@@ -36,10 +38,11 @@ pub enum Command {
     AccountId,
     /// Show who is signed in, and until when
     ///
-    /// Exit code 0 means that a token can be had without a person, 4 that somebody has to sign in.
-    Status,
+    /// Exit code 0 means that a token can be had without a person (with --all: of each login), 4 that somebody has to
+    /// sign in.
+    Status(StatusArgs),
     /// Revoke the login at the issuer, and remove it from this machine
-    Logout,
+    Logout(LogoutArgs),
     /// Run a command with the access token in its environment
     ///
     /// The command finds the token in `CODEX_AUTH_TOKEN` and the account ID in `CODEX_AUTH_ACCOUNT_ID`; its exit code
@@ -49,6 +52,11 @@ pub enum Command {
     ///
     /// What to put where stands in the comments. No file is written.
     Setup(SetupArgs),
+    /// Find what stands in the way of a login or of a renewal
+    ///
+    /// One line for each finding, each with what to do about it. No secret is printed. Exit code 1 means that
+    /// something does stand in the way.
+    Doctor(DoctorArgs),
     /// Print a completion script
     Completions(CompletionsArgs),
 }
@@ -64,6 +72,9 @@ pub struct LoginArgs {
     /// With --device-code: show the address as a QR code too
     #[arg(long, requires = "device_code")]
     pub qr: bool,
+    /// Accept a login into this ChatGPT workspace only; may be given several times
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    pub workspace: Vec<String>,
 }
 
 #[derive(Args, Default, PartialEq, Debug)]
@@ -130,6 +141,36 @@ pub enum Program {
     Pi,
     Crush,
     Curl,
+}
+
+#[derive(Args)]
+pub struct StatusArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Ask the backend too whether it accepts the token
+    #[arg(long)]
+    pub check: bool,
+    /// Show every stored login
+    #[arg(long, conflicts_with = "profile")]
+    pub all: bool,
+}
+
+#[derive(Args)]
+pub struct LogoutArgs {
+    /// Remove the login from this machine only
+    #[arg(long)]
+    pub no_revoke: bool,
+    /// End every stored login
+    #[arg(long, conflicts_with = "profile")]
+    pub all: bool,
+}
+
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

@@ -1,7 +1,9 @@
 //! One function per subcommand, and the only writers to stdout.
 
+mod doctor;
 mod exec;
 mod login;
+mod logout;
 mod setup;
 mod status;
 
@@ -14,10 +16,12 @@ use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command, CompletionsArgs, Shell, TokenArgs};
-use crate::renewal::{self, Wish};
+use crate::credentials::Login;
+use crate::renewal::{self, Usable, Wish};
+use crate::settings::{self, CODEX_PROFILE};
 use crate::store::{Lock, Store};
 use crate::terminal::{complain, say};
-use crate::{error, formats, settings};
+use crate::{codex_file, error, formats};
 
 /// How long a person waits for a renewal that is under way: longer than its request can take.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -29,35 +33,59 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Login(args) => login::login(&store(profile)?, &args),
         Command::Token(args) => token(profile, &args),
-        Command::AccountId => account_id(&store(profile)?),
-        Command::Status => status::status(&store(profile)?),
-        Command::Logout => logout(&store(profile)?),
-        Command::Exec(args) => exec::exec(&store(profile)?, &args),
-        Command::Setup(args) => setup::setup(&store(profile)?, &args),
+        Command::AccountId => account_id(profile),
+        Command::Status(args) => status::status(profile, &args),
+        Command::Logout(args) => logout::logout(profile, &args),
+        Command::Doctor(args) => doctor::doctor(profile, &args),
+        Command::Exec(args) => exec::exec(profile, &args),
+        Command::Setup(args) => setup::setup(profile, &args),
         Command::Completions(args) => completions(&args),
     }
 }
 
 /// Prints an access token that lives long enough.
 pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
-    let store = store(profile)?;
     let wish = Wish {
         min_ttl: args.min_ttl,
         another: args.force_refresh,
         timeout: args.timeout,
     };
-    let mut usable = renewal::usable(&store, &wish)?;
+    let profile = settings::profile(profile)?;
+    let mut usable = usable(&profile, &wish)?;
     if args.verify {
-        usable = renewal::verified(&store, usable, &wish)?;
+        usable = verified(&profile, usable, &wish)?;
     }
     if let Some(warning) = &usable.warning {
         complain(warning);
     }
-    print(&formats::token(
-        args.format,
-        &usable.login,
-        store.profile(),
-    )?)
+    print(&formats::token(args.format, &usable.login, &profile)?)
+}
+
+/// A login of this profile with a token that fulfils the wish: the one way to a token for all who print or pass it on.
+fn usable(profile: &str, wish: &Wish) -> Result<Usable> {
+    match profile {
+        CODEX_PROFILE => renewal::usable_of_codex(wish),
+        _ => renewal::usable(&Store::new(profile.to_owned())?, wish),
+    }
+}
+
+/// The same, after the backend was asked whether it accepts the token.
+fn verified(profile: &str, usable: Usable, wish: &Wish) -> Result<Usable> {
+    match profile {
+        CODEX_PROFILE => renewal::verified_of_codex(usable),
+        _ => renewal::verified(&Store::new(profile.to_owned())?, usable, wish),
+    }
+}
+
+/// The login of this profile as it is stored.
+fn stored(profile: &str) -> Result<Login> {
+    if profile == CODEX_PROFILE {
+        return Ok(codex_file::load()?.ok_or_else(renewal::codex_not_signed_in)?);
+    }
+    let store = Store::new(profile.to_owned())?;
+    Ok(store
+        .load()?
+        .ok_or_else(|| renewal::not_signed_in(&store))?)
 }
 
 /// Renews a login for another process of this program, which gives the profile and what it knows of the login.
@@ -77,36 +105,12 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
     Ok(renewal::work(&store, last_refresh))
 }
 
-fn account_id(store: &Store) -> Result<ExitCode> {
-    let login = store
-        .load()?
-        .with_context(|| renewal::not_signed_in(store))?;
+fn account_id(profile: Option<String>) -> Result<ExitCode> {
+    let login = stored(&settings::profile(profile)?)?;
     let id = login
         .account_id()
         .context("the stored login names no ChatGPT account: run codex-auth login")?;
     print(&format!("{id}\n"))
-}
-
-/// Ends the login here in any case, and at the issuer if it can be reached.
-fn logout(store: &Store) -> Result<ExitCode> {
-    let lock = lock(store)?;
-    let login = store.load();
-    lock.remove()?;
-    match login {
-        Ok(None) => say("Nobody was signed in."),
-        Ok(Some(login)) => {
-            match renewal::issuer_of(&login).and_then(|(issuer, token)| issuer.revoke(&token)) {
-                Ok(()) => say("Signed out."),
-                Err(error) => complain(&format!(
-                    "signed out here, but could not revoke the login at the issuer: {error:#}: until it ends by itself, whoever has a copy of it can use it"
-                )),
-            }
-        }
-        Err(error) => complain(&format!(
-            "removed the login, but could not revoke it at the issuer: {error:#}"
-        )),
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn completions(args: &CompletionsArgs) -> Result<ExitCode> {

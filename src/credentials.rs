@@ -13,6 +13,8 @@ const VERSION: u64 = 1;
 const ASSUMED_LIFE: Duration = Duration::from_secs(60 * 60);
 /// 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
+/// The members of Codex's own document that concern us.
+const CODEX_MEMBERS: [&str; 4] = ["auth_mode", "OPENAI_API_KEY", "tokens", "last_refresh"];
 /// The claims that say whose a token is.
 const AUTH_CLAIMS: &str = "https://api.openai.com/auth";
 const PROFILE_CLAIMS: &str = "https://api.openai.com/profile";
@@ -139,15 +141,18 @@ impl Login {
         Ok(login)
     }
 
-    /// Reads a stored document: ours, or Codex's. The error never quotes it.
+    /// Reads a stored document of ours. The error never quotes it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        if bytes.is_empty() {
-            bail!("the file is empty");
-        }
-        let value = serde_json::from_slice(bytes)
-            .ok()
-            .context("the file is damaged: it is no JSON")?;
-        Self::from_value(value)
+        Self::from_value(value_of(bytes)?)
+    }
+
+    /// Reads Codex's own document. It has no issuer, whatever its other members say: so nobody gets its refresh token.
+    pub fn parse_codex(bytes: &[u8]) -> Result<Self> {
+        let Value::Object(mut document) = value_of(bytes)? else {
+            bail!("the file holds no login");
+        };
+        document.retain(|name, _| CODEX_MEMBERS.contains(&name.as_str()));
+        Ok(Self { document })
     }
 
     fn from_value(value: Value) -> Result<Self> {
@@ -293,9 +298,14 @@ impl Login {
         self.text("last_refresh")
     }
 
+    /// How Codex says that it signed in: `chatgpt`, `apikey` …
+    pub fn auth_mode(&self) -> Option<&str> {
+        self.text("auth_mode")
+    }
+
     /// Whether this is a login by API key, as Codex can store it (its rule: by `auth_mode`, else by a key that is there).
     pub fn is_api_key(&self) -> bool {
-        match self.text("auth_mode") {
+        match self.auth_mode() {
             Some(mode) => mode.eq_ignore_ascii_case("apikey"),
             None => self.text("OPENAI_API_KEY").is_some(),
         }
@@ -352,6 +362,16 @@ impl Login {
     }
 }
 
+/// The JSON in a file. The error never quotes it.
+fn value_of(bytes: &[u8]) -> Result<Value> {
+    if bytes.is_empty() {
+        bail!("the file is empty");
+    }
+    serde_json::from_slice(bytes)
+        .ok()
+        .context("the file is damaged: it is no JSON")
+}
+
 pub fn seconds_since_epoch(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -363,7 +383,7 @@ pub fn time_at(seconds: u64) -> SystemTime {
 }
 
 /// RFC 3339 in UTC, with microseconds: fine enough to tell two renewals apart.
-fn timestamp(time: SystemTime) -> String {
+pub fn timestamp(time: SystemTime) -> String {
     let writable = time.clamp(SystemTime::UNIX_EPOCH, time_at(LAST_SECOND));
     humantime::format_rfc3339_micros(writable).to_string()
 }

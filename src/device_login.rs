@@ -247,6 +247,21 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_that_ends_in_trouble_may_be_worth_another_try() {
+        let nobody = too_late(Pending::default());
+        assert!(nobody.downcast_ref::<Failure>().is_none());
+        assert!(nobody.to_string().contains("nobody entered the code"));
+        let unreachable = too_late(Pending {
+            trouble: Some("a.example: no answer".into()),
+            ..Pending::default()
+        });
+        let failure = unreachable.downcast_ref();
+        assert!(
+            matches!(failure, Some(Failure::Temporary(words)) if words.ends_with(": a.example: no answer"))
+        );
+    }
+
+    #[test]
     fn slow_down_adds_five_seconds_for_good() {
         let now = Instant::now();
         let mut pace = Pace::new(Some(5), now + MINUTES);

@@ -256,7 +256,8 @@ fn late(limit: Duration) -> String {
     format!("no complete answer came within {} s", limit.as_secs_f32())
 }
 
-fn broken(error: &io::Error) -> String {
+/// What went wrong with a connection.
+pub fn broken(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionRefused => "the connection was refused".to_owned(),
         ErrorKind::HostUnreachable

@@ -47,14 +47,26 @@ pub fn has_browser(place: Place) -> bool {
 /// Shows the URL in the person's browser: the one that `BROWSER` names, else that of the system. Returns at once;
 /// whether it worked cannot be known, so the person must be given the URL as well.
 pub fn open(url: &str) {
-    let commands = match settings::browser() {
-        Some(list) => named(&list, url),
-        None => usual(place(), url),
-    };
+    let commands = commands(url);
     // Without a thread there is no browser, and the URL has been printed.
     let _ = thread::Builder::new().spawn(move || {
         commands.iter().any(|command| shows(command));
     });
+}
+
+/// The programs that `open` tries, the best first.
+pub fn programs() -> Vec<String> {
+    let commands = commands("").into_iter();
+    commands
+        .filter_map(|command| command.into_iter().next())
+        .collect()
+}
+
+fn commands(url: &str) -> Vec<Vec<String>> {
+    match settings::browser() {
+        Some(list) => named(&list, url),
+        None => usual(place(), url),
+    }
 }
 
 #[expect(

@@ -70,6 +70,24 @@ pub fn check_ours(metadata: &Metadata) -> Result<()> {
     Ok(())
 }
 
+/// Who may do what with a file, as chmod writes it. None where there is no such thing.
+pub fn mode(metadata: &Metadata) -> Option<u32> {
+    #[cfg(unix)]
+    let mode = Some(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777);
+    #[cfg(not(unix))]
+    let (mode, _) = (None, metadata);
+    mode
+}
+
+/// How many names a file has. None where that cannot be told.
+pub fn names(metadata: &Metadata) -> Option<u64> {
+    #[cfg(unix)]
+    let names = Some(std::os::unix::fs::MetadataExt::nlink(metadata));
+    #[cfg(not(unix))]
+    let (names, _) = (None, metadata);
+    names
+}
+
 /// Refuses a folder that somebody else can put files into. One that is not there yet is fine.
 pub fn check_folder(folder: &Path) -> Result<()> {
     #[cfg(unix)]

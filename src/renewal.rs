@@ -17,8 +17,8 @@ use rand::RngExt;
 use crate::credentials::{Grant, Login, Pause, seconds_since_epoch};
 use crate::error::{Failure, exit_code};
 use crate::issuer::{self, Issuer, Refreshed, Verdict};
-use crate::settings;
 use crate::store::{Room, Store};
+use crate::{codex_file, settings};
 
 /// The first argument that makes this binary a worker. It is no command: no help and no completion names it.
 pub const WORKER: &str = "renewal-worker";
@@ -68,6 +68,13 @@ pub enum Standing {
 }
 
 impl Usable {
+    /// The same when the backend could not say whether it accepts the token.
+    fn unknown(self, reason: &str) -> Self {
+        self.but(format!(
+            "could not find out whether the token works: {reason}"
+        ))
+    }
+
     /// The same with a warning, which joins the one that may be there: callers get one line.
     fn but(mut self, warning: String) -> Self {
         self.warning = Some(match self.warning {
@@ -121,9 +128,7 @@ pub fn verified(store: &Store, usable: Usable, wish: &Wish) -> Result<Usable> {
     let now = SystemTime::now();
     match verdict(&usable.login, now) {
         Verdict::Accepted => Ok(usable),
-        Verdict::Unknown(reason) => Ok(usable.but(format!(
-            "could not find out whether the token works: {reason}"
-        ))),
+        Verdict::Unknown(reason) => Ok(usable.unknown(&reason)),
         Verdict::Rejected if is_new(&usable.login, now) => {
             let words = "the backend rejects the token, although it was received just now";
             Ok(usable.but(words.to_owned()))
@@ -180,6 +185,41 @@ fn note_rejection(store: &Store, rejected: &Login, now: SystemTime) {
         stored.reject(now);
         lock.save(&stored)
     });
+}
+
+/// Codex's login, if its token fulfils the wish. Nobody but Codex renews it.
+pub fn usable_of_codex(wish: &Wish) -> Result<Usable> {
+    let login = codex_file::load()?.ok_or_else(codex_not_signed_in)?;
+    login
+        .access_token()
+        .context("could not use Codex's own login")?;
+    check_codexs(&login, wish, SystemTime::now())?;
+    Ok(Usable {
+        login,
+        warning: None,
+    })
+}
+
+/// Codex's login, after the backend was asked whether it accepts the token.
+pub fn verified_of_codex(usable: Usable) -> Result<Usable> {
+    match verdict(&usable.login, SystemTime::now()) {
+        Verdict::Accepted => Ok(usable),
+        Verdict::Unknown(reason) => Ok(usable.unknown(&reason)),
+        Verdict::Rejected => Err(codexs_turn("the backend rejects Codex's token").into()),
+    }
+}
+
+/// Fails if Codex has to renew its token before it fulfils the wish.
+pub fn check_codexs(login: &Login, wish: &Wish, now: SystemTime) -> Result<(), Failure> {
+    if standing(login, wish, now) != Standing::Stale {
+        return Ok(());
+    }
+    let words = match is_alive(login, now) {
+        _ if wish.another => "Codex's token cannot be renewed from here",
+        true => "Codex's token ends too soon",
+        false => "Codex's token has ended",
+    };
+    Err(codexs_turn(words))
 }
 
 /// How good the stored token is for a wish. Its life is counted from when it was received, on this machine's clock.
@@ -325,11 +365,32 @@ fn refused(reason: &str) -> Error {
 }
 
 pub fn not_signed_in(store: &Store) -> Failure {
-    let option = match store.profile() {
-        "default" => String::new(),
-        profile => format!(" --profile {profile}"),
+    let codex = if codex_file::is_there() {
+        ", or use --profile codex for Codex's own login"
+    } else {
+        ""
     };
-    Failure::LoginRequired(format!("not signed in: run codex-auth{option} login"))
+    let sign_in = sign_in(store.profile());
+    Failure::LoginRequired(format!("not signed in: run {sign_in}{codex}"))
+}
+
+/// The command with which a person signs in to a profile.
+pub fn sign_in(profile: &str) -> String {
+    match profile {
+        "default" => "codex-auth login".to_owned(),
+        _ => format!("codex-auth --profile {profile} login"),
+    }
+}
+
+fn codexs_turn(words: &str) -> Failure {
+    Failure::LoginRequired(format!(
+        "{words}: run codex, which alone renews it, or sign in here with codex-auth login"
+    ))
+}
+
+pub fn codex_not_signed_in() -> Failure {
+    let words = "Codex is not signed in: run codex login, or sign in here with codex-auth login";
+    Failure::LoginRequired(words.to_owned())
 }
 
 /// Waits for a worker, at most for `timeout`. After that it finishes without us.

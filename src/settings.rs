@@ -27,7 +27,9 @@ pub fn profile(option: Option<String>) -> Result<String> {
     };
     let name = named.unwrap_or_else(|| "default".to_owned());
     if !is_profile_name(&name) {
-        bail!("{name:?} is no profile name: use 1 to 64 of A-Z a-z 0-9 . _ - and no dot in front");
+        bail!(
+            "{name:?} is no profile name: use 1 to 64 of A-Z a-z 0-9 . _ -, no dot in front, and no device of Windows"
+        );
     }
     Ok(name)
 }
@@ -35,7 +37,20 @@ pub fn profile(option: Option<String>) -> Result<String> {
 /// Whether a login may be called so. A name can be part of a file name on every system, and leads nowhere else.
 pub fn is_profile_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed)
+    (1..=64).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(allowed)
+        && !is_device(name)
+}
+
+/// Whether Windows takes a file of this name, under any extension, for a device.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    let stem = stem.to_ascii_lowercase();
+    match stem.strip_prefix("com").or(stem.strip_prefix("lpt")) {
+        Some(number) => number.len() == 1 && number.bytes().all(|byte| byte.is_ascii_digit()),
+        None => matches!(stem.as_str(), "con" | "prn" | "aux" | "nul"),
+    }
 }
 
 /// The folder of the logins: `CODEX_AUTH_HOME`, or `codex-auth` in the platform's configuration folder.
@@ -168,6 +183,11 @@ pub fn has_display() -> bool {
     ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set)
 }
 
+/// The folders that programs are looked for in.
+pub fn program_folders() -> Vec<PathBuf> {
+    foreign("PATH").map_or_else(Vec::new, |list| env::split_paths(&list).collect())
+}
+
 /// A variable of somebody else's: its value, if it is set and not empty.
 pub fn foreign(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
@@ -254,7 +274,17 @@ mod tests {
 
     #[test]
     fn profile_names_lead_nowhere() {
-        for name in ["default", "a", "Work-2", "a.b_c", &"x".repeat(64)] {
+        for name in [
+            "default",
+            "a",
+            "Work-2",
+            "a.b_c",
+            "com",
+            "comx",
+            "com10",
+            "console",
+            &"x".repeat(64),
+        ] {
             assert!(is_profile_name(name), "{name}");
         }
         for name in [
@@ -268,6 +298,9 @@ mod tests {
             "ü",
             "a\0",
             "a:b",
+            "con",
+            "NUL.work",
+            "lpt1",
             &"x".repeat(65),
         ] {
             assert!(!is_profile_name(name), "{name}");

@@ -49,24 +49,45 @@ pub struct Room {
 }
 
 impl Store {
+    /// The place of any profile but Codex's, which is only read.
     pub fn new(profile: String) -> Result<Self> {
+        if profile == settings::CODEX_PROFILE {
+            bail!(
+                "could not use the profile {profile}: it is Codex's own login, which is only read here: choose another --profile"
+            );
+        }
         Ok(Self {
             folder: settings::home()?,
             profile,
         })
     }
 
-    pub fn profile(&self) -> &str {
-        &self.profile
+    /// A place that is nobody's, as no profile can be called so: to try out what the disk can do.
+    pub fn for_trial() -> Result<Self> {
+        Ok(Self {
+            folder: settings::home()?,
+            profile: ".doctor".to_owned(),
+        })
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Removes what a trial leaves. Nobody else's lock is ever removed: who waited for it would lock out nobody.
+    pub fn end_trial(self) {
+        // What stays behind serves the next trial.
+        let _ = fs::remove_file(self.lock_path());
+    }
+
+    pub fn profile(&self) -> &str {
+        &self.profile
     }
 
     /// The file of the login.
     pub fn path(&self) -> PathBuf {
         self.file("json")
+    }
+
+    /// The file that is locked.
+    pub fn lock_path(&self) -> PathBuf {
+        self.file("lock")
     }
 
     fn file(&self, extension: &str) -> PathBuf {
@@ -105,23 +126,6 @@ impl Store {
         let _ = fs::remove_file(self.file("device"));
     }
 
-    /// The names of all stored logins, in order.
-    pub fn profiles(&self) -> Result<Vec<String>> {
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => {
-                entries.with_context(|| format!("could not list {}", self.folder.display()))?
-            }
-        };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let profiles = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
-        let mut profiles: Vec<String> = profiles
-            .filter(|name| settings::is_profile_name(name))
-            .collect();
-        profiles.sort();
-        Ok(profiles)
-    }
-
     /// Waits for the lock, at most for `patience`; then the failure is temporary.
     pub fn lock(&self, patience: Duration) -> Result<Lock<'_>> {
         let lock = || -> Result<Lock<'_>> {
@@ -142,9 +146,9 @@ impl Store {
         create_folder(&self.folder)?;
         check_folder(&self.folder)?;
         check_ours(&fs::metadata(&self.folder)?)?;
-        let file = open_private(&self.file("lock"), false)?;
+        let file = open_private(&self.lock_path(), false)?;
         if !file.metadata()?.is_file() {
-            bail!("{} is no regular file", self.file("lock").display());
+            bail!("{} is no regular file", self.lock_path().display());
         }
         Ok(file)
     }
@@ -158,6 +162,22 @@ impl Store {
         };
         Ok(Lock { store: self, file })
     }
+}
+
+/// The names of all stored logins, in order.
+pub fn profiles() -> Result<Vec<String>> {
+    let folder = settings::home()?;
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("could not list {}", folder.display()))?,
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let profiles = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
+    let mut profiles: Vec<String> = profiles
+        .filter(|name| settings::is_profile_name(name) && name != settings::CODEX_PROFILE)
+        .collect();
+    profiles.sort();
+    Ok(profiles)
 }
 
 /// A lock cannot be awaited with a time limit. So a thread waits; if it comes too late, it gives the lock back.
@@ -185,6 +205,11 @@ fn wait_for_lock(file: File, patience: Duration) -> Result<File> {
 }
 
 impl Lock<'_> {
+    /// Whether the file system has locks.
+    pub fn is_held(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Makes room for the login that is about to come: afterwards only a broken disk can keep it from being saved. That
     /// the file can be replaced at all is tried out with its present content.
     pub fn reserve(&self) -> Result<Room> {
@@ -212,8 +237,9 @@ impl Lock<'_> {
 
     /// Removes the login, what a renewal may have left beside it, and a device login that waits.
     pub fn remove(&self) -> Result<()> {
-        let target = self.target()?;
+        // A link that leads nowhere is removed as it is.
         let pending = self.store.file("device");
+        let target = self.target().unwrap_or_else(|_| self.store.path());
         for path in [self.beside(&target), target, self.store.path(), pending] {
             remove_if_there(&path)
                 .with_context(|| format!("could not remove {}", path.display()))?;
@@ -227,7 +253,10 @@ impl Lock<'_> {
         if self.file.is_none() {
             return Ok(());
         }
-        let target = self.target()?;
+        let Ok(target) = self.target() else {
+            // Where a link leads nowhere, nothing was left beside its end. Whoever has to save finds that out.
+            return Ok(());
+        };
         let path = self.beside(&target);
         let left = match read(&path) {
             Ok(None) => return Ok(()),
@@ -321,7 +350,7 @@ impl Drop for Room {
 }
 
 /// All of a regular file of ours, or nothing if there is none. It never waits, whatever stands at that path.
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let mut file = match unwaiting().read(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,

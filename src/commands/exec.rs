@@ -5,18 +5,19 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
+use super::usable;
 use crate::cli::ExecArgs;
 use crate::error::tame;
-use crate::renewal::{self, Wish};
-use crate::store::Store;
+use crate::renewal::Wish;
+use crate::settings;
 use crate::terminal::complain;
 
 /// The exit codes of a shell (POSIX.1-2017, XCU 2.8.2) for a command that is not there, and for one that cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
 
-pub fn exec(store: &Store, args: &ExecArgs) -> Result<ExitCode> {
-    let usable = renewal::usable(store, &Wish::default())?;
+pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
+    let usable = usable(&settings::profile(profile)?, &Wish::default())?;
     if let Some(warning) = &usable.warning {
         complain(warning);
     }

@@ -21,9 +21,9 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let (authorization, browser) = if args.device_code {
         (device_login::authorize(&issuer, store, args.qr)?, None)
     } else {
-        browser_login::authorize(&issuer, args.no_browser, &[])?
+        browser_login::authorize(&issuer, args.no_browser, &args.workspace)?
     };
-    let outcome = complete(store, &issuer, &authorization, args.device_code);
+    let outcome = complete(store, &issuer, &authorization, args);
     let outcome = outcome.context(if args.device_code && store.pending().is_some() {
         "could not sign in yet, but the code is not lost: run the same command again"
     } else {
@@ -51,29 +51,50 @@ fn complete(
     store: &Store,
     issuer: &Issuer,
     authorization: &Authorization,
-    was_pending: bool,
+    args: &LoginArgs,
 ) -> Result<(Login, Option<Login>)> {
     let lock = lock(store)?;
-    if was_pending && store.pending().is_none() {
+    if args.device_code && store.pending().is_none() {
         bail!("another codex-auth login has used this code");
     }
     // A login that cannot be read cannot be ended either.
     let superseded = store.load().ok().flatten();
-    let outcome = exchange(&lock, issuer, authorization);
+    let outcome = exchange(&lock, issuer, authorization, &args.workspace);
     if !is_temporary(&outcome) {
         store.remove_pending();
     }
     Ok((outcome?, superseded))
 }
 
-/// Makes room for the tokens before the code is spent. A login that cannot be stored is not left alive at the issuer.
-fn exchange(lock: &Lock, issuer: &Issuer, authorization: &Authorization) -> Result<Login> {
+/// Makes room for the tokens before the code is spent. A login that is not wanted, or cannot be stored, is not left alive
+/// at the issuer.
+fn exchange(
+    lock: &Lock,
+    issuer: &Issuer,
+    authorization: &Authorization,
+    workspaces: &[String],
+) -> Result<Login> {
     let room = lock.reserve()?;
     let grant = issuer.exchange(authorization)?;
     let now = SystemTime::now();
     let login = Login::new(&grant, issuer.url(), issuer.client_id(), now)?;
-    room.save(&login).inspect_err(|_| end(&login))?;
+    check_workspace(&login, workspaces)
+        .and_then(|()| room.save(&login))
+        .inspect_err(|_| end(&login))?;
     Ok(login)
+}
+
+/// Refuses a login into another workspace than these, if there are any: the issuer was asked for them, no more.
+fn check_workspace(login: &Login, workspaces: &[String]) -> Result<()> {
+    let account = login.account_id();
+    if workspaces.is_empty() || account.as_ref().is_some_and(|id| workspaces.contains(id)) {
+        return Ok(());
+    }
+    bail!(
+        "the login is for the workspace {}, and only {} is accepted: choose it in the browser",
+        account.as_deref().unwrap_or("without an ID"),
+        tame(&workspaces.join(" or "))
+    );
 }
 
 /// Whether the issuer may still take the same code.

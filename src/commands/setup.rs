@@ -5,16 +5,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use super::print;
+use super::{print, stored};
 use crate::cli::{Program, SetupArgs};
 use crate::credentials::Login;
 use crate::formats::{account_headers, shell_word, toml_string};
-use crate::store::Store;
+use crate::settings;
 use crate::terminal::{complain, say};
-use crate::{renewal, settings};
 
 /// How long the callers let us run before they kill us, in milliseconds: what we wait at most, and some to spare.
 const TIMEOUT_MS: u64 = 15_000;
@@ -36,15 +35,13 @@ struct Call {
     headers: Vec<(&'static str, String)>,
 }
 
-pub fn setup(store: &Store, args: &SetupArgs) -> Result<ExitCode> {
+pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
     if let Some(words) = wrong_usage(args) {
         complain(&words);
         return Ok(ExitCode::from(2));
     }
-    let login = store
-        .load()?
-        .with_context(|| renewal::not_signed_in(store))?;
-    let call = Call::new(store, args, &login)?;
+    let profile = settings::profile(profile)?;
+    let call = Call::new(&profile, args, &stored(&profile)?)?;
     match args.program {
         Program::Codex => print(&call.codex()?),
         Program::Vtcode => print(&call.vtcode()?),
@@ -79,10 +76,10 @@ const PI: &str =
 const CRUSH: &str = "# crush: put this into ~/.config/crush/crush.json, with the name of a model in the place of MODEL.";
 
 impl Call {
-    fn new(store: &Store, args: &SetupArgs, login: &Login) -> Result<Self> {
+    fn new(profile: &str, args: &SetupArgs, login: &Login) -> Result<Self> {
         let mut arguments = Vec::new();
-        if store.profile() != "default" {
-            arguments.extend(["--profile", store.profile()]);
+        if profile != "default" {
+            arguments.extend(["--profile", profile]);
         }
         arguments.extend(["token", "--verify", "--timeout", PATIENCE]);
         let base_url = args.base_url.as_deref();

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::fake_issuer::{Endpoint, Trouble};
-use crate::sandbox::{LIFE, Sandbox};
+use crate::sandbox::{LIFE, Sandbox, skip};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
@@ -127,7 +127,7 @@ fn mode(path: &std::path::Path) -> u32 {
 fn as_root(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        println!("skipped: {test} needs root");
+        skip(&format!("{test} needs root"));
     }
     is_root
 }
@@ -172,7 +172,7 @@ fn files_are_private_under_any_umask() {
 #[test]
 fn no_file_is_ever_created_for_others() {
     if !std::path::Path::new("/usr/bin/strace").exists() {
-        println!("skipped: no strace");
+        skip("no strace");
         return;
     }
     let sandbox = Sandbox::new();
@@ -392,7 +392,9 @@ fn a_linked_file_keeps_its_link() {
     sandbox.run(&["token"]).assert(0, TOKEN, "");
     assert!(sandbox.file("default").is_symlink());
     assert!(sandbox.can_refresh());
-    sandbox.run(&["logout"]).assert(0, "", "Signed out.\n");
+    sandbox
+        .run(&["logout"])
+        .assert(0, "", "Signed out (profile default).\n");
     assert!(!real.join("login.json").exists());
     assert!(!sandbox.file("default").is_symlink());
 }
@@ -409,7 +411,7 @@ fn a_link_into_a_folder_of_others_is_not_followed_by_a_renewal() {
     std::os::unix::fs::symlink(real.join("login.json"), sandbox.file("default")).unwrap();
     assert_nothing_is_sent(
         &sandbox,
-        "could not lock [HOME]/default.json: others can write to its folder: run chmod 700 '[FOLDER]/elsewhere'",
+        "could not make room for [HOME]/default.json: others can write to its folder: run chmod 700 '[FOLDER]/elsewhere'",
     );
 }
 
@@ -512,10 +514,10 @@ fn an_older_file_left_behind_is_removed() {
 fn where_there_are_no_locks_it_goes_on_without() {
     let sandbox = Sandbox::new();
     let Some(shim) = no_locks(&sandbox) else {
-        println!("skipped: no C compiler, or a program that takes no LD_PRELOAD");
+        skip("no C compiler, or a program that takes no LD_PRELOAD");
         return;
     };
-    let mut unlocked = |arguments: &[&str]| {
+    let unlocked = |arguments: &[&str]| {
         let mut command = sandbox.command(arguments);
         command.env("LD_PRELOAD", &shim);
         sandbox.start(command).finish()
@@ -523,7 +525,7 @@ fn where_there_are_no_locks_it_goes_on_without() {
     sandbox.plant_expiring_in(-60, LIFE);
     unlocked(&["token"]).assert(0, TOKEN, "");
     unlocked(&["token", "--force-refresh"]).assert(0, TOKEN, "");
-    unlocked(&["logout"]).assert(0, "", "Signed out.\n");
+    unlocked(&["logout"]).assert(0, "", "Signed out (profile default).\n");
     let left: Vec<_> = fs::read_dir(sandbox.home())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -548,9 +550,9 @@ fn no_locks(sandbox: &Sandbox) -> Option<std::path::PathBuf> {
         .args(["-shared", "-fPIC", "-o"])
         .arg(&shim)
         .arg(&source);
-    let compiled = compiler.status().is_ok_and(|status| status.success());
+    let is_made = compiler.status().is_ok_and(|status| status.success());
     let is_dynamic = std::env::var_os("CODEX_AUTH_TEST_BIN").is_none();
-    (compiled && is_dynamic).then_some(shim)
+    (is_made && is_dynamic).then_some(shim)
 }
 
 #[test]

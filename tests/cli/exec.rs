@@ -1,5 +1,6 @@
 //! `exec`: a command with the token in its environment.
 
+use crate::fake_issuer::{Endpoint, Trouble};
 use crate::sandbox::{LIFE, Sandbox, native_program};
 
 /// The program itself is a command that every system has.
@@ -54,6 +55,21 @@ fn a_name_that_is_none_is_wrong_usage() {
 #[cfg(unix)]
 mod on_unix {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_renewal_in_the_background_is_no_child_of_the_command() {
+        let sandbox = Sandbox::new();
+        sandbox.plant_expiring_in(3600, LIFE);
+        let gate = sandbox.issuer.gate();
+        let held = Trouble::Hold(gate.clone());
+        sandbox.issuer.plan(Endpoint::Refresh, held);
+        let children = "read -r children < /proc/$$/task/$$/children; echo \"<$children>\"";
+        let output = sandbox.run(&["exec", "--", "/bin/sh", "-c", children]);
+        output.assert(0, "<>\n", "");
+        sandbox.issuer.await_requests(Endpoint::Refresh, 1);
+        gate.open();
+    }
 
     const SHOW: &str = "echo $CODEX_AUTH_TOKEN; echo $CODEX_AUTH_ACCOUNT_ID; echo $ONE $TWO";
 

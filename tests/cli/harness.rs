@@ -638,6 +638,7 @@ mod with_a_shell {
             "CODEX_AUTH_ISSUER",
             "CODEX_AUTH_PORT",
             "CODEX_AUTH_PROFILE",
+            "CODEX_HOME",
             "PATH",
             "PWD",
             "USERPROFILE",

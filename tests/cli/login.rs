@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::browser::{self, Answer};
 use crate::fake_issuer::{Account, Consent, Endpoint, Trouble};
 use crate::process::Running;
-use crate::sandbox::{LIFE, Sandbox};
+use crate::sandbox::{LIFE, Sandbox, skip};
 
 const TOKEN: &str = "[TOKEN]\n";
 // What stands between depends on where the tests run: with or without a display, in a container.
@@ -423,7 +423,7 @@ fn a_login_that_can_no_longer_be_stored_spends_no_code() {
             sandbox.file("default"),
             std::fs::Permissions::from_mode(bits),
         )
-        .unwrap()
+        .unwrap();
     };
     mode(0o400);
     let page = browser::visit(&address);
@@ -600,7 +600,7 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
         (
             "CODEX_AUTH_PROFILE",
             "../evil",
-            "\"../evil\" is no profile name: use 1 to 64 of A-Z a-z 0-9 . _ - and no dot in front",
+            "\"../evil\" is no profile name: use 1 to 64 of A-Z a-z 0-9 . _ -, no dot in front, and no device of Windows",
         ),
     ] {
         let (mut sandbox, planted) = signed_in();
@@ -725,7 +725,7 @@ mod at_a_terminal {
 fn a_real_browser_signs_in_and_shows_the_page() {
     const CHROMIUM: &str = "/usr/bin/chromium";
     if !std::path::Path::new(CHROMIUM).exists() {
-        println!("skipped: no {CHROMIUM}");
+        skip(&format!("no {CHROMIUM}"));
         return;
     }
     let sandbox = Sandbox::new();

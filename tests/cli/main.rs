@@ -9,18 +9,23 @@
 mod browser;
 #[cfg(unix)]
 mod codex;
+mod codex_profile;
 mod device;
 mod disk;
+mod doctor;
 mod exec;
 mod expect;
 mod fake_issuer;
 mod formats;
 mod harness;
 mod login;
+mod logout;
 mod process;
+mod profiles;
 mod renewal;
 mod sandbox;
 mod setup;
+mod status;
 #[cfg(unix)]
 mod terminal;
 mod verify;

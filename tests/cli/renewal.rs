@@ -638,9 +638,9 @@ fn what_is_missing_in_an_answer_stays_as_it_was() {
             let sandbox = Sandbox::new();
             sandbox.issuer.set(|its| {
                 if null {
-                    its.null.push(missing)
+                    its.null.push(missing);
                 } else {
-                    its.omit.push(missing)
+                    its.omit.push(missing);
                 }
             });
             let planted = sandbox.plant_expiring_in(200, LIFE);
@@ -735,7 +735,7 @@ fn an_issuer_in_the_file_that_is_no_safe_address_gets_nothing() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     edit(&sandbox, |login| {
-        login["issuer"] = json!("http://issuer.example")
+        login["issuer"] = json!("http://issuer.example");
     });
     sandbox.run(&["token"]).assert(
         1,

@@ -56,6 +56,7 @@ impl Sandbox {
         // Empty but for what the test puts there: no browser of this machine is ever started.
         self.set("PATH", self.bin());
         self.set("CODEX_AUTH_HOME", self.home());
+        self.set("CODEX_HOME", self.folder().join(".codex"));
         self.set("CODEX_AUTH_ISSUER", &url);
         self.set("CODEX_AUTH_CHATGPT_URL", format!("{url}/backend-api"));
         self.set("CODEX_AUTH_PORT", "0");
@@ -78,6 +79,11 @@ impl Sandbox {
     /// The file of the login of a profile.
     pub fn file(&self, profile: &str) -> PathBuf {
         self.home().join(format!("{profile}.json"))
+    }
+
+    /// Codex's own file. It does not exist at first.
+    pub fn codex_file(&self) -> PathBuf {
+        self.folder().join(".codex").join("auth.json")
     }
 
     /// The only folder in `PATH`, empty at first.
@@ -235,20 +241,22 @@ impl Sandbox {
 
     /// Puts any text into the file of a profile.
     pub fn store(&self, profile: &str, text: &str) {
-        let mut folder = DirBuilder::new();
-        let mut file = OpenOptions::new();
-        #[cfg(unix)]
-        {
-            std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
-            std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
-        }
-        folder
-            .recursive(true)
-            .create(self.home())
-            .expect("no folder for the store");
-        file.write(true).create(true).truncate(true);
-        let mut file = file.open(self.file(profile)).expect("no file");
-        file.write_all(text.as_bytes()).expect("could not store");
+        put(&self.file(profile), text);
+    }
+
+    /// A login as Codex writes it, its token with so many seconds left of the usual life.
+    pub fn codex_login(&self, left: u64) -> Value {
+        json!({
+            "auth_mode": "chatgpt",
+            "OPENAI_API_KEY": null,
+            "tokens": self.issuer.grant(LIFE - left),
+            "last_refresh": "2025-01-01T00:00:00.123456789Z",
+        })
+    }
+
+    /// Puts any text into Codex's own file.
+    pub fn store_codex(&self, text: &str) {
+        put(&self.codex_file(), text);
     }
 
     /// The stored login.
@@ -291,6 +299,22 @@ impl Sandbox {
 pub fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     writeln!(std::io::stderr(), "skipped: {test}: {why}").ok();
+}
+
+/// Writes a file that is private, in a folder that is.
+fn put(path: &Path, text: &str) {
+    let mut folder = DirBuilder::new();
+    let mut file = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+    }
+    let parent = path.parent().expect("no folder");
+    folder.recursive(true).create(parent).expect("no folder");
+    file.write(true).create(true).truncate(true);
+    let mut file = file.open(path).expect("no file");
+    file.write_all(text.as_bytes()).expect("could not store");
 }
 
 /// The words that start the program: `CODEX_AUTH_TEST_BIN`, else the one that Cargo built with these tests, behind

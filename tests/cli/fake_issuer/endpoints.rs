@@ -32,7 +32,7 @@ pub enum Endpoint {
     Models,
     /// `POST /backend-api/codex/responses`
     Responses,
-    /// Anything else: 404.
+    /// Anything else, such as the keys (`GET /.well-known/jwks.json`).
     Other,
 }
 
@@ -506,9 +506,10 @@ fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Account, Refusa
 }
 
 fn other(request: &Request) -> Served {
-    // A browser asks for it by itself, and the device page is for the person.
+    // A browser asks for the icon by itself, and the device page is for the person.
     match request.path.as_str() {
         "/favicon.ico" => Err(Refused(404, "not_found", "Not found.")),
+        "/.well-known/jwks.json" => Ok(Answer::json(200, &json!({ "keys": [] }))),
         "/codex/device" => Ok(Answer::html(200, "<title>Enter the code</title>")),
         _ => Err(Violation("nothing is here".to_owned())),
     }

@@ -1,0 +1,68 @@
+//! `logout`: ends logins here in any case, and at the issuer if it can be reached.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Error, Result};
+
+use super::PATIENCE;
+use crate::cli::LogoutArgs;
+use crate::credentials::Login;
+use crate::store::Store;
+use crate::terminal::{complain, say};
+use crate::{renewal, store};
+
+pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
+    if !args.all {
+        end(&super::store(profile)?, args)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let profiles = store::profiles()?;
+    if profiles.is_empty() {
+        say("Nobody was signed in.");
+    }
+    // One that cannot be ended does not keep the others.
+    let failures: Vec<Error> = profiles
+        .into_iter()
+        .filter_map(|profile| end(&Store::new(profile).ok()?, args).err())
+        .collect();
+    for failure in &failures {
+        complain(&format!("{failure:#}"));
+    }
+    Ok(ExitCode::from(u8::from(!failures.is_empty())))
+}
+
+/// Removes a login, then revokes it, and says so.
+fn end(store: &Store, args: &LogoutArgs) -> Result<()> {
+    let profile = store.profile();
+    let lock = store.lock(PATIENCE)?;
+    let login = store.load();
+    lock.remove()?;
+    drop(lock);
+    let revoked = match login {
+        Ok(None) => {
+            say(&format!("Nobody was signed in (profile {profile})."));
+            return Ok(());
+        }
+        _ if args.no_revoke => {
+            say(&format!(
+                "Removed the login (profile {profile}), and did not revoke it."
+            ));
+            return Ok(());
+        }
+        Ok(Some(login)) => revoke(&login),
+        Err(error) => Err(error),
+    };
+    match revoked {
+        Ok(()) => say(&format!("Signed out (profile {profile}).")),
+        Err(error) => complain(&format!(
+            "signed out here (profile {profile}), but could not revoke the login at the issuer: {error:#}: until it ends by itself, whoever has a copy of it can use it"
+        )),
+    }
+    Ok(())
+}
+
+fn revoke(login: &Login) -> Result<()> {
+    login.refresh_token().context("it has no refresh token")?;
+    let (issuer, refresh_token) = renewal::issuer_of(login)?;
+    issuer.revoke(&refresh_token)
+}

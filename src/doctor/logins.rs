@@ -1,0 +1,134 @@
+//! Findings about the logins themselves: refusals and pauses that are remembered, and refresh tokens that two share.
+
+use std::time::SystemTime;
+
+use anyhow::{Error, Result};
+use sha2::{Digest, Sha256};
+
+use super::Finding;
+use crate::credentials::{Login, seconds_since_epoch};
+use crate::error::tame;
+use crate::phrases::moment;
+use crate::report::{Report, State};
+use crate::settings::CODEX_PROFILE;
+use crate::{codex_file, renewal, store};
+
+/// Findings about each stored login, and about the profile that was asked for.
+pub fn findings(profile: Result<String>) -> Vec<Finding> {
+    let asked = match profile {
+        Ok(profile) => profile,
+        Err(error) => return vec![unknown(&error, "choose another name")],
+    };
+    let mut profiles = match store::profiles() {
+        Ok(profiles) => profiles,
+        Err(error) => return vec![unknown(&error, "see the line of the store")],
+    };
+    if !profiles.contains(&asked) {
+        profiles.push(asked);
+    }
+    let now = SystemTime::now();
+    let mut findings = Vec::new();
+    let mut reports = Vec::new();
+    for profile in &profiles {
+        match Report::of(profile, now) {
+            Ok(report) => {
+                findings.push(of_login(&report, now));
+                reports.push(report);
+            }
+            Err(error) => findings.push(unknown(&error, "correct the variable")),
+        }
+    }
+    findings.extend(of_sharing(&reports));
+    findings
+}
+
+fn unknown(error: &Error, advice: &str) -> Finding {
+    Finding::problem("login", format!("{error:#}"), advice)
+}
+
+fn of_login(report: &Report, now: SystemTime) -> Finding {
+    let profile = &report.profile;
+    let sign_in = format!("run {}", renewal::sign_in(profile));
+    let obstacle = report.obstacle.as_deref();
+    match (report.state, obstacle) {
+        (State::None, Some(words)) => Finding::ok("login", format!("{profile}: {words}")),
+        (State::Refused, Some(reason)) => {
+            let words = format!("{profile}: the issuer refused to renew it: {reason}");
+            Finding::problem("login", words, sign_in)
+        }
+        (State::Unreadable, Some(words)) if profile != CODEX_PROFILE => {
+            Finding::problem("login", format!("{profile}: {words}"), sign_in)
+        }
+        (_, Some(words)) if !report.usable => {
+            Finding::problem("login", format!("{profile}: no token can be had"), words)
+        }
+        (_, Some(words)) => {
+            let found = format!("{profile}: a token can be had, but not be renewed");
+            Finding::warning("login", found, words)
+        }
+        (State::Paused, None) => {
+            let words = format!("{profile}: {}", paused(report.login.as_ref(), now));
+            Finding::warning("login", words, "wait, and see the lines of the network")
+        }
+        (state, None) => Finding::ok("login", format!("{profile}: {}", state.name())),
+    }
+}
+
+fn paused(login: Option<&Login>, now: SystemTime) -> String {
+    let Some(pause) = login.and_then(Login::pause) else {
+        return "its renewal is paused".to_owned();
+    };
+    let until = moment(seconds_since_epoch(pause.until), now);
+    format!(
+        "the last renewal failed ({}), the next one is tried {until}",
+        tame(&pause.reason)
+    )
+}
+
+/// Whoever renews a login first ends all its copies. The refresh tokens are compared by their fingerprints.
+fn of_sharing(reports: &[Report]) -> Vec<Finding> {
+    let codexs = codex_file::load().ok().flatten();
+    let mut known: Vec<(&str, [u8; 32])> = codexs
+        .as_ref()
+        .and_then(fingerprint)
+        .map(|print| (CODEX_PROFILE, print))
+        .into_iter()
+        .collect();
+    let mut findings = Vec::new();
+    for report in reports
+        .iter()
+        .filter(|report| report.profile != CODEX_PROFILE)
+    {
+        let Some(print) = report.login.as_ref().and_then(fingerprint) else {
+            continue;
+        };
+        let others = known.iter().filter(|(_, earlier)| *earlier == print);
+        findings.extend(others.map(|(other, _)| shared(&report.profile, other)));
+        known.push((&report.profile, print));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(
+            "sharing",
+            "no login is a copy of another one here, or of Codex's",
+        ));
+    }
+    findings
+}
+
+fn fingerprint(login: &Login) -> Option<[u8; 32]> {
+    Some(Sha256::digest(login.refresh_token()?).into())
+}
+
+fn shared(profile: &str, other: &str) -> Finding {
+    let whose = match other {
+        CODEX_PROFILE => "Codex's own login".to_owned(),
+        _ => format!("the profile {other}"),
+    };
+    let words =
+        format!("{profile}: it is a copy of {whose}: the first to be renewed ends the other");
+    let advice = format!(
+        "run codex-auth --profile {profile} logout --no-revoke, then {}",
+        renewal::sign_in(profile)
+    );
+    Finding::problem("sharing", words, advice)
+}

@@ -1,0 +1,216 @@
+//! The profile `codex`: Codex's own login is read, in all its shapes, and never written or renewed.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::fake_issuer::Endpoint;
+use crate::sandbox::Sandbox;
+
+const DAY: u64 = 86400;
+
+fn with_codexs(change: impl Fn(&mut Value)) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let mut login = sandbox.codex_login(DAY);
+    change(&mut login);
+    sandbox.store_codex(&login.to_string());
+    sandbox
+}
+
+fn without(object: &mut Value, member: &str) {
+    object.as_object_mut().unwrap().remove(member);
+}
+
+#[test]
+fn codexs_token_and_account_are_printed_in_all_shapes_of_its_file() {
+    let changes: [fn(&mut Value); 9] = [
+        |_| {},
+        |login| without(login, "auth_mode"),
+        |login| without(login, "last_refresh"),
+        |login| without(login, "OPENAI_API_KEY"),
+        |login| without(&mut login["tokens"], "account_id"),
+        |login| login["tokens"]["oauth_provenance"] = json!({ "kind": "new" }),
+        |login| login["tokens"]["id_token"] = json!("broken"),
+        |login| login["tokens"]["id_token"] = json!({ "raw": "of old" }),
+        |login| {
+            login["version"] = json!(99);
+            login["expires_at"] = json!(1);
+            login["refusal"] = json!({ "reason": "none of ours" });
+        },
+    ];
+    for change in changes {
+        let sandbox = with_codexs(change);
+        let token = sandbox.run(&["--profile", "codex", "token"]);
+        token.assert(0, "[TOKEN]\n", "");
+        let account = sandbox.run(&["--profile", "codex", "account-id"]);
+        account.assert(0, "account-1\n", "");
+        assert!(sandbox.issuer.requests().is_empty());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn without_codex_home_the_file_is_that_of_the_home_folder() {
+    let mut sandbox = with_codexs(|_| {});
+    sandbox.unset("CODEX_HOME");
+    let output = sandbox.run(&["--profile", "codex", "token"]);
+    output.assert(0, "[TOKEN]\n", "");
+}
+
+#[test]
+fn the_profile_can_come_from_the_environment() {
+    let mut sandbox = with_codexs(|_| {});
+    sandbox.set("CODEX_AUTH_PROFILE", "codex");
+    sandbox.run(&["token"]).assert(0, "[TOKEN]\n", "");
+}
+
+/// An issuer of its own in the file would be an invitation to send the refresh token there.
+#[test]
+fn a_stale_token_is_not_renewed_and_the_file_not_touched() {
+    let sandbox = Sandbox::new();
+    for (left, words) in [
+        (0, "Codex's token has ended"),
+        (60, "Codex's token ends too soon"),
+    ] {
+        let mut login = sandbox.codex_login(left);
+        login["issuer"] = json!(sandbox.issuer.url());
+        login["client_id"] = json!(crate::fake_issuer::CLIENT_ID);
+        sandbox.store_codex(&login.to_string());
+        let before = fs::metadata(sandbox.codex_file()).unwrap();
+        let stderr = format!(
+            "codex-auth: {words}: run codex, which alone renews it, or sign in here with codex-auth login\n"
+        );
+        let output = sandbox.run(&["--profile", "codex", "token"]);
+        output.assert(4, "", &stderr);
+        let after = fs::metadata(sandbox.codex_file()).unwrap();
+        assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+        let text = fs::read_to_string(sandbox.codex_file()).unwrap();
+        assert_eq!(text, login.to_string());
+    }
+    assert_eq!(sandbox.issuer.count(Endpoint::Refresh), 0);
+    assert!(!sandbox.home().exists(), "nothing was stored here either");
+}
+
+#[test]
+fn another_token_or_a_longer_life_is_for_codex_to_get() {
+    let sandbox = with_codexs(|_| {});
+    let forced = sandbox.run(&["--profile", "codex", "token", "--force-refresh"]);
+    forced.assert(
+        4,
+        "",
+        "codex-auth: Codex's token cannot be renewed from here: run codex, which alone renews it, or sign in here with codex-auth login\n",
+    );
+    let longer = sandbox.run(&["--profile", "codex", "token", "--min-ttl", "2d"]);
+    longer.assert(
+        4,
+        "",
+        "codex-auth: Codex's token ends too soon: run codex, which alone renews it, or sign in here with codex-auth login\n",
+    );
+    let shorter = sandbox.run(&["--profile", "codex", "token", "--min-ttl", "1h"]);
+    shorter.assert(0, "[TOKEN]\n", "");
+    assert!(sandbox.issuer.requests().is_empty());
+}
+
+/// Whatever else stands in the file: an API key is no ChatGPT token.
+#[test]
+fn a_login_by_api_key_is_an_error_that_says_so() {
+    let by_mode = |login: &mut Value| {
+        login["auth_mode"] = json!("apikey");
+        login["OPENAI_API_KEY"] = json!("sk-of-somebody");
+    };
+    let by_key = |login: &mut Value| {
+        without(login, "auth_mode");
+        login["OPENAI_API_KEY"] = json!("sk-of-somebody");
+    };
+    let without_tokens = |login: &mut Value| {
+        *login = json!({ "OPENAI_API_KEY": "sk-of-somebody" });
+    };
+    let changes: [&dyn Fn(&mut Value); 3] = [&by_mode, &by_key, &without_tokens];
+    for change in changes {
+        let sandbox = with_codexs(change);
+        for command in ["token", "account-id"] {
+            let output = sandbox.run(&["--profile", "codex", command]);
+            output.assert(
+                1,
+                "",
+                "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is signed in with an API key, which is no ChatGPT token: run codex login, or sign in here with codex-auth login\n",
+            );
+        }
+    }
+}
+
+#[test]
+fn a_login_of_any_other_kind_is_an_error_too() {
+    let sandbox = with_codexs(|login| login["auth_mode"] = json!("agentIdentity"));
+    let output = sandbox.run(&["--profile", "codex", "token"]);
+    output.assert(
+        1,
+        "",
+        "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is not signed in with ChatGPT: run codex login, or sign in here with codex-auth login\n",
+    );
+}
+
+#[test]
+fn a_key_that_stands_beside_a_chatgpt_login_does_not_matter() {
+    let sandbox = with_codexs(|login| login["OPENAI_API_KEY"] = json!("sk-of-somebody"));
+    let output = sandbox.run(&["--profile", "codex", "token"]);
+    output.assert(0, "[TOKEN]\n", "");
+}
+
+#[test]
+fn a_file_that_is_damaged_or_not_there_is_an_error() {
+    let sandbox = Sandbox::new();
+    let absent = sandbox.run(&["--profile", "codex", "token"]);
+    absent.assert(
+        4,
+        "",
+        "codex-auth: Codex is not signed in: run codex login, or sign in here with codex-auth login\n",
+    );
+    for (text, cause) in [
+        ("", "the file is empty"),
+        ("{\"tokens\":", "the file is damaged: it is no JSON"),
+        ("[]", "the file holds no login"),
+    ] {
+        sandbox.store_codex(text);
+        let stderr = format!("codex-auth: could not use [FOLDER]/.codex/auth.json: {cause}\n");
+        let output = sandbox.run(&["--profile", "codex", "token"]);
+        output.assert(1, "", &stderr);
+    }
+    sandbox.store_codex("{}");
+    let output = sandbox.run(&["--profile", "codex", "token"]);
+    output.assert(
+        1,
+        "",
+        "codex-auth: could not use Codex's own login: the stored login has no access token\n",
+    );
+}
+
+#[test]
+fn codexs_login_is_mentioned_but_never_taken_by_itself() {
+    let sandbox = with_codexs(|_| {});
+    for command in ["token", "account-id"] {
+        sandbox.run(&[command]).assert(
+            4,
+            "",
+            "codex-auth: not signed in: run codex-auth login, or use --profile codex for Codex's own login\n",
+        );
+    }
+    fs::remove_file(sandbox.codex_file()).unwrap();
+    let output = sandbox.run(&["token"]);
+    output.assert(4, "", "codex-auth: not signed in: run codex-auth login\n");
+}
+
+#[test]
+fn nobody_signs_in_to_codexs_profile_or_out_of_it() {
+    let sandbox = with_codexs(|_| {});
+    for arguments in [&["login"][..], &["logout"], &["logout", "--no-revoke"]] {
+        let arguments = [&["--profile", "codex"], arguments].concat();
+        sandbox.run(&arguments).assert(
+            1,
+            "",
+            "codex-auth: could not use the profile codex: it is Codex's own login, which is only read here: choose another --profile\n",
+        );
+    }
+    assert!(sandbox.codex_file().exists());
+    assert!(sandbox.issuer.requests().is_empty());
+}

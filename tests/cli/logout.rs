@@ -1,0 +1,145 @@
+//! `logout`: the login is removed in any case, and the person hears whether it lives on at the issuer.
+
+use std::fs;
+
+use crate::fake_issuer::{Endpoint, Trouble};
+use crate::sandbox::{LIFE, Sandbox};
+
+const NOT_REVOKED: &str = "until it ends by itself, whoever has a copy of it can use it";
+
+#[test]
+fn a_login_is_revoked_and_removed() {
+    let sandbox = Sandbox::new();
+    let login = sandbox.plant();
+    let output = sandbox.run(&["logout"]);
+    output.assert(0, "", "Signed out (profile default).\n");
+    assert!(!sandbox.file("default").exists());
+    assert_eq!(
+        sandbox.issuer.revoked(),
+        [login["tokens"]["refresh_token"].as_str().unwrap()]
+    );
+    let again = sandbox.run(&["logout"]);
+    again.assert(0, "", "Nobody was signed in (profile default).\n");
+    assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 1);
+}
+
+#[test]
+fn a_purely_local_end_sends_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    let output = sandbox.run(&["logout", "--no-revoke"]);
+    output.assert(
+        0,
+        "",
+        "Removed the login (profile default), and did not revoke it.\n",
+    );
+    assert!(!sandbox.file("default").exists());
+    assert!(sandbox.issuer.requests().is_empty());
+}
+
+#[test]
+fn a_revocation_that_failed_is_told_with_what_it_means() {
+    for trouble in [
+        Trouble::status(500),
+        Trouble::error(400, "invalid_request"),
+        Trouble::DropBefore,
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        sandbox.issuer.plan(Endpoint::Revoke, trouble);
+        let stderr = format!(
+            "codex-auth: signed out here (profile default), but could not revoke the login at the issuer: [..]: {NOT_REVOKED}\n"
+        );
+        sandbox.run(&["logout"]).assert(0, "", &stderr);
+        assert!(!sandbox.file("default").exists());
+    }
+}
+
+#[test]
+fn offline_the_login_is_removed_all_the_same() {
+    let sandbox = Sandbox::new();
+    let mut login = sandbox.plant();
+    // Nobody listens on the port of discarding, which needs root.
+    login["issuer"] = "http://127.0.0.1:9".into();
+    sandbox.store("default", &login.to_string());
+    let stderr = format!(
+        "codex-auth: signed out here (profile default), but could not revoke the login at the issuer: 127.0.0.1: the connection was refused: {NOT_REVOKED}\n"
+    );
+    sandbox.run(&["logout"]).assert(0, "", &stderr);
+    assert!(!sandbox.file("default").exists());
+    assert!(sandbox.issuer.requests().is_empty());
+}
+
+#[test]
+fn a_login_that_is_damaged_or_incomplete_is_removed_too() {
+    for (text, cause) in [
+        ("", "could not read [HOME]/default.json: the file is empty"),
+        (
+            "{",
+            "could not read [HOME]/default.json: the file is damaged: it is no JSON",
+        ),
+        ("{}", "it has no refresh token"),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.store("default", text);
+        let stderr = format!(
+            "codex-auth: signed out here (profile default), but could not revoke the login at the issuer: {cause}: {NOT_REVOKED}\n"
+        );
+        sandbox.run(&["logout"]).assert(0, "", &stderr);
+        assert!(!sandbox.file("default").exists());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_is_removed() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    fs::remove_file(sandbox.file("default")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", sandbox.file("default")).unwrap();
+    let output = sandbox.run(&["logout"]);
+    output.assert(0, "", "Nobody was signed in (profile default).\n");
+    assert!(!sandbox.file("default").is_symlink());
+}
+
+#[test]
+fn all_logins_are_ended_and_codexs_is_not() {
+    let sandbox = Sandbox::new();
+    sandbox.store_codex(&sandbox.codex_login(LIFE).to_string());
+    sandbox.plant_as("default", LIFE.cast_signed(), LIFE);
+    sandbox.plant_as("work", -1, LIFE);
+    sandbox.store("damaged", "{");
+    let output = sandbox.run(&["logout", "--all"]);
+    output.assert(
+        0,
+        "",
+        "codex-auth: signed out here (profile damaged), but [..]\nSigned out (profile default).\nSigned out (profile work).\n",
+    );
+    assert_eq!(sandbox.issuer.revoked().len(), 2);
+    assert!(sandbox.codex_file().exists());
+    let again = sandbox.run(&["logout", "--all"]);
+    again.assert(0, "", "Nobody was signed in.\n");
+}
+
+#[test]
+fn one_login_that_cannot_be_removed_does_not_keep_the_others() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_as("work", LIFE.cast_signed(), LIFE);
+    fs::create_dir(sandbox.file("folder")).unwrap();
+    let output = sandbox.run(&["logout", "--all", "--no-revoke"]);
+    output.assert(
+        1,
+        "",
+        "Removed the login (profile work), and did not revoke it.\ncodex-auth: could not remove [HOME]/folder.json: [..]\n",
+    );
+    assert!(!sandbox.file("work").exists());
+}
+
+#[test]
+fn all_logins_and_one_profile_cannot_be_meant_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    let output = sandbox.run(&["logout", "--all", "--profile", "work"]);
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""));
+    assert!(sandbox.file("default").exists());
+}

@@ -1,0 +1,152 @@
+//! Several logins side by side, and logins that are limited to workspaces.
+
+use crate::fake_issuer::{Account, Endpoint, Trouble};
+use crate::sandbox::{LIFE, Sandbox};
+
+fn refresh_token(login: &serde_json::Value) -> String {
+    login["tokens"]["refresh_token"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn each_profile_is_a_login_of_its_own() {
+    let mut sandbox = Sandbox::new();
+    let first = sandbox.plant_as("default", LIFE.cast_signed(), LIFE);
+    let second = sandbox.plant_as("work", LIFE.cast_signed(), LIFE);
+    let token = |login: &serde_json::Value| login["tokens"]["access_token"].clone();
+    assert_eq!(sandbox.run(&["token"]).line(), token(&first));
+    let named = sandbox.run(&["--profile", "work", "token"]);
+    assert_eq!(named.line(), token(&second));
+    let behind = sandbox.run(&["token", "--profile", "work"]);
+    assert_eq!(behind.line(), token(&second));
+    sandbox.set("CODEX_AUTH_PROFILE", "work");
+    assert_eq!(sandbox.run(&["token"]).line(), token(&second));
+    let option_first = sandbox.run(&["--profile", "default", "token"]);
+    assert_eq!(option_first.line(), token(&first));
+    sandbox
+        .run(&["logout"])
+        .assert(0, "", "Signed out (profile work).\n");
+    assert!(sandbox.file("default").exists());
+    assert!(!sandbox.file("work").exists());
+}
+
+#[test]
+fn a_profile_that_is_not_signed_in_says_how_to() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    sandbox.run(&["--profile", "work", "token"]).assert(
+        4,
+        "",
+        "codex-auth: not signed in: run codex-auth --profile work login\n",
+    );
+}
+
+#[test]
+fn no_name_leads_out_of_the_store() {
+    let sandbox = Sandbox::new();
+    for name in ["../x", "/etc/passwd", "a/b", ".x", "", "a b", "con"] {
+        for command in ["token", "status", "logout", "login", "account-id"] {
+            let output = sandbox.run(&["--profile", name, command]);
+            let stderr = format!("codex-auth: {name:?} is no profile name: use 1 to 64 of [..]\n");
+            output.assert(1, "", &stderr);
+        }
+    }
+    assert!(!sandbox.home().exists());
+}
+
+#[test]
+fn two_profiles_are_renewed_at_the_same_time() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_as("one", -1, 3600);
+    sandbox.plant_as("other", -1, 3600);
+    let gate = sandbox.issuer.gate();
+    sandbox
+        .issuer
+        .plan(Endpoint::Refresh, Trouble::Hold(gate.clone()));
+    let held = sandbox.spawn(&["--profile", "one", "token"]);
+    sandbox.issuer.await_requests(Endpoint::Refresh, 1);
+    let free = sandbox.run(&["--profile", "other", "token"]);
+    free.assert(0, "[TOKEN]\n", "");
+    gate.open();
+    held.finish().assert(0, "[TOKEN]\n", "");
+    assert_eq!(sandbox.issuer.count(Endpoint::Refresh), 2);
+}
+
+#[test]
+fn a_login_into_one_of_the_workspaces_is_taken() {
+    for arguments in [
+        &["login", "--workspace", "team-1", "--workspace", "account-1"][..],
+        &["login", "--workspace", "team-1,account-1"],
+    ] {
+        let sandbox = Sandbox::new();
+        let mut running = sandbox.spawn(arguments);
+        running.sign_in();
+        let output = running.finish();
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        assert_eq!(output.stdout, "");
+        assert!(
+            output
+                .stderr
+                .ends_with("Signed in as someone@mail.example (plus).\n")
+        );
+        let asked = sandbox.issuer.requests_to(Endpoint::Authorize)[0].parameters();
+        assert_eq!(asked["allowed_workspace_id"], "team-1,account-1");
+        assert_eq!(sandbox.stored()["tokens"]["account_id"], "account-1");
+    }
+}
+
+#[test]
+fn a_login_into_another_workspace_is_refused_and_revoked_and_the_old_one_stays() {
+    let sandbox = Sandbox::new();
+    let old = sandbox.plant();
+    sandbox.issuer.set(|its| its.honours_workspace = false);
+    let mut running = sandbox.spawn(&["login", "--workspace", "team-1", "--workspace", "team-2"]);
+    let page = running.sign_in();
+    let output = running.finish();
+    output.assert(
+        1,
+        "",
+        "...\ncodex-auth: could not sign in: the login is for the workspace account-1, and only team-1 or team-2 is accepted: choose it in the browser\n",
+    );
+    assert!(
+        !page.text().contains("You are signed in"),
+        "{}",
+        page.text()
+    );
+    assert_eq!(sandbox.stored(), old);
+    assert!(sandbox.can_refresh());
+    let revoked = sandbox.issuer.revoked();
+    assert_eq!(revoked.len(), 1);
+    assert_ne!(revoked[0], refresh_token(&old));
+    assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 1);
+}
+
+#[test]
+fn a_login_without_an_account_is_in_no_workspace() {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| {
+        its.honours_workspace = false;
+        its.account = Account {
+            id: None,
+            ..Account::new("", "someone@mail.example")
+        };
+    });
+    let mut running = sandbox.spawn(&["login", "--workspace", "team-1"]);
+    running.sign_in();
+    running.finish().assert(
+        1,
+        "",
+        "...\ncodex-auth: could not sign in: the login is for the workspace without an ID, and only team-1 is accepted: choose it in the browser\n",
+    );
+    assert!(!sandbox.file("default").exists());
+    assert_eq!(sandbox.issuer.revoked().len(), 1);
+}
+
+#[test]
+fn an_empty_workspace_is_wrong_usage() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["login", "--workspace", ""]);
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""));
+}
