@@ -75,7 +75,10 @@ fn commands() -> String {
     let text = String::from_utf8(text).unwrap();
     // The headings of a page of its own, and what every part of one begins with.
     let is_ours = |line: &&str| {
-        !line.starts_with(".SH ") && !line.starts_with(".ie ") && !line.starts_with(".el ")
+        line.trim_end() != ".br"
+            && !line.starts_with(".SH ")
+            && !line.starts_with(".ie ")
+            && !line.starts_with(".el ")
     };
     text.split_inclusive('\n').filter(is_ours).collect()
 }
