@@ -23,7 +23,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -128,7 +128,7 @@ struct State {
     revoked: Vec<String>,
     reuses: usize,
     requests: Vec<(Endpoint, Request)>,
-    answered: HashMap<Endpoint, usize>,
+    answered: HashMap<Endpoint, Vec<Instant>>,
     plans: HashMap<Endpoint, VecDeque<Trouble>>,
     standing_plans: HashMap<Endpoint, Trouble>,
     open_gates: HashSet<usize>,
@@ -286,13 +286,19 @@ impl FakeIssuer {
     /// Waits until `count` requests of an endpoint have been answered, or their connections ended, in all.
     #[track_caller]
     pub fn await_answers(&self, endpoint: Endpoint, count: usize) {
-        let answered = |state: &State| state.answered.get(&endpoint).copied().unwrap_or(0);
+        let answered = |state: &State| state.answered.get(&endpoint).map_or(0, Vec::len);
         assert!(
             self.shared
                 .wait_until(PATIENCE, |state| answered(state) >= count),
             "{count} answers of {endpoint:?} were awaited, {} were given",
             answered(&self.shared.lock())
         );
+    }
+
+    /// When each answer of an endpoint had been sent, or its connection ended.
+    pub fn answers(&self, endpoint: Endpoint) -> Vec<Instant> {
+        let state = self.shared.lock();
+        state.answered.get(&endpoint).cloned().unwrap_or_default()
     }
 
     /// How often a refresh token came a second time.
@@ -413,7 +419,8 @@ impl Shared {
     }
 
     fn note_answer(&self, endpoint: Endpoint) {
-        *self.lock().answered.entry(endpoint).or_default() += 1;
+        let now = Instant::now();
+        self.lock().answered.entry(endpoint).or_default().push(now);
         self.changed.notify_all();
     }
 

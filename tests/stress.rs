@@ -1,0 +1,587 @@
+//! The stress run: logins are renewed while processes are killed, crowds ask, the issuer fails and the disk fills up. It
+//! prints the figures that the README gives.
+//!
+//! `cargo test --release --test stress -- --ignored --nocapture` takes a few minutes. The moments are random;
+//! `CODEX_AUTH_TEST_SEED` repeats those of an earlier run.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step of a test ends the test"
+)]
+#![allow(clippy::print_stdout, reason = "its figures are what it is for")]
+
+#[path = "cli/browser.rs"]
+mod browser;
+#[path = "cli/expect.rs"]
+mod expect;
+#[path = "cli/fake_issuer/mod.rs"]
+mod fake_issuer;
+#[path = "cli/process.rs"]
+mod process;
+#[path = "cli/sandbox.rs"]
+mod sandbox;
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use fake_issuer::{Endpoint, Trouble};
+use process::{PATIENCE, Running};
+use sandbox::{LIFE, Sandbox};
+
+const REFRESH: Endpoint = Endpoint::Refresh;
+const FORCED: [&str; 2] = ["token", "--force-refresh"];
+/// How long the issuer takes: as a near one does, and long beside what the program itself needs.
+const DELAY: Duration = Duration::from_millis(40);
+
+/// One line of the table.
+struct Figure {
+    what: String,
+    outcome: String,
+    holds: bool,
+}
+
+fn figure(what: impl Into<String>, outcome: String, holds: bool) -> Figure {
+    let what = what.into();
+    println!("{what}: {outcome}");
+    Figure {
+        what,
+        outcome,
+        holds,
+    }
+}
+
+#[test]
+#[ignore = "it takes minutes, and is for its figures"]
+fn no_renewal_loses_a_login() {
+    let seed = std::env::var("CODEX_AUTH_TEST_SEED").map(|seed| seed.parse().unwrap());
+    let seed = seed.unwrap_or_else(|_| rand::random());
+    println!("CODEX_AUTH_TEST_SEED={seed}");
+    let figures = [
+        vec![
+            kill_callers(seed, 1000, false),
+            kill_callers(seed, 1000, true),
+        ],
+        [64, 256]
+            .iter()
+            .map(|callers| crowd(*callers, &["token"]))
+            .collect(),
+        [64, 256]
+            .iter()
+            .map(|callers| crowd(*callers, &FORCED))
+            .collect(),
+        vec![mix(seed, 20), storm(seed, 1000), fill_disks(seed, 300)],
+        vec![
+            kill_workers(seed, 500, Aim::AnyMoment),
+            kill_workers(seed, 500, Aim::AfterTheAnswer),
+        ],
+    ];
+    let figures: Vec<Figure> = figures.into_iter().flatten().collect();
+    println!("\n| What was done | What came of it |\n| --- | --- |");
+    for figure in &figures {
+        println!("| {} | {} |", figure.what, figure.outcome);
+    }
+    let broken = figures.iter().filter(|figure| !figure.holds);
+    let broken: Vec<&str> = broken.map(|figure| figure.what.as_str()).collect();
+    assert!(broken.is_empty(), "not as it must be: {broken:?}");
+}
+
+/// Works in as many threads as keep the processors busy, each with moments of its own.
+fn in_lanes(seed: u64, work: impl Fn(&mut StdRng) + Sync) {
+    let lanes = 2 * thread::available_parallelism().map_or(1, usize::from) as u64;
+    thread::scope(|scope| {
+        for lane in 0..lanes {
+            let work = &work;
+            scope.spawn(move || work(&mut StdRng::seed_from_u64(seed ^ lane)));
+        }
+    });
+}
+
+/// With an issuer that takes its time, and ends a login as soon as one of its refresh tokens comes twice.
+fn strict_sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| its.family_ends_at_reuse = true);
+    sandbox.issuer.plan_always(REFRESH, Trouble::Delay(DELAY));
+    sandbox
+}
+
+/// The lock of the login, as soon as no worker holds it: while we do, the disk stays as it is.
+fn await_worker(sandbox: &Sandbox) -> File {
+    let mut options = File::options();
+    let lock = options.create(true).append(true);
+    let lock = lock.open(sandbox.home().join("default.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+/// A caller whose output nobody reads, in a process group of its own.
+fn spawn(sandbox: &Sandbox) -> Child {
+    let mut command = sandbox.command(&FORCED);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.process_group(0).spawn().unwrap()
+}
+
+fn up_to(random: &mut StdRng, longest: Duration) -> Duration {
+    longest.mul_f64(random.random_range(0.0..1.0))
+}
+
+// Killed callers.
+
+/// Kills callers until so many renewals were made.
+fn kill_callers(seed: u64, renewals: usize, whole_group: bool) -> Figure {
+    let (made, killed, lost) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    in_lanes(seed, |random| {
+        let sandbox = strict_sandbox();
+        sandbox.plant();
+        while made.load(Relaxed) < renewals {
+            let before = sandbox.issuer.count(REFRESH);
+            killed.fetch_add(
+                usize::from(kill_caller(&sandbox, random, whole_group)),
+                Relaxed,
+            );
+            let lock = await_worker(&sandbox);
+            let is_lost = !sandbox.can_refresh();
+            drop(lock);
+            if is_lost {
+                lost.fetch_add(1, Relaxed);
+                sandbox.plant();
+            }
+            made.fetch_add(sandbox.issuer.count(REFRESH) - before, Relaxed);
+        }
+        let goes_on = sandbox.run(&FORCED).code == 0 && sandbox.issuer.reuses() == 0;
+        lost.fetch_add(usize::from(!goes_on), Relaxed);
+    });
+    let (made, killed, lost) = (made.into_inner(), killed.into_inner(), lost.into_inner());
+    let what = if whole_group {
+        "whole process group"
+    } else {
+        "caller"
+    };
+    figure(
+        format!("{made} renewals, the {what} killed at a random moment ({killed} kills hit)"),
+        format!("{lost} logins lost"),
+        lost == 0,
+    )
+}
+
+/// Starts a caller, and kills it at some moment of its life, or just after. Says whether it still ran.
+fn kill_caller(sandbox: &Sandbox, random: &mut StdRng, whole_group: bool) -> bool {
+    let mut caller = spawn(sandbox);
+    thread::sleep(up_to(random, DELAY * 3 / 2));
+    let pid = Pid::from_child(&caller);
+    // One that has ended keeps its ID until we wait for it.
+    if whole_group {
+        rustix::process::kill_process_group(pid, Signal::KILL).unwrap();
+    } else {
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+    }
+    process::code(caller.wait().unwrap()) == -Signal::KILL.as_raw()
+}
+
+// Crowds.
+
+/// Lets so many callers find the same token, and only then lets any of them have it renewed.
+fn crowd(callers: usize, arguments: &[&str]) -> Figure {
+    let sandbox = strict_sandbox();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let lock = await_worker(&sandbox);
+    let arguments = [arguments, &["--timeout", "10m"]].concat();
+    let crowd: Vec<Running> = (0..callers).map(|_| sandbox.spawn(&arguments)).collect();
+    for caller in &crowd {
+        await_child(caller.pid());
+    }
+    drop(lock);
+    let outputs: Vec<_> = crowd.into_iter().map(Running::finish).collect();
+    let newest = sandbox.issuer.access_tokens().pop().unwrap() + "\n";
+    let good = outputs
+        .iter()
+        .filter(|output| output.code == 0 && output.stdout == newest && output.stderr.is_empty())
+        .count();
+    let requests = sandbox.issuer.count(REFRESH);
+    figure(
+        format!(
+            "{callers} callers at once: `{}`",
+            arguments[..arguments.len() - 2].join(" ")
+        ),
+        format!("{requests} request, {good} good tokens"),
+        requests == 1 && good == callers,
+    )
+}
+
+/// Waits until a process that goes on has started another. Nobody tells when it does.
+fn await_child(parent: u32) -> Pid {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(child) = child_of(parent) {
+            return child;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("a caller started no worker");
+}
+
+fn child_of(parent: u32) -> Option<Pid> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let children = fs::read_to_string(path).ok()?;
+    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+}
+
+/// The worker of a caller that has not been waited for; none if it has ended. Not by its ID, which could become another's.
+fn worker_of(caller: &Child) -> Option<OwnedFd> {
+    let worker = child_of(caller.id())?;
+    let handle = rustix::process::pidfd_open(worker, PidfdFlags::empty()).ok()?;
+    (child_of(caller.id()) == Some(worker)).then_some(handle)
+}
+
+// Everything at once.
+
+/// What callers of all kinds ask for: they wait, or not, and want this or that.
+const WISHES: [&[&str]; 7] = [
+    &["token"],
+    &["token", "--timeout", "0s"],
+    &["token", "--min-ttl", "10m"],
+    &["token", "--min-ttl", "1d"],
+    &FORCED,
+    &["token", "--force-refresh", "--timeout", "0s"],
+    &["--profile", "other", "token", "--force-refresh"],
+];
+
+/// 64 callers of all kinds, on two logins, while a person signs in again and workers are stopped for a while.
+fn mix(seed: u64, rounds: usize) -> Figure {
+    let random = &mut StdRng::seed_from_u64(seed);
+    let sandbox = strict_sandbox();
+    let mut wrong = 0;
+    for _ in 0..rounds {
+        sandbox.plant_as("default", 200, 900);
+        sandbox.plant_as("other", 200, 900);
+        let mut login = sandbox.spawn(&["login", "--no-browser"]);
+        let address = login.address();
+        let mut callers = mixed_callers(&sandbox, random, 32);
+        stop_for_a_moment(&callers, random);
+        browser::visit(&address);
+        callers.extend(mixed_callers(&sandbox, random, 32));
+        stop_for_a_moment(&callers, random);
+        wrong += usize::from(login.finish().code != 0);
+        for caller in callers {
+            wrong += usize::from(is_wrong(&sandbox, caller));
+        }
+        for again in [WISHES[4], WISHES[6]] {
+            wrong += usize::from(sandbox.run(again).code != 0);
+        }
+    }
+    wrong += sandbox.issuer.reuses();
+    figure(
+        format!("{rounds} times 64 mixed callers, two logins, a new sign-in, stopped workers"),
+        format!("{wrong} wrong answers or lost logins"),
+        wrong == 0,
+    )
+}
+
+fn mixed_callers(sandbox: &Sandbox, random: &mut StdRng, count: usize) -> Vec<Running> {
+    (0..count)
+        .map(|_| sandbox.spawn(WISHES.choose(random).unwrap()))
+        .collect()
+}
+
+/// Stops the workers that can be found, and lets them go on.
+fn stop_for_a_moment(callers: &[Running], random: &mut StdRng) {
+    thread::sleep(up_to(random, DELAY));
+    let workers: Vec<OwnedFd> = callers
+        .iter()
+        .filter_map(|caller| {
+            let worker = child_of(caller.pid())?;
+            rustix::process::pidfd_open(worker, PidfdFlags::empty()).ok()
+        })
+        .collect();
+    for signal in [Signal::STOP, Signal::CONT] {
+        for worker in &workers {
+            // It may have ended.
+            rustix::process::pidfd_send_signal(worker, signal).ok();
+        }
+        thread::sleep(up_to(random, DELAY * 2));
+    }
+}
+
+/// Whether a caller got what is no token of this issuer, or a failure that it should not have got.
+fn is_wrong(sandbox: &Sandbox, caller: Running) -> bool {
+    let output = caller.finish();
+    let is_wrong = match output.code {
+        0 => !sandbox
+            .issuer
+            .access_tokens()
+            .contains(&output.line().to_owned()),
+        1 => !output.stderr.contains("ask for less with --min-ttl"),
+        75 => !output.stderr.contains("within 0 s"),
+        _ => true,
+    };
+    if is_wrong {
+        println!("{}: {}", output.code, output.stderr);
+    }
+    is_wrong
+}
+
+// An issuer that fails.
+
+/// So many calls, spread over some pauses, while every request is answered with 500.
+fn storm(seed: u64, calls: usize) -> Figure {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    sandbox.issuer.plan_always(REFRESH, Trouble::status(500));
+    let (called, told) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    in_lanes(seed, |random| {
+        while called.fetch_add(1, Relaxed) < calls {
+            let output = sandbox.run(&["token"]);
+            let is_told = output.code == 75 && output.stdout.is_empty();
+            told.fetch_add(usize::from(is_told), Relaxed);
+            // It must last for some pauses.
+            thread::sleep(up_to(random, Duration::from_millis(150)));
+        }
+    });
+    let arrivals: Vec<Instant> = sandbox
+        .issuer
+        .requests_to(REFRESH)
+        .iter()
+        .map(|r| r.at)
+        .collect();
+    let gaps: Vec<f64> = arrivals
+        .windows(2)
+        .map(|two| (two[1] - two[0]).as_secs_f64())
+        .collect();
+    let pauses = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+        .into_iter()
+        .chain(std::iter::repeat(60.0));
+    let are_kept = gaps.iter().zip(pauses).all(|(gap, pause)| *gap >= pause);
+    let told = told.into_inner();
+    let gaps: Vec<String> = gaps.iter().map(|gap| format!("{gap:.1}")).collect();
+    figure(
+        format!("{calls} calls while the issuer answers 500"),
+        format!(
+            "{} requests, {} s apart; {told} told to come later",
+            arrivals.len(),
+            gaps.join(", ")
+        ),
+        are_kept && told == calls && sandbox.can_refresh(),
+    )
+}
+
+// A disk that fills up.
+
+/// A folder that is a small disk. Dropped, it is unmounted.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: PathBuf) -> Self {
+        fs::create_dir(&folder).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=128k,mode=700", "tmpfs"]);
+        assert!(
+            mount.arg(&folder).status().unwrap().success(),
+            "could not mount"
+        );
+        Self(folder)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg(&self.0).status().ok();
+    }
+}
+
+/// Fills the disk at random moments of so many renewals.
+fn fill_disks(seed: u64, renewals: usize) -> Figure {
+    let what = format!("{renewals} renewals, the disk filled up at a random moment");
+    if !rustix::process::geteuid().is_root() {
+        return figure(what, "skipped: it needs root".to_owned(), true);
+    }
+    let (begun, refused, lost) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    in_lanes(seed, |random| {
+        let sandbox = strict_sandbox();
+        let _disk = SmallDisk::mount(sandbox.home());
+        sandbox.plant();
+        while begun.fetch_add(1, Relaxed) < renewals {
+            let caller = sandbox.spawn(&FORCED);
+            thread::sleep(up_to(random, DELAY * 3 / 2));
+            let ballast = sandbox.home().join("ballast");
+            fill(&ballast);
+            let code = caller.finish().code;
+            let is_lost = !matches!(code, 0 | 1) || !sandbox.can_refresh();
+            fs::remove_file(ballast).unwrap();
+            refused.fetch_add(usize::from(code == 1), Relaxed);
+            lost.fetch_add(usize::from(is_lost), Relaxed);
+        }
+        lost.fetch_add(usize::from(sandbox.run(&FORCED).code != 0), Relaxed);
+    });
+    let (refused, lost) = (refused.into_inner(), lost.into_inner());
+    figure(
+        what,
+        format!("{lost} logins lost ({refused} were not begun for want of room)"),
+        lost == 0,
+    )
+}
+
+/// Writes until there is no room.
+fn fill(path: &Path) {
+    let mut ballast = File::create(path).unwrap();
+    std::io::copy(&mut std::io::repeat(1), &mut ballast).unwrap_err();
+}
+
+// Killed workers: the one window that is left.
+
+#[derive(Clone, Copy, PartialEq)]
+enum Aim {
+    /// From its start on.
+    AnyMoment,
+    /// In the first milliseconds after the answer was sent.
+    AfterTheAnswer,
+}
+
+/// How long after the answer a worker is killed at the latest, if that is aimed at.
+const AFTERWARDS: Duration = Duration::from_millis(10);
+
+/// A worker that was killed.
+struct Killed {
+    /// How long before that the answer had been sent, if it had been.
+    after_answer: Option<Duration>,
+    /// The refresh token that it had, and the one that is stored after another try.
+    had: String,
+    left: String,
+}
+
+/// What came of it, looked at when the last late request has reached the issuer.
+struct Aftermath {
+    after_answer: Option<Duration>,
+    lost: bool,
+    /// Whether the worker had sent its refresh token: the try after it was not the only one to do so.
+    was_sent: bool,
+}
+
+fn kill_workers(seed: u64, kills: usize, aim: Aim) -> Figure {
+    let (hits, killed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    in_lanes(seed, |random| {
+        let sandbox = strict_sandbox();
+        let mut ours = Vec::new();
+        while hits.load(Relaxed) < kills {
+            let hit = kill_worker(&sandbox, random, aim);
+            hits.fetch_add(usize::from(hit.is_some()), Relaxed);
+            ours.extend(hit);
+        }
+        let aftermath = ours.iter().map(|one| aftermath(&sandbox, one));
+        killed.lock().unwrap().extend(aftermath);
+    });
+    let killed = killed.into_inner().unwrap();
+    let lost: Vec<&Aftermath> = killed.iter().filter(|one| one.lost).collect();
+    let after: Vec<Duration> = lost.iter().filter_map(|one| one.after_answer).collect();
+    let when = match aim {
+        Aim::AnyMoment => "at a random moment".to_owned(),
+        Aim::AfterTheAnswer => format!("within {AFTERWARDS:?} of the answer"),
+    };
+    figure(
+        format!("{} workers killed {when}", killed.len()),
+        format!(
+            "{} logins lost: {}",
+            lost.len(),
+            losses(aim, &killed, lost.len(), &after)
+        ),
+        // Nothing but a refresh token that was spent may have ended a login.
+        lost.iter().all(|one| one.was_sent),
+    )
+}
+
+/// When logins were lost: before the answer, or how long `after` it.
+fn losses(aim: Aim, killed: &[Aftermath], lost: usize, after: &[Duration]) -> String {
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+    let latest = milliseconds(after.iter().max().copied().unwrap_or_default());
+    let after = after.len();
+    if aim == Aim::AnyMoment {
+        let before = lost - after;
+        return format!(
+            "{before} while the answer took its {DELAY:?}, {after} up to {latest:.1} ms after it"
+        );
+    }
+    // Of moments that are spread evenly, so many fall into the window.
+    let counted = |count: usize| u32::try_from(count).map_or(f64::INFINITY, f64::from);
+    let mean = milliseconds(AFTERWARDS) * counted(lost) / counted(killed.len());
+    format!(
+        "the answer is on the disk {mean:.1} ms after it was sent on average, {latest:.1} ms at most"
+    )
+}
+
+fn aftermath(sandbox: &Sandbox, killed: &Killed) -> Aftermath {
+    let requests = sandbox.issuer.requests_to(REFRESH);
+    let sent = requests
+        .iter()
+        .filter(|request| request.form()["refresh_token"] == killed.had);
+    Aftermath {
+        after_answer: killed.after_answer,
+        lost: !sandbox.issuer.would_refresh(&killed.left),
+        was_sent: sent.count() > 1,
+    }
+}
+
+/// Kills the worker that renews a new login at some moment, and tries again; none if it had ended before.
+fn kill_worker(sandbox: &Sandbox, random: &mut StdRng, aim: Aim) -> Option<Killed> {
+    sandbox.plant();
+    let had = refresh_token(sandbox);
+    let before = sandbox.issuer.count(REFRESH);
+    let mut caller = spawn(sandbox);
+    let worker = await_worker_of(&mut caller)?;
+    if aim == Aim::AfterTheAnswer {
+        sandbox.issuer.await_answers(REFRESH, before + 1);
+        thread::sleep(up_to(random, AFTERWARDS));
+    } else {
+        thread::sleep(up_to(random, DELAY * 3 / 2));
+    }
+    let answers = sandbox.issuer.answers(REFRESH);
+    let after_answer = answers.get(before).map(Instant::elapsed);
+    rustix::process::pidfd_send_signal(&worker, Signal::KILL).ok();
+    let is_hit = caller.wait().unwrap().code() == Some(75);
+    drop(await_worker(sandbox));
+    sandbox.run(&FORCED);
+    is_hit.then(|| Killed {
+        after_answer,
+        had,
+        left: refresh_token(sandbox),
+    })
+}
+
+fn refresh_token(sandbox: &Sandbox) -> String {
+    let stored = sandbox.stored();
+    stored["tokens"]["refresh_token"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// The worker of a caller, as soon as it is there; none if the caller has ended before it was seen.
+fn await_worker_of(caller: &mut Child) -> Option<OwnedFd> {
+    loop {
+        if let Some(worker) = worker_of(caller) {
+            return Some(worker);
+        }
+        if caller.try_wait().unwrap().is_some() {
+            return None;
+        }
+    }
+}
