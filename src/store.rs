@@ -329,8 +329,9 @@ impl Room {
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.rewind()?;
-        self.file.write_all(bytes)?;
+        // First the length: nothing but the bytes themselves is missing then, and with the last of them the login is whole.
         self.file.set_len(bytes.len() as u64)?;
+        self.file.write_all(bytes)?;
         self.whole = true;
         Ok(self.file.sync_all()?)
     }
