@@ -297,20 +297,16 @@ fn silent(command: &mut Command) -> &mut Command {
 /// Has the login renewed, and waits for it.
 fn renew(store: &Store, found: &Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
     check_earlier_failures(found, now)?;
-    let output = run_worker(store, found, wish.timeout.unwrap_or(TIMEOUT))?;
+    let Some(output) = run_worker(store, found, wish.timeout.unwrap_or(TIMEOUT))? else {
+        return stored_outcome(store, found, wish);
+    };
     let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match output.status.code() {
         Some(0) if !output.stdout.is_empty() => Ok(Usable {
             login: Login::parse(&output.stdout)?,
             warning: Some(words),
         }),
-        Some(0) => {
-            let renewed = store.load()?.with_context(|| not_signed_in(store))?;
-            if wish.another && renewed.access_token()? == found.access_token()? {
-                bail!("the issuer renewed the login, but kept its access token");
-            }
-            fulfilling(renewed, wish, SystemTime::now())
-        }
+        Some(0) => stored_outcome(store, found, wish),
         Some(4) => Err(Failure::LoginRequired(words).into()),
         Some(75) => Err(Failure::Temporary(words).into()),
         Some(_) => Err(Error::msg(words)),
@@ -319,6 +315,22 @@ fn renew(store: &Store, found: &Login, wish: &Wish, now: SystemTime) -> Result<U
         )
         .into()),
     }
+}
+
+/// What a worker that has ended left on the disk: another login, or a note of its failure.
+fn stored_outcome(store: &Store, found: &Login, wish: &Wish) -> Result<Usable> {
+    let now = SystemTime::now();
+    let stored = store.load()?.with_context(|| not_signed_in(store))?;
+    if stored.last_refresh() == found.last_refresh() {
+        check_earlier_failures(&stored, now)?;
+        return Err(
+            Failure::Temporary("could not renew the login: its worker failed".to_owned()).into(),
+        );
+    }
+    if wish.another && stored.access_token()? == found.access_token()? {
+        bail!("the issuer renewed the login, but kept its access token");
+    }
+    fulfilling(stored, wish, now)
 }
 
 /// What was renewed just now is good, however short it lives, unless a longer life was asked for.
@@ -394,7 +406,7 @@ pub fn codex_not_signed_in() -> Failure {
 }
 
 /// Waits for a worker, at most for `timeout`. After that it finishes without us.
-fn run_worker(store: &Store, found: &Login, timeout: Duration) -> Result<Output> {
+fn run_worker(store: &Store, found: &Login, timeout: Duration) -> Result<Option<Output>> {
     let worker = worker(store, found.last_refresh().unwrap_or_default())?
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -402,12 +414,15 @@ fn run_worker(store: &Store, found: &Login, timeout: Duration) -> Result<Output>
     let worker = worker
         .map_err(|error| Failure::Temporary(format!("could not start the renewal: {error}")))?;
     let (sender, receiver) = mpsc::channel();
-    thread::Builder::new().spawn(move || {
-        // Nobody listens after the time-out.
-        let _ = sender.send(worker.wait_with_output());
-    })?;
+    thread::Builder::new()
+        .spawn(move || {
+            // Nobody listens after the time-out.
+            let _ = sender.send(worker.wait_with_output());
+        })
+        .map_err(|error| Failure::Temporary(format!("could not wait for the renewal: {error}")))?;
     match receiver.recv_timeout(timeout) {
-        Ok(output) => output.context("could not wait for the renewal"),
+        // Where children are not waited for (SIGCHLD is ignored) nobody can tell how it ended: the disk can.
+        Ok(output) => Ok(output.ok()),
         Err(_) => Err(Failure::Temporary(format!(
             "could not renew the login within {} s: the renewal goes on, try again later",
             timeout.as_secs()

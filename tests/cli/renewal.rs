@@ -179,6 +179,35 @@ fn signal_to(pid: u32, whole_group: bool, signal: rustix::process::Signal) {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_caller_that_does_not_wait_for_its_children_is_told_all_the_same() {
+    let sandbox = Sandbox::new();
+    let ignoring = ["/bin/sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"];
+    let mut words = ignoring.map(std::ffi::OsString::from).to_vec();
+    words.extend(crate::sandbox::program());
+    words.push("token".into());
+    let run = || {
+        sandbox.plant_expiring_in(-60, LIFE);
+        sandbox.start(sandbox.command_of(&words)).finish()
+    };
+    run().assert(0, TOKEN, "");
+    sandbox.issuer.plan(REFRESH, Trouble::status(500));
+    run().assert(
+        75,
+        "",
+        "codex-auth: could not renew the login: [..]500[..]\n",
+    );
+    sandbox
+        .issuer
+        .plan(REFRESH, Trouble::error(401, "refresh_token_expired"));
+    run().assert(
+        4,
+        "",
+        "codex-auth: the issuer refused to renew the login: [..]\n",
+    );
+}
+
 #[test]
 fn a_caller_waits_no_longer_than_its_timeout_and_the_renewal_goes_on() {
     let sandbox = Sandbox::new();
