@@ -431,15 +431,12 @@ fn run_worker(store: &Store, found: &Login, timeout: Duration) -> Result<Option<
     }
 }
 
-/// The command that renews what was received at `last_refresh`: in its own process group, with none of our standard streams, so that
-/// neither a signal to us nor our end reaches it.
+/// The command that renews what was received at `last_refresh`, with none of our standard streams.
 fn worker(store: &Store, last_refresh: &str) -> Result<Command> {
     let mut command = Command::new(this_program()?);
     command
         .args([WORKER, store.profile(), last_refresh])
         .stdin(Stdio::null());
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     Ok(command)
 }
 
@@ -459,6 +456,10 @@ fn this_program() -> Result<PathBuf> {
 /// What the worker does. It tells its caller by exit code and stderr, as a command would; on stdout stands the whole
 /// login if it could not be saved, so that the token that was received can still be used.
 pub fn work(store: &Store, last_refresh: &str) -> ExitCode {
+    // A session of its own, and with it a process group: neither a signal to the caller's group nor the hang-up that a
+    // stopped process gets when its parent ends reaches it. What comes before this comes before the request too.
+    #[cfg(unix)]
+    let _ = rustix::process::setsid();
     let (code, words, unsaved) = match renew_under_lock(store, last_refresh) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Trouble::Unsaved(login, error)) => (0, error, login.to_json().unwrap_or_default()),
