@@ -3,6 +3,7 @@
 //! Nothing is tried twice here, and no redirect is followed: a refresh token that a server has read is used up.
 
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,8 +27,10 @@ const LONGEST_BODY: u64 = 1 << 20;
 /// Limits for the first steps: resolvers give up after 10 s, and 15 s are four lost packets of a TCP connection.
 const LONGEST_RESOLVE: Duration = Duration::from_secs(10);
 const LONGEST_CONNECT: Duration = Duration::from_secs(15);
-/// What ureq gets to report a limit itself, which names the step, before it is given up.
-const GRACE: Duration = Duration::from_millis(500);
+/// In how many steps a limit is waited for.
+const STEPS: u32 = 100;
+/// How long this process may be stopped, frozen or suspended during a request: its answer is there when it goes on.
+const LONGEST_STOP: Duration = DAY;
 /// The longest wait that a server can ask for.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -86,36 +89,40 @@ impl Client {
         self.send(head, Some(body.to_owned()), limit)
     }
 
-    /// ureq keeps the limit but for one case: it starts anew at each byte of a proxy's answer to CONNECT. So the request
-    /// has a thread of its own. One that is given up can send nothing more: ureq looks at the limit before it writes.
+    /// The request has a thread of its own: ureq counts the time in which this process is stopped, and its limit starts
+    /// anew at each byte of a proxy's answer to CONNECT. What is given up before it was sent is not sent any more.
     fn send(
         &self,
         head: request::Builder,
         body: Option<String>,
         limit: Duration,
     ) -> Result<Answer> {
-        let agent = self.agent(limit);
+        let given_up = Arc::default();
+        let agent = self.agent(limit, Arc::clone(&given_up));
         let (done, outcome) = mpsc::channel();
         thread::Builder::new()
             .spawn(move || done.send(exchange(&agent, head, body)))
             .context("could not start a thread")?;
-        match outcome.recv_timeout(limit.saturating_add(GRACE)) {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(ureq::Error::Http(_) | ureq::Error::BadUri(_))) => {
+        match wait_for(&outcome, limit) {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(ureq::Error::Http(_) | ureq::Error::BadUri(_))) => {
                 anyhow::bail!("could not put the request to {} together", self.host)
             }
-            Ok(Err(error)) => Err(self.failure(&self.words(&error, limit))),
-            Err(_) => Err(self.failure(&late(limit))),
+            Some(Err(error)) => Err(self.failure(&self.words(&error, limit))),
+            None => {
+                given_up.store(true, Ordering::SeqCst);
+                Err(self.failure(&late(limit)))
+            }
         }
     }
 
-    fn agent(&self, limit: Duration) -> Agent {
+    fn agent(&self, limit: Duration, given_up: Arc<AtomicBool>) -> Agent {
         let config = Agent::config_builder()
             .proxy(self.proxy.as_ref().map(|proxy| proxy.how().clone()))
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("codex-auth/", env!("CARGO_PKG_VERSION")))
-            .timeout_global(Some(limit))
+            .timeout_global(Some(limit + LONGEST_STOP))
             // Together they stay below the whole, so that the error names the step.
             .timeout_resolve(Some(LONGEST_RESOLVE.min(limit / 3)))
             .timeout_connect(Some(LONGEST_CONNECT.min(limit / 3 * 2)))
@@ -127,6 +134,7 @@ impl Client {
                 .chain(Handshake {
                     host: self.host.clone(),
                     config: self.tls.clone(),
+                    given_up,
                 });
         Agent::with_parts(
             config,
@@ -241,6 +249,15 @@ fn receive(mut response: Response<Body>) -> Result<Answer, ureq::Error> {
         date: date.and_then(|date| Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())),
         body,
     })
+}
+
+/// Waits as long as this process runs, in short steps: while it is stopped the clock goes on, but no more than one step
+/// of the limit is used up.
+fn wait_for<T>(outcome: &mpsc::Receiver<T>, limit: Duration) -> Option<T> {
+    let step = limit / STEPS;
+    // The last chance is for what came during a stop.
+    let mut steps = (0..=STEPS).map(|_| outcome.recv_timeout(step));
+    steps.find_map(Result::ok)
 }
 
 /// `Retry-After` in seconds or as a date.

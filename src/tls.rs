@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use http::Uri;
@@ -60,6 +61,8 @@ pub struct Handshake {
     pub host: String,
     /// None where no peer is https.
     pub config: Option<Arc<ClientConfig>>,
+    /// Whether nobody waits for the request any more: then no connection for it is handed out.
+    pub given_up: Arc<AtomicBool>,
 }
 
 impl<In: Transport> Connector<In> for Handshake {
@@ -71,15 +74,20 @@ impl<In: Transport> Connector<In> for Handshake {
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
         let plain = chained.ok_or(ureq::Error::ConnectionFailed)?;
-        if !details.needs_tls() || plain.is_tls() {
-            return Ok(Some(Either::A(plain)));
+        let connection = if !details.needs_tls() || plain.is_tls() {
+            Either::A(plain)
+        } else {
+            let config = self.config.clone().ok_or(ureq::Error::TlsRequired)?;
+            let encrypted = shake_hands(config, details, Box::new(plain));
+            Either::B(encrypted.map_err(|error| {
+                let whose = whose(&self.host, details.uri);
+                ureq::Error::Other(words(whose, &error).into())
+            })?)
+        };
+        if self.given_up.load(Ordering::SeqCst) {
+            return Err(ureq::Error::Timeout(ureq::Timeout::Global));
         }
-        let config = self.config.clone().ok_or(ureq::Error::TlsRequired)?;
-        let encrypted = shake_hands(config, details, Box::new(plain)).map_err(|error| {
-            let whose = whose(&self.host, details.uri);
-            ureq::Error::Other(words(whose, &error).into())
-        })?;
-        Ok(Some(Either::B(encrypted)))
+        Ok(Some(connection))
     }
 }
 

@@ -447,6 +447,27 @@ fn fill(path: &Path) {
     std::io::copy(&mut std::io::repeat(1), &mut ballast).unwrap_err();
 }
 
+// Stopped workers.
+
+/// A worker that is stopped, and whose caller has ended, finds its answer when it goes on, however late that is.
+#[test]
+#[ignore = "it takes longer than a request may take"]
+fn a_worker_that_is_stopped_longer_than_its_limit_loses_nothing() {
+    let sandbox = strict_sandbox();
+    sandbox.plant();
+    let mut caller = spawn(&sandbox);
+    let worker = await_worker_of(&mut caller).unwrap();
+    sandbox.issuer.await_requests(REFRESH, 1);
+    rustix::process::pidfd_send_signal(&worker, Signal::STOP).unwrap();
+    caller.kill().unwrap();
+    caller.wait().unwrap();
+    thread::sleep(Duration::from_secs(65));
+    rustix::process::pidfd_send_signal(&worker, Signal::CONT).unwrap();
+    drop(await_worker(&sandbox));
+    assert!(sandbox.can_refresh());
+    assert_eq!(sandbox.run(&FORCED).code, 0);
+}
+
 // Killed workers: the one window that is left.
 
 #[derive(Clone, Copy, PartialEq)]
