@@ -183,7 +183,7 @@ pub fn profiles() -> Result<Vec<String>> {
 /// A lock cannot be awaited with a time limit. So a thread waits; if it comes too late, it gives the lock back.
 fn wait_for_lock(file: File, patience: Duration) -> Result<File> {
     let (sender, receiver) = mpsc::channel();
-    thread::Builder::new().spawn(move || {
+    let waiting = thread::Builder::new().spawn(move || {
         let locked = loop {
             match file.lock() {
                 // A signal ends the wait, and std does not start it again.
@@ -193,7 +193,8 @@ fn wait_for_lock(file: File, patience: Duration) -> Result<File> {
         };
         // Nobody listens any more: the file is dropped, and the lock with it.
         let _ = sender.send(locked);
-    })?;
+    });
+    waiting.map_err(|error| Failure::Temporary(error.to_string()))?;
     match receiver.recv_timeout(patience) {
         Ok(locked) => Ok(locked?),
         Err(_) => Err(Failure::Temporary(format!(
@@ -266,10 +267,11 @@ impl Lock<'_> {
                 .and_then(|bytes| Login::parse(&bytes).ok()),
         };
         let present = read(&target)?.and_then(|bytes| Login::parse(&bytes).ok());
-        let is_newer = |left: &Login| {
-            present.is_none_or(|present| left.last_refresh() > present.last_refresh())
+        // Nothing older is ever left: whoever takes the lock finds it, and ends it here. The clock may have been set back.
+        let is_another = |left: &Login| {
+            present.is_none_or(|present| left.last_refresh() != present.last_refresh())
         };
-        if left.is_some_and(|left| left.refresh_token().is_some() && is_newer(&left)) {
+        if left.is_some_and(|left| left.refresh_token().is_some() && is_another(&left)) {
             return replace(&path, &target);
         }
         Ok(remove_if_there(&path)?)
