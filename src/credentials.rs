@@ -7,6 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
+use crate::error::tame;
+
 /// The format of the stored document. A newer one is not touched.
 const VERSION: u64 = 1;
 /// The life of a token that does not tell its own, as RFC 6749 section 5.1 leaves it to us.
@@ -34,13 +36,14 @@ pub struct Grant {
 
 /// A final refusal: until the next login the issuer will not renew this one.
 pub struct Refusal {
-    /// The issuer's own words.
+    /// The issuer's own words, fit for one line of a terminal.
     pub reason: String,
     pub at: Option<SystemTime>,
 }
 
 /// A temporary failure, and until when the next attempt waits.
 pub struct Pause {
+    /// Fit for one line of a terminal.
     pub reason: String,
     pub attempts: u32,
     pub at: SystemTime,
@@ -245,15 +248,16 @@ impl Login {
             .or_else(|| self.claimed(|claims| text_of(&claims[AUTH_CLAIMS]["chatgpt_account_id"])))
     }
 
+    /// Fit for one line of a terminal, as all words that a token or the file brings.
     pub fn email(&self) -> Option<String> {
         self.claimed(|claims| {
-            text_of(&claims["email"]).or_else(|| text_of(&claims[PROFILE_CLAIMS]["email"]))
+            words_of(&claims["email"]).or_else(|| words_of(&claims[PROFILE_CLAIMS]["email"]))
         })
     }
 
     /// `plus`, `pro`, `team` …: an open set.
     pub fn plan(&self) -> Option<String> {
-        self.claimed(|claims| text_of(&claims[AUTH_CLAIMS]["chatgpt_plan_type"]))
+        self.claimed(|claims| words_of(&claims[AUTH_CLAIMS]["chatgpt_plan_type"]))
     }
 
     /// The region that the workspace is pinned to, if it is.
@@ -314,7 +318,7 @@ impl Login {
     pub fn refusal(&self) -> Option<Refusal> {
         let refusal = self.document.get("refusal")?;
         Some(Refusal {
-            reason: text_of(&refusal["reason"]).unwrap_or_else(|| "no reason is known".to_owned()),
+            reason: words_of(&refusal["reason"]).unwrap_or_else(|| "no reason is known".to_owned()),
             at: time_of(&refusal["at"]),
         })
     }
@@ -330,7 +334,7 @@ impl Login {
     pub fn pause(&self) -> Option<Pause> {
         let pause = self.document.get("pause")?;
         Some(Pause {
-            reason: text_of(&pause["reason"])?,
+            reason: words_of(&pause["reason"])?,
             attempts: u32::try_from(pause["attempts"].as_u64()?).unwrap_or(u32::MAX),
             at: time_of(&pause["at"])?,
             until: time_of(&pause["until"])?,
@@ -406,6 +410,11 @@ fn text_of(value: &Value) -> Option<String> {
         .as_str()
         .filter(|text| !text.is_empty())
         .map(str::to_owned)
+}
+
+/// A text for people.
+fn words_of(value: &Value) -> Option<String> {
+    value.as_str().map(tame).filter(|words| !words.is_empty())
 }
 
 /// Whether a text can stand in an HTTP header and on one line: visible ASCII only, and something of it.

@@ -34,18 +34,42 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// What somebody else said, made fit for one line of a terminal: control characters become blanks, and what is
-/// longer than 300 characters is cut.
+/// The shortest word that can be a secret, in bytes: the tokens, codes and states that we know have 43 and more, and the
+/// IDs of requests, which help, have up to 36.
+const SHORTEST_SECRET: usize = 40;
+
+/// What somebody else said, made fit for one line of a terminal: control characters become blanks, a word that may be
+/// a secret becomes `…` (a server may repeat what it was sent), and what is longer than 300 characters is cut.
 pub fn tame(words: &str) -> String {
-    let mut line: String = words
+    let plain: String = words
         .chars()
         .map(|c| if is_unprintable(c) { ' ' } else { c })
-        .take(300)
         .collect();
-    if words.chars().nth(300).is_some() {
+    let open = without_secrets(plain.trim());
+    let mut line: String = open.chars().take(300).collect();
+    if open.chars().nth(300).is_some() {
         line.push('…');
     }
-    line.trim().to_owned()
+    line
+}
+
+fn without_secrets(line: &str) -> String {
+    let is_between = |c: char| !(c.is_ascii_alphanumeric() || "-._~+%".contains(c));
+    let covered = |part: &str| {
+        let word = part.trim_end_matches(is_between);
+        if is_secret(word) {
+            part.replace(word, "…")
+        } else {
+            part.to_owned()
+        }
+    };
+    line.split_inclusive(is_between).map(covered).collect()
+}
+
+/// Whether a word looks like a token, a code or a state. The longest names of errors are small letters alone.
+fn is_secret(word: &str) -> bool {
+    let is_rare = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
+    word.len() >= SHORTEST_SECRET && word.bytes().any(is_rare)
 }
 
 /// Control characters, and those that turn the direction of the text round or have no width.
@@ -75,5 +99,35 @@ mod tests {
         assert_eq!(tame(&"x".repeat(301)).chars().count(), 301);
         assert!(tame(&"x".repeat(301)).ends_with('…'));
         assert_eq!(tame(&"x".repeat(300)), "x".repeat(300));
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_left_out() {
+        let secret = format!("rt_{}", "aB3-_.~%2F".repeat(5));
+        for (words, wanted) in [
+            (
+                format!("unknown token {secret}"),
+                "unknown token …".to_owned(),
+            ),
+            (
+                format!("body: a=b&refresh_token={secret}&x=\"{secret}\"\n"),
+                "body: a=b&refresh_token=…&x=\"…\"".to_owned(),
+            ),
+            // The cut must not leave half of it.
+            (
+                format!("{} {secret}", "x".repeat(280)),
+                format!("{} …", "x".repeat(280)),
+            ),
+        ] {
+            assert_eq!(tame(&words), wanted);
+        }
+        for kept in [
+            "req_0123456789abcdef0123456789abcdef",
+            "01234567-89ab-cdef-0123-456789abcdef",
+            "the_refresh_token_was_invalidated_by_a_password_change",
+            "https://help.example/en/articles/0123456789-why-is-my-account-closed",
+        ] {
+            assert_eq!(tame(kept), kept);
+        }
     }
 }

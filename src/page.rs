@@ -4,8 +4,6 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
-use crate::error;
-
 /// The one style of all pages. The mark above the heading is drawn with borders, because not every font has one.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--back:#f6f6f4;--card:#fff;--line:#e3e3de;--text:#1d1d1b;--soft:#62625c;--good:#12805c;--bad:#b3372c;--calm:#6b6b65}
@@ -32,8 +30,8 @@ footer{margin-top:28px;padding-top:16px;border-top:1px solid var(--line);color:v
 
 /// The login succeeded, and is stored. E-mail and plan are named as far as they are known.
 pub fn signed_in(email: Option<&str>, plan: Option<&str>) -> String {
-    let email = email.map(|email| format!("<strong>{}</strong>\n", escape(&error::tame(email))));
-    let plan = plan.map(|plan| format!("ChatGPT plan: {}", escape(&error::tame(plan))));
+    let email = email.map(|email| format!("<strong>{}</strong>\n", escape(email)));
+    let plan = plan.map(|plan| format!("ChatGPT plan: {}", escape(plan)));
     let account: String = email.into_iter().chain(plan).collect();
     whole(
         "good",
