@@ -177,7 +177,8 @@ impl Issuer {
         }
     }
 
-    /// Exchanges an authorization code for tokens (RFC 6749 section 4.1.3). What it says of itself in its ID token is checked.
+    /// Exchanges an authorization code for tokens (RFC 6749 section 4.1.3). What it says of itself in its ID token is
+    /// checked; tokens that are refused for that are revoked, as nobody else will ever end them.
     pub fn exchange(&self, authorization: &Authorization) -> Result<Grant> {
         let form = self.form(
             "authorization_code",
@@ -198,8 +199,16 @@ impl Issuer {
         let now = answer.date.map_or_else(SystemTime::now, time_at);
         grant
             .check_id_token(&self.url, &self.client_id, now)
+            .inspect_err(|_| self.disown(&grant))
             .context("could not trust the issuer's answer")?;
         Ok(grant)
+    }
+
+    /// Revokes tokens that nobody will use. If that fails they end by themselves, some day.
+    pub fn disown(&self, grant: &Grant) {
+        if let Some(refresh_token) = &grant.refresh_token {
+            let _ = self.revoke(refresh_token);
+        }
     }
 
     /// Renews a login (RFC 6749 section 6). An error means that nothing was sent.

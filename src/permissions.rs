@@ -44,6 +44,23 @@ pub fn open_private(path: &Path, new: bool) -> io::Result<File> {
     options.open(path)
 }
 
+/// Whether this file, and no other one and no link, is what stands at that path. Windows does not let anybody replace
+/// what is open.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let open = file.metadata().map(identity);
+        fs::symlink_metadata(path).is_ok_and(|found| open.is_ok_and(|open| open == identity(found)))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        path.exists()
+    }
+}
+
 /// Refuses a file of another user: what stands there is none of our doing. Root may read the files of all.
 pub fn check_trusted(metadata: &Metadata) -> Result<()> {
     #[cfg(unix)]

@@ -17,7 +17,8 @@ use anyhow::{Context, Result, bail};
 use crate::credentials::Login;
 use crate::error::Failure;
 use crate::permissions::{
-    check_folder, check_ours, check_trusted, create_folder, has_no_locks, open_private, unwaiting,
+    check_folder, check_ours, check_trusted, create_folder, has_no_locks, is_at, open_private,
+    unwaiting,
 };
 use crate::settings;
 
@@ -314,13 +315,34 @@ impl Lock<'_> {
 }
 
 impl Room {
-    /// Puts the login in its place. If that fails, the login that was there is still there.
+    /// Puts the login in its place. If that fails, the login that was there is still there, and this one, if it is
+    /// whole, takes its place at the next lock.
     pub fn save(mut self, login: &Login) -> Result<()> {
+        self.put(login)
+    }
+
+    /// The same for a login that is given up if it cannot take its place: then nothing of it stays.
+    pub fn save_or_discard(mut self, login: &Login) -> Result<()> {
+        let saved = self.put(login);
+        self.whole = saved.is_ok();
+        saved
+    }
+
+    fn put(&mut self, login: &Login) -> Result<()> {
         let saved = login
             .to_json()
             .and_then(|bytes| self.write(&bytes))
             .and_then(|()| self.replace());
         saved.with_context(|| format!("could not save {}", self.target.display()))
+    }
+
+    /// Opens the file anew if somebody has removed it, or put another in its place, while the answer was awaited.
+    fn find_again(&mut self) -> Result<()> {
+        if !is_at(&self.file, &self.path) {
+            remove_if_there(&self.path)?;
+            self.file = open_private(&self.path, true)?;
+        }
+        Ok(())
     }
 
     /// Zeros, on the disk: some file systems give a block only when it is written.
@@ -330,6 +352,7 @@ impl Room {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.find_again()?;
         self.file.rewind()?;
         // First the length: nothing but the bytes themselves is missing then, and with the last of them the login is whole.
         self.file.set_len(bytes.len() as u64)?;

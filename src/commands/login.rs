@@ -77,9 +77,10 @@ fn exchange(
     let room = lock.reserve()?;
     let grant = issuer.exchange(authorization)?;
     let now = SystemTime::now();
-    let login = Login::new(&grant, issuer.url(), issuer.client_id(), now)?;
+    let login = Login::new(&grant, issuer.url(), issuer.client_id(), now)
+        .inspect_err(|_| issuer.disown(&grant))?;
     check_workspace(&login, workspaces)
-        .and_then(|()| room.save(&login))
+        .and_then(|()| room.save_or_discard(&login))
         .inspect_err(|_| end(&login))?;
     Ok(login)
 }
@@ -115,7 +116,7 @@ fn end(login: &Login) {
 }
 
 fn as_whom(login: &Login) -> String {
-    let email = login.email().map(|email| format!(" as {}", tame(&email)));
-    let plan = login.plan().map(|plan| format!(" ({})", tame(&plan)));
+    let email = login.email().map(|email| format!(" as {email}"));
+    let plan = login.plan().map(|plan| format!(" ({plan})"));
     [email, plan].into_iter().flatten().collect()
 }

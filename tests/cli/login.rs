@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpListener;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::browser::{self, Answer};
 use crate::fake_issuer::{Account, Consent, Endpoint, Trouble};
@@ -368,9 +368,31 @@ fn an_exchange_that_fails_leaves_the_old_login_as_it_was() {
 }
 
 #[test]
-fn an_id_token_that_is_not_for_us_is_refused() {
+fn a_login_whose_id_token_is_not_for_us_is_refused_and_ended_at_the_issuer() {
     type Change = fn(&mut crate::fake_issuer::Manners);
-    let changes: [(Change, &str); 1] = [(|its| its.id_life = 0, "its ID token has already ended")];
+    let changes: [(Change, &str); 6] = [
+        (|its| its.id_life = 0, "its ID token has already ended"),
+        (
+            |its| its.id_audience = Some(json!(["another-client"])),
+            "its ID token is for another client",
+        ),
+        (
+            |its| its.id_audience = Some(json!(null)),
+            "its ID token is for another client",
+        ),
+        (
+            |its| its.id_issuer = Some(json!("https://evil.example")),
+            "its ID token is from another issuer",
+        ),
+        (
+            |its| its.id_issuer = Some(json!(format!("{}.evil.example", "http://127.0.0.1"))),
+            "its ID token is from another issuer",
+        ),
+        (
+            |its| its.id_issuer = Some(json!(null)),
+            "its ID token is from another issuer",
+        ),
+    ];
     for (change, words) in changes {
         let (sandbox, planted) = signed_in();
         sandbox.issuer.set(change);
@@ -384,7 +406,63 @@ fn an_id_token_that_is_not_for_us_is_refused() {
             ),
         );
         assert_untouched(&sandbox, &planted);
+        assert_eq!(
+            sandbox.issuer.revoked(),
+            [sandbox.issuer.refresh_tokens().pop().unwrap()]
+        );
     }
+}
+
+#[test]
+fn a_login_without_an_access_token_is_ended_at_the_issuer() {
+    let (sandbox, planted) = signed_in();
+    sandbox.issuer.set(|its| its.omit.push("access_token"));
+    let (login, address) = start(&sandbox, &["login"]);
+    browser::visit(&address);
+    login.finish().assert(
+        1,
+        "",
+        "...\ncodex-auth: could not sign in: the issuer's answer has no access token\n",
+    );
+    assert_untouched(&sandbox, &planted);
+    assert_eq!(
+        sandbox.issuer.revoked(),
+        [sandbox.issuer.refresh_tokens().pop().unwrap()]
+    );
+}
+
+#[test]
+fn a_login_that_could_not_be_stored_after_all_leaves_nothing_behind() {
+    let (sandbox, planted) = signed_in();
+    let gate = sandbox.issuer.gate();
+    sandbox
+        .issuer
+        .plan(Endpoint::Exchange, Trouble::Hold(gate.clone()));
+    let (login, address) = start(&sandbox, &["login"]);
+    let browser = std::thread::spawn(move || browser::visit(&address));
+    sandbox.issuer.await_requests(Endpoint::Exchange, 1);
+    // Nothing can take the place of a folder that is not empty.
+    let (place, aside) = (sandbox.file("default"), sandbox.folder().join("aside"));
+    std::fs::rename(&place, &aside).unwrap();
+    std::fs::create_dir_all(place.join("full")).unwrap();
+    gate.open();
+    assert!(browser.join().unwrap().text().contains("Sign-in failed"));
+    login.finish().assert(
+        1,
+        "",
+        "...\ncodex-auth: could not sign in: could not save [HOME]/default.json: [..]\n",
+    );
+    assert_eq!(
+        sandbox.issuer.revoked(),
+        [sandbox.issuer.refresh_tokens().pop().unwrap()]
+    );
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::rename(&aside, &place).unwrap();
+    assert_untouched(&sandbox, &planted);
+    sandbox
+        .run(&["token", "--force-refresh"])
+        .assert(0, TOKEN, "");
+    assert!(sandbox.can_refresh(), "the discarded login took its place");
 }
 
 #[test]

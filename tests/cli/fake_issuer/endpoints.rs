@@ -357,9 +357,13 @@ impl State {
 
     /// A new set of tokens for a login, said to be `age` seconds old.
     pub(super) fn issue(&mut self, family: usize, age: u64) -> Value {
+        let manners = &self.manners;
+        let right = (json!(self.url), json!([manners.client_id]));
         let order = Order {
             issuer: &self.url,
-            client_id: &self.manners.client_id,
+            client_id: &manners.client_id,
+            id_issuer: manners.id_issuer.clone().unwrap_or(right.0),
+            id_audience: manners.id_audience.clone().unwrap_or(right.1),
             issued: self.clock().saturating_sub(age),
             lives: (self.manners.access_life, self.manners.id_life),
             opaque: self.manners.opaque_access_token,

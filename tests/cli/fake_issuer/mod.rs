@@ -59,6 +59,9 @@ pub struct Manners {
     /// Seconds that its clock is ahead of this machine's; negative: behind.
     pub clock_ahead: i64,
     pub opaque_access_token: bool,
+    /// `iss` and `aud` of new id tokens; `None`: as they should be.
+    pub id_issuer: Option<Value>,
+    pub id_audience: Option<Value>,
     /// Members that are missing from, or null in, an answer of the token endpoint. A refresh token that is not given
     /// out anew is not spent either.
     pub omit: Vec<&'static str>,
@@ -91,6 +94,8 @@ impl Default for Manners {
             id_life: 3600,
             clock_ahead: 0,
             opaque_access_token: false,
+            id_issuer: None,
+            id_audience: None,
             omit: Vec::new(),
             null: Vec::new(),
             family_ends_at_reuse: false,
@@ -316,6 +321,13 @@ impl FakeIssuer {
         let state = self.shared.lock();
         let issued = state.books.issued.iter();
         issued.map(|set| set.access.clone()).collect()
+    }
+
+    /// Every refresh token that was given, the newest last.
+    pub fn refresh_tokens(&self) -> Vec<String> {
+        let state = self.shared.lock();
+        let issued = state.books.issued.iter();
+        issued.map(|set| set.refresh.clone()).collect()
     }
 
     /// Every secret that was given or that came, each with what it is.

@@ -74,6 +74,9 @@ pub(super) enum Presented {
 pub(super) struct Order<'a> {
     pub issuer: &'a str,
     pub client_id: &'a str,
+    /// `iss` and `aud` of the id token.
+    pub id_issuer: Value,
+    pub id_audience: Value,
     /// When they are said to be issued, in seconds since 1970.
     pub issued: u64,
     /// The life of the access token and of the id token, in seconds.
@@ -199,8 +202,8 @@ fn access_claims(account: &Account, order: &Order) -> Value {
 
 fn id_claims(account: &Account, order: &Order) -> Value {
     json!({
-        "iss": order.issuer,
-        "aud": [order.client_id],
+        "iss": order.id_issuer,
+        "aud": order.id_audience,
         "sub": account.user_id,
         "email": account.email,
         "email_verified": true,
