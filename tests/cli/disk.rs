@@ -436,6 +436,88 @@ fn what_is_planted_where_our_files_go_is_not_followed() {
 
 #[cfg(unix)]
 #[test]
+fn what_takes_the_place_of_our_files_during_a_request_is_not_written_to() {
+    type Swap = fn(&std::path::Path, &std::path::Path) -> std::io::Result<()>;
+    let swaps: [Swap; 3] = [
+        |_, _| Ok(()),
+        |victim, place| std::os::unix::fs::symlink(victim, place),
+        |victim, place| fs::hard_link(victim, place),
+    ];
+    for name in ["default.json", "default.json.new"] {
+        for swap in swaps {
+            let sandbox = Sandbox::new();
+            sandbox.plant_expiring_in(-60, LIFE);
+            let gate = sandbox.issuer.gate();
+            sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+            let caller = sandbox.spawn(&["token"]);
+            sandbox.issuer.await_requests(REFRESH, 1);
+            let (victim, place) = (sandbox.folder().join("victim"), sandbox.home().join(name));
+            fs::write(&victim, "precious").unwrap();
+            set_mode(&victim, 0o644);
+            fs::remove_file(&place).unwrap();
+            swap(&victim, &place).unwrap();
+            gate.open();
+            caller.finish().assert(0, TOKEN, "");
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "{name}");
+            assert_eq!(mode(&victim), 0o644, "{name}");
+            assert_eq!(mode(&sandbox.file("default")), 0o600, "{name}");
+            assert!(!sandbox.file("default").is_symlink(), "{name}");
+            assert!(sandbox.can_refresh(), "{name}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hard_link_is_not_written_through() {
+    for name in ["default.json", "default.json.new", "default.lock"] {
+        let sandbox = Sandbox::new();
+        sandbox.plant_expiring_in(-60, LIFE);
+        let (place, other) = (sandbox.home().join(name), sandbox.folder().join("other"));
+        if name == "default.json" {
+            fs::hard_link(&place, &other).unwrap();
+        } else {
+            fs::write(&other, "precious").unwrap();
+            fs::hard_link(&other, &place).unwrap();
+        }
+        let before = fs::read_to_string(&other).unwrap();
+        sandbox.run(&["token"]).assert(0, TOKEN, "");
+        assert_eq!(fs::read_to_string(&other).unwrap(), before, "{name}");
+        assert!(sandbox.can_refresh(), "{name}");
+    }
+}
+
+#[test]
+fn a_profile_name_does_not_lead_out_of_the_folder() {
+    let sandbox = Sandbox::new();
+    let login = sandbox.plant();
+    let outside = sandbox.folder().join("outside.json");
+    fs::write(&outside, login.to_string()).unwrap();
+    for name in [
+        "../outside",
+        "..",
+        ".",
+        "a/../../outside",
+        "/etc/passwd",
+        "outside\n",
+        "",
+    ] {
+        for command in ["token", "status", "account-id", "login", "logout"] {
+            sandbox.run(&[command, "--profile", name]).assert(
+                1,
+                "",
+                "codex-auth: [..] is no profile name: [..]\n",
+            );
+        }
+        // Nor does the name that a worker is told.
+        sandbox.run(&["renewal-worker", name, ""]).assert(1, "", "");
+    }
+    assert_eq!(fs::read_to_string(&outside).unwrap(), login.to_string());
+    assert_eq!(sandbox.issuer.requests().len(), 0);
+}
+
+#[cfg(unix)]
+#[test]
 fn fifos_and_devices_do_not_hang_it() {
     for (name, words) in [
         (
