@@ -24,6 +24,7 @@ mod process;
 mod profiles;
 mod renewal;
 mod sandbox;
+mod secrets;
 mod setup;
 mod status;
 #[cfg(unix)]

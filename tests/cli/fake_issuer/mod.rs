@@ -425,7 +425,7 @@ impl Shared {
         self.changed.notify_all();
         let mut course = Course::default();
         if let Some(trouble) = planned {
-            course.take(trouble);
+            course.take(trouble, request);
         }
         course
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Gate;
-use super::wire::Answer;
+use super::wire::{Answer, Request};
 
 /// One planned departure from normal service. What is not replaced by an answer of the plan's own has been done at
 /// once when the request came (a refresh token is spent), however late or broken its answer then is: the worst case.
@@ -25,6 +25,8 @@ pub enum Trouble {
     Hold(Gate),
     /// Done, answered byte by byte with this pause between two.
     Drip(Duration),
+    /// What this makes of the request, such as an answer that repeats it.
+    Of(fn(&Request) -> Trouble),
     /// Both at once, such as late and cut off.
     Both(Box<Trouble>, Box<Trouble>),
 }
@@ -93,7 +95,7 @@ pub(super) enum Delivery {
 }
 
 impl Course {
-    pub fn take(&mut self, trouble: Trouble) {
+    pub fn take(&mut self, trouble: Trouble, request: &Request) {
         match trouble {
             Trouble::Answer(answer) => self.instead = Some(Instead::Answer(answer)),
             Trouble::Bytes(bytes) => self.instead = Some(Instead::Bytes(bytes)),
@@ -103,9 +105,10 @@ impl Course {
             Trouble::Delay(time) => self.delay += time,
             Trouble::Hold(gate) => self.gates.push(gate),
             Trouble::Drip(pause) => self.delivery = Delivery::Drip(pause),
+            Trouble::Of(make) => self.take(make(request), request),
             Trouble::Both(one, other) => {
-                self.take(*one);
-                self.take(*other);
+                self.take(*one, request);
+                self.take(*other, request);
             }
         }
     }

@@ -1,0 +1,382 @@
+//! No secret gets out: every command fails in every way at an issuer that repeats whatever it was sent, and everything
+//! that can be seen of the run is searched.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::browser;
+use crate::fake_issuer::{Answer, Endpoint, Request, Trouble};
+use crate::process::{Output, Running};
+use crate::sandbox::{LIFE, Sandbox};
+
+/// The password of a proxy, and how it is sent: with its user's name, in base64 (RFC 7617).
+const PROXY_PASSWORD: &str = "proxy-password";
+const PROXY_CREDENTIALS: &str = "cHJveHktdXNlcjpwcm94eS1wYXNzd29yZA==";
+/// So much of a secret in one piece is a leak, in bytes.
+const PIECE: usize = 20;
+
+/// A run in which a command asks somebody for something.
+struct Run {
+    arguments: &'static [&'static str],
+    /// The request that is answered with an echo.
+    asks: Endpoint,
+    /// What was there before.
+    prepare: fn(&mut Sandbox),
+}
+
+const RUNS: &[Run] = &[
+    Run {
+        arguments: &["token"],
+        asks: Endpoint::Refresh,
+        prepare: stale,
+    },
+    Run {
+        arguments: &["token"],
+        asks: Endpoint::Refresh,
+        prepare: due,
+    },
+    Run {
+        arguments: &["token", "--force-refresh"],
+        asks: Endpoint::Refresh,
+        prepare: fresh,
+    },
+    Run {
+        arguments: &["token", "--min-ttl", "6d"],
+        asks: Endpoint::Refresh,
+        prepare: fresh,
+    },
+    Run {
+        arguments: &["token"],
+        asks: Endpoint::Other,
+        prepare: behind_a_proxy,
+    },
+    Run {
+        arguments: &["logout"],
+        asks: Endpoint::Revoke,
+        prepare: fresh,
+    },
+    Run {
+        arguments: &["logout"],
+        asks: Endpoint::Other,
+        prepare: behind_a_proxy,
+    },
+    Run {
+        arguments: &["login"],
+        asks: Endpoint::Authorize,
+        prepare: fresh,
+    },
+    Run {
+        arguments: &["login"],
+        asks: Endpoint::Exchange,
+        prepare: fresh,
+    },
+    Run {
+        arguments: &["login"],
+        asks: Endpoint::Revoke,
+        prepare: fresh,
+    },
+];
+
+/// What is asked afterwards, of all that the run left behind.
+const LATER: &[&[&str]] = &[
+    &["status"],
+    &["account-id"],
+    &["token"],
+    &["token", "--force-refresh"],
+    &["logout"],
+    &["status"],
+];
+
+/// Answers that repeat the request.
+const ECHOES: &[fn(&Request) -> Trouble] = &[
+    |asked| {
+        error(
+            401,
+            &json!({"code": "invalid_grant", "message": values(asked)}),
+        )
+    },
+    |asked| {
+        error(
+            400,
+            &json!({"code": values(asked), "message": whole(asked)}),
+        )
+    },
+    |asked| error(500, &json!(values(asked))),
+    |asked| {
+        let late = format!("{}{}", "x".repeat(260), values(asked));
+        let body = json!({"detail": late}).to_string();
+        Trouble::Answer(Answer::new(429, JSON, body).with("Retry-After", &asked.text()))
+    },
+    |asked| {
+        let body = json!({"error": "invalid_grant", "error_description": asked.text()});
+        Trouble::Answer(Answer::json(400, &body))
+    },
+    |asked| Trouble::Answer(Answer::new(407, "text/plain", whole(asked))),
+    |asked| Trouble::body(&json!({"message": whole(asked)}).to_string()),
+    |asked| {
+        let page = Answer::html(403, &format!("<html>{}", whole(asked)));
+        Trouble::Answer(page.with("Location", &format!("/?{}", asked.text())))
+    },
+    |asked| Trouble::Bytes(whole(asked).into_bytes()),
+    |asked| {
+        let line = values(asked).replace('\x1b', " ");
+        Trouble::Bytes(format!("HTTP/1.1 400 {line}\r\nX-{line}: {line}\r\n\r\n").into_bytes())
+    },
+];
+const JSON: &str = "application/json";
+
+fn error(status: u16, words: &Value) -> Trouble {
+    Trouble::Answer(Answer::json(status, &json!({"error": words})))
+}
+
+/// All that came, as it came, in colour.
+fn whole(asked: &Request) -> String {
+    let lines = asked
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"));
+    let headers: String = lines.collect();
+    let (method, path, query, body) = (&asked.method, &asked.path, &asked.query, asked.text());
+    format!("\x1b[31m{body}\x1b[0m\r\n{method} {path}?{query}\r\n{headers}\r\n{body}\x07")
+}
+
+/// The decoded values of the body, the query and the headers that carry a secret.
+fn values(asked: &Request) -> String {
+    let members = asked.json().as_object().cloned().unwrap_or_default();
+    let members = members
+        .values()
+        .filter_map(Value::as_str)
+        .map(str::to_owned);
+    let headers = ["authorization", "proxy-authorization"];
+    let headers = headers
+        .iter()
+        .filter_map(|name| asked.header(name))
+        .map(str::to_owned);
+    let pairs = asked
+        .form()
+        .into_values()
+        .chain(asked.parameters().into_values());
+    let values: Vec<String> = members.chain(headers).chain(pairs).collect();
+    format!("\x1b[31m{}", values.join("\x1b[0m, "))
+}
+
+/// The issuer sends the browser back with its own parameters in the error.
+fn refused_consent(asked: &Request) -> Trouble {
+    let given = asked.parameters();
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("state", &given["state"])
+        .append_pair("error", &given["state"])
+        .append_pair("error_description", &whole(asked))
+        .finish();
+    Trouble::redirect(&format!("{}?{query}", given["redirect_uri"]))
+}
+
+fn fresh(sandbox: &mut Sandbox) {
+    sandbox.plant_expiring_in(5 * 86400, LIFE);
+}
+
+fn due(sandbox: &mut Sandbox) {
+    sandbox.plant_expiring_in(3600, LIFE);
+}
+
+fn stale(sandbox: &mut Sandbox) {
+    sandbox.plant_expiring_in(-60, LIFE);
+}
+
+/// The issuer is far away, and the fake one serves as the proxy on the way to it.
+fn behind_a_proxy(sandbox: &mut Sandbox) {
+    let mut login = sandbox.plant_expiring_in(-60, LIFE);
+    login["issuer"] = json!("https://issuer.example");
+    sandbox.store("default", &login.to_string());
+    let address = sandbox
+        .issuer
+        .url()
+        .trim_start_matches("http://")
+        .to_owned();
+    sandbox.set(
+        "https_proxy",
+        format!("http://proxy-user:{PROXY_PASSWORD}@{address}"),
+    );
+}
+
+#[test]
+fn whatever_an_issuer_repeats_no_secret_gets_out() {
+    for run in RUNS {
+        let echoes = match run.asks {
+            Endpoint::Authorize => &[refused_consent as fn(&Request) -> Trouble],
+            _ => ECHOES,
+        };
+        for (number, echo) in echoes.iter().enumerate() {
+            let mut sandbox = Sandbox::new();
+            let folder = sandbox.folder().to_owned();
+            sandbox.set("TMPDIR", folder);
+            (run.prepare)(&mut sandbox);
+            let seen = go_wrong(&sandbox, run, Trouble::Of(*echo));
+            let case = format!("{:?} with echo {number}", run.arguments);
+            seen.assert_clean(&sandbox, &case);
+            // A proxy is no issuer.
+            sandbox.issuer.take_violations();
+        }
+    }
+}
+
+/// All that could be seen of a run, each with where.
+struct Seen {
+    texts: Vec<(String, String)>,
+    /// The states of logins. They stand in the address that the person opens, which is no leak.
+    states: Vec<String>,
+}
+
+/// Runs a command into its trouble, looks at all processes while the answer is kept back, and then asks all that can be
+/// asked afterwards.
+fn go_wrong(sandbox: &Sandbox, run: &Run, echo: Trouble) -> Seen {
+    let gate = sandbox.issuer.gate();
+    sandbox
+        .issuer
+        .plan_always(run.asks, echo.and(Trouble::Hold(gate.clone())));
+    let (mut seen, running, browser) = start(sandbox, run);
+    sandbox.issuer.await_requests(run.asks, 1);
+    seen.look_at_processes(sandbox);
+    gate.open();
+    seen.note_output(sandbox, &running.finish());
+    if let Some(browser) = browser {
+        seen.note("the page", browser.join().expect("no page"));
+    }
+    sandbox.issuer.await_answers(run.asks, 1);
+    for arguments in LATER {
+        seen.note_output(sandbox, &sandbox.run(arguments));
+    }
+    seen.look_at_files(sandbox.folder(), &sandbox.file("default"));
+    seen
+}
+
+/// Starts the command, and the person's browser, if it asks for one.
+fn start(sandbox: &Sandbox, run: &Run) -> (Seen, Running, Option<std::thread::JoinHandle<String>>) {
+    let mut seen = Seen {
+        texts: Vec::new(),
+        states: Vec::new(),
+    };
+    let mut running = sandbox.spawn(run.arguments);
+    if run.arguments[0] != "login" {
+        return (seen, running, None);
+    }
+    let address = running.address();
+    let query = address.split_once('?').expect("no query").1.as_bytes();
+    let state = form_urlencoded::parse(query).find(|(name, _)| name == "state");
+    seen.states
+        .extend(state.map(|(_, state)| state.into_owned()));
+    let browser = std::thread::spawn(move || browser::visit(&address).text());
+    (seen, running, Some(browser))
+}
+
+impl Seen {
+    fn note(&mut self, place: impl Into<String>, text: impl Into<String>) {
+        self.texts.push((place.into(), text.into()));
+    }
+
+    /// What a command printed, but for what it was asked for.
+    fn note_output(&mut self, sandbox: &Sandbox, output: &Output) {
+        let is_address = |line: &&str| line.starts_with(sandbox.issuer.url());
+        let lines = output.stderr.lines().filter(|line| !is_address(line));
+        self.note("stderr", lines.collect::<Vec<_>>().join("\n"));
+        let tokens = sandbox.issuer.access_tokens();
+        if !tokens.contains(&output.stdout.trim_end().to_owned()) {
+            self.note("stdout", &output.stdout);
+        }
+    }
+
+    /// The arguments and the environment of every process of this machine. What cannot be read is not seen.
+    fn look_at_processes(&mut self, sandbox: &Sandbox) {
+        let processes = fs::read_dir("/proc").into_iter().flatten();
+        for process in processes.map(|entry| entry.expect("no entry").path()) {
+            for part in ["cmdline", "environ"] {
+                let bytes = fs::read(process.join(part)).unwrap_or_default();
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                // The person has written the password there.
+                let words = text
+                    .split('\0')
+                    .filter(|word| !word.starts_with("https_proxy="));
+                self.note(part, words.collect::<Vec<_>>().join("\n"));
+            }
+        }
+        let program = crate::sandbox::program().pop().expect("no program");
+        let is_there = |(_, text): &(String, String)| text.contains(&*program.to_string_lossy());
+        let is_linux = cfg!(target_os = "linux");
+        assert!(
+            !is_linux || self.texts.iter().any(is_there),
+            "no process of ours was seen: {}",
+            sandbox.issuer.url()
+        );
+    }
+
+    /// Every file but the login itself.
+    fn look_at_files(&mut self, folder: &Path, login: &Path) {
+        for entry in fs::read_dir(folder).expect("no folder") {
+            let path = entry.expect("no entry").path();
+            if path.is_dir() {
+                self.look_at_files(&path, login);
+            } else if path != login {
+                let bytes = fs::read(&path).expect("could not read a file");
+                self.note(path.display().to_string(), String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+
+    #[track_caller]
+    fn assert_clean(&self, sandbox: &Sandbox, case: &str) {
+        let mut secrets: Vec<String> = sandbox
+            .issuer
+            .secrets()
+            .into_iter()
+            .map(|(secret, _)| secret)
+            .collect();
+        secrets.extend(self.states.iter().cloned());
+        secrets.extend([PROXY_PASSWORD, PROXY_CREDENTIALS].map(str::to_owned));
+        for (place, text) in &self.texts {
+            for secret in &secrets {
+                assert!(
+                    !has_piece(text, secret),
+                    "{case}: {place} has {secret}:\n{text}"
+                );
+            }
+            let is_for_people = ["stdout", "stderr"].contains(&place.as_str());
+            let is_plain = |c: char| c == '\n' || !c.is_control();
+            assert!(
+                !is_for_people || text.chars().all(is_plain),
+                "{case}: {place} has control characters:\n{text:?}"
+            );
+        }
+    }
+}
+
+/// Whether a text has a secret, or a piece of it that helps, in it.
+fn has_piece(text: &str, secret: &str) -> bool {
+    let pieces = secret.as_bytes().chunks(PIECE);
+    let mut pieces = pieces.filter_map(|piece| std::str::from_utf8(piece).ok());
+    pieces
+        .any(|piece| (piece.len() == PIECE || piece.len() == secret.len()) && text.contains(piece))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_browser_inherits_no_file_and_no_socket() {
+    let mut sandbox = Sandbox::new();
+    let script = "/bin/ls -l /proc/$$/fd > \"$HOME/files\"; : > \"$HOME/done\"";
+    sandbox.script("my-browser", script);
+    sandbox.set("BROWSER", sandbox.bin().join("my-browser"));
+    let mut login = sandbox.spawn(&["login"]);
+    let address = login.address();
+    while !sandbox.folder().join("done").exists() {
+        // The browser is a process of its own, whose end nobody awaits.
+        std::thread::yield_now();
+    }
+    let files = fs::read_to_string(sandbox.folder().join("files")).expect("no files");
+    assert!(
+        !files.contains("socket:") && !files.contains("default."),
+        "{files}"
+    );
+    browser::visit(&address);
+    assert_eq!(login.finish().code, 0);
+}
