@@ -27,6 +27,13 @@ pub fn visit(url: &str) -> Answer {
     panic!("more than five redirects");
 }
 
+/// The same for one that may be left without an answer.
+pub fn try_visit(url: &str) -> std::io::Result<Answer> {
+    let redirect = get(url);
+    let back = redirect.header("location").expect("no redirect");
+    try_send("GET", back, &[], "")
+}
+
 /// One GET, without following where it leads.
 #[track_caller]
 pub fn get(url: &str) -> Answer {

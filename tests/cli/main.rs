@@ -26,6 +26,8 @@ mod renewal;
 mod sandbox;
 mod secrets;
 mod setup;
+#[cfg(target_os = "linux")]
+mod signals;
 mod status;
 #[cfg(unix)]
 mod terminal;

@@ -1,0 +1,319 @@
+//! What a shell, a terminal and a kernel can do to the program: streams that are closed, full or stopped, signals, and a
+//! crash that would leave its memory behind. The login survives, and nobody else is held up.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::browser;
+use crate::fake_issuer::{Endpoint, Gate, Trouble};
+use crate::process::Running;
+use crate::sandbox::{LIFE, Sandbox, program};
+use crate::terminal::Terminal;
+
+const REFRESH: Endpoint = Endpoint::Refresh;
+const TOKEN: &str = "[TOKEN]\n";
+/// Somebody who is not root.
+const STRANGER: u32 = 1234;
+
+/// The program under a shell that does something before it becomes the program.
+fn under_shell(sandbox: &Sandbox, before: &str, arguments: &[&str]) -> Command {
+    let line = format!("{before}; exec \"$@\"");
+    let mut words: Vec<OsString> = ["/bin/sh", "-c", &line, "sh"].map(OsString::from).into();
+    words.extend(program());
+    words.extend(arguments.iter().map(OsString::from));
+    sandbox.command_of(&words)
+}
+
+/// Starts a caller whose renewal is held at a gate.
+fn hold(sandbox: &Sandbox, command: Command) -> (Running, Gate) {
+    let gate = sandbox.issuer.gate();
+    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let running = sandbox.start(command);
+    sandbox.issuer.await_requests(REFRESH, 1);
+    (running, gate)
+}
+
+/// The worker that a caller has started.
+fn worker_of(caller: &Running) -> Pid {
+    let path = format!("/proc/{0}/task/{0}/children", caller.pid());
+    let children = fs::read_to_string(path).unwrap();
+    let worker = children.split_whitespace().next().unwrap();
+    Pid::from_raw(worker.parse().unwrap()).unwrap()
+}
+
+#[track_caller]
+fn assert_well(sandbox: &Sandbox) {
+    assert!(sandbox.can_refresh());
+    assert_eq!(fs::read(sandbox.home().join("default.lock")).unwrap(), b"");
+    sandbox
+        .run(&["token", "--force-refresh"])
+        .assert(0, TOKEN, "");
+}
+
+// Streams.
+
+#[test]
+fn a_closed_stream_does_no_harm() {
+    for (closed, stdout) in [
+        ("exec <&-", TOKEN),
+        ("exec 2>&-", TOKEN),
+        ("exec >&-", ""),
+        ("exec <&- >&- 2>&-", ""),
+    ] {
+        let sandbox = Sandbox::new();
+        // The renewal opens files: none of them may take the number of a closed stream.
+        sandbox.plant_expiring_in(-60, LIFE);
+        let command = under_shell(&sandbox, closed, &["token"]);
+        sandbox.start(command).finish().assert(0, stdout, "");
+        assert_well(&sandbox);
+        sandbox.issuer.end_logins();
+        let command = under_shell(&sandbox, closed, &["token", "--force-refresh"]);
+        assert_eq!(sandbox.start(command).finish().code, 4, "{closed}");
+    }
+}
+
+#[test]
+fn a_login_with_closed_streams_is_stored() {
+    for closed in ["exec <&-", "exec >&-", "exec <&- >&-"] {
+        let sandbox = Sandbox::new();
+        let mut login = sandbox.start(under_shell(&sandbox, closed, &["login"]));
+        login.sign_in();
+        assert_eq!(login.finish().code, 0, "{closed}");
+        assert_well(&sandbox);
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    for arguments in [
+        &["token"][..],
+        &["account-id"],
+        &["status"],
+        &["completions", "zsh"],
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let mut command = sandbox.command(arguments);
+        let output = command.stdout(writer).output().unwrap();
+        assert_eq!(
+            (output.status.code(), output.stderr),
+            (Some(0), Vec::new()),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_under_stdout_is_a_failure_in_words() {
+    for arguments in [
+        &["token"][..],
+        &["account-id"],
+        &["status"],
+        &["completions", "zsh"],
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        let command = under_shell(&sandbox, "exec >/dev/full", arguments);
+        sandbox.start(command).finish().assert(
+            1,
+            "",
+            "codex-auth: could not write to stdout: No space left on device (os error 28)\n",
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_under_stderr_changes_no_exit_code() {
+    let sandbox = Sandbox::new();
+    let command = under_shell(&sandbox, "exec 2>/dev/full", &["token"]);
+    sandbox.start(command).finish().assert(4, "", "");
+}
+
+/// A pipe with no room left, and what is in it.
+fn full_pipe() -> (PipeReader, PipeWriter, usize) {
+    let (reader, mut writer) = pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    let mut filled = 0;
+    loop {
+        match writer.write(&[b'.'; 4096]) {
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    (reader, writer, filled)
+}
+
+#[test]
+fn a_caller_that_cannot_write_holds_nobody_up_and_ends_when_it_can() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let (mut reader, writer, filled) = full_pipe();
+    let mut command = sandbox.command(&["token"]);
+    let mut caller = command.stdout(writer).spawn().unwrap();
+    // It holds the other end too.
+    drop(command);
+    sandbox.issuer.await_answers(REFRESH, 1);
+    sandbox
+        .run(&["token", "--force-refresh"])
+        .assert(0, TOKEN, "");
+    assert!(
+        caller.try_wait().unwrap().is_none(),
+        "it did not wait for its reader"
+    );
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(caller.wait().unwrap().code(), Some(0));
+    let token = text[filled..].trim_end().to_owned();
+    assert!(sandbox.issuer.access_tokens().contains(&token), "{token}");
+}
+
+// Signals, and a terminal that stops.
+
+#[test]
+fn a_signal_during_a_login_leaves_the_old_one_as_it_was() {
+    for signal in [Signal::HUP, Signal::INT, Signal::TERM, Signal::QUIT] {
+        let sandbox = Sandbox::new();
+        let planted: Value = sandbox.plant();
+        let gate = sandbox.issuer.gate();
+        let unanswered = Trouble::DropBefore.and(Trouble::Hold(gate));
+        sandbox.issuer.plan(Endpoint::Exchange, unanswered);
+        let mut login = sandbox.spawn(&["login"]);
+        let address = login.address();
+        let browser = std::thread::spawn(move || browser::try_visit(&address).is_ok());
+        sandbox.issuer.await_requests(Endpoint::Exchange, 1);
+        login.signal(signal);
+        assert_eq!(login.finish().code, -signal.as_raw());
+        assert!(!browser.join().unwrap(), "it was told something");
+        assert_eq!(sandbox.stored(), planted);
+        assert_well(&sandbox);
+    }
+}
+
+#[test]
+fn a_caller_that_is_stopped_does_not_stop_its_renewal() {
+    let sandbox = Sandbox::new();
+    let planted = sandbox.plant_expiring_in(-60, LIFE);
+    let (caller, gate) = hold(&sandbox, sandbox.command(&["token"]));
+    caller.signal(Signal::STOP);
+    gate.open();
+    sandbox.await_stored(|stored| stored["last_refresh"] != planted["last_refresh"]);
+    sandbox
+        .run(&["token", "--force-refresh"])
+        .assert(0, TOKEN, "");
+    caller.signal(Signal::CONT);
+    caller.finish().assert(0, TOKEN, "");
+}
+
+#[test]
+fn a_terminal_that_is_stopped_holds_nobody_up() {
+    let sandbox = Sandbox::new();
+    let mut terminal = Terminal::start(&sandbox, &["login"], 80);
+    let address = terminal.address();
+    terminal.await_text("paste that page's address here:", 1);
+    terminal.press("\x13");
+    assert_eq!(browser::visit(&address).status, 200);
+    assert_well(&sandbox);
+    terminal.press("\x11");
+    let (code, screen) = terminal.finish();
+    assert!(
+        code == 0 && screen.ends_with("Signed in as someone@mail.example (plus).\n"),
+        "{screen}"
+    );
+}
+
+// Memory.
+
+/// Whether a crash in this folder would leave a core file there.
+fn leaves_cores(sandbox: &Sandbox) -> bool {
+    let line = "ulimit -c unlimited && kill -QUIT $$";
+    let words = ["/bin/sh", "-c", line].map(OsString::from);
+    sandbox.command_of(&words).status().unwrap();
+    remove_cores(sandbox.folder())
+}
+
+/// Removes core files; false if there is none.
+fn remove_cores(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let is_core = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("core");
+    entries
+        .filter(is_core)
+        .map(|entry| fs::remove_file(entry.path()).unwrap())
+        .count()
+        > 0
+}
+
+#[test]
+fn a_crash_leaves_no_core_file() {
+    let sandbox = Sandbox::new();
+    if !leaves_cores(&sandbox) {
+        println!("skipped: this machine writes no core files into the folder");
+        return;
+    }
+    sandbox.plant_expiring_in(-60, LIFE);
+    let command = under_shell(&sandbox, "ulimit -c unlimited", &["token"]);
+    let (caller, gate) = hold(&sandbox, command);
+    let worker = worker_of(&caller);
+    caller.signal(Signal::QUIT);
+    caller.finish().assert(-Signal::QUIT.as_raw(), "", "");
+    kill_process(worker, Signal::QUIT).unwrap();
+    while Path::new(&format!("/proc/{worker}")).exists() {
+        // It is no child of ours: nobody tells us of its end.
+        std::thread::yield_now();
+    }
+    gate.open();
+    assert!(!remove_cores(sandbox.folder()), "there is a core file");
+}
+
+/// The kernel gives the files of a process in /proc to root where the process cannot be dumped: then others of its user
+/// can neither read its environment and memory nor trace it (proc(5)).
+#[test]
+fn other_processes_of_the_user_cannot_look_into_caller_and_worker() {
+    if !rustix::process::geteuid().is_root() || program().len() > 1 {
+        println!("skipped: only root can start the program as somebody else");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let binary = sandbox.bin().join("codex-auth");
+    fs::copy(program().pop().unwrap(), &binary).unwrap();
+    for path in [
+        sandbox.folder(),
+        &sandbox.home(),
+        &sandbox.file("default"),
+        &binary,
+    ] {
+        chown(path, Some(STRANGER), Some(STRANGER)).unwrap();
+    }
+    let mut command = sandbox.command_of(&[binary.into(), "token".into()]);
+    command.uid(STRANGER).gid(STRANGER);
+    let (caller, gate) = hold(&sandbox, command);
+    for pid in [caller.pid().to_string(), worker_of(&caller).to_string()] {
+        let owner = |part: &str| fs::metadata(format!("/proc/{pid}/{part}")).unwrap().uid();
+        assert_eq!((owner("mem"), owner("environ")), (0, 0));
+    }
+    gate.open();
+    caller.finish().assert(0, TOKEN, "");
+    let mut stranger = sandbox.command_of(&["/bin/sh".into(), "-c".into(), "read x".into()]);
+    let mut stranger = stranger
+        .uid(STRANGER)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let environ = fs::metadata(format!("/proc/{}/environ", stranger.id())).unwrap();
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert_eq!(environ.uid(), STRANGER, "nothing can be seen here");
+}
