@@ -245,7 +245,7 @@ impl Login {
         let stored = self.token("account_id").map(str::to_owned);
         stored
             .filter(|id| is_token(id))
-            .or_else(|| self.claimed(|claims| text_of(&claims[AUTH_CLAIMS]["chatgpt_account_id"])))
+            .or_else(|| self.claimed(account_in))
     }
 
     /// Fit for one line of a terminal, as all words that a token or the file brings.
@@ -423,7 +423,11 @@ pub fn is_token(text: &str) -> bool {
 }
 
 fn account_of(token: &str) -> Option<String> {
-    text_of(&claims(token)?[AUTH_CLAIMS]["chatgpt_account_id"]).filter(|id| is_token(id))
+    account_in(&claims(token)?)
+}
+
+fn account_in(claims: &Value) -> Option<String> {
+    text_of(&claims[AUTH_CLAIMS]["chatgpt_account_id"]).filter(|id| is_token(id))
 }
 
 /// The claims of a JWT (RFC 7519 section 3): nothing, if it is none.
@@ -580,6 +584,8 @@ mod tests {
             Some("of-access")
         );
         assert_eq!(parse(json!({"tokens": {"account_id": "two words"}})), None);
+        let two_lines = token(&auth("two\r\nlines"));
+        assert_eq!(parse(json!({"tokens": {"id_token": two_lines}})), None);
     }
 
     #[test]
