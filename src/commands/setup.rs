@@ -88,7 +88,7 @@ impl Call {
             arguments: arguments.into_iter().map(str::to_owned).collect(),
             base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
             backend: settings::backend()?,
-            headers: account_headers(login)?,
+            headers: account_headers(login),
         })
     }
 

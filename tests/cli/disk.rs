@@ -510,7 +510,12 @@ fn a_profile_name_does_not_lead_out_of_the_folder() {
             );
         }
         // Nor does the name that a worker is told.
-        sandbox.run(&["renewal-worker", name, ""]).assert(1, "", "");
+        sandbox.run(&["renewal-worker", name, ""]).assert(
+            1,
+            "",
+            "codex-auth: [..] is no profile name: [..]
+",
+        );
     }
     assert_eq!(fs::read_to_string(&outside).unwrap(), login.to_string());
     assert_eq!(sandbox.issuer.requests().len(), 0);
