@@ -15,8 +15,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command, CompletionsArgs, Shell, TokenArgs};
-use crate::credentials::Login;
+use crate::cli::{Cli, Command, CompletionsArgs, Format, Shell, TokenArgs};
+use crate::credentials::{Glance, Login};
 use crate::renewal::{self, Usable, Wish};
 use crate::settings::{self, CODEX_PROFILE};
 use crate::store::{Lock, Store};
@@ -51,6 +51,9 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
         timeout: args.timeout,
     };
     let profile = settings::profile(profile)?;
+    if let Some(line) = at_a_glance(&profile, &wish, args)? {
+        return print(&line);
+    }
     let mut usable = usable(&profile, &wish)?;
     if args.verify {
         usable = verified(&profile, usable, &wish)?;
@@ -59,6 +62,17 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
         complain(warning);
     }
     print(&formats::token(args.format, &usable.login, &profile)?)
+}
+
+/// What is printed in the case of nearly every call: the token is fresh, and nothing else was asked for. The rest of the
+/// program says the same, and takes twice as long.
+fn at_a_glance(profile: &str, wish: &Wish, args: &TokenArgs) -> Result<Option<String>> {
+    if profile == CODEX_PROFILE || args.verify || args.format != Format::Plain {
+        return Ok(None);
+    }
+    let stored = Store::new(profile.to_owned())?.bytes()?.unwrap_or_default();
+    let glance = Glance::parse(&stored).filter(|glance| renewal::is_fresh(glance, wish));
+    Ok(glance.map(|glance| formats::plain(glance.access_token())))
 }
 
 /// A login of this profile with a token that fulfils the wish: the one way to a token for all who print or pass it on.

@@ -15,7 +15,7 @@ const VERSION: u64 = 1;
 /// The access token of a login in a shape, line end included.
 pub fn token(format: Format, login: &Login, profile: &str) -> Result<String> {
     match format {
-        Format::Plain => Ok(format!("{}\n", login.access_token()?)),
+        Format::Plain => Ok(plain(login.access_token()?)),
         Format::Json => json(login, profile),
         Format::Headers => lines(login, |name, value| format!("{name}: {value}\n")),
         Format::HeadersJson => headers_json(login),
@@ -24,6 +24,13 @@ pub fn token(format: Format, login: &Login, profile: &str) -> Result<String> {
         }),
         Format::Env => env(login),
     }
+}
+
+/// The access token on a line of its own.
+pub fn plain(access_token: &str) -> String {
+    let mut line = String::with_capacity(access_token.len() + 1);
+    line += access_token;
+    line + "\n"
 }
 
 /// One object; what is not known is null.

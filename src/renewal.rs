@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Error, Result, bail};
 use rand::RngExt;
 
-use crate::credentials::{Grant, Login, Pause, seconds_since_epoch};
+use crate::credentials::{Glance, Grant, Lifetime, Login, Pause, seconds_since_epoch};
 use crate::error::{Failure, exit_code};
 use crate::issuer::{self, Issuer, Refreshed, Verdict};
 use crate::store::{Room, Store};
@@ -90,6 +90,12 @@ impl Wish {
     fn is_strict(&self) -> bool {
         self.another || self.min_ttl.is_some()
     }
+}
+
+/// Whether the token of this stored login fulfils the wish, with nothing left to do. Nearly every call ends here, before
+/// anything else is looked at. If not, `usable` does what has to be done.
+pub fn is_fresh(glance: &Glance, wish: &Wish) -> bool {
+    judge(glance.lifetime(), wish, SystemTime::now()) == Standing::Fresh
 }
 
 /// A login with a token that fulfils the wish; renewed, if need be.
@@ -224,14 +230,18 @@ pub fn check_codexs(login: &Login, wish: &Wish, now: SystemTime) -> Result<(), F
 
 /// How good the stored token is for a wish. Its life is counted from when it was received, on this machine's clock.
 pub fn standing(login: &Login, wish: &Wish, now: SystemTime) -> Standing {
-    let left = left(login, now);
-    let window = window(login);
+    judge(login.lifetime(), wish, now)
+}
+
+fn judge(lifetime: Lifetime, wish: &Wish, now: SystemTime) -> Standing {
+    let left = left(lifetime, now);
+    let window = window(lifetime);
     let needed = wish
         .min_ttl
         .map_or(MIN_TTL.min(window / 2), |ttl| ttl.as_secs());
     // More left than a whole life: the clock was set back since it was received, so nobody knows what is left.
-    let is_from_the_future = login
-        .expires_in()
+    let is_from_the_future = lifetime
+        .whole
         .is_some_and(|life| left > life.saturating_add(NEW));
     if wish.another || is_from_the_future || left == 0 || left < needed {
         return Standing::Stale;
@@ -244,23 +254,22 @@ pub fn standing(login: &Login, wish: &Wish, now: SystemTime) -> Standing {
 }
 
 /// The last tenth of the token's life, at least ten minutes, at most half of the life; in seconds.
-fn window(login: &Login) -> u64 {
-    let life = login.expires_in().unwrap_or(u64::MAX);
+fn window(lifetime: Lifetime) -> u64 {
     SHORTEST_WINDOW
-        .max(login.expires_in().unwrap_or(0) / 10)
-        .min(life / 2)
+        .max(lifetime.whole.unwrap_or(0) / 10)
+        .min(lifetime.whole.unwrap_or(u64::MAX) / 2)
 }
 
 /// Seconds until the token ends. One without a known end has none left.
-fn left(login: &Login, now: SystemTime) -> u64 {
-    login
-        .expires_at()
+fn left(lifetime: Lifetime, now: SystemTime) -> u64 {
+    lifetime
+        .end
         .unwrap_or(0)
         .saturating_sub(seconds_since_epoch(now))
 }
 
 pub fn is_alive(login: &Login, now: SystemTime) -> bool {
-    left(login, now) > 0
+    left(login.lifetime(), now) > 0
 }
 
 /// Whether the token was received just now: then it is not renewed for its life's sake, however short that is.
@@ -335,7 +344,7 @@ fn stored_outcome(store: &Store, found: &Login, wish: &Wish) -> Result<Usable> {
 
 /// What was renewed just now is good, however short it lives, unless a longer life was asked for.
 fn fulfilling(login: Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
-    let left = left(&login, now);
+    let left = left(login.lifetime(), now);
     if left == 0 {
         return Err(Failure::Temporary(
             "could not get a token that lives: the newest one has ended".to_owned(),

@@ -45,7 +45,7 @@ pub fn is_profile_name(name: &str) -> bool {
 
 /// Whether Windows takes a file of this name, under any extension, for a device.
 fn is_device(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or_default();
+    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
     let stem = stem.to_ascii_lowercase();
     match stem.strip_prefix("com").or(stem.strip_prefix("lpt")) {
         Some(number) => number.len() == 1 && number.bytes().all(|byte| byte.is_ascii_digit()),

@@ -92,17 +92,28 @@ impl Store {
     }
 
     fn file(&self, extension: &str) -> PathBuf {
-        self.folder.join(format!("{}.{extension}", self.profile))
+        let mut path = self.folder.join(&self.profile);
+        path.as_mut_os_string().push(".");
+        path.as_mut_os_string().push(extension);
+        path
     }
 
     /// The stored login, or none.
     pub fn load(&self) -> Result<Option<Login>> {
-        let path = self.path();
-        let load = || {
-            check_folder(&self.folder)?;
-            read(&path)?.map(|bytes| Login::parse(&bytes)).transpose()
-        };
-        load().with_context(|| format!("could not read {}", path.display()))
+        let bytes = self.bytes()?;
+        let login = bytes.map(|bytes| Login::parse(&bytes)).transpose();
+        login.with_context(|| self.unreadable())
+    }
+
+    /// The document as it is stored, or none.
+    pub fn bytes(&self) -> Result<Option<Vec<u8>>> {
+        check_folder(&self.folder)
+            .and_then(|()| read(&self.path()))
+            .with_context(|| self.unreadable())
+    }
+
+    fn unreadable(&self) -> String {
+        format!("could not read {}", self.path().display())
     }
 
     /// The device login that waits for the person, as it was kept, or none. One that cannot be read is as good as none:

@@ -26,6 +26,7 @@ mod renewal;
 mod sandbox;
 mod secrets;
 mod setup;
+mod shortcut;
 #[cfg(target_os = "linux")]
 mod signals;
 mod status;

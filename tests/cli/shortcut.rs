@@ -1,0 +1,94 @@
+//! The ways in which `token` saves time, and which nobody may notice: the plainest spelling is met before the parser, and
+//! a fresh token is printed before the whole login is read.
+
+use serde_json::{Value, json};
+
+use crate::fake_issuer::{Endpoint, Trouble};
+use crate::sandbox::Sandbox;
+
+/// A way to change a stored login.
+type Change = fn(&mut Value);
+
+/// What can be stored beside a fresh token, and the exit code of `token` then.
+const STORED: [(&str, Change, i32); 8] = [
+    ("fresh", |_| {}, 0),
+    (
+        "with more in it",
+        |login| login["x"] = json!({"tokens": 1}),
+        0,
+    ),
+    (
+        "refused",
+        |login| login["refusal"] = json!({"reason": "gone"}),
+        0,
+    ),
+    ("of a newer version", |login| login["version"] = json!(2), 1),
+    ("without a version", |login| drop(take(login, "version")), 0),
+    ("without an end", |login| drop(take(login, "expires_at")), 0),
+    ("without tokens", |login| drop(take(login, "tokens")), 1),
+    (
+        "with a bad token",
+        |login| login["tokens"]["access_token"] = json!("a b"),
+        1,
+    ),
+];
+
+fn take(login: &mut Value, name: &str) -> Option<Value> {
+    login.as_object_mut().unwrap().remove(name)
+}
+
+/// Runs both spellings on the same stored login, and compares all that they leave.
+fn assert_alike(sandbox: &Sandbox, what: &str, code: i32) {
+    let plain = sandbox.run(&["token"]);
+    let parsed = sandbox.run(&["token", "--profile", "default"]);
+    assert_eq!(plain.code, code, "{what}: {}", plain.stderr);
+    assert_eq!(plain.code, parsed.code, "{what}");
+    assert_eq!(plain.stdout, parsed.stdout, "{what}");
+    assert_eq!(plain.stderr, parsed.stderr, "{what}");
+}
+
+#[test]
+fn the_plainest_spelling_does_what_any_other_does() {
+    let sandbox = Sandbox::new();
+    assert_alike(&sandbox, "nothing", 4);
+    for (what, change, code) in STORED {
+        let mut login = sandbox.plant();
+        change(&mut login);
+        sandbox.store("default", &login.to_string());
+        assert_alike(&sandbox, what, code);
+    }
+    sandbox.store("default", "{");
+    assert_alike(&sandbox, "damaged", 1);
+}
+
+#[test]
+fn the_plainest_spelling_fails_as_any_other_does() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-1, 3600);
+    let refusal = Trouble::error(401, "refresh_token_expired");
+    sandbox.issuer.plan(Endpoint::Refresh, refusal);
+    assert_alike(&sandbox, "refused now, and still", 4);
+}
+
+#[test]
+fn a_profile_of_the_environment_is_met_by_the_plainest_spelling() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("CODEX_AUTH_PROFILE", "work");
+    let login = sandbox.plant_as("work", 3600, 7200);
+    let output = sandbox.run(&["token"]);
+    output.assert(0, "[TOKEN]\n", "");
+    assert_eq!(output.line(), login["tokens"]["access_token"]);
+}
+
+#[test]
+fn a_short_wish_is_met_at_a_glance_and_a_longer_one_is_not() {
+    let sandbox = Sandbox::new();
+    let login = sandbox.plant_expiring_in(3600, 7200);
+    let fresh = sandbox.run(&["token", "--min-ttl", "50m"]);
+    fresh.assert(0, "[TOKEN]\n", "");
+    assert_eq!(fresh.line(), login["tokens"]["access_token"]);
+    let renewed = sandbox.run(&["token", "--min-ttl", "70m"]);
+    renewed.assert(0, "[TOKEN]\n", "");
+    assert_ne!(renewed.line(), fresh.line());
+    assert_eq!(sandbox.issuer.count(Endpoint::Refresh), 1);
+}
