@@ -261,7 +261,7 @@ fn wait_for<T>(outcome: &mpsc::Receiver<T>, limit: Duration) -> Option<T> {
 }
 
 /// `Retry-After` in seconds or as a date.
-fn wait(value: &str, now: SystemTime) -> Option<Duration> {
+pub fn wait(value: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds).min(DAY));
     }

@@ -70,7 +70,7 @@ fn parse(value: &str) -> Option<ureq::Proxy> {
 
 /// Whether a list as in `NO_PROXY` covers a host: names with their subdomains, addresses, ranges of them, each with or
 /// without a port, or `*` for all. Names are never resolved to compare them with addresses.
-fn is_listed(list: &str, host: &str, port: u16) -> bool {
+pub fn is_listed(list: &str, host: &str, port: u16) -> bool {
     let host = bare(host).to_ascii_lowercase();
     list.split([',', ' ', '\t'])
         .filter(|entry| !entry.is_empty())

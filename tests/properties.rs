@@ -1,0 +1,507 @@
+//! What holds for whatever comes from outside: files, tokens, answers, redirects, requests, variables. Each target reads
+//! any bytes without a panic, a hang or an endless output, and has something that is always true.
+//!
+//! The same targets are run with inputs made at random (`cargo test --test properties`, longer with `PROPTEST_CASES`) and
+//! with inputs that a fuzzer finds (`tests/fuzz`).
+
+#![cfg_attr(fuzzing, no_main)]
+#![allow(
+    dead_code,
+    reason = "the modules do more than read what comes from outside"
+)]
+
+#[path = "../src/callback.rs"]
+mod callback;
+#[path = "../src/cli.rs"]
+mod cli;
+#[path = "../src/credentials.rs"]
+mod credentials;
+#[path = "../src/error.rs"]
+mod error;
+#[path = "../src/http.rs"]
+mod http;
+#[path = "../src/issuer.rs"]
+mod issuer;
+#[path = "../src/page.rs"]
+mod page;
+#[path = "../src/pkce.rs"]
+mod pkce;
+#[path = "../src/proxy.rs"]
+mod proxy;
+#[path = "../src/redirect.rs"]
+mod redirect;
+#[path = "../src/roots.rs"]
+mod roots;
+#[path = "../src/settings.rs"]
+mod settings;
+#[path = "../src/tls.rs"]
+mod tls;
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use callback::Visit;
+use credentials::{Grant, Login, time_at};
+use redirect::{Answer, Expectation};
+
+const NOW: u64 = 2_000_000_000;
+const ISSUER: &str = "https://issuer.example";
+const CLIENT: &str = "client";
+const STATE: &str = "right-state";
+const PORT: u16 = 1455;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most characters of a tamed text.
+const TAME: usize = 301;
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let target = match env!("CARGO_BIN_NAME") {
+        "stored_file" => stored_file,
+        "claims" => claims,
+        "token_answer" => token_answer,
+        "error_body" => error_body,
+        "answer_to_login" => answer_to_login,
+        "pasted" => pasted,
+        "callback_request" => callback_request,
+        "duration" => duration,
+        "no_proxy" => no_proxy,
+        "retry_after" => retry_after,
+        _ => panic!("no such target"),
+    };
+    target(bytes);
+});
+
+fn now() -> SystemTime {
+    time_at(NOW)
+}
+
+/// Whether a text can stand in an HTTP header and on one line.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_tame(text: &str) -> bool {
+    text.chars().count() <= TAME && !text.chars().any(char::is_control)
+}
+
+fn assert_tokens(login: &Login) {
+    assert!(login.access_token().is_ok_and(is_token) || login.access_token().is_err());
+    assert!(login.refresh_token().is_none_or(is_token));
+    assert!(login.account_id().is_none_or(|id| is_token(&id)));
+    assert!(login.residency().is_none_or(|region| is_token(&region)));
+}
+
+fn assert_words(login: &Login) {
+    assert!(login.email().is_none_or(|email| is_tame(&email)));
+    assert!(login.plan().is_none_or(|plan| is_tame(&plan)));
+    assert!(
+        login
+            .refusal()
+            .is_none_or(|refusal| is_tame(&refusal.reason))
+    );
+    assert!(login.pause().is_none_or(|pause| is_tame(&pause.reason)));
+    assert!(login.pause().is_none_or(|pause| !pause.holds(pause.until)));
+}
+
+/// A stored file: what it gives is printable, and it survives that it is written and read again.
+fn stored_file(bytes: &[u8]) {
+    let mut login = match Login::parse(bytes) {
+        Ok(login) => login,
+        Err(error) => return assert!(is_tame(&format!("{error:#}"))),
+    };
+    assert_tokens(&login);
+    assert_words(&login);
+    let written = login.to_json().unwrap_or_default();
+    let again = Login::parse(&written).map(|again| again.to_json().unwrap_or_default());
+    assert!(
+        again.is_ok_and(|again| again == written),
+        "it is not read as it is written"
+    );
+    login.refuse("no", now());
+    assert!(login.refusal().is_some() && login.pause().is_none());
+    let renewal = Grant::parse(br#"{"access_token":"new","expires_in":60}"#);
+    assert!(renewal.is_ok_and(|renewal| login.renew(&renewal, now()).is_ok()));
+    assert!(login.access_token().is_ok_and(|token| token == "new"));
+    assert_eq!(login.expires_at(), Some(NOW + 60));
+    assert!(login.refusal().is_none());
+}
+
+/// The claims of a token: an ID token that is accepted says so itself.
+fn claims(bytes: &[u8]) {
+    let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(bytes));
+    let answer =
+        json!({"access_token": token, "refresh_token": "r", "id_token": token}).to_string();
+    let Ok(grant) = Grant::parse(answer.as_bytes()) else {
+        panic!("a grant is no grant");
+    };
+    assert!(grant.account_id().is_none_or(|id| is_token(&id)));
+    if let Ok(login) = Login::new(&grant, ISSUER, CLIENT, now()) {
+        assert_tokens(&login);
+        assert_words(&login);
+    }
+    if grant.check_id_token(ISSUER, CLIENT, now()).is_ok() {
+        let claims: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        let issuer = claims["iss"].as_str().unwrap_or_default();
+        assert_eq!(issuer.trim_end_matches('/'), ISSUER);
+        let audience = &claims["aud"];
+        let listed = audience
+            .as_array()
+            .is_some_and(|all| all.contains(&json!(CLIENT)));
+        assert!(audience == CLIENT || listed, "it is for {audience}");
+        assert!(!claims["exp"].is_null());
+    }
+}
+
+/// A token answer: a login comes of it only with both tokens, and it ends later than now.
+fn token_answer(bytes: &[u8]) {
+    let Ok(grant) = Grant::parse(bytes) else {
+        return;
+    };
+    let tokens = [&grant.access_token, &grant.refresh_token, &grant.id_token];
+    assert!(tokens.into_iter().flatten().all(|token| is_token(token)));
+    let has_both = grant.access_token.is_some() && grant.refresh_token.is_some();
+    let login = Login::new(&grant, ISSUER, CLIENT, now());
+    assert_eq!(login.is_ok(), has_both);
+    if let Ok(login) = login {
+        assert_tokens(&login);
+        assert!(login.expires_in().is_some_and(|life| life > 0));
+        assert!(login.expires_at().is_some_and(|end| end > NOW));
+    }
+}
+
+/// An error body: its words fit on one line, and to tame them twice changes nothing.
+fn error_body(bytes: &[u8]) {
+    let (code, message) = issuer::error_words(bytes);
+    for words in [code, message].into_iter().flatten() {
+        let tamed = error::tame(&words);
+        assert!(is_tame(&tamed), "{tamed:?}");
+        assert_eq!(error::tame(&tamed), tamed);
+    }
+}
+
+fn expectation() -> Expectation {
+    Expectation {
+        state: STATE.to_owned(),
+        issuer: ISSUER.to_owned(),
+    }
+}
+
+/// The only value of a parameter, read by hand.
+fn only(query: &str, name: &str) -> Option<String> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let mut values = pairs.filter(|(known, _)| known == name);
+    let value = values.next()?.1.into_owned();
+    assert!(values.next().is_none(), "{name} came twice");
+    Some(value)
+}
+
+fn assert_sound(answer: &Answer) {
+    let (text, limit) = match answer {
+        Answer::Code(code) => (code, usize::MAX),
+        Answer::Refused(words) => (words, 2 * TAME + 3),
+    };
+    assert!(text.chars().count() <= limit, "{text}");
+    assert!(!text.chars().any(char::is_control), "{text:?}");
+}
+
+/// The query of a redirect: what counts has the right state, the right issuer or none, and nothing twice.
+fn answer_to_login(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for query in [text.to_string(), format!("state={STATE}&{text}")] {
+        if let Ok(answer) = redirect::judge(&query, &expectation()) {
+            assert_sound(&answer);
+            assert_eq!(only(&query, "state").as_deref(), Some(STATE));
+            let issuer = only(&query, "iss").filter(|issuer| !issuer.is_empty());
+            assert!(issuer.is_none_or(|issuer| issuer.trim_end_matches('/') == ISSUER));
+        }
+    }
+}
+
+/// A pasted text: what counts has the state in it, and an error repeats nothing of it.
+fn pasted(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for line in [
+        text.to_string(),
+        format!("{text}#{STATE}"),
+        format!("{text}&state={STATE}"),
+    ] {
+        match redirect::judge_pasted(&line, &expectation()) {
+            Ok(answer) => {
+                assert_sound(&answer);
+                let decoded = form_urlencoded::parse(line.as_bytes()).flat_map(|(k, v)| [k, v]);
+                let joined: String = decoded.collect();
+                assert!(line.contains(STATE) || joined.contains(STATE), "{line}");
+            }
+            Err(why) => assert!(why.starts_with("it")),
+        }
+    }
+}
+
+/// A request to the callback: only a GET of the redirect URI counts.
+fn callback_request(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (target, headers) = text.split_once('\n').unwrap_or((&text, ""));
+    let whole = format!(
+        "GET /auth/callback?state={STATE}&code={target} HTTP/1.1\r\nHost: localhost:{PORT}\r\n{headers}\r\n\r\n"
+    );
+    for head in [bytes, whole.as_bytes()] {
+        match callback::examine(head, PORT, &expectation()) {
+            Ok(Visit::Back(answer)) => {
+                assert_sound(&answer);
+                let head = String::from_utf8_lossy(head);
+                assert!(
+                    head.trim_start().starts_with("GET /auth/callback?"),
+                    "{head}"
+                );
+            }
+            Ok(Visit::Entrance(_)) => assert!(String::from_utf8_lossy(head).contains("/sign-in/")),
+            Err(_) => {}
+        }
+    }
+}
+
+/// A duration: at most ten years, and in seconds it reads as itself.
+fn duration(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match cli::duration(&text) {
+        Ok(read) => {
+            assert!(read <= 3650 * DAY);
+            assert_eq!(cli::duration(&format!("{}s", read.as_secs())), Ok(read));
+        }
+        Err(words) => assert!(is_tame(&words)),
+    }
+}
+
+/// `NO_PROXY` and a host, with a NUL between them: case does not matter, more entries cover no less, and `*` covers all.
+fn no_proxy(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (list, host) = text.split_once('\0').unwrap_or((&text, "issuer.example"));
+    let covers = |list: &str, host: &str| proxy::is_listed(list, host, 443);
+    let covered = covers(list, host);
+    assert_eq!(
+        covers(&list.to_ascii_uppercase(), &host.to_ascii_uppercase()),
+        covered
+    );
+    assert!(!covered || covers(&format!("{list},other.example"), host));
+    assert!(covers(&format!("{list},*"), host));
+    assert!(!covers("", host));
+}
+
+/// `Retry-After`: a day at most, and a number is that many seconds.
+fn retry_after(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let wait = http::wait(&text, now());
+    assert!(wait.is_none_or(|wait| wait <= DAY));
+    if let Ok(seconds) = text.parse::<u64>() {
+        assert_eq!(wait, Some(Duration::from_secs(seconds).min(DAY)));
+    }
+}
+
+#[cfg(not(fuzzing))]
+mod at_random {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use proptest::test_runner::{Config, TestRunner};
+
+    use super::*;
+
+    /// Members that mean something, in files, claims and answers.
+    const NAMES: &[&str] = &[
+        "version",
+        "auth_mode",
+        "issuer",
+        "client_id",
+        "tokens",
+        "access_token",
+        "refresh_token",
+        "id_token",
+        "account_id",
+        "expires_in",
+        "expires_at",
+        "last_refresh",
+        "refusal",
+        "pause",
+        "reason",
+        "at",
+        "until",
+        "attempts",
+        "OPENAI_API_KEY",
+        "iss",
+        "aud",
+        "exp",
+        "iat",
+        "email",
+        "https://api.openai.com/auth",
+        "https://api.openai.com/profile",
+        "chatgpt_account_id",
+        "chatgpt_plan_type",
+        "chatgpt_data_residency",
+        "error",
+        "code",
+        "message",
+        "type",
+        "detail",
+        "error_description",
+    ];
+    /// Values and pieces of text that mean something somewhere.
+    const PIECES: &[&str] = &[
+        "",
+        ISSUER,
+        CLIENT,
+        "chatgpt",
+        "apikey",
+        "e30.eyJleHAiOjF9.c2ln",
+        "2026-01-01T00:00:00Z",
+        "a b",
+        "\0",
+        "\x1b[31m",
+        "\u{202e}",
+        "state=",
+        STATE,
+        "code=",
+        "error=",
+        "error_description=",
+        "iss=",
+        "&",
+        "=",
+        "#",
+        "?",
+        "%00",
+        "%",
+        "%2B",
+        "http://localhost:1455/auth/callback",
+        "https%3A%2F%2Fissuer.example",
+        "<",
+        "\"",
+        "GET ",
+        "POST ",
+        "/auth/callback",
+        "/sign-in/",
+        " HTTP/1.1",
+        "\r\n",
+        "\n",
+        "Host: localhost:1455",
+        "Host: evil.example",
+        "Origin: null",
+        "Sec-Fetch-Mode: navigate",
+        "Sec-Fetch-Dest: image",
+        "0",
+        "9",
+        "18446744073709551616",
+        "s",
+        "m",
+        "h",
+        "d",
+        "-",
+        ".",
+        "*",
+        ",",
+        ":443",
+        "10.0.0.0/8",
+        "10.1.2.3",
+        "[::1]",
+        "issuer.example",
+        ".example",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+    ];
+
+    /// Pieces in any order, with anything between them.
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            6 => select(PIECES).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => any::<String>().prop_map(String::into_bytes),
+            1 => vec(any::<u8>(), 0..16),
+        ];
+        vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    /// JSON documents whose members have names that mean something.
+    fn document() -> impl Strategy<Value = Vec<u8>> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (NOW - 100..NOW + 100).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            select(PIECES).prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        let value = leaf.prop_recursive(4, 64, 12, |inner| {
+            let name = select(NAMES).prop_map(str::to_owned);
+            prop_oneof![
+                1 => vec(inner.clone(), 0..4).prop_map(Value::from),
+                4 => btree_map(name, inner, 0..12).prop_map(Value::from_iter),
+            ]
+        });
+        value.prop_map(|value| value.to_string().into_bytes())
+    }
+
+    /// As many cases as `PROPTEST_CASES` says, else 256.
+    #[track_caller]
+    fn hold(target: fn(&[u8]), inputs: impl Strategy<Value = Vec<u8>>) {
+        let mut runner = TestRunner::new(Config {
+            failure_persistence: None,
+            ..Config::default()
+        });
+        let outcome = runner.run(&inputs, |bytes| {
+            target(&bytes);
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_stored_file_gives_nothing_that_could_not_be_printed() {
+        hold(stored_file, prop_oneof![4 => document(), 1 => text()]);
+    }
+
+    #[test]
+    fn an_id_token_that_is_accepted_is_for_us() {
+        hold(claims, prop_oneof![4 => document(), 1 => text()]);
+    }
+
+    #[test]
+    fn a_token_answer_makes_a_login_only_with_both_tokens() {
+        hold(token_answer, prop_oneof![4 => document(), 1 => text()]);
+    }
+
+    #[test]
+    fn the_words_of_an_error_fit_on_one_line() {
+        hold(error_body, prop_oneof![4 => document(), 1 => text()]);
+    }
+
+    #[test]
+    fn a_redirect_that_counts_has_the_right_state() {
+        hold(answer_to_login, text());
+    }
+
+    #[test]
+    fn a_paste_that_counts_has_the_right_state() {
+        hold(pasted, text());
+    }
+
+    #[test]
+    fn only_a_get_of_the_redirect_uri_counts() {
+        hold(callback_request, text());
+    }
+
+    #[test]
+    fn a_duration_reads_as_itself() {
+        hold(duration, text());
+    }
+
+    #[test]
+    fn more_entries_of_no_proxy_cover_no_less() {
+        hold(no_proxy, text());
+    }
+
+    #[test]
+    fn a_retry_after_is_a_day_at_most() {
+        hold(retry_after, text());
+    }
+}
