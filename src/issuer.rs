@@ -211,7 +211,7 @@ impl Issuer {
         }
     }
 
-    /// Renews a login (RFC 6749 section 6). An error means that nothing was sent.
+    /// Renews a login (RFC 6749 section 6). `Failed` may mean that the refresh token was spent, and its answer lost.
     pub fn refresh(&self, refresh_token: &str) -> Refreshed {
         let form = self.form("refresh_token", &[("refresh_token", refresh_token)]);
         match self

@@ -6,6 +6,7 @@ mod cli;
 mod codex_file;
 mod commands;
 mod credentials;
+mod detached;
 mod device_login;
 mod doctor;
 mod error;

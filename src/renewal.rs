@@ -18,7 +18,7 @@ use crate::credentials::{Glance, Grant, Lifetime, Login, Pause, seconds_since_ep
 use crate::error::{Failure, exit_code};
 use crate::issuer::{self, Issuer, Refreshed, Verdict};
 use crate::store::{Room, Store};
-use crate::{codex_file, settings};
+use crate::{codex_file, detached, settings};
 
 /// The first argument that makes this binary a worker. It is no command: no help and no completion names it.
 pub const WORKER: &str = "renewal-worker";
@@ -28,6 +28,8 @@ pub const APART: &str = "apart";
 /// The life that a token must have left if nobody says otherwise, in seconds.
 const MIN_TTL: u64 = 5 * 60;
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait for a renewal while there is a token that lives. Codex gives up after 5 s.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The shortest time ahead of a token's end in which it is renewed in the background, in seconds.
 const SHORTEST_WINDOW: u64 = 10 * 60;
 /// What was received so many seconds ago is as good as can be had.
@@ -287,15 +289,17 @@ fn renew_ahead(store: &Store, found: &Login, now: SystemTime) {
     if check_earlier_failures(found, now).is_ok() && store.can_lock() {
         let last_refresh = found.last_refresh().unwrap_or_default();
         // Whoever needs the renewal will start it again, and hear why it failed.
-        let _ = worker(store, last_refresh)
-            .and_then(|mut worker| Ok(silent(worker.arg(APART)).status()?));
+        let _ = worker(store, last_refresh).and_then(|mut worker| {
+            Ok(detached::spawn_ourselves(silent(worker.arg(APART)))?.wait()?)
+        });
     }
 }
 
 /// Starts the worker anew and leaves it alone. Its caller may become another program (`exec`), which would not know
 /// whose child it has when that ends.
 pub fn work_apart(store: &Store, last_refresh: &str) -> Result<()> {
-    silent(&mut worker(store, last_refresh)?).spawn()?;
+    detached::leave_caller();
+    detached::spawn_ourselves(silent(&mut worker(store, last_refresh)?))?;
     Ok(())
 }
 
@@ -306,15 +310,15 @@ fn silent(command: &mut Command) -> &mut Command {
 /// Has the login renewed, and waits for it.
 fn renew(store: &Store, found: &Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
     check_earlier_failures(found, now)?;
-    let Some(output) = run_worker(store, found, wish.timeout.unwrap_or(TIMEOUT))? else {
+    let Some(output) = run_worker(store, found, patience(found, wish, now))? else {
         return stored_outcome(store, found, wish);
     };
     let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match output.status.code() {
-        Some(0) if !output.stdout.is_empty() => Ok(Usable {
-            login: Login::parse(&output.stdout)?,
-            warning: Some(words),
-        }),
+        Some(0) if !output.stdout.is_empty() => {
+            let unsaved = Login::parse(&output.stdout)?;
+            Ok(fulfilling(unsaved, wish, SystemTime::now())?.but(words))
+        }
         Some(0) => stored_outcome(store, found, wish),
         Some(4) => Err(Failure::LoginRequired(words).into()),
         Some(75) => Err(Failure::Temporary(words).into()),
@@ -326,15 +330,27 @@ fn renew(store: &Store, found: &Login, wish: &Wish, now: SystemTime) -> Result<U
     }
 }
 
+/// How long to wait for a renewal. Programs that call us give up after some seconds: one that could have had a token that
+/// still lives gets it before that.
+fn patience(found: &Login, wish: &Wish, now: SystemTime) -> Duration {
+    let usual = if is_alive(found, now) && !wish.is_strict() {
+        SHORT_TIMEOUT
+    } else {
+        TIMEOUT
+    };
+    wish.timeout.unwrap_or(usual)
+}
+
 /// What a worker that has ended left on the disk: another login, or a note of its failure.
 fn stored_outcome(store: &Store, found: &Login, wish: &Wish) -> Result<Usable> {
     let now = SystemTime::now();
     let stored = store.load()?.with_context(|| not_signed_in(store))?;
     if stored.last_refresh() == found.last_refresh() {
         check_earlier_failures(&stored, now)?;
-        return Err(
-            Failure::Temporary("could not renew the login: its worker failed".to_owned()).into(),
-        );
+        return Err(Failure::Temporary(
+            "could not renew the login: its worker was ended".to_owned(),
+        )
+        .into());
     }
     if wish.another && stored.access_token()? == found.access_token()? {
         bail!("the issuer renewed the login, but kept its access token");
@@ -416,11 +432,9 @@ pub fn codex_not_signed_in() -> Failure {
 
 /// Waits for a worker, at most for `timeout`. After that it finishes without us.
 fn run_worker(store: &Store, found: &Login, timeout: Duration) -> Result<Option<Output>> {
-    let worker = worker(store, found.last_refresh().unwrap_or_default())?
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let worker = worker
+    let mut worker = worker(store, found.last_refresh().unwrap_or_default())?;
+    worker.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let worker = detached::spawn_ourselves(&mut worker)
         .map_err(|error| Failure::Temporary(format!("could not start the renewal: {error}")))?;
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new()
@@ -446,6 +460,9 @@ fn worker(store: &Store, last_refresh: &str) -> Result<Command> {
     command
         .args([WORKER, store.profile(), last_refresh])
         .stdin(Stdio::null());
+    // Who looks at the processes sees whose it is.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::arg0(&mut command, env!("CARGO_BIN_NAME"));
     Ok(command)
 }
 
@@ -465,10 +482,7 @@ fn this_program() -> Result<PathBuf> {
 /// What the worker does. It tells its caller by exit code and stderr, as a command would; on stdout stands the whole
 /// login if it could not be saved, so that the token that was received can still be used.
 pub fn work(store: &Store, last_refresh: &str) -> ExitCode {
-    // A session of its own, and with it a process group: neither a signal to the caller's group nor the hang-up that a
-    // stopped process gets when its parent ends reaches it. What comes before this comes before the request too.
-    #[cfg(unix)]
-    let _ = rustix::process::setsid();
+    detached::leave_caller();
     let (code, words, unsaved) = match renew_under_lock(store, last_refresh) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Trouble::Unsaved(login, error)) => (0, error, login.to_json().unwrap_or_default()),
@@ -531,15 +545,18 @@ pub fn issuer_of(login: &Login) -> Result<(Issuer, String)> {
 }
 
 fn save(room: Room, mut login: Login, grant: &Grant) -> Result<(), Trouble> {
-    let now = SystemTime::now();
+    let (now, earlier) = (SystemTime::now(), login.pause());
     if let Err(error) = login.renew(grant, now) {
         login.refuse(&error.to_string(), now);
         room.save(&login)?;
         return Err(refused(&error.to_string()).into());
     }
+    if !is_alive(&login, now) {
+        let words = "the issuer gave no token that lives";
+        login.set_pause(&next_pause(earlier, words, None));
+    }
     room.save(&login).map_err(|error| {
-        let words =
-            "the token was renewed, but not the stored login: run codex-auth login before it ends";
+        let words = "the token was renewed, but could not be stored: mend that before it ends, or run codex-auth login";
         Trouble::Unsaved(login, error.context(words))
     })
 }
@@ -559,22 +576,22 @@ fn believe(store: &Store, room: Room, mut login: Login, reason: &str) -> Result<
 /// Remembers a temporary failure. The same refresh token is tried again after the pause: if its answer was lost, it
 /// may still be good.
 fn pause(room: Room, mut login: Login, reason: &str, retry_after: Option<Duration>) -> Error {
-    let attempts = login
-        .pause()
-        .map_or(0, |pause| pause.attempts)
-        .saturating_add(1);
-    let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-    let at = SystemTime::now();
-    let until = at + asked.max(backoff(attempts));
-    login.set_pause(&Pause {
-        reason: reason.to_owned(),
-        attempts,
-        at,
-        until,
-    });
+    login.set_pause(&next_pause(login.pause(), reason, retry_after));
     // Without the note the next caller merely asks earlier.
     let _ = room.save(&login);
     Failure::Temporary(format!("could not renew the login: {reason}")).into()
+}
+
+fn next_pause(earlier: Option<Pause>, reason: &str, retry_after: Option<Duration>) -> Pause {
+    let attempts = earlier.map_or(0, |pause| pause.attempts).saturating_add(1);
+    let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+    let at = SystemTime::now();
+    Pause {
+        reason: reason.to_owned(),
+        attempts,
+        at,
+        until: at + asked.max(backoff(attempts)),
+    }
 }
 
 /// 1 s, 2 s, 4 s … 60 s, and up to a quarter more, so that many machines do not come back at the same moment.

@@ -223,8 +223,9 @@ impl Lock<'_> {
         self.file.is_some()
     }
 
-    /// Makes room for the login that is about to come: afterwards only a broken disk can keep it from being saved. That
-    /// the file can be replaced at all is tried out with its present content.
+    /// Makes room for the login that is about to come: afterwards little can keep it from being saved (a broken disk, a
+    /// full one whose file system writes nothing in place, somebody who puts something in the way meanwhile). That the
+    /// file can be replaced at all is tried out with its present content.
     pub fn reserve(&self) -> Result<Room> {
         let reserve = || {
             let target = self.target()?;

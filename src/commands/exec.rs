@@ -48,12 +48,32 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
 fn run(mut command: Command) -> io::Result<ExitCode> {
     use std::os::unix::process::CommandExt;
     crate::permissions::allow_core_dumps();
+    if has_child() {
+        return wait_for(command);
+    }
     Err(command.exec())
 }
 
-/// Waits for the command, and ends with its exit code, which has 32 bits on Windows.
+/// Whether a renewal for which we waited in vain is still our child: the command would not know whose it has.
+#[cfg(unix)]
+fn has_child() -> bool {
+    use rustix::process::{WaitOptions, wait};
+    matches!(wait(WaitOptions::NOHANG), Ok(None))
+}
+
 #[cfg(not(unix))]
-fn run(mut command: Command) -> io::Result<ExitCode> {
+fn run(command: Command) -> io::Result<ExitCode> {
+    wait_for(command)
+}
+
+/// Waits for the command, and ends with its exit code, which has 32 bits on Windows; of one that a signal ended it is
+/// that of a shell.
+fn wait_for(mut command: Command) -> io::Result<ExitCode> {
     let status = command.status()?;
-    std::process::exit(status.code().unwrap_or(1))
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    let signal: Option<i32> = None;
+    let code = status.code().or(signal.map(|signal| 128 + signal));
+    std::process::exit(code.unwrap_or(1))
 }

@@ -369,8 +369,8 @@ fn a_token_that_could_not_be_saved_is_still_given_to_the_caller() {
     let mounted = Mounted(sandbox.file("default"));
     gate.open();
     let output = caller.finish();
-    output.assert(0, TOKEN, "codex-auth: the token was renewed, but not the stored login: run codex-auth login before it ends: could not save \
-         [HOME]/default.json: Device or resource busy (os error 16)\n");
+    output.assert(0, TOKEN, "codex-auth: the token was renewed, but could not be stored: mend that before it ends, or run codex-auth \
+         login: could not save [HOME]/default.json: Device or resource busy (os error 16)\n");
     assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
     drop(mounted);
     // What was written beside it takes its place at the next renewal.

@@ -71,6 +71,24 @@ mod on_unix {
         gate.open();
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_renewal_that_is_not_awaited_is_no_child_of_the_command() {
+        let sandbox = Sandbox::new();
+        sandbox.plant_expiring_in(100, LIFE);
+        let gate = sandbox.issuer.gate();
+        let held = Trouble::Hold(gate.clone());
+        sandbox.issuer.plan(Endpoint::Refresh, held);
+        let children = "read -r children < /proc/$$/task/$$/children; echo \"<$children>\"; exit 7";
+        let output = sandbox.run(&["exec", "--", "/bin/sh", "-c", children]);
+        output.assert(
+            7,
+            "<>\n",
+            "codex-auth: could not renew the login within 3 s: [..]; the token still lives\n",
+        );
+        gate.open();
+    }
+
     const SHOW: &str = "echo $CODEX_AUTH_TOKEN; echo $CODEX_AUTH_ACCOUNT_ID; echo $ONE $TWO";
 
     #[test]

@@ -627,6 +627,47 @@ fn a_token_that_lives_is_served_when_the_issuer_is_in_trouble() {
         .assert(0, TOKEN, "");
 }
 
+#[test]
+fn a_token_that_lives_is_served_after_a_short_wait() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(200, LIFE);
+    let gate = sandbox.issuer.gate();
+    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    sandbox.run(&["token"]).assert(
+        0,
+        TOKEN,
+        "codex-auth: could not renew the login within 3 s: the renewal goes on, try again later; the token still lives\n",
+    );
+    gate.open();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_keeps_nothing_open_that_its_caller_had_open() {
+    for (left, life) in [(3600, LIFE), (200, LIFE)] {
+        let sandbox = Sandbox::new();
+        sandbox.plant_expiring_in(left, life);
+        let gate = sandbox.issuer.gate();
+        sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+        let lock = sandbox.folder().join("lock");
+        let mut words: Vec<std::ffi::OsString> = vec!["/bin/sh".into(), "-c".into()];
+        words.extend([
+            "exec 9>\"$0\"; /usr/bin/flock 9; \"$@\"".into(),
+            lock.clone().into(),
+        ]);
+        words.extend(crate::sandbox::program());
+        words.push("token".into());
+        let output = sandbox.start(sandbox.command_of(&words)).finish();
+        assert_eq!((output.code, output.stdout.is_empty()), (0, false));
+        sandbox.issuer.await_requests(REFRESH, 1);
+        assert!(
+            File::open(&lock).unwrap().try_lock().is_ok(),
+            "{left} s left"
+        );
+        gate.open();
+    }
+}
+
 // Clocks.
 
 #[test]
@@ -697,6 +738,25 @@ fn a_renewal_that_keeps_the_access_token_is_not_repeated_at_every_call() {
         sandbox.run(&["token"]).assert(0, TOKEN, "");
     }
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
+}
+
+#[test]
+fn a_renewal_without_a_token_that_lives_is_a_failure_that_pauses() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    sandbox.issuer.set(|its| its.omit.push("access_token"));
+    let failed = || {
+        let output = sandbox.run(&["token"]);
+        output.assert(75, "", "codex-auth: could not [..]\n");
+    };
+    failed();
+    edit(&sandbox, |login| {
+        login["pause"]["until"] = json!("2100-01-01T00:00:00Z");
+    });
+    failed();
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    assert_eq!(sandbox.stored()["pause"]["attempts"], 1);
+    assert!(sandbox.can_refresh());
 }
 
 #[test]
