@@ -129,30 +129,58 @@ fn stored_file(bytes: &[u8]) {
     assert!(login.refusal().is_none());
 }
 
+/// Claims as they came, and, so that each check has its turn, with all but one of those that are checked put right.
+fn turns(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut turns = vec![bytes.to_vec()];
+    if let Ok(Value::Object(came)) = serde_json::from_slice(bytes) {
+        let right = [
+            ("iss", json!(ISSUER)),
+            ("aud", json!(CLIENT)),
+            ("exp", json!(NOW + 1)),
+        ];
+        for kept in ["iss", "aud", "exp"] {
+            let others = right.iter().filter(|(name, _)| *name != kept);
+            let others = others.map(|(name, value)| ((*name).to_owned(), value.clone()));
+            let claims = came.clone().into_iter().chain(others);
+            turns.push(claims.collect::<Value>().to_string().into_bytes());
+        }
+    }
+    turns
+}
+
 /// The claims of a token: an ID token that is accepted says so itself.
 fn claims(bytes: &[u8]) {
-    let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(bytes));
-    let answer =
-        json!({"access_token": token, "refresh_token": "r", "id_token": token}).to_string();
-    let Ok(grant) = Grant::parse(answer.as_bytes()) else {
-        panic!("a grant is no grant");
-    };
-    assert!(grant.account_id().is_none_or(|id| is_token(&id)));
-    if let Ok(login) = Login::new(&grant, ISSUER, CLIENT, now()) {
-        assert_tokens(&login);
-        assert_words(&login);
+    for payload in turns(bytes) {
+        let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(&payload));
+        let answer = json!({"access_token": token, "refresh_token": "r", "id_token": token});
+        let Ok(grant) = Grant::parse(answer.to_string().as_bytes()) else {
+            panic!("a grant is no grant");
+        };
+        assert!(grant.account_id().is_none_or(|id| is_token(&id)));
+        if let Ok(login) = Login::new(&grant, ISSUER, CLIENT, now()) {
+            assert_tokens(&login);
+            assert_words(&login);
+        }
+        if grant.check_id_token(ISSUER, CLIENT, now()).is_ok() {
+            assert_for_us(&serde_json::from_slice(&payload).unwrap_or_default());
+        }
     }
-    if grant.check_id_token(ISSUER, CLIENT, now()).is_ok() {
-        let claims: Value = serde_json::from_slice(bytes).unwrap_or_default();
-        let issuer = claims["iss"].as_str().unwrap_or_default();
-        assert_eq!(issuer.trim_end_matches('/'), ISSUER);
-        let audience = &claims["aud"];
-        let listed = audience
-            .as_array()
-            .is_some_and(|all| all.contains(&json!(CLIENT)));
-        assert!(audience == CLIENT || listed, "it is for {audience}");
-        assert!(!claims["exp"].is_null());
-    }
+}
+
+fn assert_for_us(claims: &Value) {
+    let issuer = claims["iss"].as_str().unwrap_or_default();
+    assert_eq!(issuer.trim_end_matches('/'), ISSUER);
+    let audience = &claims["aud"];
+    let listed = audience
+        .as_array()
+        .is_some_and(|all| all.contains(&json!(CLIENT)));
+    assert!(audience == CLIENT || listed, "it is for {audience}");
+    let end = &claims["exp"];
+    let end = end.as_f64().or_else(|| end.as_str()?.parse().ok());
+    assert!(
+        end.is_some_and(|end| end > f64::from(2_000_000_000_u32)),
+        "it ended at {end:?}"
+    );
 }
 
 /// A token answer: a login comes of it only with both tokens, and it ends later than now.
@@ -247,7 +275,8 @@ fn callback_request(bytes: &[u8]) {
     let whole = format!(
         "GET /auth/callback?state={STATE}&code={target} HTTP/1.1\r\nHost: localhost:{PORT}\r\n{headers}\r\n\r\n"
     );
-    for head in [bytes, whole.as_bytes()] {
+    let posted = whole.replacen("GET", "POST", 1);
+    for head in [bytes, whole.as_bytes(), posted.as_bytes()] {
         match callback::examine(head, PORT, &expectation()) {
             Ok(Visit::Back(answer)) => {
                 assert_sound(&answer);
@@ -309,8 +338,8 @@ mod at_random {
 
     use super::*;
 
-    /// Members that mean something, in files, claims and answers.
-    const NAMES: &[&str] = &[
+    /// Members that mean something in a stored file, in claims, in a token answer and in an error.
+    const STORED: &[&str] = &[
         "version",
         "auth_mode",
         "issuer",
@@ -330,6 +359,8 @@ mod at_random {
         "until",
         "attempts",
         "OPENAI_API_KEY",
+    ];
+    const CLAIMS: &[&str] = &[
         "iss",
         "aud",
         "exp",
@@ -340,6 +371,9 @@ mod at_random {
         "chatgpt_account_id",
         "chatgpt_plan_type",
         "chatgpt_data_residency",
+    ];
+    const ANSWER: &[&str] = &["access_token", "refresh_token", "id_token", "expires_in"];
+    const ERROR: &[&str] = &[
         "error",
         "code",
         "message",
@@ -414,31 +448,53 @@ mod at_random {
     fn text() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             6 => select(PIECES).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => any::<u64>().prop_map(|number| number.to_string().into_bytes()),
+            1 => any::<u32>().prop_map(|number| number.to_string().into_bytes()),
             1 => any::<String>().prop_map(String::into_bytes),
             1 => vec(any::<u8>(), 0..16),
         ];
         vec(piece, 0..12).prop_map(|pieces| pieces.concat())
     }
 
-    /// JSON documents whose members have names that mean something.
-    fn document() -> impl Strategy<Value = Vec<u8>> {
+    /// The parameters of a redirect; now and then any text.
+    fn query() -> impl Strategy<Value = Vec<u8>> {
+        let name = select(
+            &[
+                "state",
+                "code",
+                "error",
+                "error_description",
+                "iss",
+                "other",
+            ][..],
+        );
+        let pair = (name, select(PIECES)).prop_map(|(name, value)| format!("{name}={value}"));
+        let usual = vec(pair, 0..5).prop_map(|pairs| pairs.join("&").into_bytes());
+        prop_oneof![usual, text()]
+    }
+
+    /// JSON objects whose members have these names, at any depth; now and then any text.
+    fn document(names: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
         let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            (NOW - 100..NOW + 100).prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            select(PIECES).prop_map(Value::from),
-            any::<String>().prop_map(Value::from),
+            1 => Just(Value::Null),
+            1 => any::<bool>().prop_map(Value::from),
+            1 => any::<i64>().prop_map(Value::from),
+            1 => (NOW - 100..NOW + 100).prop_map(Value::from),
+            1 => any::<f64>().prop_map(Value::from),
+            9 => select(PIECES).prop_map(Value::from),
+            1 => any::<String>().prop_map(Value::from),
         ];
-        let value = leaf.prop_recursive(4, 64, 12, |inner| {
-            let name = select(NAMES).prop_map(str::to_owned);
+        let object = move |value: BoxedStrategy<Value>| {
+            btree_map(select(names).prop_map(str::to_owned), value, 0..8).prop_map(Value::from_iter)
+        };
+        let value = leaf.prop_recursive(3, 32, 8, move |inner| {
             prop_oneof![
                 1 => vec(inner.clone(), 0..4).prop_map(Value::from),
-                4 => btree_map(name, inner, 0..12).prop_map(Value::from_iter),
+                4 => object(inner.boxed()),
             ]
         });
-        value.prop_map(|value| value.to_string().into_bytes())
+        let document = object(value.boxed()).prop_map(|value| value.to_string().into_bytes());
+        prop_oneof![9 => document, 1 => text()]
     }
 
     /// As many cases as `PROPTEST_CASES` says, else 256.
@@ -457,47 +513,62 @@ mod at_random {
 
     #[test]
     fn a_stored_file_gives_nothing_that_could_not_be_printed() {
-        hold(stored_file, prop_oneof![4 => document(), 1 => text()]);
+        hold(stored_file, document(STORED));
     }
 
     #[test]
     fn an_id_token_that_is_accepted_is_for_us() {
-        hold(claims, prop_oneof![4 => document(), 1 => text()]);
+        hold(claims, document(CLAIMS));
     }
 
     #[test]
     fn a_token_answer_makes_a_login_only_with_both_tokens() {
-        hold(token_answer, prop_oneof![4 => document(), 1 => text()]);
+        hold(token_answer, document(ANSWER));
     }
 
     #[test]
     fn the_words_of_an_error_fit_on_one_line() {
-        hold(error_body, prop_oneof![4 => document(), 1 => text()]);
+        hold(error_body, document(ERROR));
     }
 
     #[test]
     fn a_redirect_that_counts_has_the_right_state() {
-        hold(answer_to_login, text());
+        hold(answer_to_login, query());
     }
 
     #[test]
     fn a_paste_that_counts_has_the_right_state() {
-        hold(pasted, text());
+        hold(pasted, query());
     }
 
     #[test]
     fn only_a_get_of_the_redirect_uri_counts() {
-        hold(callback_request, text());
+        hold(callback_request, query());
     }
 
     #[test]
     fn a_duration_reads_as_itself() {
-        hold(duration, text());
+        let unit = select(&["s", "m", "h", "d", ""][..]);
+        let usual = (0..100_000_u64, unit)
+            .prop_map(|(number, unit)| format!("{number}{unit}").into_bytes());
+        hold(duration, prop_oneof![usual, text()]);
     }
 
     #[test]
     fn more_entries_of_no_proxy_cover_no_less() {
-        hold(no_proxy, text());
+        let entry = select(
+            &[
+                "issuer.example",
+                ".EXAMPLE",
+                "*.example",
+                "other",
+                "*:443",
+                "10.0.0.0/8",
+                "[::1]:443",
+            ][..],
+        );
+        let usual = vec(entry, 0..4).prop_map(|entries| entries.join(",").into_bytes());
+        hold(no_proxy, prop_oneof![usual, text()]);
     }
 
     #[test]
