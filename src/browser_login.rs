@@ -20,6 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// An answer, and the browser that brought it, if one did.
 type Arrival = (Answer, Option<Browser>);
 
+/// One attempt to sign in: where the person is sent, and what goes with the code that comes back.
+struct Attempt {
+    url: String,
+    redirect_uri: String,
+    verifier: String,
+    expected: Expectation,
+}
+
 /// Asks the person to sign in, and waits for the authorization code. The browser, if it brought the code, still waits
 /// for its last page.
 pub fn authorize(
@@ -31,45 +39,48 @@ pub fn authorize(
     // Listen before the browser starts: it may come back at once.
     let listening = callback::listen(&ports)?;
     let port = listening.as_ref().map_or(ports[0], Listening::port);
-    let redirect_uri = format!(
-        "http://{}:{port}{}",
-        settings::redirect_host()?,
-        callback::PATH
-    );
-    let (verifier, state) = (pkce::verifier()?, pkce::state()?);
-    let url = issuer.authorize_url(
-        &redirect_uri,
-        &pkce::challenge(&verifier),
-        &state,
-        workspaces,
-    );
-
+    let attempt = prepare(issuer, port, workspaces)?;
     let (sender, receiver) = mpsc::channel();
-    let expected = Expectation {
-        state,
-        issuer: issuer.url().to_owned(),
-    };
-    let callback = serve(listening, &expected, &sender, &ports)?;
-    invite(&url, no_browser, callback.as_ref())?;
+    let callback = serve(listening, &attempt.expected, &sender, &ports)?;
+    invite(&attempt.url, no_browser, callback.as_ref())?;
     if can_ask() {
-        take_pasted(expected, sender)?;
+        take_pasted(attempt.expected.clone(), sender)?;
     }
     let arrival = wait(&receiver);
     drop(callback);
     match arrival? {
-        (Answer::Code(code), browser) => Ok((
-            Authorization {
-                code,
-                redirect_uri,
-                verifier,
-            },
-            browser,
-        )),
+        (Answer::Code(code), browser) => Ok((attempt.with(code), browser)),
         (Answer::Refused(words), browser) => {
             if let Some(browser) = browser {
                 browser.show(&page::failed(&words));
             }
             bail!("could not sign in: {words}");
+        }
+    }
+}
+
+fn prepare(issuer: &Issuer, port: u16, workspaces: &[String]) -> Result<Attempt> {
+    let host = settings::redirect_host()?;
+    let redirect_uri = format!("http://{host}:{port}{}", callback::PATH);
+    let (verifier, state) = (pkce::verifier()?, pkce::state()?);
+    let challenge = pkce::challenge(&verifier);
+    Ok(Attempt {
+        url: issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces),
+        redirect_uri,
+        verifier,
+        expected: Expectation {
+            state,
+            issuer: issuer.url().to_owned(),
+        },
+    })
+}
+
+impl Attempt {
+    fn with(self, code: String) -> Authorization {
+        Authorization {
+            code,
+            redirect_uri: self.redirect_uri,
+            verifier: self.verifier,
         }
     }
 }
@@ -86,7 +97,7 @@ fn serve(
         let busy = format!("other programs hold port {}", ports.join(" and "));
         if !can_ask() {
             bail!(
-                "could not wait for the browser: {busy}: end them, or run codex-auth login on a terminal and paste"
+                "could not wait for the browser: {busy}: end them, or run codex-auth login --device-code"
             );
         }
         say(&format!(
