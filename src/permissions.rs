@@ -5,17 +5,19 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 /// Options that never wait for the other end of a FIFO or a device, and follow a link.
 pub fn unwaiting() -> OpenOptions {
-    let mut options = OpenOptions::new();
+    let options = OpenOptions::new();
     #[cfg(unix)]
-    {
+    let options = {
         use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt;
+        let mut options = options;
         options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
-    }
+        options
+    };
     options
 }
 
@@ -79,7 +81,7 @@ pub fn check_ours(metadata: &Metadata) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
         let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
         if owner != user {
-            bail!("it belongs to user {owner}, and this is user {user}");
+            anyhow::bail!("it belongs to user {owner}, and this is user {user}");
         }
     }
     #[cfg(not(unix))]
@@ -117,7 +119,7 @@ pub fn check_folder(folder: &Path) -> Result<()> {
             }
         };
         if metadata.permissions().mode() & 0o022 != 0 {
-            bail!(
+            anyhow::bail!(
                 "others can write to its folder: run chmod 700 '{}'",
                 folder.display()
             );
@@ -154,6 +156,12 @@ fn create_private_folder(folder: &Path) -> io::Result<()> {
     }
     #[cfg(not(unix))]
     fs::create_dir(folder)
+}
+
+/// Whether Windows refused because somebody has the file open. What has no permission looks the same to it
+/// (`ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`).
+pub fn is_in_use(error: &io::Error) -> bool {
+    cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32))
 }
 
 /// Whether a file system said that it has no locks at all.

@@ -5,7 +5,7 @@
 
 use std::env;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -41,6 +41,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// How long the backend is not asked again about a token that it rejected and that could not be replaced.
 const REJECTION_HOLDS: Duration = LONGEST_PAUSE;
+
+/// What leads to this program on Linux, even when its file has been replaced since.
+const LINK: &str = "/proc/self/exe";
 
 /// What a caller wants of a token.
 #[derive(Default)]
@@ -456,19 +459,22 @@ fn run_worker(store: &Store, found: &Login, timeout: Duration) -> Result<Option<
 
 /// The command that renews what was received at `last_refresh`, with none of our standard streams.
 fn worker(store: &Store, last_refresh: &str) -> Result<Command> {
-    let mut command = Command::new(this_program()?);
+    let program = this_program()?;
+    let mut command = Command::new(&program);
+    // Who looks at the processes sees whose it is. Where only a path leads to us, it has to stay.
+    #[cfg(target_os = "linux")]
+    if program == Path::new(LINK) {
+        std::os::unix::process::CommandExt::arg0(&mut command, env!("CARGO_BIN_NAME"));
+    }
     command
         .args([WORKER, store.profile(), last_refresh])
         .stdin(Stdio::null());
-    // Who looks at the processes sees whose it is.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::arg0(&mut command, env!("CARGO_BIN_NAME"));
     Ok(command)
 }
 
 /// On Linux the link that leads to this program even when its file has been replaced since; else its path.
 fn this_program() -> Result<PathBuf> {
-    let link = PathBuf::from("/proc/self/exe");
+    let link = PathBuf::from(LINK);
     if cfg!(target_os = "linux") && link.exists() {
         return Ok(link);
     }

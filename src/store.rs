@@ -17,8 +17,8 @@ use anyhow::{Context, Result, bail};
 use crate::credentials::Login;
 use crate::error::Failure;
 use crate::permissions::{
-    check_folder, check_ours, check_trusted, create_folder, has_no_locks, is_at, open_private,
-    unwaiting,
+    check_folder, check_ours, check_trusted, create_folder, has_no_locks, is_at, is_in_use,
+    open_private, unwaiting,
 };
 use crate::settings;
 
@@ -420,9 +420,20 @@ fn check_replaceable(target: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 fn replace(new: &Path, target: &Path) -> Result<()> {
-    fs::rename(new, target)?;
+    rename(new, target)?;
     sync_folder(parent(target));
     Ok(())
+}
+
+/// Tries again for a second where somebody else, such as a virus scanner, has one of the files open for a moment.
+fn rename(new: &Path, target: &Path) -> io::Result<()> {
+    for _ in 0..20 {
+        match fs::rename(new, target) {
+            Err(error) if is_in_use(&error) => thread::sleep(Duration::from_millis(50)),
+            result => return result,
+        }
+    }
+    fs::rename(new, target)
 }
 
 fn parent(path: &Path) -> &Path {

@@ -279,7 +279,10 @@ impl Output {
         for (value, name) in &self.names {
             named = named.replace(value, name);
         }
-        // Windows writes what follows the home folder with backslashes.
-        named.replace("[HOME]\\", "[HOME]/")
+        if cfg!(windows) {
+            // Paths are expected as they are elsewhere.
+            named = named.replace('\\', "/");
+        }
+        named
     }
 }
