@@ -39,7 +39,7 @@ use rand::{RngExt, SeedableRng};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use fake_issuer::{Endpoint, Trouble};
-use process::{PATIENCE, Running};
+use process::{Running, until};
 use sandbox::{LIFE, Sandbox};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
@@ -227,14 +227,7 @@ fn crowd(callers: usize, arguments: &[&str]) -> Figure {
 
 /// Waits until a process that goes on has started another. Nobody tells when it does.
 fn await_child(parent: u32) -> Pid {
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        if let Some(child) = child_of(parent) {
-            return child;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    panic!("a caller started no worker");
+    until("a worker of the caller", || child_of(parent))
 }
 
 fn child_of(parent: u32) -> Option<Pid> {
@@ -597,12 +590,9 @@ fn refresh_token(sandbox: &Sandbox) -> String {
 
 /// The worker of a caller, as soon as it is there; none if the caller has ended before it was seen.
 fn await_worker_of(caller: &mut Child) -> Option<OwnedFd> {
-    loop {
-        if let Some(worker) = worker_of(caller) {
-            return Some(worker);
-        }
-        if caller.try_wait().unwrap().is_some() {
-            return None;
-        }
-    }
+    until("a worker of the caller, or its end", || {
+        let worker = worker_of(caller);
+        let has_ended = worker.is_none() && caller.try_wait().unwrap().is_some();
+        (has_ended || worker.is_some()).then_some(worker)
+    })
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::browser::{self, Answer};
 use crate::fake_issuer::{Account, Consent, Endpoint, Trouble};
-use crate::process::Running;
+use crate::process::{Running, until};
 use crate::sandbox::{LIFE, Sandbox, skip};
 
 const TOKEN: &str = "[TOKEN]\n";
@@ -160,12 +160,11 @@ fn the_browser_of_the_person_is_started_and_its_output_is_discarded() {
     );
     let (login, address) = start(&sandbox, &["login"]);
     let opened = sandbox.folder().join("opened");
-    while !std::fs::read_to_string(&opened).is_ok_and(|text| text.ends_with('\n')) {
-        // The browser is a process of its own, whose end nobody awaits.
-        std::thread::yield_now();
-    }
+    let entrance = until("a line of the browser", || {
+        let text = std::fs::read_to_string(&opened).ok()?;
+        text.strip_suffix('\n').map(str::to_owned)
+    });
     // Every user of the machine sees the arguments of a command: the state is not in them.
-    let entrance = std::fs::read_to_string(opened).unwrap().trim().to_owned();
     assert!(
         !entrance.contains(&parameter(&address, "state")),
         "{entrance}"

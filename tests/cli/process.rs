@@ -14,6 +14,20 @@ use crate::expect;
 /// How long the program may take. It is only reached when something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits until a look finds what another process does, and gives it. It looks again and again: this is for what no event
+/// tells of.
+#[track_caller]
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(found) = look() {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("this did not come: {what}");
+}
+
 /// A text and the placeholder that stands for it in expectations.
 pub type Names = Vec<(String, String)>;
 

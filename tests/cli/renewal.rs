@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use crate::fake_issuer::{Account, Endpoint, Trouble, now};
-use crate::process::Running;
+use crate::process::{Running, until};
 use crate::sandbox::{LIFE, Sandbox};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
@@ -265,15 +265,10 @@ fn a_worker_that_is_killed_blocks_nobody() {
 /// The worker of a caller, once it is there: nobody tells when it starts.
 #[cfg(target_os = "linux")]
 fn await_child(parent: u32) -> u32 {
-    let begun = std::time::Instant::now();
-    while begun.elapsed() < Duration::from_secs(60) {
+    until("a worker of the caller", || {
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-        if let Some(child) = children.unwrap_or_default().split_whitespace().next() {
-            return child.parse().unwrap();
-        }
-        std::thread::yield_now();
-    }
-    panic!("it started no worker");
+        children.ok()?.split_whitespace().next()?.parse().ok()
+    })
 }
 
 #[cfg(target_os = "linux")]

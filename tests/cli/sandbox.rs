@@ -9,14 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fake_issuer::{CLIENT_ID, FakeIssuer, now};
-use crate::process::{Names, Output, PATIENCE, Running};
+use crate::process::{Names, Output, Running, until};
 
 /// The life of an access token as the issuer gives it, in seconds.
 pub const LIFE: u64 = 864_000;
@@ -271,19 +270,12 @@ impl Sandbox {
         serde_json::from_slice(&text).expect("what is stored is no JSON")
     }
 
-    /// Waits until the stored login is as wished, such as renewed in the background, and gives it. It looks again and
-    /// again: there is no event to wait for when another process writes a file.
+    /// Waits until the stored login is as wished, such as renewed in the background, and gives it.
     #[track_caller]
     pub fn await_stored(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
-            let stored = self.stored();
-            if wanted(&stored) {
-                return stored;
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-        panic!("the stored login did not become as wished");
+        until("a stored login as wished", || {
+            Some(self.stored()).filter(&wanted)
+        })
     }
 
     /// Whether the stored login can still be renewed: it is not lost.

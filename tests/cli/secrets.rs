@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::browser;
 use crate::fake_issuer::{Answer, Endpoint, Request, Trouble};
-use crate::process::{Output, Running};
+use crate::process::{Output, Running, until};
 use crate::sandbox::{LIFE, Sandbox};
 
 /// The password of a proxy, and how it is sent: with its user's name, in base64 (RFC 7617).
@@ -368,10 +368,8 @@ fn the_browser_inherits_no_file_and_no_socket() {
     sandbox.set("BROWSER", sandbox.bin().join("my-browser"));
     let mut login = sandbox.spawn(&["login"]);
     let address = login.address();
-    while !sandbox.folder().join("done").exists() {
-        // The browser is a process of its own, whose end nobody awaits.
-        std::thread::yield_now();
-    }
+    let done = sandbox.folder().join("done");
+    until("the end of the browser", || done.exists().then_some(()));
     let files = fs::read_to_string(sandbox.folder().join("files")).expect("no files");
     assert!(
         !files.contains("socket:") && !files.contains("default."),

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::browser;
 use crate::fake_issuer::{Endpoint, Gate, Trouble};
-use crate::process::Running;
+use crate::process::{Running, until};
 use crate::sandbox::{LIFE, Sandbox, program};
 use crate::terminal::Terminal;
 
@@ -269,10 +269,10 @@ fn a_crash_leaves_no_core_file() {
     caller.signal(Signal::QUIT);
     caller.finish().assert(-Signal::QUIT.as_raw(), "", "");
     kill_process(worker, Signal::QUIT).unwrap();
-    while Path::new(&format!("/proc/{worker}")).exists() {
-        // It is no child of ours: nobody tells us of its end.
-        std::thread::yield_now();
-    }
+    let process = format!("/proc/{worker}");
+    until("the end of the worker", || {
+        (!Path::new(&process).exists()).then_some(())
+    });
     gate.open();
     assert!(!remove_cores(sandbox.folder()), "there is a core file");
 }
