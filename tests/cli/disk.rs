@@ -601,8 +601,8 @@ fn a_copy_of_the_login_that_was_left_behind_is_removed() {
 #[test]
 fn where_there_are_no_locks_it_goes_on_without() {
     let sandbox = Sandbox::new();
-    let Some(shim) = no_locks(&sandbox) else {
-        skip("no C compiler, or a program that takes no LD_PRELOAD");
+    let source = "#include <errno.h>\nint flock(int f, int o) { errno = EOPNOTSUPP; return -1; }\n";
+    let Some(shim) = sandbox.shim(source) else {
         return;
     };
     let unlocked = |arguments: &[&str]| {
@@ -619,28 +619,6 @@ fn where_there_are_no_locks_it_goes_on_without() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(left, ["default.lock"]);
-}
-
-/// A library that makes `flock` fail as on a file system without locks.
-#[cfg(target_os = "linux")]
-fn no_locks(sandbox: &Sandbox) -> Option<std::path::PathBuf> {
-    let (source, shim) = (
-        sandbox.folder().join("shim.c"),
-        sandbox.folder().join("shim.so"),
-    );
-    fs::write(
-        &source,
-        "#include <errno.h>\nint flock(int f, int o) { errno = EOPNOTSUPP; return -1; }\n",
-    )
-    .unwrap();
-    let mut compiler = std::process::Command::new("cc");
-    compiler
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(&shim)
-        .arg(&source);
-    let is_made = compiler.status().is_ok_and(|status| status.success());
-    let is_dynamic = std::env::var_os("CODEX_AUTH_TEST_BIN").is_none();
-    (is_made && is_dynamic).then_some(shim)
 }
 
 #[test]

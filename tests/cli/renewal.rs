@@ -279,19 +279,40 @@ fn await_child(parent: u32) -> u32 {
     })
 }
 
+/// The first wait for a lock ends as if a signal had interrupted it.
+#[cfg(target_os = "linux")]
+const INTERRUPTED: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int flock(int file, int operation) {
+    if (!(operation & LOCK_NB) && open(getenv("MARK"), O_CREAT | O_EXCL | O_CLOEXEC, 0600) >= 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return syscall(SYS_flock, file, operation);
+}
+"#;
+
 #[cfg(target_os = "linux")]
 #[test]
-fn a_worker_that_is_stopped_while_it_waits_for_the_lock_goes_on() {
-    use rustix::process::Signal;
+fn a_wait_for_the_lock_that_is_interrupted_goes_on() {
     let sandbox = Sandbox::new();
+    let Some(shim) = sandbox.shim(INTERRUPTED) else {
+        return;
+    };
     sandbox.plant_expiring_in(-60, LIFE);
     let lock = File::create(sandbox.home().join("default.lock")).unwrap();
     lock.lock().unwrap();
-    let caller = sandbox.spawn(&["token"]);
-    let worker = await_child(caller.pid());
-    for signal in [Signal::STOP, Signal::CONT, Signal::WINCH] {
-        signal_to(worker, false, signal);
-    }
+    let mark = sandbox.folder().join("interrupted");
+    let mut command = sandbox.command(&["token"]);
+    command.env("LD_PRELOAD", shim).env("MARK", &mark);
+    let caller = sandbox.start(command);
+    until("an interrupted wait", || mark.exists().then_some(()));
     lock.unlock().unwrap();
     caller.finish().assert(0, TOKEN, "");
 }

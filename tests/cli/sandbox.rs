@@ -204,6 +204,31 @@ impl Sandbox {
     }
 }
 
+/// What a library call does that goes wrong only rarely.
+#[cfg(target_os = "linux")]
+impl Sandbox {
+    /// A library of this C source, whose functions take the place of those of the system (`LD_PRELOAD`). `None`, and
+    /// said so, where there is no compiler or the program takes none.
+    pub fn shim(&self, source: &str) -> Option<PathBuf> {
+        let shim = self.folder().join("shim.so");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-x", "c", "-shared", "-fPIC", "-o"]);
+        compiler.arg(&shim).arg("-").stdin(Stdio::piped());
+        let is_made = compiler.spawn().is_ok_and(|mut child| {
+            let mut stdin = child.stdin.take().expect("no stdin");
+            stdin.write_all(source.as_bytes()).ok();
+            drop(stdin);
+            child.wait().is_ok_and(|status| status.success())
+        });
+        let is_dynamic = std::env::var_os("CODEX_AUTH_TEST_BIN").is_none();
+        if !is_made || !is_dynamic {
+            skip("no C compiler, or a program that takes no LD_PRELOAD");
+            return None;
+        }
+        Some(shim)
+    }
+}
+
 /// Logins in the store.
 impl Sandbox {
     /// Stores a login that is new.
