@@ -937,6 +937,12 @@ mod tests {
         assert!(shown(browser, waiting, "done").ends_with("done"));
     }
 
+    /// Says what is not tried here, even where the output of passing tests is not shown.
+    fn skip(why: &str) {
+        let test = thread::current().name().unwrap_or("a test").to_owned();
+        writeln!(std::io::stderr(), "skipped: {test}: {why}").unwrap();
+    }
+
     #[test]
     fn a_port_that_is_busy_in_either_family_is_left_alone() {
         let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -945,7 +951,7 @@ mod tests {
         let next = listen(&[busy, 0]).unwrap().unwrap();
         assert_ne!(next.port(), busy);
         let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
-            eprintln!("skipped in part: this machine has no IPv6");
+            skip("the half about IPv6, which this machine does not have");
             return;
         };
         assert!(
@@ -958,7 +964,7 @@ mod tests {
     #[test]
     fn the_redirect_arrives_in_both_families() {
         if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-            eprintln!("skipped: this machine has no IPv6");
+            skip("this machine has no IPv6");
             return;
         }
         let (callback, arrivals) = serve();

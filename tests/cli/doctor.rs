@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::fake_issuer::wire::Answer;
 use crate::fake_issuer::{Endpoint, Trouble, now};
-use crate::sandbox::{LIFE, Sandbox};
+use crate::sandbox::{LIFE, Sandbox, skip};
 
 /// A login, a browser, and an issuer: nothing stands in the way.
 fn healthy() -> Sandbox {
@@ -176,7 +176,7 @@ fn a_login_with_two_names_is_found() {
     let sandbox = healthy();
     fs::hard_link(sandbox.file("default"), sandbox.folder().join("copy")).unwrap();
     if cfg!(windows) {
-        eprintln!("skipped: Windows does not tell how many names a file has");
+        skip("Windows does not tell how many names a file has");
         return;
     }
     assert_finds(
@@ -562,7 +562,7 @@ mod with_modes_and_owners {
     fn a_store_or_a_login_of_somebody_else_is_found() {
         let sandbox = healthy();
         if chown(sandbox.file("default"), Some(1), None).is_err() {
-            eprintln!("skipped: only root can give a file away");
+            skip("only root can give a file away");
             return;
         }
         let user = "it belongs to user 1, and this is user 0";

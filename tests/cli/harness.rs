@@ -11,7 +11,7 @@ use crate::expect;
 use crate::fake_issuer::{
     Account, CLIENT_ID, Consent, Endpoint, FakeIssuer, Trouble, challenge, unique,
 };
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, skip};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const REDIRECT: &str = "http://localhost:1455/auth/callback";
@@ -717,7 +717,7 @@ mod with_a_shell {
     #[test]
     fn control_c_interrupts_and_the_width_is_known() {
         if !std::path::Path::new("/usr/bin/setsid").exists() {
-            eprintln!("skipped: no setsid here");
+            skip("no setsid here");
             return;
         }
         let sandbox = Sandbox::new();

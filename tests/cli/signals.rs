@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::browser;
 use crate::fake_issuer::{Endpoint, Gate, Trouble};
 use crate::process::{Running, until};
-use crate::sandbox::{LIFE, Sandbox, program};
+use crate::sandbox::{LIFE, Sandbox, program, skip};
 use crate::terminal::Terminal;
 
 const REFRESH: Endpoint = Endpoint::Refresh;
@@ -259,7 +259,7 @@ fn remove_cores(folder: &Path) -> bool {
 fn a_crash_leaves_no_core_file() {
     let sandbox = Sandbox::new();
     if !leaves_cores(&sandbox) {
-        println!("skipped: this machine writes no core files into the folder");
+        skip("this machine writes no core files into the folder");
         return;
     }
     sandbox.plant_expiring_in(-60, LIFE);
@@ -282,7 +282,7 @@ fn a_crash_leaves_no_core_file() {
 #[test]
 fn other_processes_of_the_user_cannot_look_into_caller_and_worker() {
     if !rustix::process::geteuid().is_root() || program().len() > 1 {
-        println!("skipped: only root can start the program as somebody else");
+        skip("only root can start the program as somebody else");
         return;
     }
     let sandbox = Sandbox::new();
