@@ -6,6 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::fake_issuer::{Endpoint, Trouble};
+use crate::login::SIGNED_IN;
 use crate::sandbox::{LIFE, Sandbox, skip};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
@@ -90,7 +91,7 @@ fn a_login_replaces_a_damaged_file() {
         sandbox.store("default", text);
         let mut login = sandbox.spawn(&["login"]);
         login.sign_in();
-        assert_eq!(login.finish().code, 0);
+        login.finish().assert(0, "", SIGNED_IN);
         sandbox.run(&["token"]).assert(0, TOKEN, "");
     }
 }
@@ -156,7 +157,7 @@ fn files_are_private_under_any_umask() {
         words.push("login".into());
         let mut login = sandbox.start(sandbox.command_of(&words));
         login.sign_in();
-        assert_eq!(login.finish().code, 0);
+        login.finish().assert(0, "", SIGNED_IN);
         sandbox
             .run(&["token", "--force-refresh"])
             .assert(0, TOKEN, "");
@@ -418,18 +419,20 @@ fn a_link_into_a_folder_of_others_is_not_followed_by_a_renewal() {
 #[cfg(unix)]
 #[test]
 fn what_is_planted_where_our_files_go_is_not_followed() {
-    for name in ["default.lock", "default.json.new"] {
+    let refused = "codex-auth: could not lock [HOME]/default.json: Too many levels of symbolic links (os error [..])\n";
+    for (name, code, stdout, stderr) in [
+        ("default.lock", 1, "", refused),
+        ("default.json.new", 0, TOKEN, ""),
+    ] {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(-60, LIFE);
         let victim = sandbox.folder().join("victim");
         fs::write(&victim, "precious").unwrap();
         std::os::unix::fs::symlink(&victim, sandbox.home().join(name)).unwrap();
-        let output = sandbox.run(&["token"]);
-        assert!(
-            output.code == 0 || sandbox.issuer.count(REFRESH) == 0,
-            "{}",
-            output.stderr
-        );
+        sandbox.run(&["token"]).assert(code, stdout, stderr);
+        let renewals = sandbox.issuer.count(REFRESH);
+        assert_eq!(renewals, usize::from(code == 0), "{name}");
+        assert!(sandbox.can_refresh(), "{name}");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "{name}");
     }
 }

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::browser::{self, Answer};
 use crate::fake_issuer::{Account, Consent, Endpoint, Trouble};
-use crate::process::{Running, until};
+use crate::process::Running;
 use crate::sandbox::{LIFE, Sandbox, skip};
 
 const TOKEN: &str = "[TOKEN]\n";
 // What stands between depends on where the tests run: with or without a display, in a container.
-const SIGNED_IN: &str = "Open this address in a browser to sign in:\n\n[ISSUER]/oauth/authorize?[..]\n\n...\nSigned in as \
+pub const SIGNED_IN: &str = "Open this address in a browser to sign in:\n\n[ISSUER]/oauth/authorize?[..]\n\n...\nSigned in as \
                          someone@mail.example (plus).\n";
 
 /// A sandbox with a login that has to survive whatever happens.
@@ -146,6 +146,14 @@ fn the_address_says_what_the_issuer_wants_to_know() {
 
 // The browser of the person.
 
+/// The same words where a browser is started.
+pub fn opening(words: &str) -> String {
+    words.replace(
+        "Open this address in a browser to sign in:",
+        "Opening the browser to sign in. If it does not come up, open this address:",
+    )
+}
+
 #[cfg(unix)]
 #[test]
 fn the_browser_of_the_person_is_started_and_its_output_is_discarded() {
@@ -160,7 +168,7 @@ fn the_browser_of_the_person_is_started_and_its_output_is_discarded() {
     );
     let (login, address) = start(&sandbox, &["login"]);
     let opened = sandbox.folder().join("opened");
-    let entrance = until("a line of the browser", || {
+    let entrance = crate::process::until("a line of the browser", || {
         let text = std::fs::read_to_string(&opened).ok()?;
         text.strip_suffix('\n').map(str::to_owned)
     });
@@ -172,11 +180,7 @@ fn the_browser_of_the_person_is_started_and_its_output_is_discarded() {
     assert_eq!(redirect(&entrance), address);
     assert_eq!(browser::get(&entrance).status, 404);
     assert_eq!(browser::visit(&address).status, 200);
-    let words = SIGNED_IN.replace(
-        "Open this address in a browser to sign in:",
-        "Opening the browser to sign in. If it does not come up, open this address:",
-    );
-    login.finish().assert(0, "", &words);
+    login.finish().assert(0, "", &opening(SIGNED_IN));
 }
 
 #[cfg(unix)]
@@ -196,7 +200,7 @@ fn a_browser_that_cannot_be_started_is_no_failure() {
     sandbox.set("BROWSER", "/nonexistent/browser");
     let (login, address) = start(&sandbox, &["login"]);
     assert_eq!(browser::visit(&address).status, 200);
-    assert_eq!(login.finish().code, 0);
+    login.finish().assert(0, "", &opening(SIGNED_IN));
 }
 
 // What comes to the callback, and does not count.
@@ -565,8 +569,12 @@ fn a_login_during_a_renewal_waits_for_it_and_then_replaces_it() {
     login.await_text("Waiting for another process that is renewing this login.");
     gate.open();
     assert_eq!(browser.join().unwrap(), 200);
-    assert_eq!(login.finish().code, 0);
-    assert_eq!(caller.finish().code, 0);
+    let waiting = "\n...\nWaiting for another process that is renewing this login.\n";
+    let words = SIGNED_IN.replace("\n...\n", waiting);
+    login
+        .finish()
+        .assert(0, "", &words.replace("someone@", "other@"));
+    caller.finish().assert(0, TOKEN, "");
     sandbox.run(&["account-id"]).assert(0, "account-2\n", "");
     assert!(sandbox.can_refresh());
 }

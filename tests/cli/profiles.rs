@@ -1,6 +1,7 @@
 //! Several logins side by side, and logins that are limited to workspaces.
 
 use crate::fake_issuer::{Account, Endpoint, Trouble};
+use crate::login::SIGNED_IN;
 use crate::sandbox::{LIFE, Sandbox};
 
 fn refresh_token(login: &serde_json::Value) -> String {
@@ -83,14 +84,7 @@ fn a_login_into_one_of_the_workspaces_is_taken() {
         let sandbox = Sandbox::new();
         let mut running = sandbox.spawn(arguments);
         running.sign_in();
-        let output = running.finish();
-        assert_eq!(output.code, 0, "{}", output.stderr);
-        assert_eq!(output.stdout, "");
-        assert!(
-            output
-                .stderr
-                .ends_with("Signed in as someone@mail.example (plus).\n")
-        );
+        running.finish().assert(0, "", SIGNED_IN);
         let asked = sandbox.issuer.requests_to(Endpoint::Authorize)[0].parameters();
         assert_eq!(asked["allowed_workspace_id"], "team-1,account-1");
         assert_eq!(sandbox.stored()["tokens"]["account_id"], "account-1");

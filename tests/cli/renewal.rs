@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use crate::fake_issuer::{Account, Endpoint, Trouble, now};
-use crate::process::{Running, until};
+use crate::login::SIGNED_IN;
+use crate::process::Running;
 use crate::sandbox::{LIFE, Sandbox};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
@@ -273,7 +274,7 @@ fn a_worker_that_is_killed_blocks_nobody() {
 /// The worker of a caller, once it is there: nobody tells when it starts.
 #[cfg(target_os = "linux")]
 fn await_child(parent: u32) -> u32 {
-    until("a worker of the caller", || {
+    crate::process::until("a worker of the caller", || {
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
         children.ok()?.split_whitespace().next()?.parse().ok()
     })
@@ -312,7 +313,7 @@ fn a_wait_for_the_lock_that_is_interrupted_goes_on() {
     let mut command = sandbox.command(&["token"]);
     command.env("LD_PRELOAD", shim).env("MARK", &mark);
     let caller = sandbox.start(command);
-    until("an interrupted wait", || mark.exists().then_some(()));
+    crate::process::until("an interrupted wait", || mark.exists().then_some(()));
     lock.unlock().unwrap();
     caller.finish().assert(0, TOKEN, "");
 }
@@ -414,7 +415,7 @@ fn a_refusal_is_final_until_the_next_login() {
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
     let mut login = sandbox.spawn(&["login"]);
     login.sign_in();
-    assert_eq!(login.finish().code, 0);
+    login.finish().assert(0, "", SIGNED_IN);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
     sandbox
         .run(&["token", "--force-refresh"])
@@ -579,7 +580,7 @@ fn a_login_ends_a_pause() {
         .assert(75, "", "codex-auth: could not renew the login: [..]\n");
     let mut login = sandbox.spawn(&["login"]);
     login.sign_in();
-    assert_eq!(login.finish().code, 0);
+    login.finish().assert(0, "", SIGNED_IN);
     sandbox
         .run(&["token", "--force-refresh"])
         .assert(0, TOKEN, "");

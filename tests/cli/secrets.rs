@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::browser;
 use crate::fake_issuer::{Answer, Endpoint, Request, Trouble};
-use crate::process::{Output, Running, until};
+use crate::process::{Output, Running};
 use crate::sandbox::{LIFE, Sandbox};
 
 /// The password of a proxy, and how it is sent: with its user's name, in base64 (RFC 7617).
@@ -369,12 +369,14 @@ fn the_browser_inherits_no_file_and_no_socket() {
     let mut login = sandbox.spawn(&["login"]);
     let address = login.address();
     let done = sandbox.folder().join("done");
-    until("the end of the browser", || done.exists().then_some(()));
+    crate::process::until("the end of the browser", || done.exists().then_some(()));
     let files = fs::read_to_string(sandbox.folder().join("files")).expect("no files");
     assert!(
         !files.contains("socket:") && !files.contains("default."),
         "{files}"
     );
     browser::visit(&address);
-    assert_eq!(login.finish().code, 0);
+    login
+        .finish()
+        .assert(0, "", &crate::login::opening(crate::login::SIGNED_IN));
 }

@@ -15,12 +15,14 @@ use serde_json::Value;
 
 use crate::browser;
 use crate::fake_issuer::{Endpoint, Gate, Trouble};
+use crate::login::SIGNED_IN;
 use crate::process::{Running, until};
 use crate::sandbox::{LIFE, Sandbox, program, skip};
 use crate::terminal::Terminal;
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
+const REFUSED: &str = "codex-auth: the issuer refused to renew the login: [..]\n";
 /// Somebody who is not root.
 const STRANGER: u32 = 1234;
 
@@ -77,7 +79,11 @@ fn a_closed_stream_does_no_harm() {
         assert_well(&sandbox);
         sandbox.issuer.end_logins();
         let command = under_shell(&sandbox, closed, &["token", "--force-refresh"]);
-        assert_eq!(sandbox.start(command).finish().code, 4, "{closed}");
+        let stderr = match closed {
+            "exec 2>&-" | "exec <&- >&- 2>&-" => "",
+            _ => REFUSED,
+        };
+        sandbox.start(command).finish().assert(4, "", stderr);
     }
 }
 
@@ -87,7 +93,7 @@ fn a_login_with_closed_streams_is_stored() {
         let sandbox = Sandbox::new();
         let mut login = sandbox.start(under_shell(&sandbox, closed, &["login"]));
         login.sign_in();
-        assert_eq!(login.finish().code, 0, "{closed}");
+        login.finish().assert(0, "", SIGNED_IN);
         assert_well(&sandbox);
     }
 }
@@ -195,7 +201,8 @@ fn a_signal_during_a_login_leaves_the_old_one_as_it_was() {
         let browser = std::thread::spawn(move || browser::try_visit(&address).is_ok());
         sandbox.issuer.await_requests(Endpoint::Exchange, 1);
         login.signal(signal);
-        assert_eq!(login.finish().code, -signal.as_raw());
+        let begun = SIGNED_IN.replace("Signed in as someone@mail.example (plus).\n", "");
+        login.finish().assert(-signal.as_raw(), "", &begun);
         assert!(!browser.join().unwrap(), "it was told something");
         assert_eq!(sandbox.stored(), planted);
         assert_well(&sandbox);

@@ -185,7 +185,11 @@ fn a_refused_login_lives_as_long_as_its_token() {
 fn a_refusal_that_the_issuer_just_gave_is_told() {
     let sandbox = planted(-60, |_| {});
     sandbox.issuer.end_logins();
-    assert_eq!(sandbox.run(&["token"]).code, 4);
+    sandbox.run(&["token"]).assert(
+        4,
+        "",
+        "codex-auth: the issuer refused to renew the login: [..]\n",
+    );
     sandbox.run(&["status"]).assert(
         4,
         "No token can be had: the issuer ended the login: run codex-auth login\n...\n  Refused:    [..] ago ([..]): The login has ended. (refresh_token_invalidated, status 401)\n...\n",
