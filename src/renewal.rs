@@ -535,6 +535,14 @@ fn renew_under_lock(store: &Store, last_refresh: &str) -> Result<(), Trouble> {
 
 /// The issuer that gave this login, and the refresh token, which nobody else ever gets.
 pub fn issuer_of(login: &Login) -> Result<(Issuer, String)> {
+    let (url, client_id, refresh_token) = grantor(login)?;
+    let issuer = Issuer::new(url.to_owned(), client_id.to_owned())?;
+    Ok((issuer, refresh_token.to_owned()))
+}
+
+/// What a renewal needs of a login: the URL of its issuer, the ID of the client, and the refresh token. It looks at
+/// nothing but the login, so that its failure is the login's.
+pub fn grantor(login: &Login) -> Result<(&str, &str, &str)> {
     let parts = login
         .issuer()
         .zip(login.client_id())
@@ -544,10 +552,7 @@ pub fn issuer_of(login: &Login) -> Result<(Issuer, String)> {
         return Err(Failure::LoginRequired(words.to_owned()).into());
     };
     settings::check_url(issuer).context("could not trust the issuer of the stored login")?;
-    Ok((
-        Issuer::new(issuer.to_owned(), client_id.to_owned())?,
-        refresh_token.to_owned(),
-    ))
+    Ok((issuer, client_id, refresh_token))
 }
 
 fn save(room: Room, mut login: Login, grant: &Grant) -> Result<(), Trouble> {

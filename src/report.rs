@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::credentials::Login;
 use crate::error::tame;
 use crate::issuer::Verdict;
-use crate::renewal::{Standing, Wish, is_alive, issuer_of, not_signed_in, standing};
+use crate::renewal::{Standing, Wish, grantor, is_alive, not_signed_in, standing};
 use crate::settings::CODEX_PROFILE;
 use crate::store::Store;
 use crate::{codex_file, renewal};
@@ -114,7 +114,7 @@ impl Report {
         let (lives, refusal) = (is_alive(login, now), login.refusal());
         self.obstacle = match &refusal {
             Some(refusal) => Some(tame(&refusal.reason)),
-            None => issuer_of(login).err().map(|error| format!("{error:#}")),
+            None => grantor(login).err().map(|error| format!("{error:#}")),
         };
         self.usable = lives || self.obstacle.is_none();
         self.state = match standing(login, &Wish::default(), now) {

@@ -216,6 +216,28 @@ fn a_paused_login_needs_nobody() {
 }
 
 #[test]
+fn variables_of_the_network_change_no_state() {
+    let as_it_is = |_: &mut Value| {};
+    let states: [(i64, &dyn Fn(&mut Value), &str, bool); 6] = [
+        (86_400 * 5, &as_it_is, "fresh", true),
+        (60, &as_it_is, "due", true),
+        (-7200, &as_it_is, "expired", true),
+        (-60, &paused, "paused", true),
+        (-60, &refused, "refused", false),
+        (-60, &not_renewable, "ended", false),
+    ];
+    for (left, change, state, usable) in states {
+        let mut sandbox = planted(left, change);
+        let mut login = sandbox.stored();
+        login["issuer"] = json!("https://issuer.example");
+        sandbox.store("default", &login.to_string());
+        sandbox.set("https_proxy", "ftp://x");
+        sandbox.set("SSL_CERT_FILE", "/nope");
+        assert_state(&sandbox, state, usable);
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_said_to_be_so() {
     for (text, cause) in [
         ("", "could not read [HOME]/default.json: the file is empty"),
