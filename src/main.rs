@@ -5,6 +5,7 @@ mod callback;
 mod cli;
 mod codex_file;
 mod commands;
+mod copies;
 mod credentials;
 mod detached;
 mod device_login;

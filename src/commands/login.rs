@@ -12,7 +12,7 @@ use crate::error::{Failure, tame};
 use crate::issuer::{Authorization, Issuer};
 use crate::store::{Lock, Store};
 use crate::terminal::say;
-use crate::{browser_login, device_login, page, renewal, settings};
+use crate::{browser_login, copies, device_login, page, renewal, settings};
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
@@ -38,7 +38,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let (login, superseded) = outcome?;
     say(&format!("Signed in{}.", as_whom(&login)));
     if let Some(superseded) = superseded {
-        end(&superseded);
+        end_superseded(&superseded, store.profile());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -105,6 +105,16 @@ fn is_temporary(outcome: &Result<Login>) -> bool {
         .err()
         .and_then(|error| error.downcast_ref());
     matches!(failure, Some(Failure::Temporary(_)))
+}
+
+/// Ends the login that this profile had before, unless somebody else here has it too.
+fn end_superseded(login: &Login, profile: &str) {
+    match copies::other_holder(login, profile) {
+        Some(other) => say(&format!(
+            "Did not revoke the login that was here before, as it is a copy of {other}."
+        )),
+        None => end(login),
+    }
 }
 
 /// Revokes a login that nobody uses any more. If that fails it ends by itself, some day.

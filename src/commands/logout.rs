@@ -9,7 +9,7 @@ use crate::cli::LogoutArgs;
 use crate::credentials::Login;
 use crate::store::Store;
 use crate::terminal::{complain, say};
-use crate::{renewal, store};
+use crate::{copies, renewal, store};
 
 pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     if !args.all {
@@ -38,27 +38,34 @@ fn end(store: &Store, args: &LogoutArgs) -> Result<()> {
     let login = store.load();
     lock.remove()?;
     drop(lock);
-    let revoked = match login {
-        Ok(None) => {
-            say(&format!("Nobody was signed in (profile {profile})."));
-            return Ok(());
-        }
-        _ if args.no_revoke => {
-            say(&format!(
-                "Removed the login (profile {profile}), and did not revoke it."
-            ));
-            return Ok(());
-        }
-        Ok(Some(login)) => revoke(&login),
-        Err(error) => Err(error),
-    };
-    match revoked {
-        Ok(()) => say(&format!("Signed out (profile {profile}).")),
-        Err(error) => complain(&format!(
-            "signed out here (profile {profile}), but could not revoke the login at the issuer: {error:#}: until it ends by itself, whoever has a copy of it can use it"
+    match login {
+        Ok(None) => say(&format!("Nobody was signed in (profile {profile}).")),
+        _ if args.no_revoke => say(&format!(
+            "Removed the login (profile {profile}), and did not revoke it."
         )),
+        Ok(Some(login)) => end_at_issuer(&login, profile),
+        Err(error) => complain_of(profile, &error),
     }
     Ok(())
+}
+
+/// Revokes a removed login, unless somebody else here has it too, and says so.
+fn end_at_issuer(login: &Login, profile: &str) {
+    if let Some(other) = copies::other_holder(login, profile) {
+        return say(&format!(
+            "Removed the login (profile {profile}), and did not revoke it, as it is a copy of {other}."
+        ));
+    }
+    match revoke(login) {
+        Ok(()) => say(&format!("Signed out (profile {profile}).")),
+        Err(error) => complain_of(profile, &error),
+    }
+}
+
+fn complain_of(profile: &str, error: &Error) {
+    complain(&format!(
+        "signed out here (profile {profile}), but could not revoke the login at the issuer: {error:#}: until it ends by itself, whoever has a copy of it can use it"
+    ));
 }
 
 fn revoke(login: &Login) -> Result<()> {

@@ -3,7 +3,6 @@
 use std::time::SystemTime;
 
 use anyhow::{Error, Result};
-use sha2::{Digest, Sha256};
 
 use super::Finding;
 use crate::credentials::{Login, seconds_since_epoch};
@@ -11,7 +10,7 @@ use crate::error::tame;
 use crate::phrases::moment;
 use crate::report::{Report, State};
 use crate::settings::CODEX_PROFILE;
-use crate::{codex_file, renewal, store};
+use crate::{copies, renewal, store};
 
 /// Findings about each stored login, and about the profile that was asked for.
 pub fn findings(profile: Result<String>) -> Vec<Finding> {
@@ -28,17 +27,13 @@ pub fn findings(profile: Result<String>) -> Vec<Finding> {
     }
     let now = SystemTime::now();
     let mut findings = Vec::new();
-    let mut reports = Vec::new();
     for profile in &profiles {
         match Report::of(profile, now) {
-            Ok(report) => {
-                findings.push(of_login(&report, now));
-                reports.push(report);
-            }
+            Ok(report) => findings.push(of_login(&report, now)),
             Err(error) => findings.push(unknown(&error, "correct the variable")),
         }
     }
-    findings.extend(of_sharing(&reports));
+    findings.extend(of_sharing());
     findings
 }
 
@@ -85,26 +80,13 @@ fn paused(login: Option<&Login>, now: SystemTime) -> String {
     )
 }
 
-/// Whoever renews a login first ends all its copies. The refresh tokens are compared by their fingerprints.
-fn of_sharing(reports: &[Report]) -> Vec<Finding> {
-    let codexs = codex_file::load().ok().flatten();
-    let mut known: Vec<(&str, [u8; 32])> = codexs
-        .as_ref()
-        .and_then(fingerprint)
-        .map(|print| (CODEX_PROFILE, print))
-        .into_iter()
-        .collect();
+/// Each login that is a copy of one before it.
+fn of_sharing() -> Vec<Finding> {
+    let known = copies::known();
     let mut findings = Vec::new();
-    for report in reports
-        .iter()
-        .filter(|report| report.profile != CODEX_PROFILE)
-    {
-        let Some(print) = report.login.as_ref().and_then(fingerprint) else {
-            continue;
-        };
-        let others = known.iter().filter(|(_, earlier)| *earlier == print);
-        findings.extend(others.map(|(other, _)| shared(&report.profile, other)));
-        known.push((&report.profile, print));
+    for (number, (profile, print)) in known.iter().enumerate() {
+        let earlier = known[..number].iter().filter(|(_, other)| other == print);
+        findings.extend(earlier.map(|(other, _)| shared(profile, other)));
     }
     if findings.is_empty() {
         findings.push(Finding::ok(
@@ -115,15 +97,8 @@ fn of_sharing(reports: &[Report]) -> Vec<Finding> {
     findings
 }
 
-fn fingerprint(login: &Login) -> Option<[u8; 32]> {
-    Some(Sha256::digest(login.refresh_token()?).into())
-}
-
 fn shared(profile: &str, other: &str) -> Finding {
-    let whose = match other {
-        CODEX_PROFILE => "Codex's own login".to_owned(),
-        _ => format!("the profile {other}"),
-    };
+    let whose = copies::whose(other);
     let words =
         format!("{profile}: it is a copy of {whose}: the first to be renewed ends the other");
     let advice = format!(

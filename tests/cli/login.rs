@@ -541,6 +541,21 @@ fn a_new_login_replaces_the_old_one_and_then_ends_it_at_the_issuer() {
 }
 
 #[test]
+fn an_old_login_that_is_somebody_elses_too_is_not_ended() {
+    let (sandbox, planted) = signed_in();
+    sandbox.store("work", &planted.to_string());
+    let (login, address) = start(&sandbox, &["login"]);
+    browser::visit(&address);
+    login.finish().assert(
+        0,
+        "",
+        "...\nSigned in as someone@mail.example (plus).\n\
+         Did not revoke the login that was here before, as it is a copy of the profile work.\n",
+    );
+    assert!(sandbox.issuer.revoked().is_empty());
+}
+
+#[test]
 fn a_new_login_counts_even_if_the_old_one_cannot_be_ended() {
     let (sandbox, _) = signed_in();
     sandbox
@@ -705,6 +720,7 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
 #[cfg(unix)]
 mod at_a_terminal {
     use super::*;
+    use crate::sandbox::native_program;
     use crate::terminal::Terminal;
 
     const INVITED: &str = "paste that page's address here:";

@@ -1,6 +1,6 @@
 //! `logout`: the login is removed in any case, and the person hears whether it lives on at the issuer.
 
-use std::fs;
+use std::fs::{self, File};
 
 use crate::fake_issuer::{Endpoint, Trouble};
 use crate::sandbox::{LIFE, Sandbox};
@@ -133,6 +133,39 @@ fn one_login_that_cannot_be_removed_does_not_keep_the_others() {
         "Removed the login (profile work), and did not revoke it.\ncodex-auth: could not remove [HOME]/folder.json: [..]\n",
     );
     assert!(!sandbox.file("work").exists());
+}
+
+#[test]
+fn what_is_somebody_elses_too_is_removed_and_not_revoked() {
+    let sandbox = Sandbox::new();
+    let login = sandbox.plant();
+    let mut codexs = sandbox.codex_login(LIFE);
+    codexs["tokens"] = login["tokens"].clone();
+    sandbox.store_codex(&codexs.to_string());
+    sandbox.run(&["logout"]).assert(
+        0,
+        "",
+        "Removed the login (profile default), and did not revoke it, as it is a copy of Codex's own login.\n",
+    );
+    assert!(!sandbox.file("default").exists());
+    assert!(sandbox.issuer.requests().is_empty());
+}
+
+#[test]
+fn of_two_copies_the_last_one_is_revoked() {
+    let sandbox = Sandbox::new();
+    let login = sandbox.plant();
+    sandbox.store("work", &login.to_string());
+    sandbox.run(&["logout", "--all"]).assert(
+        0,
+        "",
+        "Removed the login (profile default), and did not revoke it, as it is a copy of the profile work.\n\
+         Signed out (profile work).\n",
+    );
+    assert_eq!(
+        sandbox.issuer.revoked(),
+        [login["tokens"]["refresh_token"].as_str().unwrap()]
+    );
 }
 
 #[test]
