@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
 
-use super::PATIENCE;
+use super::lock;
 use crate::cli::LogoutArgs;
 use crate::credentials::Login;
 use crate::store::Store;
 use crate::terminal::{complain, say};
-use crate::{copies, renewal, store};
+use crate::{copies, error, renewal, store};
 
 pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     if !args.all {
@@ -28,13 +28,21 @@ pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     for failure in &failures {
         complain(&format!("{failure:#}"));
     }
-    Ok(ExitCode::from(u8::from(!failures.is_empty())))
+    Ok(ExitCode::from(worst(&failures)))
+}
+
+/// The exit code for all of them: a failure that is not temporary outweighs those that are.
+fn worst(failures: &[Error]) -> u8 {
+    let codes = failures.iter().map(error::exit_code);
+    codes
+        .min_by_key(|&code| code == error::TEMPORARY)
+        .unwrap_or(0)
 }
 
 /// Removes a login, then revokes it, and says so.
 fn end(store: &Store, args: &LogoutArgs) -> Result<()> {
     let profile = store.profile();
-    let lock = store.lock(PATIENCE)?;
+    let lock = lock(store)?;
     let login = store.load();
     lock.remove()?;
     drop(lock);
@@ -72,4 +80,20 @@ fn revoke(login: &Login) -> Result<()> {
     login.refresh_token().context("it has no refresh token")?;
     let (issuer, refresh_token) = renewal::issuer_of(login)?;
     issuer.revoke(&refresh_token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+
+    #[test]
+    fn the_same_call_is_worth_another_try_only_if_every_failure_was_temporary() {
+        let temporary = || Failure::Temporary("held".to_owned()).into();
+        let lasting = || Error::msg("read-only");
+        assert_eq!(worst(&[]), 0);
+        assert_eq!(worst(&[temporary(), temporary()]), 75);
+        assert_eq!(worst(&[temporary(), lasting()]), 1);
+        assert_eq!(worst(&[lasting(), temporary()]), 1);
+    }
 }

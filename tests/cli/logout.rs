@@ -169,6 +169,24 @@ fn of_two_copies_the_last_one_is_revoked() {
 }
 
 #[test]
+fn of_all_logins_one_that_is_being_renewed_is_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_as("held", LIFE.cast_signed(), LIFE);
+    sandbox.plant_as("work", LIFE.cast_signed(), LIFE);
+    let lock = File::create(sandbox.home().join("held.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut running = sandbox.spawn(&["logout", "--all"]);
+    running.await_text("Waiting for another process that is renewing this login.");
+    lock.unlock().unwrap();
+    running.finish().assert(
+        0,
+        "",
+        "Waiting for another process that is renewing this login.\nSigned out (profile held).\nSigned out (profile work).\n",
+    );
+    assert_eq!(sandbox.issuer.revoked().len(), 2);
+}
+
+#[test]
 fn all_logins_and_one_profile_cannot_be_meant_at_once() {
     let sandbox = Sandbox::new();
     sandbox.plant();
