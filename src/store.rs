@@ -254,7 +254,8 @@ impl Lock<'_> {
         // A link that leads nowhere is removed as it is.
         let pending = self.store.file("device");
         let target = self.target().unwrap_or_else(|_| self.store.path());
-        for path in [self.beside(&target), target, self.store.path(), pending] {
+        let left = left_beside(&target);
+        for path in left.into_iter().chain([target, self.store.path(), pending]) {
             remove_if_there(&path)
                 .with_context(|| format!("could not remove {}", path.display()))?;
         }
@@ -417,6 +418,25 @@ fn check_replaceable(target: &Path) -> Result<Option<Vec<u8>>> {
         bail!("the file is read-only");
     }
     Ok(Some(present))
+}
+
+/// What renewals that were ended have left beside a file, under any name that `Lock::beside` gives.
+fn left_beside(target: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent(target)).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let of = target.file_name().unwrap_or_default().to_string_lossy();
+    names
+        .filter(|name| is_new(name, &of))
+        .map(|name| target.with_file_name(name))
+        .collect()
+}
+
+fn is_new(name: &str, of: &str) -> bool {
+    let middle = name
+        .strip_prefix(of)
+        .and_then(|rest| rest.strip_suffix(".new"));
+    let is_pid = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    middle.is_some_and(|middle| middle.is_empty() || middle.strip_prefix('.').is_some_and(is_pid))
 }
 
 fn replace(new: &Path, target: &Path) -> Result<()> {

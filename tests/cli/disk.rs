@@ -625,6 +625,26 @@ fn where_there_are_no_locks_it_goes_on_without() {
 }
 
 #[test]
+fn a_logout_removes_what_killed_renewals_left() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    let names = ["default.json.4711.new", "default.json.4712.new"];
+    let of_others = [
+        "default.json.json.4711.new",
+        "work.json.4711.new",
+        "default.json.old.new",
+    ];
+    for name in names.iter().chain(&of_others) {
+        fs::write(sandbox.home().join(name), "{}").unwrap();
+    }
+    let output = sandbox.run(&["logout"]);
+    output.assert(0, "", "Signed out (profile default).\n");
+    let is_there = |name: &&str| sandbox.home().join(name).exists();
+    assert!(!names.iter().any(|name| is_there(&name)));
+    assert!(of_others.iter().all(|name| is_there(&name)));
+}
+
+#[test]
 fn a_stored_login_is_read_as_it_is_written() {
     let sandbox = Sandbox::new();
     sandbox.plant();
