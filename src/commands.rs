@@ -21,7 +21,7 @@ use crate::renewal::{self, Usable, Wish};
 use crate::settings::{self, CODEX_PROFILE};
 use crate::store::{Lock, Store};
 use crate::terminal::{complain, say};
-use crate::{codex_file, error, formats};
+use crate::{codex_file, codex_login, error, formats, verification};
 
 /// How long a person waits for a renewal that is under way: longer than its request can take.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -78,7 +78,7 @@ fn at_a_glance(profile: &str, wish: &Wish, args: &TokenArgs) -> Result<Option<St
 /// A login of this profile with a token that fulfils the wish: the one way to a token for all who print or pass it on.
 fn usable(profile: &str, wish: &Wish) -> Result<Usable> {
     match profile {
-        CODEX_PROFILE => renewal::usable_of_codex(wish),
+        CODEX_PROFILE => codex_login::usable(wish),
         _ => renewal::usable(&Store::new(profile.to_owned())?, wish),
     }
 }
@@ -86,15 +86,15 @@ fn usable(profile: &str, wish: &Wish) -> Result<Usable> {
 /// The same, after the backend was asked whether it accepts the token.
 fn verified(profile: &str, usable: Usable, wish: &Wish) -> Result<Usable> {
     match profile {
-        CODEX_PROFILE => renewal::verified_of_codex(usable),
-        _ => renewal::verified(&Store::new(profile.to_owned())?, usable, wish),
+        CODEX_PROFILE => verification::verified_of_codex(usable),
+        _ => verification::verified(&Store::new(profile.to_owned())?, usable, wish),
     }
 }
 
 /// The login of this profile as it is stored.
 fn stored(profile: &str) -> Result<Login> {
     if profile == CODEX_PROFILE {
-        return Ok(codex_file::load()?.ok_or_else(renewal::codex_not_signed_in)?);
+        return Ok(codex_file::load()?.ok_or_else(codex_login::not_signed_in)?);
     }
     let store = Store::new(profile.to_owned())?;
     Ok(store

@@ -4,6 +4,7 @@ mod browser_login;
 mod callback;
 mod cli;
 mod codex_file;
+mod codex_login;
 mod commands;
 mod copies;
 mod credentials;
@@ -29,6 +30,7 @@ mod settings;
 mod store;
 mod terminal;
 mod tls;
+mod verification;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -16,7 +16,7 @@ use rand::RngExt;
 
 use crate::credentials::{Glance, Grant, Lifetime, Login, Pause, seconds_since_epoch};
 use crate::error::{Failure, exit_code};
-use crate::issuer::{self, Issuer, Refreshed, Verdict};
+use crate::issuer::{Issuer, Refreshed};
 use crate::store::{Room, Store};
 use crate::{codex_file, detached, settings};
 
@@ -39,9 +39,6 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A server's `Retry-After` is honoured up to this: a mistake there must not end a login.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
-/// How long the backend is not asked again about a token that it rejected and that could not be replaced.
-const REJECTION_HOLDS: Duration = LONGEST_PAUSE;
-
 /// What leads to this program on Linux, even when its file has been replaced since.
 const LINK: &str = "/proc/self/exe";
 
@@ -74,14 +71,14 @@ pub enum Standing {
 
 impl Usable {
     /// The same when the backend could not say whether it accepts the token.
-    fn unknown(self, reason: &str) -> Self {
+    pub fn unknown(self, reason: &str) -> Self {
         self.but(format!(
             "could not find out whether the token works: {reason}"
         ))
     }
 
     /// The same with a warning, which joins the one that may be there: callers get one line.
-    fn but(mut self, warning: String) -> Self {
+    pub fn but(mut self, warning: String) -> Self {
         self.warning = Some(match self.warning {
             Some(earlier) => format!("{earlier}; {warning}"),
             None => warning,
@@ -131,108 +128,6 @@ pub fn usable(store: &Store, wish: &Wish) -> Result<Usable> {
     }
 }
 
-/// What is usable, after the backend was asked whether it accepts the token.
-///
-/// A token that it rejects is renewed: once for all callers that found the same one, because the worker looks whether
-/// that was done already. One that was received just now is not: another would fare no better.
-pub fn verified(store: &Store, usable: Usable, wish: &Wish) -> Result<Usable> {
-    let now = SystemTime::now();
-    match verdict(&usable.login, now) {
-        Verdict::Accepted => Ok(usable),
-        Verdict::Unknown(reason) => Ok(usable.unknown(&reason)),
-        Verdict::Rejected if is_new(&usable.login, now) => {
-            let words = "the backend rejects the token, although it was received just now";
-            Ok(usable.but(words.to_owned()))
-        }
-        Verdict::Rejected => replace(store, &usable.login, wish, now),
-    }
-}
-
-/// What the backend says of the token; if it was rejected a moment ago, that still holds.
-fn verdict(login: &Login, now: SystemTime) -> Verdict {
-    if is_known_as_rejected(login, now) {
-        return Verdict::Rejected;
-    }
-    settings::backend()
-        .and_then(|backend| {
-            issuer::check(
-                &backend,
-                login.access_token()?,
-                login.account_id().as_deref(),
-            )
-        })
-        .unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}")))
-}
-
-fn is_known_as_rejected(login: &Login, now: SystemTime) -> bool {
-    let age = login
-        .rejected_at()
-        .and_then(|at| now.duration_since(at).ok());
-    age.is_some_and(|age| age < REJECTION_HOLDS)
-}
-
-/// Has a rejected token renewed. If that fails there is none to print, however long the rejected one still lives.
-fn replace(store: &Store, rejected: &Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
-    let wish = Wish {
-        another: true,
-        ..*wish
-    };
-    renew(store, rejected, &wish, now)
-        .inspect_err(|_| note_rejection(store, rejected, now))
-        .context("the backend rejects the token")
-}
-
-/// Writes down that the backend rejected the token: a caller that comes again and again must not ask it each time.
-/// Where that cannot be done at once, the next caller asks.
-fn note_rejection(store: &Store, rejected: &Login, now: SystemTime) {
-    if is_known_as_rejected(rejected, now) {
-        return;
-    }
-    let _ = store.lock(Duration::ZERO).and_then(|lock| {
-        let mut stored = store.load()?.with_context(|| not_signed_in(store))?;
-        if stored.last_refresh() != rejected.last_refresh() {
-            return Ok(());
-        }
-        stored.reject(now);
-        lock.save(&stored)
-    });
-}
-
-/// Codex's login, if its token fulfils the wish. Nobody but Codex renews it.
-pub fn usable_of_codex(wish: &Wish) -> Result<Usable> {
-    let login = codex_file::load()?.ok_or_else(codex_not_signed_in)?;
-    login
-        .access_token()
-        .context("could not use Codex's own login")?;
-    check_codexs(&login, wish, SystemTime::now())?;
-    Ok(Usable {
-        login,
-        warning: None,
-    })
-}
-
-/// Codex's login, after the backend was asked whether it accepts the token.
-pub fn verified_of_codex(usable: Usable) -> Result<Usable> {
-    match verdict(&usable.login, SystemTime::now()) {
-        Verdict::Accepted => Ok(usable),
-        Verdict::Unknown(reason) => Ok(usable.unknown(&reason)),
-        Verdict::Rejected => Err(codexs_turn("the backend rejects Codex's token").into()),
-    }
-}
-
-/// Fails if Codex has to renew its token before it fulfils the wish.
-pub fn check_codexs(login: &Login, wish: &Wish, now: SystemTime) -> Result<(), Failure> {
-    if standing(login, wish, now) != Standing::Stale {
-        return Ok(());
-    }
-    let words = match is_alive(login, now) {
-        _ if wish.another => "Codex's token cannot be renewed from here",
-        true => "Codex's token ends too soon",
-        false => "Codex's token has ended",
-    };
-    Err(codexs_turn(words))
-}
-
 /// How good the stored token is for a wish. Its life is counted from when it was received, on this machine's clock.
 pub fn standing(login: &Login, wish: &Wish, now: SystemTime) -> Standing {
     judge(login.lifetime(), wish, now)
@@ -278,7 +173,7 @@ pub fn is_alive(login: &Login, now: SystemTime) -> bool {
 }
 
 /// Whether the token was received just now: then it is not renewed for its life's sake, however short that is.
-fn is_new(login: &Login, now: SystemTime) -> bool {
+pub fn is_new(login: &Login, now: SystemTime) -> bool {
     let received = login
         .last_refresh()
         .and_then(|time| humantime::parse_rfc3339(time).ok());
@@ -311,7 +206,7 @@ fn silent(command: &mut Command) -> &mut Command {
 }
 
 /// Has the login renewed, and waits for it.
-fn renew(store: &Store, found: &Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
+pub fn renew(store: &Store, found: &Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
     check_earlier_failures(found, now)?;
     let Some(output) = run_worker(store, found, patience(found, wish, now))? else {
         return stored_outcome(store, found, wish);
@@ -420,17 +315,6 @@ pub fn sign_in(profile: &str) -> String {
         "default" => "codex-auth login".to_owned(),
         _ => format!("codex-auth --profile {profile} login"),
     }
-}
-
-fn codexs_turn(words: &str) -> Failure {
-    Failure::LoginRequired(format!(
-        "{words}: run codex, which alone renews it, or sign in here with codex-auth login"
-    ))
-}
-
-pub fn codex_not_signed_in() -> Failure {
-    let words = "Codex is not signed in: run codex login, or sign in here with codex-auth login";
-    Failure::LoginRequired(words.to_owned())
 }
 
 /// Waits for a worker, at most for `timeout`. After that it finishes without us.

@@ -10,7 +10,7 @@ use crate::issuer::Verdict;
 use crate::renewal::{Standing, Wish, grantor, is_alive, not_signed_in, standing};
 use crate::settings::CODEX_PROFILE;
 use crate::store::Store;
-use crate::{codex_file, renewal};
+use crate::{codex_file, codex_login};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
@@ -129,15 +129,15 @@ impl Report {
         self
     }
 
-    /// What `renewal::usable_of_codex` would make of it.
+    /// What `codex_login::usable` would make of it.
     fn judged_as_codexs(mut self, now: SystemTime) -> Self {
         if self.state == State::None {
-            return self.with_obstacle(renewal::codex_not_signed_in().to_string());
+            return self.with_obstacle(codex_login::not_signed_in().to_string());
         }
         let Some(login) = &self.login else {
             return self;
         };
-        match renewal::check_codexs(login, &Wish::default(), now) {
+        match codex_login::check(login, &Wish::default(), now) {
             Ok(()) => self.usable = true,
             Err(failure) => {
                 self.state = State::Expired;
