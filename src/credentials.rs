@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::error::tame;
+use crate::error::{tame, tame_reply};
 
 /// The format of the stored document. A newer one is not touched.
 const VERSION: u64 = 1;
@@ -369,7 +369,8 @@ impl Login {
     pub fn refusal(&self) -> Option<Refusal> {
         let refusal = self.document.get("refusal")?;
         Some(Refusal {
-            reason: words_of(&refusal["reason"]).unwrap_or_else(|| "no reason is known".to_owned()),
+            reason: reason_of(&refusal["reason"])
+                .unwrap_or_else(|| "no reason is known".to_owned()),
             at: time_of(&refusal["at"]),
         })
     }
@@ -385,7 +386,7 @@ impl Login {
     pub fn pause(&self) -> Option<Pause> {
         let pause = self.document.get("pause")?;
         Some(Pause {
-            reason: words_of(&pause["reason"])?,
+            reason: reason_of(&pause["reason"])?,
             attempts: u32::try_from(pause["attempts"].as_u64()?).unwrap_or(u32::MAX),
             at: time_of(&pause["at"])?,
             until: time_of(&pause["until"])?,
@@ -466,6 +467,12 @@ fn text_of(value: &Value) -> Option<String> {
 /// A text for people.
 fn words_of(value: &Value) -> Option<String> {
     value.as_str().map(tame).filter(|words| !words.is_empty())
+}
+
+/// Why a server did not renew a login: its own words.
+fn reason_of(value: &Value) -> Option<String> {
+    let words = value.as_str().map(tame_reply);
+    words.filter(|words| !words.is_empty())
 }
 
 /// Whether a text can stand in an HTTP header and on one line: visible ASCII only, and something of it.

@@ -38,19 +38,29 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 /// IDs of requests, which help, have up to 36.
 const SHORTEST_SECRET: usize = 40;
 
-/// What somebody else said, made fit for one line of a terminal: control characters become blanks, a word that may be
-/// a secret becomes `…` (a server may repeat what it was sent), and what is longer than 300 characters is cut.
+/// What others have written, made fit for one line of a terminal: control characters become blanks, and what is longer
+/// than 300 characters is cut.
 pub fn tame(words: &str) -> String {
-    let plain: String = words
+    shortened(&on_one_line(words))
+}
+
+/// The same for what a server said. It may repeat what it was sent: so a word that may be a secret becomes `…`.
+pub fn tame_reply(words: &str) -> String {
+    shortened(&without_secrets(&on_one_line(words)))
+}
+
+fn on_one_line(words: &str) -> String {
+    let plain = words
         .chars()
-        .map(|c| if is_unprintable(c) { ' ' } else { c })
-        .collect();
-    let open = without_secrets(plain.trim());
-    let mut line: String = open.chars().take(300).collect();
-    if open.chars().nth(300).is_some() {
-        line.push('…');
+        .map(|c| if is_unprintable(c) { ' ' } else { c });
+    plain.collect::<String>().trim().to_owned()
+}
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
-    line
 }
 
 fn without_secrets(line: &str) -> String {
@@ -102,7 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_secret_is_left_out() {
+    fn what_no_server_said_is_shown_whole() {
+        for shown in [
+            "https://login-of-department-7.some-company-with-a-name.example",
+            "/srv/Logins_of_all_people_who_use_this_machine",
+            "someone.with.a.very.long.name.and.a.year.1975@mail.example",
+        ] {
+            assert_eq!(tame(shown), shown);
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_left_out_of_a_reply() {
         let secret = format!("rt_{}", "aB3-_.~%2F".repeat(5));
         for (words, wanted) in [
             (
@@ -119,7 +140,7 @@ mod tests {
                 format!("{} …", "x".repeat(280)),
             ),
         ] {
-            assert_eq!(tame(&words), wanted);
+            assert_eq!(tame_reply(&words), wanted);
         }
         for kept in [
             "req_0123456789abcdef0123456789abcdef",
@@ -127,7 +148,7 @@ mod tests {
             "the_refresh_token_was_invalidated_by_a_password_change",
             "https://help.example/en/articles/0123456789-why-is-my-account-closed",
         ] {
-            assert_eq!(tame(kept), kept);
+            assert_eq!(tame_reply(kept), kept);
         }
     }
 }

@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Body};
 
-use crate::error::{Failure, tame};
+use crate::error::{Failure, tame_reply};
 use crate::proxy::{self, Proxy};
 use crate::tls::{self, Handshake};
 
@@ -167,7 +167,7 @@ impl Client {
             ureq::Error::ConnectProxyFailed(reason) => self.refusal(reason),
             other => format!(
                 "the answer cannot be understood: {}",
-                tame(&other.to_string())
+                tame_reply(&other.to_string())
             ),
         }
     }
@@ -188,7 +188,7 @@ impl Client {
             ),
             _ => format!(
                 "the proxy did not open a connection ({})",
-                tame(reason.split('/').next().unwrap_or_default())
+                tame_reply(reason.split('/').next().unwrap_or_default())
             ),
         }
     }
@@ -288,7 +288,7 @@ pub fn broken(error: &io::Error) -> String {
         | ErrorKind::UnexpectedEof => {
             "the connection was closed before the answer was complete".to_owned()
         }
-        _ => tame(&error.to_string()),
+        _ => tame_reply(&error.to_string()),
     }
 }
 

@@ -7,7 +7,7 @@ use form_urlencoded::Serializer;
 use serde_json::{Value, json};
 
 use crate::credentials::{Grant, time_at};
-use crate::error::{Failure, tame};
+use crate::error::{Failure, tame_reply};
 use crate::http::{Answer, Client, explain};
 
 /// API scopes are refused as invalid; `offline_access` is what brings a refresh token.
@@ -377,12 +377,12 @@ fn said(who: &str, answer: &Answer) -> String {
     match error_words(&answer.body) {
         (Some(code), Some(message)) => format!(
             "{} ({}, status {})",
-            tame(&message),
-            tame(&code),
+            tame_reply(&message),
+            tame_reply(&code),
             answer.status
         ),
         (Some(words), None) | (None, Some(words)) => {
-            format!("{} (status {})", tame(&words), answer.status)
+            format!("{} (status {})", tame_reply(&words), answer.status)
         }
         (None, None) => format!("{who} {}", explain(answer)),
     }

@@ -66,8 +66,12 @@ fn is_visible(byte: u8) -> bool {
 
 fn words(error: &str, description: Option<&str>) -> String {
     match description {
-        Some(description) => format!("{} ({})", error::tame(description), error::tame(error)),
-        None => error::tame(error),
+        Some(description) => format!(
+            "{} ({})",
+            error::tame_reply(description),
+            error::tame_reply(error)
+        ),
+        None => error::tame_reply(error),
     }
 }
 

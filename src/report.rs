@@ -5,7 +5,6 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 
 use crate::credentials::Login;
-use crate::error::tame;
 use crate::issuer::Verdict;
 use crate::renewal::{Standing, Wish, grantor, is_alive, not_signed_in, standing};
 use crate::settings::CODEX_PROFILE;
@@ -113,7 +112,7 @@ impl Report {
         };
         let (lives, refusal) = (is_alive(login, now), login.refusal());
         self.obstacle = match &refusal {
-            Some(refusal) => Some(tame(&refusal.reason)),
+            Some(refusal) => Some(refusal.reason.clone()),
             None => grantor(login).err().map(|error| format!("{error:#}")),
         };
         self.usable = lives || self.obstacle.is_none();

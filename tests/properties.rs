@@ -204,9 +204,11 @@ fn token_answer(bytes: &[u8]) {
 fn error_body(bytes: &[u8]) {
     let (code, message) = issuer::error_words(bytes);
     for words in [code, message].into_iter().flatten() {
-        let tamed = error::tame(&words);
-        assert!(is_tame(&tamed), "{tamed:?}");
-        assert_eq!(error::tame(&tamed), tamed);
+        for tame in [error::tame, error::tame_reply] {
+            let tamed = tame(&words);
+            assert!(is_tame(&tamed), "{tamed:?}");
+            assert_eq!(tame(&tamed), tamed);
+        }
     }
 }
 

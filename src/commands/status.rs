@@ -201,9 +201,7 @@ fn capitalized(words: &str) -> String {
 
 fn whose(report: &Report) -> String {
     let login = report.login.as_ref();
-    let email = login.and_then(Login::email).map(|email| tame(&email));
-    let plan = login.and_then(Login::plan).map(|plan| tame(&plan));
-    match (email, plan) {
+    match (login.and_then(Login::email), login.and_then(Login::plan)) {
         (Some(email), Some(plan)) => format!(" as {email} ({plan})"),
         (Some(email), None) => format!(" as {email}"),
         _ => String::new(),
@@ -232,18 +230,18 @@ fn seen(time: SystemTime, now: SystemTime) -> String {
 }
 
 fn refused(refusal: &Refusal, now: SystemTime) -> String {
-    let reason = tame(&refusal.reason);
+    let reason = &refusal.reason;
     match refusal.at {
         Some(at) => format!("{}: {reason}", seen(at, now)),
-        None => reason,
+        None => reason.clone(),
     }
 }
 
 fn paused(pause: &Pause, now: SystemTime) -> String {
-    let reason = tame(&pause.reason);
     format!(
-        "the next renewal is tried {}: {reason}",
-        seen(pause.until, now)
+        "the next renewal is tried {}: {}",
+        seen(pause.until, now),
+        pause.reason
     )
 }
 

@@ -6,7 +6,6 @@ use anyhow::{Error, Result};
 
 use super::Finding;
 use crate::credentials::{Login, seconds_since_epoch};
-use crate::error::tame;
 use crate::phrases::moment;
 use crate::report::{Report, State};
 use crate::settings::CODEX_PROFILE;
@@ -76,7 +75,7 @@ fn paused(login: Option<&Login>, now: SystemTime) -> String {
     let until = moment(seconds_since_epoch(pause.until), now);
     format!(
         "the last renewal failed ({}), the next one is tried {until}",
-        tame(&pause.reason)
+        pause.reason
     )
 }
 
