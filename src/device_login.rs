@@ -29,24 +29,33 @@ struct Session {
     device: DeviceCode,
     /// When the code ends, in seconds since 1970.
     expires_at: u64,
+    /// What is kept of it in the store.
+    kept: Vec<u8>,
 }
 
-/// Asks the person to enter a code on another device, and waits until they have. The session stays in the store: only
-/// the caller knows when its authorization has been used.
-pub fn authorize(issuer: &Issuer, store: &Store, with_qr: bool) -> Result<Authorization> {
+/// Asks the person to enter a code on another device, and waits until they have. What is kept of the session, which is
+/// given too, stays in the store: only the caller knows when its authorization has been used.
+pub fn authorize(
+    issuer: &Issuer,
+    store: &Store,
+    with_qr: bool,
+) -> Result<(Authorization, Vec<u8>)> {
     let (session, first) = match take_up(issuer, store) {
         Some(taken_up) => taken_up,
-        None => (begin(issuer, store)?, Polled::Pending(Pending::default())),
+        None => begin(issuer, store)?,
     };
     if matches!(first, Polled::Pending(_)) {
         invite(issuer, &session, with_qr)?;
     }
-    wait(issuer, &session, first).inspect_err(|_| store.remove_pending())
+    let authorization =
+        wait(issuer, &session, first).inspect_err(|_| store.remove_pending(&session.kept))?;
+    Ok((authorization, session.kept))
 }
 
-/// The session that an earlier process left, and how it stands, if it has not ended.
+/// The session that another process left, or waits for too, and how it stands, if it has not ended.
 fn take_up(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
-    let session = Session::parse(&store.pending()?, issuer).filter(|session| session.left() > 0);
+    let kept = store.pending()?;
+    let session = Session::parse(&kept, issuer).filter(|session| session.left() > 0);
     let taken_up = session.map(|session| {
         let polled = session.poll(issuer);
         (session, polled)
@@ -54,12 +63,13 @@ fn take_up(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
     let taken_up = taken_up.filter(|(_, polled)| !matches!(polled, Polled::Refused(_)));
     match taken_up {
         Some(_) => tell("Taking up the login that was begun before."),
-        None => store.remove_pending(),
+        None => store.remove_pending(&kept),
     }
     taken_up
 }
 
-fn begin(issuer: &Issuer, store: &Store) -> Result<Session> {
+/// Has the issuer give a code. If another process was faster, this one waits for its code: a profile has only one.
+fn begin(issuer: &Issuer, store: &Store) -> Result<(Session, Polled)> {
     let device = issuer
         .begin_device_login()
         .context("could not sign in")?
@@ -67,10 +77,12 @@ fn begin(issuer: &Issuer, store: &Store) -> Result<Session> {
             "could not sign in: device login is switched off: switch it on in ChatGPT under Settings, Security (in a \
              workspace its admin does), or run codex-auth login, which over SSH or in a container says how it works there",
         )?;
-    let expires_at = seconds_since_epoch(SystemTime::now()) + LIFE;
-    let session = Session { device, expires_at };
-    store.keep_pending(&session.to_json(issuer))?;
-    Ok(session)
+    let session = Session::new(device, issuer);
+    if store.keep_pending(&session.kept)? {
+        return Ok((session, Polled::Pending(Pending::default())));
+    }
+    take_up(issuer, store)
+        .context("could not sign in: another codex-auth login was in the way: try again")
 }
 
 /// Tells the person what to do on the other device.
@@ -151,6 +163,23 @@ fn too_late(pending: Pending) -> Error {
 }
 
 impl Session {
+    fn new(device: DeviceCode, issuer: &Issuer) -> Self {
+        let expires_at = seconds_since_epoch(SystemTime::now()) + LIFE;
+        let document = json!({
+            "issuer": issuer.url(),
+            "client_id": issuer.client_id(),
+            "device_auth_id": device.id,
+            "user_code": device.user_code,
+            "interval": device.interval,
+            "expires_at": expires_at,
+        });
+        Self {
+            device,
+            expires_at,
+            kept: document.to_string().into_bytes(),
+        }
+    }
+
     /// The seconds that the code still lives; 0 if it cannot be told, because the clock was set back.
     fn left(&self) -> u64 {
         let now = seconds_since_epoch(SystemTime::now());
@@ -160,18 +189,6 @@ impl Session {
 
     fn poll(&self, issuer: &Issuer) -> Polled {
         issuer.poll_device_login(&self.device.id, &self.device.user_code)
-    }
-
-    fn to_json(&self, issuer: &Issuer) -> Vec<u8> {
-        let document = json!({
-            "issuer": issuer.url(),
-            "client_id": issuer.client_id(),
-            "device_auth_id": self.device.id,
-            "user_code": self.device.user_code,
-            "interval": self.device.interval,
-            "expires_at": self.expires_at,
-        });
-        document.to_string().into_bytes()
     }
 
     /// Reads a session that was kept, if it is one with this issuer and for this client.
@@ -186,7 +203,11 @@ impl Session {
             interval: document["interval"].as_u64(),
         };
         let expires_at = document["expires_at"].as_u64()?;
-        is_ours.then_some(Self { device, expires_at })
+        is_ours.then(|| Self {
+            device,
+            expires_at,
+            kept: bytes.to_owned(),
+        })
     }
 }
 

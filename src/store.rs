@@ -123,19 +123,36 @@ impl Store {
         read(&self.file("device")).ok()?
     }
 
-    /// Keeps a device login that waits for the person.
-    pub fn keep_pending(&self, session: &[u8]) -> Result<()> {
+    /// Keeps a device login that waits for the person. False: another one is there already, and stays.
+    pub fn keep_pending(&self, session: &[u8]) -> Result<bool> {
         let path = self.file("device");
-        let keep = || {
-            remove_if_there(&path)?;
-            open_private(&path, true)?.write_all(session)
+        let keep = || -> Result<bool> {
+            let file = match open_private(&path, true) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    if self.pending().is_some() {
+                        return Ok(false);
+                    }
+                    remove_if_there(&path)?;
+                    open_private(&path, true)
+                }
+                file => file,
+            };
+            file?.write_all(session)?;
+            Ok(true)
         };
         keep().with_context(|| format!("could not write {}", path.display()))
     }
 
-    /// Removes the device login that waited. What cannot be removed ends by itself within minutes.
-    pub fn remove_pending(&self) {
-        let _ = fs::remove_file(self.file("device"));
+    /// Whether this device login waits for the person.
+    pub fn is_pending(&self, session: &[u8]) -> bool {
+        self.pending().as_deref() == Some(session)
+    }
+
+    /// Removes the device login that waited, if it is this one. What cannot be removed ends by itself within minutes.
+    pub fn remove_pending(&self, session: &[u8]) {
+        if self.is_pending(session) {
+            let _ = fs::remove_file(self.file("device"));
+        }
     }
 
     /// Waits for the lock, at most for `patience`; then the failure is temporary.

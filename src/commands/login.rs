@@ -18,13 +18,17 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
     // Before somebody takes the trouble to sign in, find out whether the login could be stored.
     drop(lock(store)?.reserve()?);
-    let (authorization, browser) = if args.device_code {
-        (device_login::authorize(&issuer, store, args.qr)?, None)
+    let (authorization, browser, pending) = if args.device_code {
+        let (authorization, kept) = device_login::authorize(&issuer, store, args.qr)?;
+        (authorization, None, Some(kept))
     } else {
-        browser_login::authorize(&issuer, args.no_browser, &args.workspace)?
+        let (authorization, browser) =
+            browser_login::authorize(&issuer, args.no_browser, &args.workspace)?;
+        (authorization, browser, None)
     };
-    let outcome = complete(store, &issuer, &authorization, args);
-    let outcome = outcome.context(if args.device_code && store.pending().is_some() {
+    let pending = pending.as_deref();
+    let outcome = complete(store, &issuer, &authorization, pending, &args.workspace);
+    let outcome = outcome.context(if pending.is_some_and(|kept| store.is_pending(kept)) {
         "could not sign in yet, but the code is not lost: run the same command again"
     } else {
         "could not sign in"
@@ -45,23 +49,24 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
 
 /// Exchanges and stores, in one piece under the lock. Gives the new login, and the one that it superseded.
 ///
-/// A pending device login is over then, unless the issuer may still take its code. Its code must not be spent twice: the
-/// issuer could end the login that came of it.
+/// The device login that it came of (`pending`, as it is kept) is over then, unless the issuer may still take its code.
+/// Its code must not be spent twice: the issuer could end the login that came of it.
 fn complete(
     store: &Store,
     issuer: &Issuer,
     authorization: &Authorization,
-    args: &LoginArgs,
+    pending: Option<&[u8]>,
+    workspaces: &[String],
 ) -> Result<(Login, Option<Login>)> {
     let lock = lock(store)?;
-    if args.device_code && store.pending().is_none() {
+    if pending.is_some_and(|kept| !store.is_pending(kept)) {
         bail!("another codex-auth login has used this code");
     }
     // A login that cannot be read cannot be ended either.
     let superseded = store.load().ok().flatten();
-    let outcome = exchange(&lock, issuer, authorization, &args.workspace);
-    if !is_temporary(&outcome) {
-        store.remove_pending();
+    let outcome = exchange(&lock, issuer, authorization, workspaces);
+    if let Some(kept) = pending.filter(|_| !is_temporary(&outcome)) {
+        store.remove_pending(kept);
     }
     Ok((outcome?, superseded))
 }

@@ -292,6 +292,39 @@ fn of_two_logins_with_one_code_only_one_spends_it() {
 }
 
 #[test]
+fn two_logins_that_begin_at_once_wait_for_one_code() {
+    let sandbox = Sandbox::new();
+    let gate = sandbox.issuer.gate();
+    sandbox
+        .issuer
+        .plan_always(Endpoint::UserCode, Trouble::Hold(gate.clone()));
+    let mut both = [sandbox.spawn(&LOGIN), sandbox.spawn(&LOGIN)];
+    sandbox.issuer.await_requests(Endpoint::UserCode, 2);
+    gate.open();
+    let codes = both
+        .each_mut()
+        .map(|running| running.await_line(|line| line.starts_with("CODE-")));
+    assert_eq!(codes[0], codes[1]);
+    sandbox.issuer.approve();
+    let mut codes = both.map(|running| running.finish().code);
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 1]);
+    assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 1);
+    assert!(sandbox.can_refresh());
+}
+
+#[test]
+fn a_login_in_the_browser_leaves_a_code_that_nobody_has_used() {
+    let sandbox = Sandbox::new();
+    let device = prompted(&sandbox);
+    let mut browser = sandbox.spawn(&["login", "--no-browser"]);
+    browser.sign_in();
+    assert_eq!(browser.finish().code, 0);
+    sandbox.issuer.approve();
+    assert_signed_in(&sandbox, &device.finish(), PROMPT);
+}
+
+#[test]
 fn after_an_exchange_in_trouble_the_next_login_goes_on() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
