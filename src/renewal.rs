@@ -201,8 +201,9 @@ pub fn work_apart(store: &Store, last_refresh: &str) -> Result<()> {
     Ok(())
 }
 
+/// What it says goes into pipes that nobody reads: `/dev/null` may be missing, as in a container from scratch.
 fn silent(command: &mut Command) -> &mut Command {
-    command.stdout(Stdio::null()).stderr(Stdio::null())
+    command.stdout(Stdio::piped()).stderr(Stdio::piped())
 }
 
 /// Has the login renewed, and waits for it.
@@ -352,7 +353,7 @@ fn worker(store: &Store, last_refresh: &str) -> Result<Command> {
     }
     command
         .args([WORKER, store.profile(), last_refresh])
-        .stdin(Stdio::null());
+        .stdin(Stdio::piped());
     Ok(command)
 }
 
