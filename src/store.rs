@@ -126,21 +126,26 @@ impl Store {
     /// Keeps a device login that waits for the person. False: another one is there already, and stays.
     pub fn keep_pending(&self, session: &[u8]) -> Result<bool> {
         let path = self.file("device");
+        if path.exists() && self.pending().is_none() {
+            // Nothing that could be taken up.
+            remove_if_there(&path)?;
+        }
+        let beside = self.file(&format!("device.{}", std::process::id()));
         let keep = || -> Result<bool> {
-            let file = match open_private(&path, true) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    if self.pending().is_some() {
-                        return Ok(false);
-                    }
-                    remove_if_there(&path)?;
-                    open_private(&path, true)
-                }
-                file => file,
-            };
-            file?.write_all(session)?;
-            Ok(true)
+            remove_if_there(&beside)?;
+            open_private(&beside, true)?.write_all(session)?;
+            // Nobody sees it half written, and nobody else's is replaced.
+            match fs::hard_link(&beside, &path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+                // Some file systems have no such links.
+                Err(_) => Ok(fs::rename(&beside, &path).map(|()| true)?),
+                Ok(()) => Ok(true),
+            }
         };
-        keep().with_context(|| format!("could not write {}", path.display()))
+        let kept = keep().with_context(|| format!("could not write {}", path.display()));
+        // After the rename there is none.
+        let _ = fs::remove_file(&beside);
+        kept
     }
 
     /// Whether this device login waits for the person.

@@ -640,8 +640,8 @@ fn a_logout_removes_what_killed_renewals_left() {
     let output = sandbox.run(&["logout"]);
     output.assert(0, "", "Signed out (profile default).\n");
     let is_there = |name: &&str| sandbox.home().join(name).exists();
-    assert!(!names.iter().any(|name| is_there(name)));
-    assert!(of_others.iter().all(|name| is_there(name)));
+    assert!(!names.iter().any(is_there));
+    assert!(of_others.iter().all(is_there));
 }
 
 #[test]

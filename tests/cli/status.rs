@@ -217,14 +217,14 @@ fn a_paused_login_needs_nobody() {
 
 #[test]
 fn variables_of_the_network_change_no_state() {
-    let as_it_is = |_: &mut Value| {};
-    let states: [(i64, &dyn Fn(&mut Value), &str, bool); 6] = [
-        (86_400 * 5, &as_it_is, "fresh", true),
-        (60, &as_it_is, "due", true),
-        (-7200, &as_it_is, "expired", true),
-        (-60, &paused, "paused", true),
-        (-60, &refused, "refused", false),
-        (-60, &not_renewable, "ended", false),
+    type Change = fn(&mut Value);
+    let states: [(i64, Change, &str, bool); 6] = [
+        (86_400 * 5, |_| {}, "fresh", true),
+        (60, |_| {}, "due", true),
+        (-7200, |_| {}, "expired", true),
+        (-60, paused, "paused", true),
+        (-60, refused, "refused", false),
+        (-60, not_renewable, "ended", false),
     ];
     for (left, change, state, usable) in states {
         let mut sandbox = planted(left, change);
