@@ -30,7 +30,19 @@ pub fn complain(words: &str) {
 
 /// Whether somebody may type an answer.
 pub fn can_ask() -> bool {
-    io::stdin().is_terminal()
+    io::stdin().is_terminal() && !is_in_background()
+}
+
+/// Whether the shell put us into the background (`&`): whoever reads from the terminal there is stopped. On a terminal
+/// that is not the controlling one nobody is.
+#[cfg(unix)]
+fn is_in_background() -> bool {
+    rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group != rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn is_in_background() -> bool {
+    false
 }
 
 /// The columns of the terminal on stderr, if it is one.

@@ -756,6 +756,31 @@ mod at_a_terminal {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn in_the_background_nothing_is_asked_and_the_browser_still_comes_back() {
+        let sandbox = Sandbox::new();
+        let words = [
+            "/usr/bin/setsid",
+            "--ctty",
+            "/bin/sh",
+            "-mc",
+            r#""$0" login & wait $!"#,
+        ];
+        let Some(program) = native_program() else {
+            return;
+        };
+        let mut words: Vec<_> = words.map(std::ffi::OsString::from).to_vec();
+        words.push(program.into());
+        let mut command = sandbox.command_of(&words);
+        command.env("TERM", "xterm-256color");
+        let terminal = Terminal::of(command, 80);
+        assert_eq!(browser::visit(&terminal.address()).status, 200);
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+        assert!(!screen.contains(INVITED), "{screen}");
+    }
+
     #[test]
     fn a_wrong_paste_says_what_is_wrong_and_asks_again() {
         let sandbox = Sandbox::new();
