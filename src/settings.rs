@@ -26,12 +26,20 @@ pub fn profile(option: Option<String>) -> Result<String> {
         None => text("CODEX_AUTH_PROFILE")?,
     };
     let name = named.unwrap_or_else(|| "default".to_owned());
+    if is_codexs(&name) {
+        return Ok(CODEX_PROFILE.to_owned());
+    }
     if !is_profile_name(&name) {
         bail!(
             "{name:?} is no profile name: use 1 to 64 of A-Z a-z 0-9 . _ -, no dot in front, and no device of Windows"
         );
     }
     Ok(name)
+}
+
+/// Whether a name is that of Codex's profile. Case does not count: to some file systems it makes no difference.
+pub fn is_codexs(name: &str) -> bool {
+    name.eq_ignore_ascii_case(CODEX_PROFILE)
 }
 
 /// Whether a login may be called so. A name can be part of a file name on every system, and leads nowhere else.

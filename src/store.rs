@@ -52,7 +52,7 @@ pub struct Room {
 impl Store {
     /// The place of any profile but Codex's, which is only read.
     pub fn new(profile: String) -> Result<Self> {
-        if profile == settings::CODEX_PROFILE {
+        if settings::is_codexs(&profile) {
             bail!(
                 "could not use the profile {profile}: it is Codex's own login, which is only read here: choose another --profile"
             );
@@ -208,7 +208,7 @@ pub fn profiles() -> Result<Vec<String>> {
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let profiles = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
     let mut profiles: Vec<String> = profiles
-        .filter(|name| settings::is_profile_name(name) && name != settings::CODEX_PROFILE)
+        .filter(|name| settings::is_profile_name(name) && !settings::is_codexs(name))
         .collect();
     profiles.sort();
     Ok(profiles)

@@ -66,6 +66,19 @@ fn the_profile_can_come_from_the_environment() {
 
 /// An issuer of its own in the file would be an invitation to send the refresh token there.
 #[test]
+fn the_name_is_codexs_however_it_is_written() {
+    let sandbox = with_codexs(|_| {});
+    for name in ["Codex", "CODEX"] {
+        let output = sandbox.run(&["--profile", name, "token"]);
+        output.assert(0, "[TOKEN]\n", "");
+        assert_eq!(sandbox.run(&["--profile", name, "logout"]).code, 1);
+        sandbox.store(name, "{}");
+    }
+    let output = sandbox.run(&["logout", "--all"]);
+    output.assert(0, "", "Nobody was signed in.\n");
+}
+
+#[test]
 fn a_stale_token_is_not_renewed_and_the_file_not_touched() {
     let sandbox = Sandbox::new();
     for (left, words) in [
