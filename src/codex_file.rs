@@ -1,11 +1,17 @@
 //! Codex's own login: it is only ever read, and only for the profile `codex`.
 
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::credentials::Login;
 use crate::{settings, store};
+
+/// How often a file that is not whole is read again, and after which pause.
+const REPEATS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where Codex keeps it.
 pub fn path() -> Result<PathBuf> {
@@ -19,14 +25,27 @@ pub fn is_there() -> bool {
 /// Codex's login with ChatGPT, or none. A login of another kind is an error: an API key is no ChatGPT token.
 pub fn load() -> Result<Option<Login>> {
     let path = path()?;
-    let load = || {
-        let login = store::read(&path)?.map(|bytes| Login::parse_codex(&bytes));
-        login
-            .transpose()?
-            .map(|login| check(&login).map(|()| login))
-            .transpose()
+    let load = || -> Result<Option<Login>> {
+        let login = read_whole(|| parse(store::read(&path)?))?;
+        login.as_ref().map_or(Ok(()), check)?;
+        Ok(login)
     };
     load().with_context(|| format!("could not use {}", path.display()))
+}
+
+fn parse(bytes: Option<Vec<u8>>) -> Result<Option<Login>> {
+    bytes.map(|bytes| Login::parse_codex(&bytes)).transpose()
+}
+
+/// What can be read at last: Codex rewrites its file in place, so that for a moment it is empty, or cut short.
+fn read_whole(mut read: impl FnMut() -> Result<Option<Login>>) -> Result<Option<Login>> {
+    for _ in 0..REPEATS {
+        if let Ok(login) = read() {
+            return Ok(login);
+        }
+        thread::sleep(PAUSE);
+    }
+    read()
 }
 
 fn check(login: &Login) -> Result<()> {
@@ -42,4 +61,33 @@ fn check(login: &Login) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Reads as `load` does, while a writer is so far each time: the last state stays.
+    fn read_during(states: &[&str]) -> Result<Option<Login>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("auth.json");
+        let mut states = states.iter();
+        read_whole(|| {
+            if let Some(state) = states.next() {
+                fs::write(&path, state).unwrap();
+            }
+            parse(store::read(&path)?)
+        })
+    }
+
+    #[test]
+    fn a_file_that_is_being_rewritten_is_read_when_it_is_whole() {
+        let whole = r#"{"tokens":{"access_token":"new"}}"#;
+        let login = read_during(&["", &whole[..20], "", whole])
+            .unwrap()
+            .unwrap();
+        assert_eq!(login.access_token().unwrap(), "new");
+        assert!(read_during(&["", "", "", "", whole]).is_err());
+    }
 }
