@@ -288,14 +288,34 @@ fn accept(desk: &Arc<Desk>, listener: &TcpListener) {
         if desk.closed.load(Ordering::SeqCst) {
             return;
         }
-        let Ok((stream, _)) = accepted else {
-            // Out of file descriptors, most likely: some of them are ours.
-            make_room(&mut lock(&desk.open));
-            thread::sleep(ACCEPT_PAUSE);
-            continue;
-        };
-        welcome(desk, &Arc::new(stream));
+        match accepted {
+            Ok((stream, _)) => welcome(desk, &Arc::new(stream)),
+            Err(error) => {
+                if has_no_room(&error) {
+                    make_room(&mut lock(&desk.open));
+                }
+                thread::sleep(ACCEPT_PAUSE);
+            }
+        }
     }
+}
+
+/// Whether the system had no file descriptor, or no memory, for a connection: some of what it has given is ours. With
+/// any other error it is the new connection that has gone wrong.
+fn has_no_room(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let is_exhausted = {
+        use rustix::io::Errno;
+        let errno = Errno::from_io_error(error);
+        matches!(
+            errno,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
+        )
+    };
+    // WSAEMFILE and WSAENOBUFS.
+    #[cfg(not(unix))]
+    let is_exhausted = matches!(error.raw_os_error(), Some(10024 | 10055));
+    is_exhausted
 }
 
 /// Without a thread for it the connection is closed; the browser tries again.
@@ -527,6 +547,19 @@ mod tests {
             sender.send((answer, browser)).unwrap();
         });
         (serving.unwrap(), arrivals)
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_a_system_without_room_costs_somebody_the_connection() {
+        use rustix::io::Errno;
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS] {
+            assert!(has_no_room(&errno.into()), "{errno:?}");
+        }
+        for errno in [Errno::CONNABORTED, Errno::INTR, Errno::PERM, Errno::NETDOWN] {
+            assert!(!has_no_room(&errno.into()), "{errno:?}");
+        }
+        assert!(!has_no_room(&io::Error::other("none of the system's")));
     }
 
     fn connect(port: u16) -> TcpStream {
