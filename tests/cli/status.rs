@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::fake_issuer::{Account, Endpoint, Trouble, now};
 use crate::sandbox::{LIFE, Sandbox};
+use crate::verify::in_time;
 
 fn stamp(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
@@ -45,7 +46,8 @@ fn not_renewable(login: &mut Value) {
 #[track_caller]
 fn json_of(sandbox: &Sandbox, arguments: &[&str], code: i32) -> Value {
     let output = sandbox.run(&[&["status", "--json"], arguments].concat());
-    assert_eq!((output.code, output.stderr.as_str()), (code, ""));
+    let (stdout, stderr) = (&output.stdout, output.stderr.as_str());
+    assert_eq!((output.code, stderr), (code, ""), "{stdout}");
     serde_json::from_str(&output.stdout).unwrap()
 }
 
@@ -335,55 +337,45 @@ fn all_logins_are_shown_and_codexs_is_not_one_of_them() {
 
 #[test]
 fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
-    let mut sandbox = planted(86_400 * 5, |_| {});
-    let checked = |sandbox: &Sandbox, code: i32, words: &str| {
-        let stdout = format!("Signed in as [..]\n...\n  Backend:    {words}\n...\n");
-        sandbox
-            .run(&["status", "--check"])
-            .assert(code, &stdout, "");
-        json_of(sandbox, &["--check"], code)["check"]["verdict"].clone()
-    };
-    assert_eq!(checked(&sandbox, 0, "accepted the token"), "accepted");
-    sandbox
-        .issuer
-        .plan_always(Endpoint::Usage, Trouble::status(500));
-    assert_eq!(
-        checked(&sandbox, 0, "unreachable: [..] (status 500)"),
-        "unreachable"
-    );
-    sandbox.issuer.end_plans(Endpoint::Usage);
-    sandbox.issuer.reject_access_tokens();
-    assert_eq!(
-        checked(
-            &sandbox,
-            0,
-            "rejected the token: codex-auth token --force-refresh renews it"
-        ),
-        "rejected"
-    );
-    sandbox.set("CODEX_AUTH_CHATGPT_URL", "http://127.0.0.1:9");
-    assert_eq!(
-        checked(&sandbox, 0, "unreachable: 127.0.0.1: [..]"),
-        "unreachable"
-    );
+    in_time(|| {
+        let mut sandbox = planted(86_400 * 5, |_| {});
+        let assert_checked = |sandbox: &Sandbox, verdict: &str, words: &str| {
+            let stdout = format!("Signed in as [..]\n...\n  Backend:    {words}\n...\n");
+            sandbox.run(&["status", "--check"]).assert(0, &stdout, "");
+            let check = &json_of(sandbox, &["--check"], 0)["check"];
+            assert_eq!(check["verdict"], verdict, "{check}");
+        };
+        assert_checked(&sandbox, "accepted", "accepted the token");
+        let trouble = Trouble::status(500);
+        sandbox.issuer.plan_always(Endpoint::Usage, trouble);
+        assert_checked(&sandbox, "unreachable", "unreachable: [..] (status 500)");
+        sandbox.issuer.end_plans(Endpoint::Usage);
+        sandbox.issuer.reject_access_tokens();
+        let words = "rejected the token: codex-auth token --force-refresh renews it";
+        assert_checked(&sandbox, "rejected", words);
+        sandbox.set("CODEX_AUTH_CHATGPT_URL", "http://127.0.0.1:9");
+        assert_checked(&sandbox, "unreachable", "unreachable: 127.0.0.1: [..]");
+    });
 }
 
 #[test]
 fn a_token_that_the_backend_rejects_is_as_good_as_ended() {
-    let refused = planted(7200, refused);
-    refused.issuer.reject_access_tokens();
-    assert_eq!(json_of(&refused, &["--check"], 4)["usable"], false);
-    let kept = planted(7200, not_renewable);
-    kept.issuer.reject_access_tokens();
-    assert_eq!(json_of(&kept, &["--check"], 4)["usable"], false);
-    let codexs = Sandbox::new();
-    codexs.store_codex(&codexs.codex_login(7200).to_string());
-    codexs.issuer.reject_access_tokens();
-    codexs.run(&["--profile", "codex", "status", "--check"]).assert(
+    in_time(|| {
+        let refused = planted(7200, refused);
+        refused.issuer.reject_access_tokens();
+        assert_eq!(json_of(&refused, &["--check"], 4)["usable"], false);
+        let kept = planted(7200, not_renewable);
+        kept.issuer.reject_access_tokens();
+        assert_eq!(json_of(&kept, &["--check"], 4)["usable"], false);
+        let codexs = Sandbox::new();
+        codexs.store_codex(&codexs.codex_login(7200).to_string());
+        codexs.issuer.reject_access_tokens();
+        codexs.run(&["--profile", "codex", "status", "--check"]).assert(
         4,
         "No token can be had: the backend rejects Codex's token: run codex\n...\n  Backend:    rejected the token\n...\n",
         "",
     );
+    });
 }
 
 #[test]
