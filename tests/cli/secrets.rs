@@ -2,7 +2,7 @@
 //! that can be seen of the run is searched.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -26,65 +26,61 @@ struct Run {
     prepare: fn(&mut Sandbox),
 }
 
+const fn run(arguments: &'static [&'static str], asks: Endpoint, prepare: fn(&mut Sandbox)) -> Run {
+    Run {
+        arguments,
+        asks,
+        prepare,
+    }
+}
+
 const RUNS: &[Run] = &[
-    Run {
-        arguments: &["token"],
-        asks: Endpoint::Refresh,
-        prepare: stale,
-    },
-    Run {
-        arguments: &["token"],
-        asks: Endpoint::Refresh,
-        prepare: due,
-    },
-    Run {
-        arguments: &["token", "--force-refresh"],
-        asks: Endpoint::Refresh,
-        prepare: fresh,
-    },
-    Run {
-        arguments: &["token", "--min-ttl", "6d"],
-        asks: Endpoint::Refresh,
-        prepare: fresh,
-    },
-    Run {
-        arguments: &["token"],
-        asks: Endpoint::Other,
-        prepare: behind_a_proxy,
-    },
-    Run {
-        arguments: &["logout"],
-        asks: Endpoint::Revoke,
-        prepare: fresh,
-    },
-    Run {
-        arguments: &["logout"],
-        asks: Endpoint::Other,
-        prepare: behind_a_proxy,
-    },
-    Run {
-        arguments: &["login"],
-        asks: Endpoint::Authorize,
-        prepare: fresh,
-    },
-    Run {
-        arguments: &["login"],
-        asks: Endpoint::Exchange,
-        prepare: fresh,
-    },
-    Run {
-        arguments: &["login"],
-        asks: Endpoint::Revoke,
-        prepare: fresh,
-    },
+    run(&["token"], Endpoint::Refresh, stale),
+    run(&["token"], Endpoint::Refresh, due),
+    run(&["token", "--force-refresh"], Endpoint::Refresh, fresh),
+    run(&["token", "--min-ttl", "6d"], Endpoint::Refresh, fresh),
+    run(&["token", "--format", "json"], Endpoint::Refresh, stale),
+    run(&["token", "--format", "env"], Endpoint::Refresh, stale),
+    run(&["token", "--verify"], Endpoint::Usage, fresh),
+    run(&["token", "--verify"], Endpoint::Refresh, rejected),
+    run(&["token", "--verify"], Endpoint::Other, behind_a_proxy),
+    run(&["token"], Endpoint::Other, behind_a_proxy),
+    run(&["exec", "--", "no-such-command"], Endpoint::Refresh, stale),
+    run(&["exec", "--", "no-such-command"], Endpoint::Refresh, due),
+    run(&["status", "--check"], Endpoint::Usage, fresh),
+    run(&["status", "--check", "--json"], Endpoint::Usage, fresh),
+    run(&["doctor"], Endpoint::Other, fresh),
+    run(&["doctor"], Endpoint::Other, far_away),
+    run(
+        &["--profile", "codex", "token", "--verify"],
+        Endpoint::Usage,
+        of_codex,
+    ),
+    run(
+        &["--profile", "codex", "status", "--check"],
+        Endpoint::Usage,
+        of_codex,
+    ),
+    run(&["logout"], Endpoint::Revoke, fresh),
+    run(&["logout"], Endpoint::Other, behind_a_proxy),
+    run(&["login"], Endpoint::Authorize, fresh),
+    run(&["login"], Endpoint::Exchange, fresh),
+    run(&["login"], Endpoint::Revoke, fresh),
+    run(&["login", "--device-code"], Endpoint::UserCode, fresh),
+    run(&["login", "--device-code"], Endpoint::DeviceToken, fresh),
+    run(&["login", "--device-code"], Endpoint::Exchange, fresh),
+    run(&["login", "--device-code"], Endpoint::Revoke, fresh),
+    run(&["login", "--device-code"], Endpoint::Other, far_away),
 ];
 
 /// What is asked afterwards, of all that the run left behind.
 const LATER: &[&[&str]] = &[
     &["status"],
-    &["account-id"],
     &["token"],
     &["token", "--force-refresh"],
+    &["setup", "codex"],
+    &["doctor"],
+    &["--profile", "codex", "token"],
     &["logout"],
     &["status"],
 ];
@@ -185,6 +181,22 @@ fn stale(sandbox: &mut Sandbox) {
     sandbox.plant_expiring_in(-60, LIFE);
 }
 
+/// The backend takes none of the tokens that were given so far.
+fn rejected(sandbox: &mut Sandbox) {
+    fresh(sandbox);
+    sandbox.issuer.reject_access_tokens();
+}
+
+fn of_codex(sandbox: &mut Sandbox) {
+    sandbox.store_codex(&sandbox.codex_login(5 * 86400).to_string());
+}
+
+/// The same for logins to come.
+fn far_away(sandbox: &mut Sandbox) {
+    behind_a_proxy(sandbox);
+    sandbox.set("CODEX_AUTH_ISSUER", "https://issuer.example");
+}
+
 /// The issuer is far away, and the fake one serves as the proxy on the way to it.
 fn behind_a_proxy(sandbox: &mut Sandbox) {
     let mut login = sandbox.plant_expiring_in(-60, LIFE);
@@ -203,22 +215,29 @@ fn behind_a_proxy(sandbox: &mut Sandbox) {
 
 #[test]
 fn whatever_an_issuer_repeats_no_secret_gets_out() {
-    for run in RUNS {
-        let echoes = match run.asks {
-            Endpoint::Authorize => &[refused_consent as fn(&Request) -> Trouble],
-            _ => ECHOES,
-        };
-        for (number, echo) in echoes.iter().enumerate() {
-            let mut sandbox = Sandbox::new();
-            let folder = sandbox.folder().to_owned();
-            sandbox.set("TMPDIR", folder);
-            (run.prepare)(&mut sandbox);
-            let seen = go_wrong(&sandbox, run, Trouble::Of(*echo));
-            let case = format!("{:?} with echo {number}", run.arguments);
-            seen.assert_clean(&sandbox, &case);
-            // A proxy is no issuer.
-            sandbox.issuer.take_violations();
+    // Some wait for a second or two.
+    std::thread::scope(|scope| {
+        for run in RUNS {
+            scope.spawn(|| meet_every_echo(run));
         }
+    });
+}
+
+fn meet_every_echo(run: &Run) {
+    let echoes = match run.asks {
+        Endpoint::Authorize => &[refused_consent as fn(&Request) -> Trouble],
+        _ => ECHOES,
+    };
+    for (number, echo) in echoes.iter().enumerate() {
+        let mut sandbox = Sandbox::new();
+        let folder = sandbox.folder().to_owned();
+        sandbox.set("TMPDIR", folder);
+        (run.prepare)(&mut sandbox);
+        let seen = go_wrong(&sandbox, run, Trouble::Of(*echo));
+        let case = format!("{:?} at {:?} with echo {number}", run.arguments, run.asks);
+        seen.assert_clean(&sandbox, &case);
+        // A proxy is no issuer.
+        sandbox.issuer.take_violations();
     }
 }
 
@@ -233,9 +252,12 @@ struct Seen {
 /// asked afterwards.
 fn go_wrong(sandbox: &Sandbox, run: &Run, echo: Trouble) -> Seen {
     let gate = sandbox.issuer.gate();
-    sandbox
-        .issuer
-        .plan_always(run.asks, echo.and(Trouble::Hold(gate.clone())));
+    let echo = echo.and(Trouble::Hold(gate.clone()));
+    match run.asks {
+        // It is asked again and again, until the answer is one.
+        Endpoint::DeviceToken => sandbox.issuer.plan(run.asks, echo),
+        _ => sandbox.issuer.plan_always(run.asks, echo),
+    }
     let (mut seen, running, browser) = start(sandbox, run);
     sandbox.issuer.await_requests(run.asks, 1);
     seen.look_at_processes(sandbox);
@@ -248,18 +270,23 @@ fn go_wrong(sandbox: &Sandbox, run: &Run, echo: Trouble) -> Seen {
     for arguments in LATER {
         seen.note_output(sandbox, &sandbox.run(arguments));
     }
-    seen.look_at_files(sandbox.folder(), &sandbox.file("default"));
+    let private = [sandbox.file("default"), sandbox.codex_file()];
+    seen.look_at_files(sandbox.folder(), &private);
     seen
 }
 
-/// Starts the command, and the person's browser, if it asks for one.
+/// Starts the command, and the person's browser, if it asks for one; a code is entered at once.
 fn start(sandbox: &Sandbox, run: &Run) -> (Seen, Running, Option<std::thread::JoinHandle<String>>) {
     let mut seen = Seen {
         texts: Vec::new(),
         states: Vec::new(),
     };
     let mut running = sandbox.spawn(run.arguments);
-    if run.arguments[0] != "login" {
+    if run.arguments.contains(&"--device-code") && begins_here(run) {
+        running.await_text("CODE-");
+        sandbox.issuer.approve();
+    }
+    if run.arguments != ["login"] {
         return (seen, running, None);
     }
     let address = running.address();
@@ -269,6 +296,11 @@ fn start(sandbox: &Sandbox, run: &Run) -> (Seen, Running, Option<std::thread::Jo
         .extend(state.map(|(_, state)| state.into_owned()));
     let browser = std::thread::spawn(move || browser::visit(&address).text());
     (seen, running, Some(browser))
+}
+
+/// Whether a device login comes as far as to show its code.
+fn begins_here(run: &Run) -> bool {
+    !matches!(run.asks, Endpoint::UserCode | Endpoint::Other)
 }
 
 impl Seen {
@@ -311,13 +343,13 @@ impl Seen {
         );
     }
 
-    /// Every file but the login itself.
-    fn look_at_files(&mut self, folder: &Path, login: &Path) {
+    /// Every file but the logins themselves.
+    fn look_at_files(&mut self, folder: &Path, logins: &[PathBuf]) {
         for entry in fs::read_dir(folder).expect("no folder") {
             let path = entry.expect("no entry").path();
             if path.is_dir() {
-                self.look_at_files(&path, login);
-            } else if path != login {
+                self.look_at_files(&path, logins);
+            } else if !logins.contains(&path) {
                 let bytes = fs::read(&path).expect("could not read a file");
                 self.note(path.display().to_string(), String::from_utf8_lossy(&bytes));
             }

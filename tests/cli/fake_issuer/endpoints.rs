@@ -79,7 +79,7 @@ pub(super) struct Code {
 
 /// A device login under way.
 pub(super) struct Device {
-    id: String,
+    pub id: String,
     user_code: String,
     verdict: Verdict,
 }

@@ -348,8 +348,14 @@ impl FakeIssuer {
         let verifiers = exchanges
             .filter_map(|(_, request)| request.form().remove("code_verifier"))
             .map(|verifier| (verifier, "[VERIFIER]"));
+        let devices = state.devices.iter();
+        let devices = devices.map(|device| (device.id.clone(), "[DEVICE ID]"));
         let issued = state.books.issued.iter().flat_map(named);
-        issued.chain(codes).chain(verifiers).collect()
+        issued
+            .chain(codes)
+            .chain(verifiers)
+            .chain(devices)
+            .collect()
     }
 
     /// Whether it would take this refresh token now: the login is not lost.
