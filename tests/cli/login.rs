@@ -720,6 +720,7 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
 #[cfg(unix)]
 mod at_a_terminal {
     use super::*;
+    use crate::sandbox::native_program;
     use crate::terminal::Terminal;
 
     const INVITED: &str = "paste that page's address here:";
