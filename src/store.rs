@@ -1,4 +1,4 @@
-//! Where logins are kept: load, lock, save, remove. The only toucher of the disk.
+//! Where logins are kept: load, lock, save, remove. Nothing but this, and `permissions.rs` for it, writes to the disk.
 //!
 //! `<profile>.json` holds a login and is only ever replaced as a whole, so that reading needs no lock. Whoever replaces
 //! it holds `<profile>.lock`, which is a file of its own because a lock stays with the file that was replaced.
