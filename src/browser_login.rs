@@ -62,7 +62,7 @@ pub fn authorize(
 fn prepare(issuer: &Issuer, port: u16, workspaces: &[String]) -> Result<Attempt> {
     let host = settings::redirect_host()?;
     let redirect_uri = format!("http://{host}:{port}{}", callback::PATH);
-    let (verifier, state) = (pkce::verifier()?, pkce::state()?);
+    let (verifier, state) = (pkce::verifier()?, pkce::secret_word()?);
     let challenge = pkce::challenge(&verifier);
     Ok(Attempt {
         url: issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces),

@@ -173,7 +173,7 @@ impl Callback {
     /// An address here that leads to this URL, once. The command that starts a browser is seen by every user of this
     /// machine, and the URL has the state in it.
     pub fn entrance_to(&self, url: &str) -> Result<String> {
-        let word = pkce::state()?;
+        let word = pkce::secret_word()?;
         let address = format!("http://127.0.0.1:{}{ENTRANCE}{word}", self.desk.port);
         *lock(&self.desk.entrance) = Some((word, url.to_owned()));
         Ok(address)

@@ -1,4 +1,4 @@
-//! The secrets of one login in the browser: the code verifier, its challenge (RFC 7636), and the state.
+//! The secrets of one login in the browser: the code verifier, its challenge (RFC 7636), and words that nobody can guess.
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -17,8 +17,8 @@ pub fn challenge(verifier: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
 }
 
-/// A new state (RFC 6749 section 10.12): 32 random bytes in 43 characters.
-pub fn state() -> Result<String> {
+/// A new word that nobody can guess, such as a state (RFC 6749 section 10.12): 32 random bytes in 43 characters.
+pub fn secret_word() -> Result<String> {
     random(32)
 }
 
@@ -45,10 +45,10 @@ mod tests {
     }
 
     #[test]
-    fn verifier_and_state_are_new_every_time_and_need_no_escaping() {
+    fn verifier_and_secret_word_are_new_every_time_and_need_no_escaping() {
         let unreserved =
             |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~');
-        for (make, length) in [(verifier as fn() -> Result<String>, 86), (state, 43)] {
+        for (make, length) in [(verifier as fn() -> Result<String>, 86), (secret_word, 43)] {
             let (one, other) = (make().unwrap(), make().unwrap());
             assert_eq!(one.len(), length);
             assert!(one.bytes().all(unreserved), "{one}");
