@@ -353,6 +353,11 @@ impl Login {
         self.text("last_refresh")
     }
 
+    /// The same as a time, if it is one.
+    pub fn received_at(&self) -> Option<SystemTime> {
+        time_of(self.document.get("last_refresh")?)
+    }
+
     /// How Codex says that it signed in: `chatgpt`, `apikey` …
     pub fn auth_mode(&self) -> Option<&str> {
         self.text("auth_mode")
@@ -457,7 +462,8 @@ fn seconds_of(value: &Value) -> Option<u64> {
         .or_else(|| value.as_str()?.parse().ok())
 }
 
-fn text_of(value: &Value) -> Option<String> {
+/// A text that says something.
+pub fn text_of(value: &Value) -> Option<String> {
     value
         .as_str()
         .filter(|text| !text.is_empty())

@@ -51,11 +51,16 @@ fn json(login: &Login, profile: &str) -> Result<String> {
 }
 
 fn headers_json(login: &Login) -> Result<String> {
-    let headers = headers(login)?.into_iter();
-    let object: Map<String, Value> = headers
-        .map(|(name, value)| (name.to_owned(), json!(value)))
+    Ok(format!("{}\n", object_of(&headers(login)?)))
+}
+
+/// Headers as a JSON object.
+pub fn object_of(headers: &[(&str, String)]) -> Value {
+    let members = headers.iter();
+    let members: Map<String, Value> = members
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
         .collect();
-    Ok(format!("{}\n", Value::Object(object)))
+    Value::Object(members)
 }
 
 fn lines(login: &Login, line: impl Fn(&str, &str) -> String) -> Result<String> {

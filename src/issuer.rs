@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use form_urlencoded::Serializer;
 use serde_json::{Value, json};
 
-use crate::credentials::{Grant, time_at};
+use crate::credentials::{Grant, text_of, time_at};
 use crate::error::{Failure, tame_reply};
 use crate::http::{Answer, Client, explain};
 
@@ -290,15 +290,10 @@ fn judge_refresh(answer: &Answer) -> Refreshed {
 fn device_code(body: &[u8]) -> Option<DeviceCode> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     Some(DeviceCode {
-        id: text(&answer, "device_auth_id")?,
-        user_code: text(&answer, "user_code").or_else(|| text(&answer, "usercode"))?,
+        id: text_of(&answer["device_auth_id"])?,
+        user_code: text_of(&answer["user_code"]).or_else(|| text_of(&answer["usercode"]))?,
         interval: interval(&answer["interval"]),
     })
-}
-
-fn text(answer: &Value, name: &str) -> Option<String> {
-    let text = answer[name].as_str().filter(|text| !text.is_empty());
-    text.map(str::to_owned)
 }
 
 /// Seconds, as a number or as a string that holds one; a fraction counts as whole. Anything else is no interval.
@@ -341,9 +336,9 @@ fn judge_poll(answer: &Answer, redirect_uri: &str) -> Polled {
 fn device_authorization(body: &[u8], redirect_uri: &str) -> Option<Authorization> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     Some(Authorization {
-        code: text(&answer, "authorization_code")?,
+        code: text_of(&answer["authorization_code"])?,
         redirect_uri: redirect_uri.to_owned(),
-        verifier: text(&answer, "code_verifier")?,
+        verifier: text_of(&answer["code_verifier"])?,
     })
 }
 
@@ -391,16 +386,10 @@ fn said(who: &str, answer: &Answer) -> String {
 /// The error code and the message of an answer, in any of the shapes that the issuer uses.
 pub fn error_words(body: &[u8]) -> (Option<String>, Option<String>) {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
     let error = &answer["error"];
     let code = [&error["code"], error, &answer["code"], &error["type"]]
         .into_iter()
-        .find_map(text);
+        .find_map(text_of);
     let message = [
         &error["message"],
         &answer["error_description"],
@@ -408,7 +397,7 @@ pub fn error_words(body: &[u8]) -> (Option<String>, Option<String>) {
         &answer["message"],
     ]
     .into_iter()
-    .find_map(text);
+    .find_map(text_of);
     (code, message)
 }
 

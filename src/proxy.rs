@@ -105,9 +105,7 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
 
 /// A host without the brackets of IPv6 and the dot of the root.
 fn bare(host: &str) -> &str {
-    host.trim_start_matches('[')
-        .trim_end_matches(']')
-        .trim_end_matches('.')
+    settings::without_brackets(host).trim_end_matches('.')
 }
 
 #[cfg(test)]

@@ -269,11 +269,16 @@ pub fn check_url(url: &str) -> Result<()> {
 
 /// Whether a host of a URL is this machine itself.
 pub fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = without_brackets(host);
     host.eq_ignore_ascii_case("localhost")
         || bare
             .parse()
             .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// A host of a URL as the rest of the world writes it: there an IPv6 address stands in brackets (RFC 3986 section 3.2.2).
+pub fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use ureq::unversioned::transport::{
 
 use crate::error::tame;
 use crate::roots::{self, Roots};
+use crate::settings;
 
 /// Whom to trust, and how. The roots are read here, so that a mistake in their variables is found at once.
 pub fn config() -> Result<Arc<ClientConfig>> {
@@ -97,7 +98,7 @@ fn shake_hands(
     plain: Box<dyn Transport>,
 ) -> Result<Encrypted, ureq::Error> {
     let host = details.uri.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = settings::without_brackets(host);
     let name = ServerName::try_from(bare.to_owned())
         .map_err(|_| ureq::Error::Tls("name cannot stand in a certificate"))?;
     let mut connection = ClientConnection::new(config, name).map_err(std::io::Error::other)?;

@@ -6,12 +6,12 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{print, stored};
 use crate::cli::{Program, SetupArgs};
 use crate::credentials::Login;
-use crate::formats::{account_headers, shell_word, toml_string};
+use crate::formats::{account_headers, object_of, shell_word, toml_string};
 use crate::settings;
 use crate::terminal::{complain, say};
 
@@ -176,7 +176,7 @@ model = \"MODEL\"
             "baseUrl": base_url,
             "api": "openai-codex-responses",
             "apiKey": format!("!{}", self.line()),
-            "headers": self.json_headers(),
+            "headers": object_of(&self.headers),
             "models": [{ "id": "MODEL" }],
         } } })
     }
@@ -187,17 +187,9 @@ model = \"MODEL\"
             "type": "openai",
             "base_url": self.responses_url(),
             "api_key": format!("$({})", self.line()),
-            "extra_headers": self.json_headers(),
+            "extra_headers": object_of(&self.headers),
             "models": [{ "id": "MODEL", "name": "MODEL" }],
         } } })
-    }
-
-    fn json_headers(&self) -> Value {
-        let headers = self.headers.iter();
-        let object: Map<String, Value> = headers
-            .map(|(name, value)| ((*name).to_owned(), json!(value)))
-            .collect();
-        Value::Object(object)
     }
 
     /// The line of the headers with its end, or nothing.

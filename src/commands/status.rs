@@ -98,7 +98,7 @@ fn object(report: &Report, now: SystemTime) -> Value {
         "issuer": login.and_then(Login::issuer),
         "store": report.place,
         "expires_at": login.and_then(Login::expires_at).map(|end| stamp(time_at(end))),
-        "last_refresh": login.and_then(last_refresh).map(stamp),
+        "last_refresh": login.and_then(Login::received_at).map(stamp),
         "refusal": login.and_then(Login::refusal).map(|refusal| {
             json!({"reason": refusal.reason, "at": refusal.at.map(stamp)})
         }),
@@ -111,10 +111,6 @@ fn object(report: &Report, now: SystemTime) -> Value {
             Verdict::Unknown(reason) => json!({"verdict": "unreachable", "reason": reason}),
         }),
     })
-}
-
-fn last_refresh(login: &Login) -> Option<SystemTime> {
-    humantime::parse_rfc3339(login.last_refresh()?).ok()
 }
 
 /// The pause that holds now.
@@ -146,7 +142,9 @@ fn describe(report: &Report, now: SystemTime) -> Result<String> {
     line("Token", login.map(|login| life(login, report, now)))?;
     line(
         "Renewed",
-        login.and_then(last_refresh).map(|time| seen(time, now)),
+        login
+            .and_then(Login::received_at)
+            .map(|time| seen(time, now)),
     )?;
     line(
         "Refused",

@@ -128,10 +128,7 @@ fn look_up(host: &str, port: u16) -> (Finding, Vec<SocketAddr>) {
 
 /// The same, or why there are none. The resolver has no time limit of its own.
 fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let bare = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
+    let bare = settings::without_brackets(host).to_owned();
     let (sender, receiver) = mpsc::channel();
     let work = move || {
         let found = (bare.as_str(), port).to_socket_addrs();
