@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The program and its tests as Windows programs, run by Wine. Needs the Rust target x86_64-pc-windows-gnu, and of Debian
-# gcc-mingw-w64-x86-64 and wine64. Words are handed on to the tests, as a filter.
+# gcc-mingw-w64-x86-64, wine64 and jq. Words are handed on to the tests, as a filter.
 #
 # One test is left out: it runs the program twice within a second, and Wine takes longer than that.
 set -euo pipefail
@@ -9,8 +9,9 @@ cd "$(dirname "$0")/.."
 target=x86_64-pc-windows-gnu
 skip() { echo "SKIPPED tests/windows.sh: $*"; exit 0; }
 wine=$(command -v wine64 || command -v wine || command -v /usr/lib/wine/wine64) || skip 'no wine64 here'
+command -v jq >/dev/null || skip 'no jq here'
 command -v x86_64-w64-mingw32-gcc >/dev/null || skip 'no x86_64-w64-mingw32-gcc here'
-rustc --print target-libdir --target $target | xargs test -d || skip "no Rust target $target here"
+[ -d "$(rustc --print target-libdir --target $target)" ] || skip "no Rust target $target here"
 
 folder=$(mktemp -d)
 export WINEPREFIX=$folder/wine WINEDEBUG=-all
@@ -21,6 +22,7 @@ end() {
 }
 trap end EXIT
 
+cargo clippy --locked --target $target -- -D warnings
 cargo build --locked --target $target
 tests=$(cargo test --locked --target $target --test cli --no-run --message-format json |
     jq -r 'select(.target.name == "cli" and .executable) | .executable')

@@ -49,7 +49,9 @@ impl Terminal {
     /// Starts any command so.
     #[track_caller]
     pub fn of(mut command: Command, columns: u16) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        #[cfg(target_os = "linux")]
+        let flags = flags | OpenptFlags::CLOEXEC;
         let near = openpt(flags).expect("no pseudo-terminal");
         grantpt(&near).expect("no pseudo-terminal");
         unlockpt(&near).expect("no pseudo-terminal");
