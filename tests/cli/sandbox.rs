@@ -179,10 +179,7 @@ impl Sandbox {
         fs::create_dir(&folder).expect("no folder");
         let installed = folder.join("codex-auth");
         if fs::hard_link(&program, &installed).is_err() {
-            // As in `script`, another process writes it.
-            let mut copy = Command::new("/bin/cp");
-            let copied = copy.arg(&program).arg(&installed).status();
-            assert!(copied.expect("no cp").success());
+            copy_program(&program, &installed);
         }
         std::os::unix::fs::symlink(&installed, self.bin().join("codex-auth")).expect("no link");
         Some(installed)
@@ -310,6 +307,14 @@ impl Sandbox {
         let token = stored["tokens"]["refresh_token"].as_str();
         token.is_some_and(|token| self.issuer.would_refresh(token))
     }
+}
+
+/// Copies a program. As in `script`, another process writes it.
+#[cfg(unix)]
+pub fn copy_program(from: &Path, to: &Path) {
+    let mut copy = Command::new("/bin/cp");
+    let copied = copy.arg(from).arg(to).status();
+    assert!(copied.expect("no cp").success());
 }
 
 /// Says that a test does not run here, and why. It is shown even where the output of passing tests is not.

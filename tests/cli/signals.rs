@@ -17,7 +17,7 @@ use crate::browser;
 use crate::fake_issuer::{Endpoint, Gate, Trouble};
 use crate::login::SIGNED_IN;
 use crate::process::{Running, until};
-use crate::sandbox::{LIFE, Sandbox, program, skip};
+use crate::sandbox::{LIFE, Sandbox, copy_program, program, skip};
 use crate::terminal::Terminal;
 
 const REFRESH: Endpoint = Endpoint::Refresh;
@@ -295,7 +295,7 @@ fn other_processes_of_the_user_cannot_look_into_caller_and_worker() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let binary = sandbox.bin().join("codex-auth");
-    fs::copy(program().pop().unwrap(), &binary).unwrap();
+    copy_program(Path::new(&program().pop().unwrap()), &binary);
     for path in [
         sandbox.folder(),
         &sandbox.home(),
