@@ -126,26 +126,20 @@ impl Store {
     /// Keeps a device login that waits for the person. False: another one is there already, and stays.
     pub fn keep_pending(&self, session: &[u8]) -> Result<bool> {
         let path = self.file("device");
-        if path.exists() && self.pending().is_none() {
-            // Nothing that could be taken up.
-            remove_if_there(&path)?;
-        }
-        let beside = self.file(&format!("device.{}", std::process::id()));
+        let new = self.file(&format!("device.{}.new", std::process::id()));
         let keep = || -> Result<bool> {
-            remove_if_there(&beside)?;
-            open_private(&beside, true)?.write_all(session)?;
-            // Nobody sees it half written, and nobody else's is replaced.
-            match fs::hard_link(&beside, &path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-                // Some file systems have no such links.
-                Err(_) => Ok(fs::rename(&beside, &path).map(|()| true)?),
-                Ok(()) => Ok(true),
-            }
+            remove_if_there(&new)?;
+            open_private(&new, true)?.write_all(session)?;
+            // Of several, one link is made, and whoever reads finds it whole. Not all file systems have links.
+            let is_kept = match fs::hard_link(&new, &path) {
+                Ok(()) => true,
+                Err(_) if self.pending().is_some() => false,
+                Err(_) => fs::rename(&new, &path).map(|()| true)?,
+            };
+            remove_if_there(&new)?;
+            Ok(is_kept)
         };
-        let kept = keep().with_context(|| format!("could not write {}", path.display()));
-        // After the rename there is none.
-        let _ = fs::remove_file(&beside);
-        kept
+        keep().with_context(|| format!("could not write {}", path.display()))
     }
 
     /// Whether this device login waits for the person.
