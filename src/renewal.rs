@@ -5,7 +5,7 @@
 
 use std::env;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -348,7 +348,7 @@ fn worker(store: &Store, last_refresh: &str) -> Result<Command> {
     let mut command = Command::new(&program);
     // Who looks at the processes sees whose it is. Where only a path leads to us, it has to stay.
     #[cfg(target_os = "linux")]
-    if program == Path::new(LINK) {
+    if program == std::path::Path::new(LINK) {
         std::os::unix::process::CommandExt::arg0(&mut command, env!("CARGO_BIN_NAME"));
     }
     command
