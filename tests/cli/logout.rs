@@ -177,7 +177,7 @@ fn of_all_logins_one_that_is_being_renewed_is_waited_for() {
     lock.lock().unwrap();
     let mut running = sandbox.spawn(&["logout", "--all"]);
     running.await_text("Waiting for another process that is renewing this login.");
-    lock.unlock().unwrap();
+    drop(lock);
     running.finish().assert(
         0,
         "",
