@@ -153,6 +153,24 @@ fn a_fast_failure_costs_one_request_and_all_are_told() {
 
 // The worker outlives its caller.
 
+#[test]
+fn a_caller_that_is_ended_loses_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let gate = sandbox.issuer.gate();
+    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let mut caller = sandbox.spawn(&["token"]);
+    sandbox.issuer.await_requests(REFRESH, 1);
+    caller.kill();
+    // SIGKILL, and what Windows has in its place.
+    let code = if cfg!(windows) { 1 } else { -9 };
+    caller.finish().assert(code, "", "");
+    gate.open();
+    assert_all_get_the_newest(&sandbox, start(&sandbox, 1, &["token"]));
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    assert!(sandbox.can_refresh());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_killed_caller_loses_nothing() {
