@@ -174,10 +174,9 @@ pub fn is_alive(login: &Login, now: SystemTime) -> bool {
 
 /// Whether the token was received just now: then it is not renewed for its life's sake, however short that is.
 pub fn is_new(login: &Login, now: SystemTime) -> bool {
-    let received = login
-        .last_refresh()
-        .and_then(|time| humantime::parse_rfc3339(time).ok());
-    let age = received.and_then(|received| now.duration_since(received).ok());
+    let age = login
+        .received_at()
+        .and_then(|received| now.duration_since(received).ok());
     let limit = NEW.min(login.expires_in().unwrap_or(u64::MAX) / 2);
     is_alive(login, now) && age.is_some_and(|age| age < Duration::from_secs(limit))
 }
