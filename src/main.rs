@@ -39,6 +39,11 @@ use clap::Parser;
 
 use crate::cli::{Cli, TokenArgs};
 
+/// musl's own allocator asks the system anew for nearly every size of a block: that took `token` longer than its parsing.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     permissions::forbid_core_dumps();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
