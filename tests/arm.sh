@@ -24,7 +24,8 @@ mount='mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc'
 magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
 mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
 export MAGIC=":qemu-aarch64:M::$magic:$mask:$qemu:F"
-# There is only one user in it: what takes another one is left out. So is what has a limit of 1.5 s, as an emulator may not keep it.
+# There is only one user in it: what takes another one is left out. So is what has a limit of 1.5 s, which an emulator may
+# not keep.
 # shellcheck disable=SC2016
 "${namespace[@]}" bash -c "$mount"' && printf %s "$MAGIC" >/proc/sys/fs/binfmt_misc/register && exec "$@"' - \
-    cargo test --locked --test cli -- --skip disk:: --skip verify:: "$@"
+    cargo test --locked --test cli -- --skip disk:: --skip verify:: --skip other_processes_of_the_user "$@"

@@ -30,5 +30,4 @@ printf '#!/bin/sh\nexec %s ar "$@"\n' "$zig" >"$folder/ar"
 chmod +x "$folder/cc" "$folder/ar"
 
 export CC_aarch64_apple_darwin=$folder/cc AR_aarch64_apple_darwin=$folder/ar
-cargo clippy --locked --target $target -- -D warnings
-cargo check --quiet --locked --target $target --tests
+cargo clippy --locked --target $target --all-targets -- -D warnings

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::fake_issuer::{Endpoint, Trouble};
 use crate::login::SIGNED_IN;
-use crate::sandbox::{LIFE, Sandbox, skip};
+use crate::sandbox::{LIFE, Sandbox};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
@@ -128,7 +128,7 @@ fn mode(path: &std::path::Path) -> u32 {
 fn as_root(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        skip(&format!("{test} needs root"));
+        crate::sandbox::skip(&format!("{test} needs root"));
     }
     is_root
 }
@@ -173,7 +173,7 @@ fn files_are_private_under_any_umask() {
 #[test]
 fn no_file_is_ever_created_for_others() {
     if !std::path::Path::new("/usr/bin/strace").exists() {
-        skip("no strace");
+        crate::sandbox::skip("no strace");
         return;
     }
     let sandbox = Sandbox::new();

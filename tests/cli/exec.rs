@@ -1,6 +1,5 @@
 //! `exec`: a command with the token in its environment.
 
-use crate::fake_issuer::{Endpoint, Trouble};
 use crate::sandbox::{LIFE, Sandbox, native_program};
 
 /// The program itself is a command that every system has.
@@ -55,6 +54,8 @@ fn a_name_that_is_none_is_wrong_usage() {
 #[cfg(unix)]
 mod on_unix {
     use super::*;
+    #[cfg(target_os = "linux")]
+    use crate::fake_issuer::{Endpoint, Trouble};
 
     #[cfg(target_os = "linux")]
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::browser::{self, Answer};
 use crate::fake_issuer::{Account, Consent, Endpoint, Trouble};
 use crate::process::Running;
-use crate::sandbox::{LIFE, Sandbox, skip};
+use crate::sandbox::{LIFE, Sandbox};
 
 const TOKEN: &str = "[TOKEN]\n";
 // What stands between depends on where the tests run: with or without a display, in a container.
@@ -720,7 +720,6 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
 #[cfg(unix)]
 mod at_a_terminal {
     use super::*;
-    use crate::sandbox::native_program;
     use crate::terminal::Terminal;
 
     const INVITED: &str = "paste that page's address here:";
@@ -768,7 +767,7 @@ mod at_a_terminal {
             "-mc",
             r#""$0" login & wait $!"#,
         ];
-        let Some(program) = native_program() else {
+        let Some(program) = crate::sandbox::native_program() else {
             return;
         };
         let mut words: Vec<_> = words.map(std::ffi::OsString::from).to_vec();
@@ -851,7 +850,7 @@ mod at_a_terminal {
 fn a_real_browser_signs_in_and_shows_the_page() {
     const CHROMIUM: &str = "/usr/bin/chromium";
     if !std::path::Path::new(CHROMIUM).exists() {
-        skip(&format!("no {CHROMIUM}"));
+        crate::sandbox::skip(&format!("no {CHROMIUM}"));
         return;
     }
     let sandbox = Sandbox::new();

@@ -1,6 +1,6 @@
 //! The renewal: many callers, killed callers, lost answers, refusals, clocks. Whatever happens, no login is lost.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -293,7 +293,7 @@ fn a_worker_that_is_killed_blocks_nobody() {
 #[cfg(target_os = "linux")]
 fn await_child(parent: u32) -> u32 {
     crate::process::until("a worker of the caller", || {
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
         children.ok()?.split_whitespace().next()?.parse().ok()
     })
 }
