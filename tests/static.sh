@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The binary for Linux, installed as the README says: that it is static and small, that a fresh token costs one look at one
-# file, and that it runs in an empty root. Needs the musl target of Rust, gcc and binutils; for the last two strace,
-# and root with python3, unshare and ip.
+# file, that it runs in an empty root, and that it passes the tests. Needs the musl target of Rust, gcc and binutils; to count
+# calls strace, and for the empty root python3, unshare, ip and a root user.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,3 +51,6 @@ if [ "$(id -u)" = 0 ] && has python3 && has unshare && has ip && unshare --net t
 else
     skip 'the empty root: it takes root, python3, unshare and ip'
 fi
+
+# It has another C library and another allocator than what `cargo test` builds.
+CODEX_AUTH_TEST_BIN=$program cargo test --quiet --locked --test cli --test network
