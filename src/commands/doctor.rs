@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::print;
+use super::output::print;
 use crate::cli::DoctorArgs;
 use crate::doctor::{self, Finding, Level};
 

@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use super::usable;
+use super::logins::usable;
 use crate::cli::ExecArgs;
 use crate::error::tame;
 use crate::renewal::Wish;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use super::lock;
+use super::logins::lock;
 use crate::cli::LoginArgs;
 use crate::credentials::Login;
 use crate::error::{Failure, tame};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
 
-use super::lock;
+use super::logins::{self, lock};
 use crate::cli::LogoutArgs;
 use crate::credentials::Login;
 use crate::store::Store;
@@ -13,7 +13,7 @@ use crate::{copies, error, renewal, store};
 
 pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     if !args.all {
-        end(&super::store(profile)?, args)?;
+        end(&logins::store(profile)?, args)?;
         return Ok(ExitCode::SUCCESS);
     }
     let profiles = store::profiles()?;

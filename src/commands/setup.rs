@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{print, stored};
+use super::logins::stored;
+use super::output::print;
 use crate::cli::{Program, SetupArgs};
 use crate::credentials::Login;
 use crate::formats::{account_headers, object_of, shell_word, toml_string};

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::print;
+use super::output::print;
 use crate::cli::StatusArgs;
 use crate::credentials::{Login, Pause, Refusal, seconds_since_epoch, time_at, timestamp};
 use crate::error::tame;

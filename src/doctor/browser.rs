@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::error::tame;
 use crate::opener::{self, Place};
 use crate::settings;

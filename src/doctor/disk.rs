@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Finding, Level};
+use super::finding::{Finding, Level};
 use crate::credentials::Login;
 use crate::permissions::{check_ours, mode, names};
 use crate::settings;

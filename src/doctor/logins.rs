@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use anyhow::{Error, Result};
 
-use super::Finding;
+use super::finding::Finding;
 use crate::credentials::{Login, seconds_since_epoch};
 use crate::phrases::moment;
 use crate::report::{Report, State};

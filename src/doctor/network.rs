@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::Uri;
 
-use super::{Finding, Level};
+use super::finding::{Finding, Level};
 use crate::credentials::seconds_since_epoch;
 use crate::error::tame;
 use crate::http::{Answer, Client, broken, explain};

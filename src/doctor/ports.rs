@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Finding, Level};
+use super::finding::{Finding, Level};
 use crate::error::tame;
 use crate::{callback, settings};
 
