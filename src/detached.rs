@@ -36,8 +36,21 @@ pub fn leave_caller() {
     }
 }
 
+/// From now on a signal that asks this process to end waits until it has ended by itself: the system's service manager
+/// sends one to all that a service has left behind, and the system to everybody when it goes down.
+#[cfg(unix)]
+pub fn end_in_our_own_time() {
+    use nix::sys::signal::{SigSet, Signal};
+    let requests = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
+    // It fails only if it is called wrongly.
+    let _ = requests.into_iter().collect::<SigSet>().thread_block();
+}
+
 #[cfg(not(unix))]
 pub fn leave_caller() {}
+
+#[cfg(not(unix))]
+pub fn end_in_our_own_time() {}
 
 /// On Windows every program is started in the same way.
 #[cfg(windows)]

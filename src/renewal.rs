@@ -407,6 +407,7 @@ fn renew_under_lock(store: &Store, last_refresh: &str) -> Result<(), Trouble> {
     check_earlier_failures(&login, SystemTime::now())?;
     let (issuer, refresh_token) = issuer_of(&login)?;
     let room = lock.reserve()?;
+    detached::end_in_our_own_time();
     match issuer.refresh(&refresh_token) {
         Refreshed::Granted(grant) => save(room, login, &grant),
         Refreshed::Refused(reason) => Ok(believe(store, room, login, &reason)?),

@@ -61,6 +61,20 @@ fn assert_well(sandbox: &Sandbox) {
         .assert(0, TOKEN, "");
 }
 
+/// A service manager sends it to every process that a service has left behind.
+#[test]
+fn a_worker_that_is_asked_to_end_keeps_what_it_gets_first() {
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+        let sandbox = Sandbox::new();
+        sandbox.plant_expiring_in(-60, LIFE);
+        let (caller, gate) = hold(&sandbox, sandbox.command(&["token"]));
+        kill_process(worker_of(&caller), signal).unwrap();
+        gate.open();
+        caller.finish().assert(0, TOKEN, "");
+        assert_well(&sandbox);
+    }
+}
+
 // Streams.
 
 #[test]
