@@ -56,10 +56,11 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
 }
 
 fn account_id(profile: Option<String>) -> Result<ExitCode> {
-    let login = stored(&settings::profile(profile)?)?;
-    let id = login
-        .account_id()
-        .context("the stored login names no ChatGPT account: run codex-auth login")?;
+    let profile = settings::profile(profile)?;
+    let id = stored(&profile)?.account_id().with_context(|| {
+        let sign_in = renewal::sign_in(&profile);
+        format!("the stored login names no ChatGPT account: run {sign_in}")
+    })?;
     print(&format!("{id}\n"))
 }
 

@@ -183,7 +183,7 @@ pub fn is_new(login: &Login, now: SystemTime) -> bool {
 
 /// Renews in the background what nobody waits for, unless somebody is at it, or an attempt failed just now.
 fn renew_ahead(store: &Store, found: &Login, now: SystemTime) {
-    if check_earlier_failures(found, now).is_ok() && store.can_lock() {
+    if check_earlier_failures(store, found, now).is_ok() && store.can_lock() {
         let last_refresh = found.last_refresh().unwrap_or_default();
         // Whoever needs the renewal will start it again, and hear why it failed.
         let _ = worker(store, last_refresh).and_then(|mut worker| {
@@ -207,7 +207,7 @@ fn silent(command: &mut Command) -> &mut Command {
 
 /// Has the login renewed, and waits for it.
 pub fn renew(store: &Store, found: &Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
-    check_earlier_failures(found, now)?;
+    check_earlier_failures(store, found, now)?;
     let Some(output) = run_worker(store, found, patience(found, wish, now))? else {
         return stored_outcome(store, found, wish);
     };
@@ -244,7 +244,7 @@ fn stored_outcome(store: &Store, found: &Login, wish: &Wish) -> Result<Usable> {
     let now = SystemTime::now();
     let stored = store.load()?.with_context(|| not_signed_in(store))?;
     if stored.last_refresh() == found.last_refresh() {
-        check_earlier_failures(&stored, now)?;
+        check_earlier_failures(store, &stored, now)?;
         return Err(Failure::Temporary(
             "could not renew the login: its worker was ended".to_owned(),
         )
@@ -280,9 +280,9 @@ fn fulfilling(login: Login, wish: &Wish, now: SystemTime) -> Result<Usable> {
 }
 
 /// Fails if the issuer has refused this login for good, or if an attempt failed so lately that the next one has to wait.
-fn check_earlier_failures(login: &Login, now: SystemTime) -> Result<()> {
+fn check_earlier_failures(store: &Store, login: &Login, now: SystemTime) -> Result<()> {
     if let Some(refusal) = login.refusal() {
-        return Err(refused(&refusal.reason));
+        return Err(refused(store, &refusal.reason));
     }
     if let Some(pause) = login.pause().filter(|pause| pause.holds(now)) {
         return Err(
@@ -292,9 +292,10 @@ fn check_earlier_failures(login: &Login, now: SystemTime) -> Result<()> {
     Ok(())
 }
 
-fn refused(reason: &str) -> Error {
+fn refused(store: &Store, reason: &str) -> Error {
+    let sign_in = sign_in(store.profile());
     Failure::LoginRequired(format!(
-        "the issuer refused to renew the login: {reason}: run codex-auth login"
+        "the issuer refused to renew the login: {reason}: run {sign_in}"
     ))
     .into()
 }
@@ -309,10 +310,13 @@ pub fn not_signed_in(store: &Store) -> Failure {
     Failure::LoginRequired(format!("not signed in: run {sign_in}{codex}"))
 }
 
-/// The command with which a person signs in to a profile.
+/// The command with which a person signs in to a profile. It names all but the default one, and that one too where the
+/// environment names another: whoever follows it must not replace a login that works.
 pub fn sign_in(profile: &str) -> String {
+    let is_understood = |name| settings::profile(None).is_ok_and(|bare| bare == name);
     match profile {
-        "default" => "codex-auth login".to_owned(),
+        settings::CODEX_PROFILE => "codex login".to_owned(),
+        "default" if is_understood("default") => "codex-auth login".to_owned(),
         _ => format!("codex-auth --profile {profile} login"),
     }
 }
@@ -404,12 +408,12 @@ fn renew_under_lock(store: &Store, last_refresh: &str) -> Result<(), Trouble> {
     if login.last_refresh().unwrap_or_default() != last_refresh {
         return Ok(());
     }
-    check_earlier_failures(&login, SystemTime::now())?;
-    let (issuer, refresh_token) = issuer_of(&login)?;
+    check_earlier_failures(store, &login, SystemTime::now())?;
+    let (issuer, refresh_token) = issuer_of(&login, store.profile())?;
     let room = lock.reserve()?;
     detached::end_in_our_own_time();
     match issuer.refresh(&refresh_token) {
-        Refreshed::Granted(grant) => save(room, login, &grant),
+        Refreshed::Granted(grant) => save(store, room, login, &grant),
         Refreshed::Refused(reason) => Ok(believe(store, room, login, &reason)?),
         Refreshed::Failed {
             reason,
@@ -419,40 +423,44 @@ fn renew_under_lock(store: &Store, last_refresh: &str) -> Result<(), Trouble> {
 }
 
 /// The issuer that gave this login, and the refresh token, which nobody else ever gets.
-pub fn issuer_of(login: &Login) -> Result<(Issuer, String)> {
-    let (url, client_id, refresh_token) = grantor(login)?;
+pub fn issuer_of(login: &Login, profile: &str) -> Result<(Issuer, String)> {
+    let (url, client_id, refresh_token) = grantor(login, profile)?;
     let issuer = Issuer::new(url.to_owned(), client_id.to_owned())?;
     Ok((issuer, refresh_token.to_owned()))
 }
 
 /// What a renewal needs of a login: the URL of its issuer, the ID of the client, and the refresh token. It looks at
 /// nothing but the login, so that its failure is the login's.
-pub fn grantor(login: &Login) -> Result<(&str, &str, &str)> {
+pub fn grantor<'a>(login: &'a Login, profile: &str) -> Result<(&'a str, &'a str, &'a str)> {
     let parts = login
         .issuer()
         .zip(login.client_id())
         .zip(login.refresh_token());
     let Some(((issuer, client_id), refresh_token)) = parts else {
-        let words = "the stored login cannot be renewed, as it lacks its issuer or its refresh token: run codex-auth login";
-        return Err(Failure::LoginRequired(words.to_owned()).into());
+        let sign_in = sign_in(profile);
+        return Err(Failure::LoginRequired(format!(
+            "the stored login cannot be renewed, as it lacks its issuer or its refresh token: run {sign_in}"
+        ))
+        .into());
     };
     settings::check_url(issuer).context("could not trust the issuer of the stored login")?;
     Ok((issuer, client_id, refresh_token))
 }
 
-fn save(room: Room, mut login: Login, grant: &Grant) -> Result<(), Trouble> {
+fn save(store: &Store, room: Room, mut login: Login, grant: &Grant) -> Result<(), Trouble> {
     let (now, earlier) = (SystemTime::now(), login.pause());
     if let Err(error) = login.renew(grant, now) {
         login.refuse(&error.to_string(), now);
         room.save(&login)?;
-        return Err(refused(&error.to_string()).into());
+        return Err(refused(store, &error.to_string()).into());
     }
     if !is_alive(&login, now) {
         let words = "the issuer gave no token that lives";
         login.set_pause(&next_pause(earlier, words, None));
     }
     room.save(&login).map_err(|error| {
-        let words = "the token was renewed, but could not be stored: mend that before it ends, or run codex-auth login";
+        let sign_in = sign_in(store.profile());
+        let words = format!("the token was renewed, but could not be stored: mend that before it ends, or run {sign_in}");
         Trouble::Unsaved(login, error.context(words))
     })
 }
@@ -466,7 +474,7 @@ fn believe(store: &Store, room: Room, mut login: Login, reason: &str) -> Result<
     }
     login.refuse(reason, SystemTime::now());
     room.save(&login)?;
-    Err(refused(reason))
+    Err(refused(store, reason))
 }
 
 /// Remembers a temporary failure. The same refresh token is tried again after the pause: if its answer was lost, it

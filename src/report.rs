@@ -113,7 +113,9 @@ impl Report {
         let (lives, refusal) = (is_alive(login, now), login.refusal());
         self.obstacle = match &refusal {
             Some(refusal) => Some(refusal.reason.clone()),
-            None => grantor(login).err().map(|error| format!("{error:#}")),
+            None => grantor(login, &self.profile)
+                .err()
+                .map(|error| format!("{error:#}")),
         };
         self.usable = lives || self.obstacle.is_none();
         self.state = match standing(login, &Wish::default(), now) {

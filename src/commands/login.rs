@@ -64,7 +64,7 @@ fn complete(
     }
     // A login that cannot be read cannot be ended either.
     let superseded = store.load().ok().flatten();
-    let outcome = exchange(&lock, issuer, authorization, workspaces);
+    let outcome = exchange(store, &lock, issuer, authorization, workspaces);
     if let Some(kept) = pending.filter(|_| !is_temporary(&outcome)) {
         store.remove_pending(kept);
     }
@@ -74,6 +74,7 @@ fn complete(
 /// Makes room for the tokens before the code is spent. A login that is not wanted, or cannot be stored, is not left alive
 /// at the issuer.
 fn exchange(
+    store: &Store,
     lock: &Lock,
     issuer: &Issuer,
     authorization: &Authorization,
@@ -86,7 +87,7 @@ fn exchange(
         .inspect_err(|_| issuer.disown(&grant))?;
     check_workspace(&login, workspaces)
         .and_then(|()| room.save_or_discard(&login))
-        .inspect_err(|_| end(&login))?;
+        .inspect_err(|_| end(&login, store.profile()))?;
     Ok(login)
 }
 
@@ -118,14 +119,14 @@ fn end_superseded(login: &Login, profile: &str) {
         Some(other) => say(&format!(
             "Did not revoke the login that was here before, as it is a copy of {other}."
         )),
-        None => end(login),
+        None => end(login, profile),
     }
 }
 
 /// Revokes a login that nobody uses any more. If that fails it ends by itself, some day.
-fn end(login: &Login) {
+fn end(login: &Login, profile: &str) {
     if login.refusal().is_none() {
-        let _ = renewal::issuer_of(login)
+        let _ = renewal::issuer_of(login, profile)
             .and_then(|(issuer, refresh_token)| issuer.revoke(&refresh_token));
     }
 }

@@ -64,7 +64,7 @@ fn end_at_issuer(login: &Login, profile: &str) {
             "Removed the login (profile {profile}), and did not revoke it, as it is a copy of {other}."
         ));
     }
-    match revoke(login) {
+    match revoke(login, profile) {
         Ok(()) => say(&format!("Signed out (profile {profile}).")),
         Err(error) => complain_of(profile, &error),
     }
@@ -76,9 +76,9 @@ fn complain_of(profile: &str, error: &Error) {
     ));
 }
 
-fn revoke(login: &Login) -> Result<()> {
+fn revoke(login: &Login, profile: &str) -> Result<()> {
     login.refresh_token().context("it has no refresh token")?;
-    let (issuer, refresh_token) = renewal::issuer_of(login)?;
+    let (issuer, refresh_token) = renewal::issuer_of(login, profile)?;
     issuer.revoke(&refresh_token)
 }
 

@@ -214,7 +214,7 @@ fn what_is_remembered_of_a_login_is_told() {
         1,
         "...\n\
          problem  login: damaged: could not read [HOME]/damaged.json: the file is damaged: it is no JSON: run codex-auth --profile damaged login\n\
-         problem  login: ended: no token can be had: the stored login cannot be renewed, as it lacks its issuer or its refresh token: run codex-auth login\n\
+         problem  login: ended: no token can be had: the stored login cannot be renewed, as it lacks its issuer or its refresh token: run codex-auth --profile ended login\n\
          warning  login: ending: a token can be had, but not be renewed: the stored login cannot be renewed, [..]\n\
          ok       login: expired: expired\n\
          warning  login: paused: the last renewal failed (the issuer has trouble), the next one is tried in 50 minutes ([..]): wait, and see the lines of the network\n\

@@ -45,6 +45,28 @@ fn a_profile_that_is_not_signed_in_says_how_to() {
 }
 
 #[test]
+fn what_mends_one_profile_never_replaces_another() {
+    let mut sandbox = Sandbox::new();
+    sandbox.plant_as("default", -60, LIFE);
+    sandbox.plant_as("work", -60, LIFE);
+    sandbox.issuer.end_logins();
+    let refused = |sandbox: &Sandbox, profile: &str, mend: &str| {
+        for _ in 0..2 {
+            sandbox.run(&["--profile", profile, "token"]).assert(
+                4,
+                "",
+                &format!("codex-auth: the issuer refused to renew the login: [..]: run {mend}\n"),
+            );
+        }
+    };
+    refused(&sandbox, "work", "codex-auth --profile work login");
+    refused(&sandbox, "default", "codex-auth login");
+    sandbox.set("CODEX_AUTH_PROFILE", "work");
+    refused(&sandbox, "default", "codex-auth --profile default login");
+    refused(&sandbox, "work", "codex-auth --profile work login");
+}
+
+#[test]
 fn no_name_leads_out_of_the_store() {
     let sandbox = Sandbox::new();
     for name in ["../x", "/etc/passwd", "a/b", ".x", "", "a b", "con"] {
