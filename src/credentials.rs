@@ -128,14 +128,23 @@ impl Grant {
     /// The life of the access token from its receipt: by its own claims, else as the answer says, else an hour. The
     /// claims are compared with each other, never with our clock, which may be wrong.
     fn life(&self) -> Duration {
+        let told = self.claimed_life().or(self.expires_in);
+        told.unwrap_or(ASSUMED_LIFE)
+    }
+
+    fn claimed_life(&self) -> Option<Duration> {
         let claims = self.access_token.as_deref().and_then(claims);
         let claimed = claims.and_then(|claims| {
             seconds_of(&claims["exp"])?.checked_sub(seconds_of(&claims["iat"])?)
         });
-        let claimed = claimed
+        claimed
             .filter(|seconds| *seconds > 0)
-            .map(Duration::from_secs);
-        claimed.or(self.expires_in).unwrap_or(ASSUMED_LIFE)
+            .map(Duration::from_secs)
+    }
+
+    /// Whether a token that we have already lives longer than before: its own claims stay what they were.
+    fn prolongs(&self) -> bool {
+        self.claimed_life().is_none() && self.expires_in.is_some()
     }
 
     /// The ID of the ChatGPT account that these tokens are for.
@@ -235,6 +244,8 @@ impl Login {
     }
 
     fn take(&mut self, grant: &Grant, now: SystemTime) {
+        let granted = grant.access_token.as_deref();
+        let is_another = granted.is_some() && granted != self.token("access_token");
         let mut tokens = match self.document.remove("tokens") {
             Some(Value::Object(tokens)) => tokens,
             _ => Map::new(),
@@ -250,9 +261,11 @@ impl Login {
             }
         }
         self.document.insert("tokens".into(), Value::Object(tokens));
-        if grant.access_token.is_some() {
-            let life = grant.life().as_secs();
+        if is_another {
             self.document.remove("rejected_at");
+        }
+        if is_another || granted.is_some() && grant.prolongs() {
+            let life = grant.life().as_secs();
             self.document.insert("expires_in".into(), json!(life));
             self.document.insert(
                 "expires_at".into(),
@@ -547,6 +560,24 @@ mod tests {
                 Some(NOW + life),
                 "{claims} {expires_in}"
             );
+        }
+    }
+
+    #[test]
+    fn a_token_that_comes_again_ends_when_it_did() {
+        let with_claims = token(&json!({"iat": 0, "exp": 600}));
+        for (access_token, expires_in, end) in [
+            (with_claims.as_str(), json!(600), NOW + 600),
+            ("opaque", json!(600), NOW + 100 + 600),
+            ("opaque", Value::Null, NOW + 600),
+        ] {
+            let answer = |expires_in: &Value| json!({"access_token": access_token, "refresh_token": "r", "expires_in": expires_in});
+            let mut login = login(&answer(&json!(600)));
+            login.reject(time_at(NOW));
+            let again = grant(&answer(&expires_in));
+            login.renew(&again, time_at(NOW + 100)).unwrap();
+            assert_eq!(login.expires_at(), Some(end), "{access_token} {expires_in}");
+            assert!(login.rejected_at().is_some());
         }
     }
 
