@@ -46,8 +46,17 @@ pub fn end_in_our_own_time() {
     let _ = requests.into_iter().collect::<SigSet>().thread_block();
 }
 
+/// Leaves every signal to the other threads of this process.
+#[cfg(unix)]
+pub fn hear_no_signals() {
+    let _ = nix::sys::signal::SigSet::all().thread_block();
+}
+
 #[cfg(not(unix))]
 pub fn leave_caller() {}
+
+#[cfg(not(unix))]
+pub fn hear_no_signals() {}
 
 #[cfg(not(unix))]
 pub fn end_in_our_own_time() {}

@@ -330,6 +330,8 @@ fn run_worker(store: &Store, found: &Login, timeout: Duration) -> Result<Option<
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new()
         .spawn(move || {
+            // It may outlast the time-out, and `exec` hands signals on.
+            detached::hear_no_signals();
             // Nobody listens after the time-out.
             let _ = sender.send(worker.wait_with_output());
         })

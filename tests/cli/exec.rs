@@ -90,6 +90,40 @@ mod on_unix {
         gate.open();
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_asks_us_to_end_reaches_a_command_that_we_wait_for() {
+        use rustix::process::Signal;
+        for signal in [Signal::TERM, Signal::HUP] {
+            let sandbox = Sandbox::new();
+            sandbox.plant_expiring_in(100, LIFE);
+            let gate = sandbox.issuer.gate();
+            let held = Trouble::Hold(gate.clone());
+            sandbox.issuer.plan(Endpoint::Refresh, held);
+            let script =
+                "trap 'exit 5' TERM HUP; echo ready >&2; while :; do /bin/sleep 0.01; done";
+            let mut running = sandbox.spawn(&["exec", "--", "/bin/sh", "-c", script]);
+            running.await_text("ready");
+            running.signal(signal);
+            running.finish().assert(5, "", "...\nready\n");
+            gate.open();
+        }
+    }
+
+    /// As in a container whose first program is a shell that becomes us.
+    #[test]
+    fn children_that_were_there_before_do_not_keep_us_from_becoming_the_command() {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        if sandbox.install().is_none() {
+            return;
+        }
+        let script = "sleep 5 >/dev/null 2>&1 & exec codex-auth exec -- /bin/sh -c 'echo $$'";
+        let running = sandbox.start(sandbox.shell(script));
+        let pid = running.pid();
+        running.finish().assert(0, &format!("{pid}\n"), "");
+    }
+
     const SHOW: &str = "echo $CODEX_AUTH_TOKEN; echo $CODEX_AUTH_ACCOUNT_ID; echo $ONE $TWO";
 
     #[test]
