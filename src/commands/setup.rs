@@ -3,6 +3,8 @@
 //! Each text holds no secret: a path, an account ID, and how long to wait. Where the configuration is JSON, which has no
 //! comments, they go to stderr, so that stdout is what belongs into the file.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -78,15 +80,19 @@ const CRUSH: &str = "# crush: put this into ~/.config/crush/crush.json, with the
 
 impl Call {
     fn new(profile: &str, args: &SetupArgs, login: &Login) -> Result<Self> {
-        let mut arguments = Vec::new();
-        if profile != "default" {
-            arguments.extend(["--profile", profile]);
-        }
-        arguments.extend(["token", "--verify", "--timeout", PATIENCE]);
+        // Named even if it is the default one: the account in the headers is its, whatever the caller's environment says.
+        let arguments = [
+            "--profile",
+            profile,
+            "token",
+            "--verify",
+            "--timeout",
+            PATIENCE,
+        ];
         let base_url = args.base_url.as_deref();
         Ok(Self {
             program: this_program(),
-            arguments: arguments.into_iter().map(str::to_owned).collect(),
+            arguments: arguments.map(str::to_owned).to_vec(),
             base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
             backend: settings::backend()?,
             headers: account_headers(login),
@@ -224,6 +230,17 @@ refresh_interval_ms = {REFRESH_MS}
 /// The absolute path of this program, so that the caller's `PATH` does not matter; its name if that cannot be told.
 fn this_program() -> String {
     let path = std::env::current_exe().ok().filter(|path| path.exists());
-    path.and_then(|path| path.into_os_string().into_string().ok())
+    path.map(|path| lasting(&path).unwrap_or(path))
+        .and_then(|path| path.into_os_string().into_string().ok())
         .unwrap_or_else(|| "codex-auth".to_owned())
+}
+
+/// A link in `PATH` that leads to this program. Package managers keep it where it is when they put a new version elsewhere.
+fn lasting(program: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(program).ok()?;
+    let folders = settings::program_folders().into_iter();
+    let links = folders.filter_map(|folder| Some(folder.join(program.file_name()?)));
+    links
+        .filter(|link| link.is_absolute())
+        .find(|link| fs::canonicalize(link).is_ok_and(|found| found == real))
 }

@@ -29,7 +29,7 @@ http_headers = { \"ChatGPT-Account-Id\" = \"account-1\" }
 
 [model_providers.chatgpt.auth]
 command = \"[..]codex-auth[..]\"
-args = [\"token\", \"--verify\", \"--timeout\", \"8s\"]
+args = [\"--profile\", \"default\", \"token\", \"--verify\", \"--timeout\", \"8s\"]
 timeout_ms = 15000
 refresh_interval_ms = 300000
 ",
@@ -157,7 +157,7 @@ model = \"MODEL\"
 
 [custom_providers.auth]
 command = \"[..]\"
-args = [\"token\", \"--verify\", \"--timeout\", \"8s\"]
+args = [\"--profile\", \"default\", \"token\", \"--verify\", \"--timeout\", \"8s\"]
 timeout_ms = 15000
 refresh_interval_ms = 300000
 ",
@@ -176,7 +176,8 @@ mod on_unix {
     fn setup(sandbox: &Sandbox, program: &str) -> Option<Output> {
         let installed = sandbox.install()?.into_os_string();
         let words = ["setup", program, "--base-url", "https://proxy.example"].map(OsString::from);
-        let command = sandbox.command_of(&[&[installed], &words[..]].concat());
+        let mut command = sandbox.command_of(&[&[installed], &words[..]].concat());
+        command.env_remove("PATH");
         Some(sandbox.start(command).finish())
     }
 
@@ -193,6 +194,7 @@ mod on_unix {
             };
             let configuration: Value = serde_json::from_str(&output.stdout).unwrap();
             let value = configuration.pointer(path).unwrap().as_str().unwrap();
+            assert!(value.contains("$dir"), "{value}");
             let line = match program {
                 "pi" => value.strip_prefix('!').unwrap().to_owned(),
                 "crush" => format!("printf '%s\\n' \"{value}\""),
@@ -201,6 +203,19 @@ mod on_unix {
             let output = sandbox.start(sandbox.shell(&line)).finish();
             output.assert(0, "[TOKEN]\n", "");
         }
+    }
+
+    /// It stays where it is when a package manager puts the next version into another folder.
+    #[test]
+    fn a_link_in_path_is_what_the_caller_is_told() {
+        let sandbox = signed_in();
+        let Some(installed) = sandbox.install() else {
+            return;
+        };
+        let words = [installed.into(), "setup".into(), "codex".into()];
+        let output = sandbox.start(sandbox.command_of(&words)).finish();
+        let link = "...\ncommand = \"[FOLDER]/bin/codex-auth\"\n...\n";
+        output.assert(0, link, "");
     }
 
     #[test]
