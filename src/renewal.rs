@@ -117,7 +117,7 @@ pub fn usable(store: &Store, wish: &Wish) -> Result<Usable> {
                 warning: None,
             })
         }
-        Standing::Stale if !wish.another && is_new(&found, now) => fulfilling(found, wish, now),
+        Standing::Stale if is_as_good_as_any(&found, wish, now) => fulfilling(found, wish, now),
         Standing::Stale => match renew(store, &found, wish, now) {
             Err(error) if !wish.is_strict() && is_alive(&found, now) => Ok(Usable {
                 login: found,
@@ -126,6 +126,14 @@ pub fn usable(store: &Store, wish: &Wish) -> Result<Usable> {
             renewed => renewed,
         },
     }
+}
+
+/// Whether no renewal would bring a better token for this wish: it is new, or not even a whole life is long enough.
+fn is_as_good_as_any(login: &Login, wish: &Wish, now: SystemTime) -> bool {
+    let both = wish.min_ttl.zip(login.expires_in());
+    let asks_too_much = both.is_some_and(|(ttl, life)| ttl.as_secs() > life);
+    let is_usual = standing(login, &Wish::default(), now) == Standing::Fresh;
+    !wish.another && (is_new(login, now) || asks_too_much && is_usual)
 }
 
 /// How good the stored token is for a wish. Its life is counted from when it was received, on this machine's clock.

@@ -388,18 +388,25 @@ fn what_was_renewed_just_now_is_good_however_short_it_lives() {
 }
 
 #[test]
-fn a_life_that_no_new_token_has_is_a_failure_after_one_renewal() {
+fn a_life_that_no_new_token_has_is_a_failure_that_spends_no_refresh_token() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(1800, 3600);
     for _ in 0..3 {
         sandbox.run(&["token", "--min-ttl", "2h"]).assert(
             1,
             "",
-            "codex-auth: could not get a token for 7200 s: the newest one lives 3[..] s; ask for less with --min-ttl\n",
+            "codex-auth: could not get a token for 7200 s: the newest one lives 1[..] s; ask for less with --min-ttl\n",
         );
     }
-    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    assert_eq!(sandbox.issuer.count(REFRESH), 0);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
+    sandbox.plant_expiring_in(-60, 3600);
+    sandbox.run(&["token", "--min-ttl", "2h"]).assert(
+        1,
+        "",
+        "codex-auth: could not get a token for 7200 s: the newest one lives 3[..] s; ask for less with --min-ttl\n",
+    );
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
 
 #[test]
