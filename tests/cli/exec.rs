@@ -101,7 +101,7 @@ mod on_unix {
             let held = Trouble::Hold(gate.clone());
             sandbox.issuer.plan(Endpoint::Refresh, held);
             let script =
-                "trap 'exit 5' TERM HUP; echo ready >&2; while :; do /bin/sleep 0.01; done";
+                "trap 'exit 5' TERM HUP; echo ready >&2; for i in 1 2 3 4 5; do /bin/sleep 1; done";
             let mut running = sandbox.spawn(&["exec", "--", "/bin/sh", "-c", script]);
             running.await_text("ready");
             running.signal(signal);
