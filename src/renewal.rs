@@ -321,10 +321,10 @@ pub fn not_signed_in(store: &Store) -> Failure {
 /// The command with which a person signs in to a profile. It names all but the default one, and that one too where the
 /// environment names another: whoever follows it must not replace a login that works.
 pub fn sign_in(profile: &str) -> String {
-    let is_understood = |name| settings::profile(None).is_ok_and(|bare| bare == name);
+    let unnamed = settings::profile(None).unwrap_or_default();
     match profile {
         settings::CODEX_PROFILE => "codex login".to_owned(),
-        "default" if is_understood("default") => "codex-auth login".to_owned(),
+        "default" if unnamed == profile => "codex-auth login".to_owned(),
         _ => format!("codex-auth --profile {profile} login"),
     }
 }
