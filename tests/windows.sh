@@ -31,5 +31,6 @@ x86_64-w64-mingw32-gcc -O2 -shared -o "$folder/bcryptprimitives.dll" tests/windo
 cp "$tests" "$folder/cli.exe"
 cp target/$target/debug/codex-auth.exe "$folder"
 
-CODEX_AUTH_TEST_BIN="Z:${folder//\//\\}\\codex-auth.exe" "$wine" "$folder/cli.exe" --test-threads 4 \
+# One test at a time: beside others, Wine once failed to start a process (ERROR_INTERNAL_ERROR).
+CODEX_AUTH_TEST_BIN="Z:${folder//\//\\}\\codex-auth.exe" "$wine" "$folder/cli.exe" --test-threads 1 \
     --skip harness:: --skip pauses_grow_to_a_minute "$@"
