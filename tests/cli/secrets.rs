@@ -330,8 +330,8 @@ impl Seen {
             if !is_here && !environment.is_empty() {
                 continue;
             }
-            for part in ["cmdline", "environ"] {
-                let bytes = fs::read(process.join(part)).unwrap_or_default();
+            let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
+            for (part, bytes) in [("cmdline", arguments), ("environ", environment)] {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 // The person has written the password there.
                 let words = text
