@@ -173,8 +173,7 @@ fn assert_sent(request: &Request, token: &str) {
 fn codex_gets_its_answer_with_our_token_and_account_id() {
     let Some(person) = Person::new() else { return };
     let issuer = &person.sandbox.issuer;
-    let gate = issuer.gate();
-    issuer.plan(Endpoint::Responses, Trouble::Hold(gate.clone()));
+    let gate = issuer.hold(Endpoint::Responses);
     let running = person.ask();
     issuer.await_requests(Endpoint::Responses, 1);
     person.assert_no_argument_is_secret("--strict-config");

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::fake_issuer::{Endpoint, Trouble};
+use crate::fake_issuer::Endpoint;
 use crate::login::SIGNED_IN;
 use crate::sandbox::{LIFE, Sandbox};
 
@@ -340,8 +340,7 @@ fn a_disk_that_fills_up_during_the_request_loses_nothing() {
     );
     let _mounted = Mounted(sandbox.home());
     sandbox.plant_expiring_in(-60, LIFE);
-    let gate = sandbox.issuer.gate();
-    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(REFRESH);
     let caller = sandbox.spawn(&["token"]);
     sandbox.issuer.await_requests(REFRESH, 1);
     shell(
@@ -361,8 +360,7 @@ fn a_token_that_could_not_be_saved_is_still_given_to_the_caller() {
     }
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
-    let gate = sandbox.issuer.gate();
-    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(REFRESH);
     let caller = sandbox.spawn(&["token"]);
     sandbox.issuer.await_requests(REFRESH, 1);
     // Now nothing can take the place of the login.
@@ -450,8 +448,7 @@ fn what_takes_the_place_of_our_files_during_a_request_is_not_written_to() {
         for swap in swaps {
             let sandbox = Sandbox::new();
             sandbox.plant_expiring_in(-60, LIFE);
-            let gate = sandbox.issuer.gate();
-            sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+            let gate = sandbox.issuer.hold(REFRESH);
             let caller = sandbox.spawn(&["token"]);
             sandbox.issuer.await_requests(REFRESH, 1);
             let (victim, place) = (sandbox.folder().join("victim"), sandbox.home().join(name));

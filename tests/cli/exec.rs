@@ -55,16 +55,14 @@ fn a_name_that_is_none_is_wrong_usage() {
 mod on_unix {
     use super::*;
     #[cfg(target_os = "linux")]
-    use crate::fake_issuer::{Endpoint, Trouble};
+    use crate::fake_issuer::Endpoint;
 
     #[cfg(target_os = "linux")]
     #[test]
     fn a_renewal_in_the_background_is_no_child_of_the_command() {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(3600, LIFE);
-        let gate = sandbox.issuer.gate();
-        let held = Trouble::Hold(gate.clone());
-        sandbox.issuer.plan(Endpoint::Refresh, held);
+        let gate = sandbox.issuer.hold(Endpoint::Refresh);
         let children = "read -r children < /proc/$$/task/$$/children; echo \"<$children>\"";
         let output = sandbox.run(&["exec", "--", "/bin/sh", "-c", children]);
         output.assert(0, "<>\n", "");
@@ -77,9 +75,7 @@ mod on_unix {
     fn a_renewal_that_is_not_awaited_is_no_child_of_the_command() {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(100, LIFE);
-        let gate = sandbox.issuer.gate();
-        let held = Trouble::Hold(gate.clone());
-        sandbox.issuer.plan(Endpoint::Refresh, held);
+        let gate = sandbox.issuer.hold(Endpoint::Refresh);
         let children = "read -r children < /proc/$$/task/$$/children; echo \"<$children>\"; exit 7";
         let output = sandbox.run(&["exec", "--", "/bin/sh", "-c", children]);
         output.assert(
@@ -97,9 +93,7 @@ mod on_unix {
         for signal in [Signal::TERM, Signal::HUP] {
             let sandbox = Sandbox::new();
             sandbox.plant_expiring_in(100, LIFE);
-            let gate = sandbox.issuer.gate();
-            let held = Trouble::Hold(gate.clone());
-            sandbox.issuer.plan(Endpoint::Refresh, held);
+            let gate = sandbox.issuer.hold(Endpoint::Refresh);
             let script =
                 "trap 'exit 5' TERM HUP; echo ready >&2; for i in 1 2 3 4 5; do /bin/sleep 1; done";
             let mut running = sandbox.spawn(&["exec", "--", "/bin/sh", "-c", script]);

@@ -477,8 +477,7 @@ fn a_dropped_answer_ends_a_connection_that_was_to_be_kept() {
 fn a_held_answer_blocks_no_other_and_comes_when_the_gate_opens() {
     let issuer = FakeIssuer::start();
     let (one, other) = (granted(&issuer), granted(&issuer));
-    let gate = issuer.gate();
-    issuer.plan(Endpoint::Refresh, Trouble::Hold(gate.clone()));
+    let gate = issuer.hold(Endpoint::Refresh);
     std::thread::scope(|scope| {
         let held = scope.spawn(|| refresh(&issuer, &one));
         issuer.await_requests(Endpoint::Refresh, 1);

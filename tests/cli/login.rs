@@ -108,10 +108,7 @@ fn a_person_signs_in_once_and_gets_tokens_from_then_on() {
 #[test]
 fn the_page_comes_only_after_the_login_is_stored() {
     let sandbox = Sandbox::new();
-    let gate = sandbox.issuer.gate();
-    sandbox
-        .issuer
-        .plan(Endpoint::Exchange, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(Endpoint::Exchange);
     let (login, address) = start(&sandbox, &["login"]);
     let file = sandbox.file("default");
     let browser = std::thread::spawn(move || {
@@ -437,10 +434,7 @@ fn a_login_without_an_access_token_is_ended_at_the_issuer() {
 #[test]
 fn a_login_that_could_not_be_stored_after_all_leaves_nothing_behind() {
     let (sandbox, planted) = signed_in();
-    let gate = sandbox.issuer.gate();
-    sandbox
-        .issuer
-        .plan(Endpoint::Exchange, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(Endpoint::Exchange);
     let (login, address) = start(&sandbox, &["login"]);
     let browser = std::thread::spawn(move || browser::visit(&address));
     sandbox.issuer.await_requests(Endpoint::Exchange, 1);

@@ -1,6 +1,6 @@
 //! Several logins side by side, and logins that are limited to workspaces.
 
-use crate::fake_issuer::{Account, Endpoint, Trouble};
+use crate::fake_issuer::{Account, Endpoint};
 use crate::login::SIGNED_IN;
 use crate::sandbox::{LIFE, Sandbox};
 
@@ -84,10 +84,7 @@ fn two_profiles_are_renewed_at_the_same_time() {
     let sandbox = Sandbox::new();
     sandbox.plant_as("one", -1, 3600);
     sandbox.plant_as("other", -1, 3600);
-    let gate = sandbox.issuer.gate();
-    sandbox
-        .issuer
-        .plan(Endpoint::Refresh, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(Endpoint::Refresh);
     let held = sandbox.spawn(&["--profile", "one", "token"]);
     sandbox.issuer.await_requests(Endpoint::Refresh, 1);
     let free = sandbox.run(&["--profile", "other", "token"]);

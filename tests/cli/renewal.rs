@@ -79,8 +79,7 @@ fn of_many_callers_one_refreshes() {
 fn callers_that_come_while_a_renewal_is_under_way_get_its_token() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
-    let gate = sandbox.issuer.gate();
-    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(REFRESH);
     let mut callers = start(&sandbox, 4, &["token"]);
     sandbox.issuer.await_requests(REFRESH, 1);
     callers.extend(start(&sandbox, 4, &["token"]));
@@ -94,8 +93,7 @@ fn callers_that_come_while_a_renewal_is_under_way_get_its_token() {
 fn callers_that_want_another_token_share_the_one_that_is_under_way() {
     let sandbox = Sandbox::new();
     sandbox.plant();
-    let gate = sandbox.issuer.gate();
-    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(REFRESH);
     let callers = start(&sandbox, 8, &["token", "--force-refresh"]);
     for caller in &callers {
         // Now it knows which token it does not want.
@@ -157,8 +155,7 @@ fn a_fast_failure_costs_one_request_and_all_are_told() {
 fn a_caller_that_is_ended_loses_nothing() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
-    let gate = sandbox.issuer.gate();
-    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(REFRESH);
     let mut caller = sandbox.spawn(&["token"]);
     sandbox.issuer.await_requests(REFRESH, 1);
     caller.kill();
@@ -179,8 +176,7 @@ fn a_killed_caller_loses_nothing() {
         for whole_group in [false, true] {
             let sandbox = Sandbox::new();
             sandbox.plant_expiring_in(-60, LIFE);
-            let gate = sandbox.issuer.gate();
-            sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+            let gate = sandbox.issuer.hold(REFRESH);
             let mut command = sandbox.command(&["token"]);
             std::os::unix::process::CommandExt::process_group(&mut command, 0);
             let caller = sandbox.start(command);
@@ -239,8 +235,7 @@ fn a_caller_that_does_not_wait_for_its_children_is_told_all_the_same() {
 fn a_caller_waits_no_longer_than_its_timeout_and_the_renewal_goes_on() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
-    let gate = sandbox.issuer.gate();
-    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(REFRESH);
     // `run` waits for the end of both pipes too: the worker holds neither.
     sandbox.run(&["token", "--timeout", "1s"]).assert(
         75,
@@ -342,8 +337,7 @@ fn a_wait_for_the_lock_that_is_interrupted_goes_on() {
 fn a_token_that_is_due_is_printed_at_once_and_renewed_in_the_background() {
     let sandbox = Sandbox::new();
     let planted = sandbox.plant_expiring_in(3600, LIFE);
-    let gate = sandbox.issuer.gate();
-    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(REFRESH);
     // While the renewal is held, callers get the old token, and none starts another.
     for _ in 0..3 {
         let output = sandbox.run(&["token"]);
@@ -682,8 +676,7 @@ fn a_token_that_lives_is_served_when_the_issuer_is_in_trouble() {
 fn a_token_that_lives_is_served_after_a_short_wait() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(200, LIFE);
-    let gate = sandbox.issuer.gate();
-    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(REFRESH);
     sandbox.run(&["token"]).assert(
         0,
         TOKEN,
@@ -698,8 +691,7 @@ fn a_worker_keeps_nothing_open_that_its_caller_had_open() {
     for (left, life) in [(3600, LIFE), (200, LIFE)] {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(left, life);
-        let gate = sandbox.issuer.gate();
-        sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+        let gate = sandbox.issuer.hold(REFRESH);
         let lock = sandbox.folder().join("lock");
         let mut words: Vec<std::ffi::OsString> = vec!["/bin/sh".into(), "-c".into()];
         words.extend([

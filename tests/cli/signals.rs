@@ -37,8 +37,7 @@ fn under_shell(sandbox: &Sandbox, before: &str, arguments: &[&str]) -> Command {
 
 /// Starts a caller whose renewal is held at a gate.
 fn hold(sandbox: &Sandbox, command: Command) -> (Running, Gate) {
-    let gate = sandbox.issuer.gate();
-    sandbox.issuer.plan(REFRESH, Trouble::Hold(gate.clone()));
+    let gate = sandbox.issuer.hold(REFRESH);
     let running = sandbox.start(command);
     sandbox.issuer.await_requests(REFRESH, 1);
     (running, gate)

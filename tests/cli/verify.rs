@@ -90,10 +90,7 @@ fn of_many_callers_with_a_rejected_token_one_renews() {
     in_time(|| {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
-        let gate = sandbox.issuer.gate();
-        sandbox
-            .issuer
-            .plan(Endpoint::Refresh, Trouble::Hold(gate.clone()));
+        let gate = sandbox.issuer.hold(Endpoint::Refresh);
         let callers: Vec<_> = (0..8)
             .map(|_| sandbox.spawn(&["token", "--verify"]))
             .collect();
@@ -114,9 +111,7 @@ fn a_caller_whose_token_was_renewed_while_it_asked_takes_the_new_one() {
     in_time(|| {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
-        let gate = sandbox.issuer.gate();
-        let held = Trouble::Hold(gate.clone());
-        sandbox.issuer.plan(Endpoint::Usage, held);
+        let gate = sandbox.issuer.hold(Endpoint::Usage);
         let first = sandbox.spawn(&["token", "--verify"]);
         sandbox.issuer.await_requests(Endpoint::Usage, 1);
         let second = sandbox.run(&["token", "--verify"]);
@@ -266,10 +261,7 @@ fn a_renewal_that_is_too_slow_is_awaited_no_longer_than_asked() {
     in_time(|| {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
-        let gate = sandbox.issuer.gate();
-        sandbox
-            .issuer
-            .plan(Endpoint::Refresh, Trouble::Hold(gate.clone()));
+        let gate = sandbox.issuer.hold(Endpoint::Refresh);
         sandbox.run(&["token", "--verify", "--timeout", "1s"]).assert(
         75,
         "",

@@ -210,6 +210,13 @@ impl FakeIssuer {
         Gate { shared, number }
     }
 
+    /// Keeps the next answer of an endpoint back, until the gate is opened.
+    pub fn hold(&self, endpoint: Endpoint) -> Gate {
+        let gate = self.gate();
+        self.plan(endpoint, Trouble::Hold(gate.clone()));
+        gate
+    }
+
     /// Makes a login without any request, its tokens `age` seconds old, in the shape of the member `tokens` of a
     /// stored login.
     pub fn grant(&self, age: u64) -> Value {
