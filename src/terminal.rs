@@ -119,8 +119,8 @@ fn draw(notes: &Receiver<String>, until: Instant) {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         // The last column stays empty: some terminals go to the next line when it is filled.
-        let room = width().unwrap_or(WIDEST).saturating_sub(1);
-        write(&format!("\r{}\x1b[K", countdown_line(left, &note, room)));
+        let staged = width().unwrap_or(WIDEST).saturating_sub(1);
+        write(&format!("\r{}\x1b[K", countdown_line(left, &note, staged)));
         match notes.recv_timeout(TICK) {
             Ok(words) => note = words,
             Err(RecvTimeoutError::Timeout) => {}
@@ -131,7 +131,7 @@ fn draw(notes: &Receiver<String>, until: Instant) {
 }
 
 /// At most `room` columns. A note is cut to ASCII, of which each character has one column.
-fn countdown_line(left: Duration, note: &str, room: usize) -> String {
+fn countdown_line(left: Duration, note: &str, staged: usize) -> String {
     let seconds = left.as_millis().div_ceil(1000);
     let time = format!("Waiting: {}:{:02} left", seconds / 60, seconds % 60);
     let line = if note.is_empty() {
@@ -140,7 +140,7 @@ fn countdown_line(left: Duration, note: &str, room: usize) -> String {
         format!("{time} ({note})")
     };
     let one_column = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
-    line.chars().map(one_column).take(room).collect()
+    line.chars().map(one_column).take(staged).collect()
 }
 
 /// Whether stderr is a terminal that knows escape sequences.
@@ -205,8 +205,9 @@ mod tests {
 
     #[test]
     fn a_countdown_never_fills_more_than_its_room() {
-        let line =
-            |millis, note: &str, room| countdown_line(Duration::from_millis(millis), note, room);
+        let line = |millis, note: &str, staged| {
+            countdown_line(Duration::from_millis(millis), note, staged)
+        };
         assert_eq!(line(900_000, "", 79), "Waiting: 15:00 left");
         assert_eq!(line(61_001, "", 79), "Waiting: 1:02 left");
         assert_eq!(line(0, "", 79), "Waiting: 0:00 left");

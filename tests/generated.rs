@@ -4,16 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test ends the test")]
 
-#[allow(dead_code, reason = "the program uses all of it")]
-#[path = "../src/cli.rs"]
-mod cli;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
+use codex_auth::cli;
 
 const BEGIN: &str = ".\\\" What follows is generated from the parser.\n";
 const END: &str = ".\\\" What precedes is generated from the parser.\n";

@@ -5,37 +5,6 @@
 //! with inputs that a fuzzer finds (`tests/fuzz`).
 
 #![cfg_attr(fuzzing, no_main)]
-#![allow(
-    dead_code,
-    reason = "the modules do more than read what comes from outside"
-)]
-
-#[path = "../src/callback.rs"]
-mod callback;
-#[path = "../src/cli.rs"]
-mod cli;
-#[path = "../src/credentials.rs"]
-mod credentials;
-#[path = "../src/error.rs"]
-mod error;
-#[path = "../src/http.rs"]
-mod http;
-#[path = "../src/issuer.rs"]
-mod issuer;
-#[path = "../src/page.rs"]
-mod page;
-#[path = "../src/pkce.rs"]
-mod pkce;
-#[path = "../src/proxy.rs"]
-mod proxy;
-#[path = "../src/redirect.rs"]
-mod redirect;
-#[path = "../src/roots.rs"]
-mod roots;
-#[path = "../src/settings.rs"]
-mod settings;
-#[path = "../src/tls.rs"]
-mod tls;
 
 use std::time::{Duration, SystemTime};
 
@@ -43,9 +12,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use callback::Visit;
-use credentials::{Grant, Login, time_at};
-use redirect::{Answer, Expectation};
+use codex_auth::credentials::{Credentials, TokenResponse};
+use codex_auth::login::callback::{self, Visit};
+use codex_auth::login::redirect::{self, Answer, Expectation};
+use codex_auth::net::{http, proxy};
+use codex_auth::time::time_at;
+use codex_auth::{cli, issuer, text};
 
 const NOW: u64 = 2_000_000_000;
 const ISSUER: &str = "https://issuer.example";
@@ -87,46 +59,58 @@ fn is_tame(text: &str) -> bool {
     text.chars().count() <= TAME && !text.chars().any(char::is_control)
 }
 
-fn assert_tokens(login: &Login) {
-    assert!(login.access_token().is_ok_and(is_token) || login.access_token().is_err());
-    assert!(login.refresh_token().is_none_or(is_token));
-    assert!(login.account_id().is_none_or(|id| is_token(&id)));
-    assert!(login.residency().is_none_or(|region| is_token(&region)));
+fn assert_tokens(credentials: &Credentials) {
+    assert!(credentials.access_token().is_ok_and(is_token) || credentials.access_token().is_err());
+    assert!(credentials.refresh_token().is_none_or(is_token));
+    assert!(credentials.account_id().is_none_or(|id| is_token(&id)));
+    assert!(
+        credentials
+            .residency()
+            .is_none_or(|region| is_token(&region))
+    );
 }
 
-fn assert_words(login: &Login) {
-    assert!(login.email().is_none_or(|email| is_tame(&email)));
-    assert!(login.plan().is_none_or(|plan| is_tame(&plan)));
+fn assert_words(credentials: &Credentials) {
+    assert!(credentials.email().is_none_or(|email| is_tame(&email)));
+    assert!(credentials.plan().is_none_or(|plan| is_tame(&plan)));
     assert!(
-        login
-            .refusal()
+        credentials
+            .revoked()
             .is_none_or(|refusal| is_tame(&refusal.reason))
     );
-    assert!(login.pause().is_none_or(|pause| is_tame(&pause.reason)));
-    assert!(login.pause().is_none_or(|pause| !pause.holds(pause.until)));
+    assert!(
+        credentials
+            .backoff()
+            .is_none_or(|backoff| is_tame(&backoff.reason))
+    );
+    assert!(
+        credentials
+            .backoff()
+            .is_none_or(|backoff| !backoff.holds(backoff.until))
+    );
 }
 
 /// A stored file: what it gives is printable, and it survives that it is written and read again.
 fn stored_file(bytes: &[u8]) {
-    let mut login = match Login::parse(bytes) {
-        Ok(login) => login,
+    let mut credentials = match Credentials::parse(bytes) {
+        Ok(credentials) => credentials,
         Err(error) => return assert!(is_tame(&format!("{error:#}"))),
     };
-    assert_tokens(&login);
-    assert_words(&login);
-    let written = login.to_json().unwrap_or_default();
-    let again = Login::parse(&written).map(|again| again.to_json().unwrap_or_default());
+    assert_tokens(&credentials);
+    assert_words(&credentials);
+    let written = credentials.to_json().unwrap_or_default();
+    let again = Credentials::parse(&written).map(|again| again.to_json().unwrap_or_default());
     assert!(
         again.is_ok_and(|again| again == written),
         "it is not read as it is written"
     );
-    login.refuse("no", now());
-    assert!(login.refusal().is_some() && login.pause().is_none());
-    let renewal = Grant::parse(br#"{"access_token":"new","expires_in":60}"#);
-    assert!(renewal.is_ok_and(|renewal| login.renew(&renewal, now()).is_ok()));
-    assert!(login.access_token().is_ok_and(|token| token == "new"));
-    assert_eq!(login.expires_at(), Some(NOW + 60));
-    assert!(login.refusal().is_none());
+    credentials.refuse("no", now());
+    assert!(credentials.revoked().is_some() && credentials.backoff().is_none());
+    let renewal = TokenResponse::parse(br#"{"access_token":"new","expires_in":60}"#);
+    assert!(renewal.is_ok_and(|renewal| credentials.renew(&renewal, now()).is_ok()));
+    assert!(credentials.access_token().is_ok_and(|token| token == "new"));
+    assert_eq!(credentials.expires_at(), Some(NOW + 60));
+    assert!(credentials.revoked().is_none());
 }
 
 /// Claims as they came, and, so that each check has its turn, with all but one of those that are checked put right.
@@ -153,15 +137,15 @@ fn claims(bytes: &[u8]) {
     for payload in turns(bytes) {
         let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(&payload));
         let answer = json!({"access_token": token, "refresh_token": "r", "id_token": token});
-        let Ok(grant) = Grant::parse(answer.to_string().as_bytes()) else {
+        let Ok(response) = TokenResponse::parse(answer.to_string().as_bytes()) else {
             panic!("a grant is no grant");
         };
-        assert!(grant.account_id().is_none_or(|id| is_token(&id)));
-        if let Ok(login) = Login::new(&grant, ISSUER, CLIENT, now()) {
-            assert_tokens(&login);
-            assert_words(&login);
+        assert!(response.account_id().is_none_or(|id| is_token(&id)));
+        if let Ok(credentials) = Credentials::new(&response, ISSUER, CLIENT, now()) {
+            assert_tokens(&credentials);
+            assert_words(&credentials);
         }
-        if grant.check_id_token(ISSUER, CLIENT, now()).is_ok() {
+        if response.check_id_token(ISSUER, CLIENT, now()).is_ok() {
             assert_for_us(&serde_json::from_slice(&payload).unwrap_or_default());
         }
     }
@@ -185,18 +169,22 @@ fn assert_for_us(claims: &Value) {
 
 /// A token answer: a login comes of it only with both tokens, and it ends later than now.
 fn token_answer(bytes: &[u8]) {
-    let Ok(grant) = Grant::parse(bytes) else {
+    let Ok(response) = TokenResponse::parse(bytes) else {
         return;
     };
-    let tokens = [&grant.access_token, &grant.refresh_token, &grant.id_token];
+    let tokens = [
+        &response.access_token,
+        &response.refresh_token,
+        &response.id_token,
+    ];
     assert!(tokens.into_iter().flatten().all(|token| is_token(token)));
-    let has_both = grant.access_token.is_some() && grant.refresh_token.is_some();
-    let login = Login::new(&grant, ISSUER, CLIENT, now());
-    assert_eq!(login.is_ok(), has_both);
-    if let Ok(login) = login {
-        assert_tokens(&login);
-        assert!(login.expires_in().is_some_and(|life| life > 0));
-        assert!(login.expires_at().is_some_and(|end| end > NOW));
+    let has_both = response.access_token.is_some() && response.refresh_token.is_some();
+    let credentials = Credentials::new(&response, ISSUER, CLIENT, now());
+    assert_eq!(credentials.is_ok(), has_both);
+    if let Ok(credentials) = credentials {
+        assert_tokens(&credentials);
+        assert!(credentials.expires_in().is_some_and(|life| life > 0));
+        assert!(credentials.expires_at().is_some_and(|end| end > NOW));
     }
 }
 
@@ -204,7 +192,7 @@ fn token_answer(bytes: &[u8]) {
 fn error_body(bytes: &[u8]) {
     let (code, message) = issuer::error_words(bytes);
     for words in [code, message].into_iter().flatten() {
-        for tame in [error::tame, error::tame_reply] {
+        for tame in [text::printable, text::redact] {
             let tamed = tame(&words);
             assert!(is_tame(&tamed), "{tamed:?}");
             assert_eq!(tame(&tamed), tamed);

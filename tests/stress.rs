@@ -12,17 +12,6 @@
 )]
 #![allow(clippy::print_stdout, reason = "its figures are what it is for")]
 
-#[path = "cli/browser.rs"]
-mod browser;
-#[path = "cli/expect.rs"]
-mod expect;
-#[path = "cli/fake_issuer/mod.rs"]
-mod fake_issuer;
-#[path = "cli/process.rs"]
-mod process;
-#[path = "cli/sandbox.rs"]
-mod sandbox;
-
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -38,9 +27,10 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use fake_issuer::{Endpoint, Trouble};
-use process::{Running, until};
-use sandbox::{LIFE, Sandbox};
+use support::browser;
+use support::fake_issuer::{Endpoint, Trouble};
+use support::process::{self, Running, until};
+use support::sandbox::{LIFE, Sandbox};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const FORCED: [&str; 2] = ["token", "--force-refresh"];

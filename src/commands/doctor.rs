@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::output::print;
 use crate::cli::DoctorArgs;
-use crate::doctor::{self, Finding, Level};
+use crate::doctor;
+use crate::doctor::{Finding, Level};
 
 /// The form of what `--json` prints. A member that is added does not change it.
 const VERSION: u64 = 1;

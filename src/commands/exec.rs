@@ -11,12 +11,12 @@ use nix::sys::signal::{SigSet, kill};
 #[cfg(unix)]
 use nix::unistd::Pid;
 
-use super::logins::usable;
 use crate::cli::ExecArgs;
-use crate::error::tame;
-use crate::renewal::Wish;
+use crate::profile::usable;
+use crate::refresh::TokenRequest;
 use crate::settings;
 use crate::terminal::complain;
+use crate::text::printable;
 
 /// The exit codes of a shell (POSIX.1-2017, XCU 2.8.2) for a command that is not there, and for one that cannot be run.
 const NOT_FOUND: u8 = 127;
@@ -25,15 +25,15 @@ const NOT_RUNNABLE: u8 = 126;
 pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     // A shell that became this process may have left us some, which the command has just as well.
     let had_children = has_child();
-    let usable = usable(&settings::profile(profile)?, &Wish::default())?;
+    let usable = usable(&settings::profile(profile)?, &TokenRequest::default())?;
     if let Some(warning) = &usable.warning {
         complain(warning);
     }
     let (program, words) = args.command.split_first().context("no command was given")?;
-    let token = usable.login.access_token()?;
+    let token = usable.credentials.access_token()?;
     let mut command = Command::new(program);
     command.args(words).env("CODEX_AUTH_TOKEN", token);
-    match usable.login.account_id() {
+    match usable.credentials.account_id() {
         Some(id) => command.env("CODEX_AUTH_ACCOUNT_ID", id),
         // One that was inherited is of another login.
         None => command.env_remove("CODEX_AUTH_ACCOUNT_ID"),
@@ -46,7 +46,7 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
         become_it(command)
     };
     outcome.or_else(|error| {
-        let name = tame(&program.to_string_lossy());
+        let name = printable(&program.to_string_lossy());
         complain(&format!("could not run {name}: {error}"));
         let is_missing = error.kind() == ErrorKind::NotFound;
         Ok(ExitCode::from(if is_missing {
@@ -61,7 +61,7 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
 #[cfg(unix)]
 fn become_it(mut command: Command) -> io::Result<ExitCode> {
     use std::os::unix::process::CommandExt;
-    crate::permissions::allow_core_dumps();
+    crate::store::permissions::allow_core_dumps();
     Err(command.exec())
 }
 

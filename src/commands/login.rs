@@ -5,25 +5,28 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use super::logins::lock;
 use crate::cli::LoginArgs;
-use crate::credentials::Login;
-use crate::error::{Failure, tame};
+use crate::credentials::Credentials;
+use crate::error::Failure;
 use crate::issuer::{Authorization, Issuer};
+use crate::login::{browser, device_code, page};
+use crate::profile::copies;
+use crate::profile::lock;
 use crate::store::{Lock, Store};
 use crate::terminal::say;
-use crate::{browser_login, copies, device_login, page, renewal, settings};
+use crate::text::printable;
+use crate::{refresh, settings};
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
     // Before somebody takes the trouble to sign in, find out whether the login could be stored.
     drop(lock(store)?.reserve()?);
     let (authorization, browser, pending) = if args.device_code {
-        let (authorization, kept) = device_login::authorize(&issuer, store, args.qr)?;
+        let (authorization, kept) = device_code::authorize(&issuer, store, args.qr)?;
         (authorization, None, Some(kept))
     } else {
         let (authorization, browser) =
-            browser_login::authorize(&issuer, args.no_browser, &args.workspace)?;
+            browser::authorize(&issuer, args.no_browser, &args.workspace)?;
         (authorization, browser, None)
     };
     let pending = pending.as_deref();
@@ -35,12 +38,15 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     });
     if let Some(browser) = browser {
         browser.show(&match &outcome {
-            Ok((login, _)) => page::signed_in(login.email().as_deref(), login.plan().as_deref()),
+            Ok((credentials, _)) => page::signed_in(
+                credentials.email().as_deref(),
+                credentials.plan().as_deref(),
+            ),
             Err(error) => page::failed(&format!("{error:#}")),
         });
     }
-    let (login, superseded) = outcome?;
-    say(&format!("Signed in{}.", as_whom(&login)));
+    let (credentials, superseded) = outcome?;
+    say(&format!("Signed in{}.", as_whom(&credentials)));
     if let Some(superseded) = superseded {
         end_superseded(&superseded, store.profile());
     }
@@ -57,7 +63,7 @@ fn complete(
     authorization: &Authorization,
     pending: Option<&[u8]>,
     workspaces: &[String],
-) -> Result<(Login, Option<Login>)> {
+) -> Result<(Credentials, Option<Credentials>)> {
     let lock = lock(store)?;
     if pending.is_some_and(|kept| !store.is_pending(kept)) {
         bail!("another codex-auth login has used this code");
@@ -79,33 +85,33 @@ fn exchange(
     issuer: &Issuer,
     authorization: &Authorization,
     workspaces: &[String],
-) -> Result<Login> {
-    let room = lock.reserve()?;
-    let grant = issuer.exchange(authorization)?;
+) -> Result<Credentials> {
+    let staged = lock.reserve()?;
+    let token_response = issuer.exchange(authorization)?;
     let now = SystemTime::now();
-    let login = Login::new(&grant, issuer.url(), issuer.client_id(), now)
-        .inspect_err(|_| issuer.disown(&grant))?;
-    check_workspace(&login, workspaces)
-        .and_then(|()| room.save_or_discard(&login))
-        .inspect_err(|_| end(&login, store.profile()))?;
-    Ok(login)
+    let credentials = Credentials::new(&token_response, issuer.url(), issuer.client_id(), now)
+        .inspect_err(|_| issuer.disown(&token_response))?;
+    check_workspace(&credentials, workspaces)
+        .and_then(|()| staged.save_or_discard(&credentials))
+        .inspect_err(|_| end(&credentials, store.profile()))?;
+    Ok(credentials)
 }
 
 /// Refuses a login into another workspace than these, if there are any: the issuer was asked for them, no more.
-fn check_workspace(login: &Login, workspaces: &[String]) -> Result<()> {
-    let account = login.account_id();
+fn check_workspace(credentials: &Credentials, workspaces: &[String]) -> Result<()> {
+    let account = credentials.account_id();
     if workspaces.is_empty() || account.as_ref().is_some_and(|id| workspaces.contains(id)) {
         return Ok(());
     }
     bail!(
         "the login is for the workspace {}, and only {} is accepted: choose it in the browser",
         account.as_deref().unwrap_or("without an ID"),
-        tame(&workspaces.join(" or "))
+        printable(&workspaces.join(" or "))
     );
 }
 
 /// Whether the issuer may still take the same code.
-fn is_temporary(outcome: &Result<Login>) -> bool {
+fn is_temporary(outcome: &Result<Credentials>) -> bool {
     let failure = outcome
         .as_ref()
         .err()
@@ -114,25 +120,25 @@ fn is_temporary(outcome: &Result<Login>) -> bool {
 }
 
 /// Ends the login that this profile had before, unless somebody else here has it too.
-fn end_superseded(login: &Login, profile: &str) {
-    match copies::other_holder(login, profile) {
+fn end_superseded(credentials: &Credentials, profile: &str) {
+    match copies::other_holder(credentials, profile) {
         Some(other) => say(&format!(
             "Did not revoke the login that was here before, as it is a copy of {other}."
         )),
-        None => end(login, profile),
+        None => end(credentials, profile),
     }
 }
 
 /// Revokes a login that nobody uses any more. If that fails it ends by itself, some day.
-fn end(login: &Login, profile: &str) {
-    if login.refusal().is_none() {
-        let _ = renewal::issuer_of(login, profile)
+fn end(credentials: &Credentials, profile: &str) {
+    if credentials.revoked().is_none() {
+        let _ = refresh::issuer_of(credentials, profile)
             .and_then(|(issuer, refresh_token)| issuer.revoke(&refresh_token));
     }
 }
 
-fn as_whom(login: &Login) -> String {
-    let email = login.email().map(|email| format!(" as {email}"));
-    let plan = login.plan().map(|plan| format!(" ({plan})"));
+fn as_whom(credentials: &Credentials) -> String {
+    let email = credentials.email().map(|email| format!(" as {email}"));
+    let plan = credentials.plan().map(|plan| format!(" ({plan})"));
     [email, plan].into_iter().flatten().collect()
 }

@@ -4,16 +4,17 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
 
-use super::logins::{self, lock};
 use crate::cli::LogoutArgs;
-use crate::credentials::Login;
+use crate::credentials::Credentials;
+use crate::profile::copies;
+use crate::profile::{self, lock};
 use crate::store::Store;
 use crate::terminal::{complain, say};
-use crate::{copies, error, renewal, store};
+use crate::{error, refresh, store};
 
 pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     if !args.all {
-        end(&logins::store(profile)?, args)?;
+        end(&profile::store(profile)?, args)?;
         return Ok(ExitCode::SUCCESS);
     }
     let profiles = store::profiles()?;
@@ -43,28 +44,28 @@ fn worst(failures: &[Error]) -> u8 {
 fn end(store: &Store, args: &LogoutArgs) -> Result<()> {
     let profile = store.profile();
     let lock = lock(store)?;
-    let login = store.load();
+    let credentials = store.load();
     lock.remove()?;
     drop(lock);
-    match login {
+    match credentials {
         Ok(None) => say(&format!("Nobody was signed in (profile {profile}).")),
         _ if args.no_revoke => say(&format!(
             "Removed the login (profile {profile}), and did not revoke it."
         )),
-        Ok(Some(login)) => end_at_issuer(&login, profile),
+        Ok(Some(credentials)) => end_at_issuer(&credentials, profile),
         Err(error) => complain_of(profile, &error),
     }
     Ok(())
 }
 
 /// Revokes a removed login, unless somebody else here has it too, and says so.
-fn end_at_issuer(login: &Login, profile: &str) {
-    if let Some(other) = copies::other_holder(login, profile) {
+fn end_at_issuer(credentials: &Credentials, profile: &str) {
+    if let Some(other) = copies::other_holder(credentials, profile) {
         return say(&format!(
             "Removed the login (profile {profile}), and did not revoke it, as it is a copy of {other}."
         ));
     }
-    match revoke(login, profile) {
+    match revoke(credentials, profile) {
         Ok(()) => say(&format!("Signed out (profile {profile}).")),
         Err(error) => complain_of(profile, &error),
     }
@@ -76,9 +77,11 @@ fn complain_of(profile: &str, error: &Error) {
     ));
 }
 
-fn revoke(login: &Login, profile: &str) -> Result<()> {
-    login.refresh_token().context("it has no refresh token")?;
-    let (issuer, refresh_token) = renewal::issuer_of(login, profile)?;
+fn revoke(credentials: &Credentials, profile: &str) -> Result<()> {
+    credentials
+        .refresh_token()
+        .context("it has no refresh token")?;
+    let (issuer, refresh_token) = refresh::issuer_of(credentials, profile)?;
     issuer.revoke(&refresh_token)
 }
 

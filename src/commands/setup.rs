@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::logins::stored;
 use super::output::print;
 use crate::cli::{Program, SetupArgs};
-use crate::credentials::Login;
-use crate::formats::{account_headers, object_of, shell_word, toml_string};
+use crate::commands::formats::{account_headers, object_of, shell_word, toml_string};
+use crate::credentials::Credentials;
+use crate::profile::stored;
 use crate::settings;
 use crate::terminal::{complain, say};
 
@@ -79,7 +79,7 @@ const PI: &str =
 const CRUSH: &str = "# crush: put this into ~/.config/crush/crush.json, with the name of a model in the place of MODEL.";
 
 impl Call {
-    fn new(profile: &str, args: &SetupArgs, login: &Login) -> Result<Self> {
+    fn new(profile: &str, args: &SetupArgs, credentials: &Credentials) -> Result<Self> {
         // Named even if it is the default one: the account in the headers is its, whatever the caller's environment says.
         let arguments = [
             "--profile",
@@ -95,7 +95,7 @@ impl Call {
             arguments: arguments.map(str::to_owned).to_vec(),
             base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
             backend: settings::backend()?,
-            headers: account_headers(login),
+            headers: account_headers(credentials),
         })
     }
 

@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 
 use super::output::print;
 use crate::cli::StatusArgs;
-use crate::credentials::{Login, Pause, Refusal, seconds_since_epoch, time_at, timestamp};
-use crate::error::tame;
-use crate::issuer::{self, Verdict};
-use crate::phrases::moment;
-use crate::renewal::is_alive;
-use crate::report::{Report, State};
-use crate::{renewal, settings, store};
+use crate::credentials::{Backoff, Credentials, Revoked};
+use crate::issuer;
+use crate::issuer::Verdict;
+use crate::profile::report::{Report, State};
+use crate::refresh::is_alive;
+use crate::text::printable;
+use crate::time::moment;
+use crate::time::{seconds_since_epoch, time_at, timestamp};
+use crate::{refresh, settings, store};
 
 /// The form of what `--json` prints. A member that is added does not change it.
 const VERSION: u64 = 1;
@@ -48,11 +50,15 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
 
 /// Has the backend judge the stored token. One that has ended needs no judge.
 fn ask_backend(report: &mut Report, now: SystemTime) -> Result<()> {
-    let Some(login) = report.login.as_ref().filter(|login| is_alive(login, now)) else {
+    let Some(credentials) = report
+        .credentials
+        .as_ref()
+        .filter(|credentials| is_alive(credentials, now))
+    else {
         return Ok(());
     };
-    let account = login.account_id();
-    let (backend, token) = (settings::backend()?, login.access_token()?);
+    let account = credentials.account_id();
+    let (backend, token) = (settings::backend()?, credentials.access_token()?);
     let verdict = issuer::check(&backend, token, account.as_deref());
     report.take(verdict.unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}"))));
     Ok(())
@@ -79,31 +85,31 @@ fn in_json(reports: &[Report], all: bool, now: SystemTime) -> Value {
     if all {
         return json!({"version": VERSION, "logins": logins});
     }
-    let mut login = logins.pop().unwrap_or_default();
-    login["version"] = json!(VERSION);
-    login
+    let mut credentials = logins.pop().unwrap_or_default();
+    credentials["version"] = json!(VERSION);
+    credentials
 }
 
 fn object(report: &Report, now: SystemTime) -> Value {
-    let login = report.login.as_ref();
+    let credentials = report.credentials.as_ref();
     let stamp = |time: SystemTime| json!(timestamp(time));
     json!({
         "profile": report.profile,
         "state": report.state.name(),
         "usable": report.usable,
         "obstacle": report.obstacle,
-        "email": login.and_then(Login::email),
-        "plan": login.and_then(Login::plan),
-        "account_id": login.and_then(Login::account_id),
-        "issuer": login.and_then(Login::issuer),
+        "email": credentials.and_then(Credentials::email),
+        "plan": credentials.and_then(Credentials::plan),
+        "account_id": credentials.and_then(Credentials::account_id),
+        "issuer": credentials.and_then(Credentials::issuer),
         "store": report.place,
-        "expires_at": login.and_then(Login::expires_at).map(|end| stamp(time_at(end))),
-        "last_refresh": login.and_then(Login::received_at).map(stamp),
-        "refusal": login.and_then(Login::refusal).map(|refusal| {
-            json!({"reason": refusal.reason, "at": refusal.at.map(stamp)})
+        "expires_at": credentials.and_then(Credentials::expires_at).map(|end| stamp(time_at(end))),
+        "last_refresh": credentials.and_then(Credentials::received_at).map(stamp),
+        "refusal": credentials.and_then(Credentials::revoked).map(|revoked| {
+            json!({"reason": revoked.reason, "at": revoked.at.map(stamp)})
         }),
-        "pause": login.and_then(|login| pause(login, now)).map(|pause| {
-            json!({"reason": pause.reason, "attempts": pause.attempts, "until": stamp(pause.until)})
+        "pause": credentials.and_then(|credentials| backoff(credentials, now)).map(|backoff| {
+            json!({"reason": backoff.reason, "attempts": backoff.attempts, "until": stamp(backoff.until)})
         }),
         "check": report.verdict.as_ref().map(|verdict| match verdict {
             Verdict::Accepted => json!({"verdict": "accepted", "reason": null}),
@@ -114,8 +120,8 @@ fn object(report: &Report, now: SystemTime) -> Value {
 }
 
 /// The pause that holds now.
-fn pause(login: &Login, now: SystemTime) -> Option<Pause> {
-    login.pause().filter(|pause| pause.holds(now))
+fn backoff(credentials: &Credentials, now: SystemTime) -> Option<Backoff> {
+    credentials.backoff().filter(|backoff| backoff.holds(now))
 }
 
 fn in_words(reports: &[Report], now: SystemTime) -> Result<String> {
@@ -136,27 +142,30 @@ fn describe(report: &Report, now: SystemTime) -> Result<String> {
         Some(value) => writeln!(text, "  {:<11} {value}", format!("{name}:")),
         None => Ok(()),
     };
-    let login = report.login.as_ref();
+    let credentials = report.credentials.as_ref();
     line("Profile", Some(report.profile.clone()))?;
-    line("Account ID", login.and_then(Login::account_id))?;
-    line("Token", login.map(|login| life(login, report, now)))?;
+    line("Account ID", credentials.and_then(Credentials::account_id))?;
+    line(
+        "Token",
+        credentials.map(|credentials| life(credentials, report, now)),
+    )?;
     line(
         "Renewed",
-        login
-            .and_then(Login::received_at)
+        credentials
+            .and_then(Credentials::received_at)
             .map(|time| seen(time, now)),
     )?;
     line(
         "Refused",
-        login
-            .and_then(Login::refusal)
-            .map(|refusal| refused(&refusal, now)),
+        credentials
+            .and_then(Credentials::revoked)
+            .map(|revoked| refused(&revoked, now)),
     )?;
     line(
         "Paused",
-        login
-            .and_then(|login| pause(login, now))
-            .map(|pause| paused(&pause, now)),
+        credentials
+            .and_then(|credentials| backoff(credentials, now))
+            .map(|backoff| paused(&backoff, now)),
     )?;
     line(
         "Backend",
@@ -166,14 +175,17 @@ fn describe(report: &Report, now: SystemTime) -> Result<String> {
             .map(|verdict| judged(verdict, report.usable)),
     )?;
     line("Stored in", Some(report.place.clone()))?;
-    line("Issuer", login.and_then(Login::issuer).map(tame))?;
+    line(
+        "Issuer",
+        credentials.and_then(Credentials::issuer).map(printable),
+    )?;
     Ok(text)
 }
 
 /// The one line that says whether anything has to be done.
 fn headline(report: &Report) -> String {
     let obstacle = report.obstacle.as_deref();
-    let sign_in = renewal::sign_in(&report.profile);
+    let sign_in = refresh::sign_in(&report.profile);
     match report.state {
         State::None => capitalized(obstacle.unwrap_or_default()),
         State::Unreadable => format!("No token can be had: {}", obstacle.unwrap_or_default()),
@@ -198,48 +210,51 @@ fn capitalized(words: &str) -> String {
 }
 
 fn whose(report: &Report) -> String {
-    let login = report.login.as_ref();
-    match (login.and_then(Login::email), login.and_then(Login::plan)) {
+    let credentials = report.credentials.as_ref();
+    match (
+        credentials.and_then(Credentials::email),
+        credentials.and_then(Credentials::plan),
+    ) {
         (Some(email), Some(plan)) => format!(" as {email} ({plan})"),
         (Some(email), None) => format!(" as {email}"),
         _ => String::new(),
     }
 }
 
-fn life(login: &Login, report: &Report, now: SystemTime) -> String {
-    let Some(end) = login.expires_at() else {
+fn life(credentials: &Credentials, report: &Report, now: SystemTime) -> String {
+    let Some(end) = credentials.expires_at() else {
         return "its end is not known".to_owned();
     };
-    let lives = if is_alive(login, now) {
+    let lives = if is_alive(credentials, now) {
         "good, ends"
     } else {
         "ended"
     };
-    let renewal = match report.state {
+    let refresh = match report.state {
         State::Due | State::Expired if report.usable => ", renewed at its next use",
         State::Refused | State::Ended => ", cannot be renewed",
         _ => "",
     };
-    format!("{lives} {}{renewal}", moment(end, now))
+    format!("{lives} {}{refresh}", moment(end, now))
 }
 
 fn seen(time: SystemTime, now: SystemTime) -> String {
     moment(seconds_since_epoch(time), now)
 }
 
-fn refused(refusal: &Refusal, now: SystemTime) -> String {
-    let reason = &refusal.reason;
-    match refusal.at {
+fn refused(revoked: &Revoked, now: SystemTime) -> String {
+    let reason = &revoked.reason;
+    match revoked.at {
         Some(at) => format!("{}: {reason}", seen(at, now)),
         None => reason.clone(),
     }
 }
 
-fn paused(pause: &Pause, now: SystemTime) -> String {
+fn paused(backoff: &Backoff, now: SystemTime) -> String {
     format!(
         "the next renewal is tried {}: {}",
-        seen(pause.until, now),
-        pause.reason
+        seen(backoff.until, now),
+        backoff.reason
     )
 }
 

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::finding::Finding;
-use crate::error::tame;
-use crate::opener::{self, Place};
+use crate::login::opener;
+use crate::login::opener::Place;
 use crate::settings;
+use crate::text::printable;
 
 /// What to do where no browser can be opened.
 const INSTEAD: &str =
@@ -17,7 +18,7 @@ pub fn finding() -> Finding {
         return Finding::warning("browser", absent(place), INSTEAD);
     }
     let programs = opener::programs();
-    let shown = |program: &String| tame(program);
+    let shown = |program: &String| printable(program);
     if let Some(program) = programs.iter().find(|program| is_installed(program)) {
         return Finding::ok("browser", format!("{} opens it", shown(program)));
     }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::finding::{Finding, Level};
-use crate::credentials::Login;
-use crate::permissions::{check_ours, mode, names};
+use crate::credentials::Credentials;
 use crate::settings;
-use crate::store::{self, Store};
+use crate::store;
+use crate::store::Store;
+use crate::store::permissions::{check_ours, mode, names};
 
 /// How long another doctor may be at work on the same folder.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -170,7 +171,7 @@ fn try_out() -> Vec<Finding> {
     };
     let locks = of_locks(lock.is_held() && !trial.can_lock());
     let save_twice = || -> Result<()> {
-        let nothing = Login::parse(b"{}")?;
+        let nothing = Credentials::parse(b"{}")?;
         lock.save(&nothing)?;
         lock.save(&nothing)?;
         lock.remove()

@@ -5,11 +5,13 @@ use std::time::SystemTime;
 use anyhow::{Error, Result};
 
 use super::finding::Finding;
-use crate::credentials::{Login, seconds_since_epoch};
-use crate::phrases::moment;
-use crate::report::{Report, State};
+use crate::credentials::Credentials;
+use crate::profile::copies;
+use crate::profile::report::{Report, State};
 use crate::settings::CODEX_PROFILE;
-use crate::{copies, renewal, store};
+use crate::time::moment;
+use crate::time::seconds_since_epoch;
+use crate::{refresh, store};
 
 /// Findings about each stored login, and about the profile that was asked for.
 pub fn findings(profile: Result<String>) -> Vec<Finding> {
@@ -42,7 +44,7 @@ fn unknown(error: &Error, advice: &str) -> Finding {
 
 fn of_login(report: &Report, now: SystemTime) -> Finding {
     let profile = &report.profile;
-    let sign_in = format!("run {}", renewal::sign_in(profile));
+    let sign_in = format!("run {}", refresh::sign_in(profile));
     let obstacle = report.obstacle.as_deref();
     match (report.state, obstacle) {
         (State::None, Some(words)) => Finding::ok("login", format!("{profile}: {words}")),
@@ -61,21 +63,21 @@ fn of_login(report: &Report, now: SystemTime) -> Finding {
             Finding::warning("login", found, words)
         }
         (State::Paused, None) => {
-            let words = format!("{profile}: {}", paused(report.login.as_ref(), now));
+            let words = format!("{profile}: {}", paused(report.credentials.as_ref(), now));
             Finding::warning("login", words, "wait, and see the lines of the network")
         }
         (state, None) => Finding::ok("login", format!("{profile}: {}", state.name())),
     }
 }
 
-fn paused(login: Option<&Login>, now: SystemTime) -> String {
-    let Some(pause) = login.and_then(Login::pause) else {
+fn paused(credentials: Option<&Credentials>, now: SystemTime) -> String {
+    let Some(backoff) = credentials.and_then(Credentials::backoff) else {
         return "its renewal is paused".to_owned();
     };
-    let until = moment(seconds_since_epoch(pause.until), now);
+    let until = moment(seconds_since_epoch(backoff.until), now);
     format!(
         "the last renewal failed ({}), the next one is tried {until}",
-        pause.reason
+        backoff.reason
     )
 }
 
@@ -102,7 +104,7 @@ fn shared(profile: &str, other: &str) -> Finding {
         format!("{profile}: it is a copy of {whose}: the first to be renewed ends the other");
     let advice = format!(
         "run codex-auth --profile {profile} logout --no-revoke, then {}",
-        renewal::sign_in(profile)
+        refresh::sign_in(profile)
     );
     Finding::problem("sharing", words, advice)
 }

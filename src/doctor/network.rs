@@ -8,12 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 use http::Uri;
 
 use super::finding::{Finding, Level};
-use crate::credentials::seconds_since_epoch;
-use crate::error::tame;
-use crate::http::{Answer, Client, broken, explain};
-use crate::phrases::span;
-use crate::proxy::{self, Proxy};
-use crate::{roots, settings};
+use crate::net::http::{Answer, Client, broken, explain};
+use crate::net::proxy;
+use crate::net::proxy::Proxy;
+use crate::net::roots;
+use crate::settings;
+use crate::text::printable;
+use crate::time::seconds_since_epoch;
+use crate::time::span;
 
 const DNS_LIMIT: Duration = Duration::from_secs(10);
 /// For all addresses of a name together.
@@ -135,7 +137,7 @@ fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         // Nobody listens after the limit.
         let _ = sender.send(found.map(Iterator::collect::<Vec<_>>));
     };
-    let why_not = |why: &str| format!("{host} was not found ({})", tame(why));
+    let why_not = |why: &str| format!("{host} was not found ({})", printable(why));
     thread::Builder::new()
         .spawn(work)
         .map_err(|error| why_not(&error.to_string()))?;

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::finding::{Finding, Level};
-use crate::error::tame;
-use crate::{callback, settings};
+use crate::login::callback;
+use crate::settings;
+use crate::text::printable;
 
 /// A socket that listens, in the tables of the Linux kernel.
 const LISTENS: &str = "0A";
@@ -66,7 +67,7 @@ fn holder(port: u16) -> String {
         .find_map(|process| {
             let name = fs::read_to_string(process.path().join("comm")).ok()?;
             let id = process.file_name().into_string().ok()?;
-            Some(format!("{} (process {id})", tame(&name)))
+            Some(format!("{} (process {id})", printable(&name)))
         });
     named.unwrap_or_else(|| "another program".to_owned())
 }

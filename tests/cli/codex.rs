@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::fake_issuer::wire::{Answer, Request};
-use crate::fake_issuer::{Endpoint, Trouble, now};
-use crate::process::{Output, Running};
-use crate::sandbox::{LIFE, Sandbox, skip};
+use support::fake_issuer::wire::{Answer, Request};
+use support::fake_issuer::{Endpoint, Trouble, now};
+use support::process::{Output, Running};
+use support::sandbox::{LIFE, Sandbox, skip};
 
 const ANSWER: &str = "Hello from the backend\n";
 

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::fake_issuer::Endpoint;
-use crate::sandbox::Sandbox;
+use support::fake_issuer::Endpoint;
+use support::sandbox::Sandbox;
 
 const DAY: u64 = 86400;
 
@@ -87,7 +87,7 @@ fn a_stale_token_is_not_renewed_and_the_file_not_touched() {
     ] {
         let mut login = sandbox.codex_login(left);
         login["issuer"] = json!(sandbox.issuer.url());
-        login["client_id"] = json!(crate::fake_issuer::CLIENT_ID);
+        login["client_id"] = json!(support::fake_issuer::CLIENT_ID);
         sandbox.store_codex(&login.to_string());
         let before = fs::metadata(sandbox.codex_file()).unwrap();
         let stderr = format!(

@@ -6,9 +6,9 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::fake_issuer::{Endpoint, Trouble};
-use crate::process::{Output, Running};
-use crate::sandbox::Sandbox;
+use support::fake_issuer::{Endpoint, Trouble};
+use support::process::{Output, Running};
+use support::sandbox::Sandbox;
 
 const LOGIN: [&str; 2] = ["login", "--device-code"];
 const SIGNED_IN: &str = "Signed in as someone@mail.example (plus).\n";

@@ -5,9 +5,9 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::fake_issuer::Endpoint;
 use crate::login::SIGNED_IN;
-use crate::sandbox::{LIFE, Sandbox};
+use support::fake_issuer::Endpoint;
+use support::sandbox::{LIFE, Sandbox};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
@@ -128,7 +128,7 @@ fn mode(path: &std::path::Path) -> u32 {
 fn as_root(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        crate::sandbox::skip(&format!("{test} needs root"));
+        support::sandbox::skip(&format!("{test} needs root"));
     }
     is_root
 }
@@ -153,7 +153,7 @@ fn files_are_private_under_any_umask() {
             .into_iter()
             .map(Into::into)
             .collect();
-        words.extend(crate::sandbox::program());
+        words.extend(support::sandbox::program());
         words.push("login".into());
         let mut login = sandbox.start(sandbox.command_of(&words));
         login.sign_in();
@@ -173,7 +173,7 @@ fn files_are_private_under_any_umask() {
 #[test]
 fn no_file_is_ever_created_for_others() {
     if !std::path::Path::new("/usr/bin/strace").exists() {
-        crate::sandbox::skip("no strace");
+        support::sandbox::skip("no strace");
         return;
     }
     let sandbox = Sandbox::new();
@@ -186,7 +186,7 @@ fn no_file_is_ever_created_for_others() {
         trace.clone().into(),
     ];
     words.extend(["-e".into(), "trace=openat,open,creat,mkdir,mkdirat".into()]);
-    words.extend(crate::sandbox::program());
+    words.extend(support::sandbox::program());
     words.push("token".into());
     let mut command = sandbox.command_of(&words);
     command.env("CODEX_AUTH_HOME", sandbox.home());
@@ -655,7 +655,7 @@ fn a_stored_login_is_read_as_it_is_written() {
         ("issuer", stored["issuer"] == sandbox.issuer.url()),
         (
             "client_id",
-            stored["client_id"] == crate::fake_issuer::CLIENT_ID,
+            stored["client_id"] == support::fake_issuer::CLIENT_ID,
         ),
         ("account_id", stored["tokens"]["account_id"] == "account-1"),
         ("expires_in", stored["expires_in"] == LIFE),

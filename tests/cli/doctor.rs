@@ -9,9 +9,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::fake_issuer::wire::Answer;
-use crate::fake_issuer::{Endpoint, Trouble, now};
-use crate::sandbox::{LIFE, Sandbox, skip};
+use support::fake_issuer::wire::Answer;
+use support::fake_issuer::{Endpoint, Trouble, now};
+use support::sandbox::{LIFE, Sandbox, skip};
 
 /// A login, a browser, and an issuer: nothing stands in the way.
 fn healthy() -> Sandbox {

@@ -1,6 +1,6 @@
 //! `exec`: a command with the token in its environment.
 
-use crate::sandbox::{LIFE, Sandbox, native_program};
+use support::sandbox::{LIFE, Sandbox, native_program};
 
 /// The program itself is a command that every system has.
 fn ourselves() -> Option<String> {
@@ -55,7 +55,7 @@ fn a_name_that_is_none_is_wrong_usage() {
 mod on_unix {
     use super::*;
     #[cfg(target_os = "linux")]
-    use crate::fake_issuer::Endpoint;
+    use support::fake_issuer::Endpoint;
 
     #[cfg(target_os = "linux")]
     #[test]

@@ -4,8 +4,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::fake_issuer::Account;
-use crate::sandbox::Sandbox;
+use support::fake_issuer::Account;
+use support::sandbox::Sandbox;
 
 /// A login whose workspace is pinned to a region.
 fn signed_in() -> Sandbox {
@@ -96,7 +96,7 @@ fn a_reader_that_has_gone_is_no_failure() {
 #[cfg(unix)]
 mod on_unix {
     use super::*;
-    use crate::fake_issuer::Endpoint;
+    use support::fake_issuer::Endpoint;
 
     /// Texts of characters that mean something to a shell, to curl, or to JSON.
     fn nasty(alphabet: &[char], count: usize) -> Vec<String> {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::browser::{self, Answer};
-use crate::expect;
-use crate::fake_issuer::{
+use support::browser::{self, Answer};
+use support::expect;
+use support::fake_issuer::{
     Account, CLIENT_ID, Consent, Endpoint, FakeIssuer, Trouble, challenge, unique,
 };
-use crate::sandbox::{Sandbox, skip};
+use support::sandbox::{Sandbox, skip};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const REDIRECT: &str = "http://localhost:1455/auth/callback";
@@ -312,7 +312,7 @@ fn the_issuers_clock_can_differ() {
     let behind = std::time::SystemTime::now().duration_since(date).unwrap();
     assert!(behind >= Duration::from_secs(864_000));
     let access = claims(&json_of(&answer)["access_token"]);
-    assert!(access["exp"].as_u64().unwrap() <= crate::fake_issuer::now());
+    assert!(access["exp"].as_u64().unwrap() <= support::fake_issuer::now());
 }
 
 #[test]
@@ -564,7 +564,7 @@ fn a_planted_login_has_the_shape_and_the_age_that_was_asked_for() {
     assert!(sandbox.can_refresh());
     let access = claims(&login["tokens"]["access_token"]);
     assert_eq!(access["exp"], login["expires_at"]);
-    assert!(access["exp"].as_u64().unwrap() < crate::fake_issuer::now());
+    assert!(access["exp"].as_u64().unwrap() < support::fake_issuer::now());
     assert_eq!(login["expires_in"], 60);
     assert_eq!(login["tokens"]["account_id"], "account-1");
     let last_refresh = login["last_refresh"].as_str().unwrap();

@@ -5,10 +5,10 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::browser::{self, Answer};
-use crate::fake_issuer::{Account, Consent, Endpoint, Trouble};
-use crate::process::Running;
-use crate::sandbox::{LIFE, Sandbox};
+use support::browser::{self, Answer};
+use support::fake_issuer::{Account, Consent, Endpoint, Trouble};
+use support::process::Running;
+use support::sandbox::{LIFE, Sandbox};
 
 const TOKEN: &str = "[TOKEN]\n";
 // What stands between depends on where the tests run: with or without a display, in a container.
@@ -165,7 +165,7 @@ fn the_browser_of_the_person_is_started_and_its_output_is_discarded() {
     );
     let (login, address) = start(&sandbox, &["login"]);
     let opened = sandbox.folder().join("opened");
-    let entrance = crate::process::until("a line of the browser", || {
+    let entrance = support::process::until("a line of the browser", || {
         let text = std::fs::read_to_string(&opened).ok()?;
         text.strip_suffix('\n').map(str::to_owned)
     });
@@ -369,7 +369,7 @@ fn an_exchange_that_fails_leaves_the_old_login_as_it_was() {
 
 #[test]
 fn a_login_whose_id_token_is_not_for_us_is_refused_and_ended_at_the_issuer() {
-    type Change = fn(&mut crate::fake_issuer::Manners);
+    type Change = fn(&mut support::fake_issuer::Manners);
     let changes: [(Change, &str); 6] = [
         (|its| its.id_life = 0, "its ID token has already ended"),
         (
@@ -761,7 +761,7 @@ mod at_a_terminal {
             "-mc",
             r#""$0" login & wait $!"#,
         ];
-        let Some(program) = crate::sandbox::native_program() else {
+        let Some(program) = support::sandbox::native_program() else {
             return;
         };
         let mut words: Vec<_> = words.map(std::ffi::OsString::from).to_vec();
@@ -844,7 +844,7 @@ mod at_a_terminal {
 fn a_real_browser_signs_in_and_shows_the_page() {
     const CHROMIUM: &str = "/usr/bin/chromium";
     if !std::path::Path::new(CHROMIUM).exists() {
-        crate::sandbox::skip(&format!("no {CHROMIUM}"));
+        support::sandbox::skip(&format!("no {CHROMIUM}"));
         return;
     }
     let sandbox = Sandbox::new();

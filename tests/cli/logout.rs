@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 
-use crate::fake_issuer::{Endpoint, Trouble};
-use crate::sandbox::{LIFE, Sandbox};
+use support::fake_issuer::{Endpoint, Trouble};
+use support::sandbox::{LIFE, Sandbox};
 
 const NOT_REVOKED: &str = "until it ends by itself, whoever has a copy of it can use it";
 

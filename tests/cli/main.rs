@@ -6,7 +6,6 @@
     reason = "a failed step of a test ends the test"
 )]
 
-mod browser;
 #[cfg(unix)]
 mod codex;
 mod codex_profile;
@@ -14,16 +13,12 @@ mod device;
 mod disk;
 mod doctor;
 mod exec;
-mod expect;
-mod fake_issuer;
 mod formats;
 mod harness;
 mod login;
 mod logout;
-mod process;
 mod profiles;
-mod renewal;
-mod sandbox;
+mod refresh;
 mod secrets;
 mod setup;
 mod shortcut;

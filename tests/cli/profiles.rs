@@ -1,8 +1,8 @@
 //! Several logins side by side, and logins that are limited to workspaces.
 
-use crate::fake_issuer::{Account, Endpoint};
 use crate::login::SIGNED_IN;
-use crate::sandbox::{LIFE, Sandbox};
+use support::fake_issuer::{Account, Endpoint};
+use support::sandbox::{LIFE, Sandbox};
 
 fn refresh_token(login: &serde_json::Value) -> String {
     login["tokens"]["refresh_token"]

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::browser;
-use crate::fake_issuer::{Answer, Endpoint, Request, Trouble};
-use crate::process::{Output, Running};
-use crate::sandbox::{LIFE, Sandbox};
+use support::browser;
+use support::fake_issuer::{Answer, Endpoint, Request, Trouble};
+use support::process::{Output, Running};
+use support::sandbox::{LIFE, Sandbox};
 
 /// The password of a proxy, and how it is sent: with its user's name, in base64 (RFC 7617).
 const PROXY_PASSWORD: &str = "proxy-password";
@@ -407,7 +407,7 @@ fn the_browser_inherits_no_file_and_no_socket() {
     let mut login = sandbox.spawn(&["login"]);
     let address = login.address();
     let done = sandbox.folder().join("done");
-    crate::process::until("the end of the browser", || done.exists().then_some(()));
+    support::process::until("the end of the browser", || done.exists().then_some(()));
     let files = fs::read_to_string(sandbox.folder().join("files")).expect("no files");
     assert!(
         !files.contains("socket:") && !files.contains("default."),

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_issuer::Account;
-use crate::sandbox::Sandbox;
+use support::fake_issuer::Account;
+use support::sandbox::Sandbox;
 
 fn signed_in() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -170,7 +170,7 @@ mod on_unix {
     use std::ffi::OsString;
 
     use super::*;
-    use crate::process::Output;
+    use support::process::Output;
 
     /// What this program prints when it was put where its path needs quotes.
     fn setup(sandbox: &Sandbox, program: &str) -> Option<Output> {
@@ -227,7 +227,7 @@ mod on_unix {
             .code
             != 0
         {
-            crate::sandbox::skip("no curl here");
+            support::sandbox::skip("no curl here");
             return;
         }
         let lines = sandbox.run(&["setup", "curl"]).stdout;

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_issuer::{Endpoint, Trouble};
-use crate::sandbox::Sandbox;
+use support::fake_issuer::{Endpoint, Trouble};
+use support::sandbox::Sandbox;
 
 /// A way to change a stored login.
 type Change = fn(&mut Value);

@@ -13,12 +13,12 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::browser;
-use crate::fake_issuer::{Endpoint, Gate, Trouble};
 use crate::login::SIGNED_IN;
-use crate::process::{Running, until};
-use crate::sandbox::{LIFE, Sandbox, copy_program, program, skip};
 use crate::terminal::Terminal;
+use support::browser;
+use support::fake_issuer::{Endpoint, Gate, Trouble};
+use support::process::{Running, until};
+use support::sandbox::{LIFE, Sandbox, copy_program, program, skip};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";

@@ -4,9 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::fake_issuer::{Account, Endpoint, Trouble, now};
-use crate::sandbox::{LIFE, Sandbox};
 use crate::verify::in_time;
+use support::fake_issuer::{Account, Endpoint, Trouble, now};
+use support::sandbox::{LIFE, Sandbox};
 
 fn stamp(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()

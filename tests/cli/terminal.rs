@@ -1,7 +1,5 @@
 //! A pseudo-terminal: the program with a person at the keyboard.
 
-#![allow(dead_code, reason = "each crate that includes this uses a part of it")]
-
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -16,8 +14,8 @@ use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::process::{self, PATIENCE};
-use crate::sandbox::{Sandbox, program};
+use support::process::{self, PATIENCE};
+use support::sandbox::{Sandbox, program};
 
 /// The program in a terminal of 24 lines. Dropped, it is killed.
 pub struct Terminal {

@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use crate::fake_issuer::{Endpoint, Trouble};
 use crate::login::SIGNED_IN;
-use crate::sandbox::{LIFE, Sandbox};
+use support::fake_issuer::{Endpoint, Trouble};
+use support::sandbox::{LIFE, Sandbox};
 
 const HOUR: u64 = 3600;
 

@@ -7,27 +7,15 @@
     reason = "a test that cannot go on has failed, in its helpers too"
 )]
 
-#[path = "../../src/error.rs"]
-#[expect(dead_code, reason = "no request finds out that a login is required")]
-mod error;
-#[path = "../../src/http.rs"]
-mod http;
-#[path = "../../src/proxy.rs"]
-mod proxy;
-#[path = "../../src/roots.rs"]
-mod roots;
 mod servers;
-#[path = "../../src/settings.rs"]
-#[expect(dead_code, reason = "a request needs few of the settings")]
-mod settings;
-#[path = "../../src/tls.rs"]
-mod tls;
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, process, thread};
 
+use codex_auth::error;
+use codex_auth::net::http;
 use servers::{
     Authority, OK, authority, connect_proxy, dead_port, encrypted, encrypted_proxy, late_proxy,
     plain, saying, silent, socks_proxy, trickling,

@@ -1,0 +1,339 @@
+//! What the program costs, as ratios to the smallest C program that does the same, in one run on one machine. It is a
+//! benchmark and no test: `cargo bench` prints tables, and nothing fails because a machine is slow.
+//!
+//! It measures the release build, on Linux the static one. `CODEX_AUTH_TEST_BIN` names another.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a failed step ends the benchmark, and its tables are for stdout"
+)]
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Write, pipe};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::fake_issuer::{Endpoint, Trouble};
+use support::sandbox::{self, Sandbox};
+
+/// How often each program runs: always one after the other, so that a noisy moment meets them all. Those that are
+/// slower by orders run in one of so many rounds.
+const ROUNDS: usize = 500;
+const SLOW_ONES: usize = 20;
+/// Callers at once, and how often they come.
+const CROWD: usize = 64;
+const CROWDS: usize = 20;
+/// How often a login is renewed, and how long the issuer takes for it.
+const RENEWALS: usize = 7;
+const ISSUER_TAKES: Duration = Duration::from_millis(300);
+
+/// The least that it takes, in C.
+const LIMIT: &str = "the limit: a static C program";
+const TOKEN: &str = "`codex-auth token`";
+/// The same by way of the parser.
+const PARSED: &str = "`codex-auth token --min-ttl 5m`";
+const JQ: &str = "`jq -r .tokens.access_token`";
+
+/// A program with its arguments, and how long each of its runs took.
+struct Contender {
+    name: &'static str,
+    words: Vec<OsString>,
+    times: Vec<Duration>,
+}
+
+fn main() {
+    let sandbox = prepare();
+    let program = install(&release_build(), &sandbox);
+    let mut contenders = contenders(&sandbox, &program);
+    race(&sandbox, &mut contenders);
+    println!("{}\n", machine());
+    print_contenders(&sandbox, &contenders);
+    println!("\n| | measured | aim |\n| --- | --- | --- |");
+    print_ratio_to_jq(&contenders);
+    print_crowds(&sandbox, &contenders);
+    for callers in [1, CROWD] {
+        print_renewal(&sandbox, &program, callers);
+    }
+    let size = fs::metadata(&program).expect("no program").len();
+    println!("| size of the binary | {size} bytes | 3500000 |");
+}
+
+/// A login with tokens as long as real ones, for Codex as well.
+fn prepare() -> Sandbox {
+    let mut sandbox = Sandbox::new();
+    let mut login = sandbox.plant();
+    for name in ["access_token", "id_token"] {
+        let token = login["tokens"][name].as_str().expect("no token");
+        login["tokens"][name] = format!("{token:x<2000}").into();
+    }
+    let text = serde_json::to_string_pretty(&login).expect("no JSON");
+    sandbox.store("default", &text);
+    fs::copy(sandbox.file("default"), sandbox.home().join("auth.json")).expect("no copy");
+    // What is installed on this machine takes part: as a sandbox begins, it finds no program at all.
+    sandbox.set("PATH", env::var_os("PATH").unwrap_or_default());
+    sandbox.set("CODEX_HOME", sandbox.home());
+    sandbox.set("GH_TOKEN", "gho_0123456789");
+    sandbox
+}
+
+/// The program as people install it: built now, unless the environment names one.
+fn release_build() -> PathBuf {
+    if let Some(program) = env::var_os("CODEX_AUTH_TEST_BIN") {
+        return program.into();
+    }
+    let target = format!("{}-unknown-linux-musl", env::consts::ARCH);
+    let folder = env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
+        PathBuf::from,
+    );
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--release", "--locked"]);
+    let folder = if cfg!(target_os = "linux") {
+        cargo.args(["--target", &target]);
+        folder.join(target)
+    } else {
+        folder
+    };
+    let built = cargo.status().expect("could not start cargo").success();
+    assert!(built, "could not build the program");
+    let name = format!("codex-auth{}", env::consts::EXE_SUFFIX);
+    folder.join("release").join(name)
+}
+
+/// Copies the program, as an installation does. The system starts a file that it holds in large pieces faster, and what
+/// a linker or an early read left are small ones: so this one is as fresh as the C program.
+fn install(built: &Path, sandbox: &Sandbox) -> PathBuf {
+    let program = sandbox.bin().join(built.file_name().expect("no name"));
+    fs::copy(built, &program).expect("could not copy the program");
+    program
+}
+
+/// Those that are there and work: each runs once to find out, which also warms the caches.
+fn contenders(sandbox: &Sandbox, program: &Path) -> Vec<Contender> {
+    let program = program.as_os_str().to_owned();
+    let file = sandbox.file("default").into_os_string();
+    let words = |program: OsString, arguments: &str| {
+        let arguments = arguments.split_whitespace().map(OsString::from);
+        [program].into_iter().chain(arguments).collect()
+    };
+    let mut jq: Vec<_> = words("jq".into(), "-r .tokens.access_token");
+    jq.push(file.clone());
+    let limit = compile_limit(sandbox).map(|limit| vec![limit, file]);
+    let all = [
+        (LIMIT, limit.unwrap_or_default()),
+        (TOKEN, words(program.clone(), "token")),
+        (PARSED, words(program, "token --min-ttl 5m")),
+        (JQ, jq),
+        (
+            "`codex login status`",
+            words("codex".into(), "login status"),
+        ),
+        ("`gh auth token`", words("gh".into(), "auth token")),
+    ];
+    let there = |words: &[OsString]| !words.is_empty() && works(sandbox.command_of(words));
+    let contender = |(name, words): (_, Vec<OsString>)| Contender {
+        name,
+        words,
+        times: Vec::new(),
+    };
+    let there = all.into_iter().filter(|(_, words)| there(words));
+    there.map(contender).collect()
+}
+
+/// The C program, if there is a compiler; static, unless that is impossible here.
+fn compile_limit(sandbox: &Sandbox) -> Option<OsString> {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/limit.c");
+    let limit = sandbox.folder().join("limit");
+    let compilers: [&[&str]; 3] = [&["musl-gcc", "-static"], &["cc", "-static"], &["cc"]];
+    let compiled = compilers.iter().any(|words| {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["-O2", "-o"]);
+        command.arg(&limit).arg(source);
+        works(command)
+    });
+    compiled.then(|| limit.into_os_string())
+}
+
+fn works(mut command: Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn race(sandbox: &Sandbox, contenders: &mut [Contender]) {
+    for round in 0..ROUNDS {
+        for contender in &mut *contenders {
+            if contender.is_near() || round % SLOW_ONES == 0 {
+                contender.times.push(crowd(sandbox, &contender.words, 1));
+            }
+        }
+    }
+}
+
+/// From the first start to the last end of so many processes at once. All of them succeed.
+fn crowd(sandbox: &Sandbox, words: &[OsString], callers: usize) -> Duration {
+    let mut command = sandbox.command_of(words);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let begun = Instant::now();
+    let start = |_| command.spawn().expect("it did not start");
+    let children: Vec<Child> = (0..callers).map(start).collect();
+    for mut child in children {
+        assert!(child.wait().expect("it did not end").success());
+    }
+    begun.elapsed()
+}
+
+fn print_contenders(sandbox: &Sandbox, contenders: &[Contender]) {
+    println!("| program | median | times C | user instructions | resident |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    for contender in contenders {
+        let (instructions, resident) = if contender.is_near() {
+            let (words, command) = (&contender.words, sandbox.command_of(&contender.words));
+            (user_instructions(sandbox, words), peak_resident(command))
+        } else {
+            (None, None)
+        };
+        println!(
+            "| {} | {:.2} ms | {} | {} | {} |",
+            contender.name,
+            milliseconds(contender.median()),
+            or_dash(ratio(contenders, contender.name, LIMIT), |ratio| format!(
+                "{ratio:.2}"
+            )),
+            or_dash(instructions, |count| count.to_string()),
+            or_dash(resident, |kibibytes| format!("{kibibytes} KiB")),
+        );
+    }
+}
+
+fn print_ratio_to_jq(contenders: &[Contender]) {
+    if let Some(ratio) = ratio(contenders, JQ, TOKEN) {
+        println!("| faster than jq | {ratio:.0} times | 20 times |");
+    }
+}
+
+/// Many callers with a fresh token, beside as many of the C program.
+fn print_crowds(sandbox: &Sandbox, contenders: &[Contender]) {
+    let near: Vec<_> = contenders
+        .iter()
+        .filter(|contender| [LIMIT, TOKEN].contains(&contender.name))
+        .collect();
+    let mut times = vec![Vec::new(); near.len()];
+    for _ in 0..CROWDS {
+        for (contender, times) in near.iter().zip(&mut times) {
+            times.push(crowd(sandbox, &contender.words, CROWD));
+        }
+    }
+    let medians: Vec<f64> = times
+        .iter()
+        .map(|times| milliseconds(median(times)))
+        .collect();
+    if let [limit, ours] = medians[..] {
+        let ratio = ours / limit;
+        println!(
+            "| {CROWD} callers, fresh | {ours:.1} ms, {ratio:.2} times C's {CROWD} | 2 times |"
+        );
+    }
+}
+
+/// So many callers at once whose token has ended.
+fn print_renewal(sandbox: &Sandbox, program: &Path, callers: usize) {
+    let issuer = &sandbox.issuer;
+    issuer.plan_always(Endpoint::Refresh, Trouble::Delay(ISSUER_TAKES));
+    let before = issuer.count(Endpoint::Refresh);
+    let words = [program.into(), "token".into()];
+    let renew = |_| {
+        sandbox.plant_expiring_in(-1, sandbox::LIFE);
+        crowd(sandbox, &words, callers)
+    };
+    let times: Vec<Duration> = (0..RENEWALS).map(renew).collect();
+    let requests = issuer.count(Endpoint::Refresh) - before;
+    let took = milliseconds(median(&times));
+    let aim = if callers == 1 { 360 } else { 500 };
+    println!(
+        "| {callers} at once, ended, the issuer takes {} ms | {took:.0} ms, {requests} requests for {RENEWALS} renewals | {aim} ms |",
+        ISSUER_TAKES.as_millis()
+    );
+}
+
+/// What callgrind counts, if it is installed: the same from run to run.
+fn user_instructions(sandbox: &Sandbox, words: &[OsString]) -> Option<u64> {
+    let mut valgrind = vec!["valgrind".into(), "--tool=callgrind".into()];
+    valgrind.push("--callgrind-out-file=/dev/null".into());
+    valgrind.extend_from_slice(words);
+    let output = sandbox.command_of(&valgrind).output().ok()?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (_, count) = told.split_once("refs:")?;
+    count.lines().next()?.trim().replace(',', "").parse().ok()
+}
+
+/// The peak in KiB, read on Linux while the program waits to write into a full pipe: its work is done by then.
+fn peak_resident(mut command: Command) -> Option<u64> {
+    let (reader, mut writer) = pipe().ok()?;
+    // As much as a pipe holds where nobody has changed that.
+    writer.write_all(&vec![0; 65536]).ok()?;
+    let mut child = command.stdout(writer).spawn().ok()?;
+    let status = format!("/proc/{}/status", child.id());
+    let read = || {
+        let status = fs::read_to_string(&status).ok()?;
+        let is_waiting = status.contains("State:\tS");
+        let (_, peak) = status.split_once("VmHWM:")?;
+        let peak = peak.split_whitespace().next()?.parse().ok();
+        Some(peak.filter(|_| is_waiting))
+    };
+    let mut peak = Some(None);
+    while let Some(None) = peak {
+        peak = read();
+    }
+    drop(reader);
+    child.wait().ok()?;
+    peak.flatten()
+}
+
+impl Contender {
+    /// Whether it is ours, or the limit. The others are larger by orders, and take long to measure.
+    fn is_near(&self) -> bool {
+        [LIMIT, TOKEN, PARSED].contains(&self.name)
+    }
+
+    fn median(&self) -> Duration {
+        median(&self.times)
+    }
+}
+
+/// How many times as long the first takes, if both took part.
+fn ratio(contenders: &[Contender], name: &str, other: &str) -> Option<f64> {
+    let find = |name| contenders.iter().find(|one| one.name == name);
+    Some(milliseconds(find(name)?.median()) / milliseconds(find(other)?.median()))
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn or_dash<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| "–".to_owned(), show)
+}
+
+/// The machine that the figures are from.
+fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or(env::consts::ARCH, |model| {
+        model.trim_start_matches(['\t', ':', ' '])
+    });
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}, {count} processors, {}", env::consts::OS)
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The program and its tests as Windows programs, run by Wine. Needs the Rust target x86_64-pc-windows-gnu, and of Debian
+# gcc-mingw-w64-x86-64, wine64 and jq. Words are handed on to the tests, as a filter.
+#
+# Left out are the tests of the harness itself, and one that runs the program twice within a second: Wine takes longer.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=x86_64-pc-windows-gnu
+skip() { echo "SKIPPED ci/windows.sh: $*"; exit 0; }
+wine=$(command -v wine64 || command -v wine || command -v /usr/lib/wine/wine64) || skip 'no wine64 here'
+command -v jq >/dev/null || skip 'no jq here'
+command -v x86_64-w64-mingw32-gcc >/dev/null || skip 'no x86_64-w64-mingw32-gcc here'
+[ -d "$(rustc --print target-libdir --target $target)" ] || skip "no Rust target $target here"
+
+folder=$(mktemp -d)
+export WINEPREFIX=$folder/wine WINEDEBUG=-all
+end() {
+    # What Wine leaves running for the next program would hold the folder.
+    "$(dirname "$(readlink -f "$wine")")/wineserver" -k || true
+    rm -rf "$folder"
+}
+trap end EXIT
+
+# What is empty on this system looks needless to some lints.
+cargo clippy --locked --target $target -- -D warnings -A clippy::unnecessary-wraps -A clippy::match-like-matches-macro
+cargo build --locked --target $target
+tests=$(cargo test --locked --target $target --test cli --no-run --message-format json |
+    jq -r 'select(.target.name == "cli" and .executable) | .executable')
+x86_64-w64-mingw32-gcc -O2 -shared -o "$folder/bcryptprimitives.dll" ci/bcryptprimitives.c -ladvapi32
+cp "$tests" "$folder/cli.exe"
+cp target/$target/debug/codex-auth.exe "$folder"
+
+# One test at a time: beside others, Wine once failed to start a process (ERROR_INTERNAL_ERROR).
+CODEX_AUTH_TEST_BIN="Z:${folder//\//\\}\\codex-auth.exe" "$wine" "$folder/cli.exe" --test-threads 1 \
+    --skip harness:: --skip pauses_grow_to_a_minute "$@"

@@ -1,0 +1,187 @@
+//! `cargo run --example demo`: the whole life of a login, shown with the real program and a made-up issuer on this
+//! machine. It needs no account and no network, leaves nothing behind, and ends with 1 if anything goes another way.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "it is there to print, and a step that fails ends it with its words"
+)]
+
+use std::ffi::OsString;
+use std::panic;
+use std::process::{Command, ExitCode, Stdio};
+
+use serde_json::{Value, json};
+
+use support::fake_issuer::{Endpoint, now};
+use support::process::{Output, Running};
+use support::sandbox::Sandbox;
+
+fn main() -> ExitCode {
+    panic::set_hook(Box::new(|why| {
+        let words = why.payload().downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| why.payload().downcast_ref::<&str>().copied());
+        let words = words.unwrap_or("it broke off");
+        eprintln!("\nThe demo did not go as told: {words}");
+    }));
+    match panic::catch_unwind(show) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn show() {
+    let (program, sandbox) = (build(), Sandbox::new());
+    let demo = Demo { program, sandbox };
+    tell("This is codex-auth itself, in an empty home folder, with a made-up issuer for OpenAI's.");
+    println!(
+        "Its tokens are made up too; they are cut short all the same, as real ones should be."
+    );
+    sign_in(&demo);
+    ask(&demo);
+    renew_what_has_ended(&demo);
+    renew_for_eight(&demo);
+    sign_out(&demo);
+    tell("That was all of it. Your own login begins with: codex-auth login");
+}
+
+fn sign_in(demo: &Demo) {
+    tell("Somebody signs in. The program waits for the browser, which is played by this demo.");
+    let mut login = demo.type_in(&["login", "--no-browser"]);
+    let page = login.sign_in();
+    assert!(page.status == 200, "the browser ended on an error");
+    end(login);
+}
+
+fn ask(demo: &Demo) {
+    tell("From now on any script can have an access token: one line, and nothing else.");
+    let token = good_token(demo.type_in(&["token"]));
+    assert!(token == demo.newest(), "it is another token");
+    tell("And the account that goes with it.");
+    end(demo.type_in(&["account-id"]));
+    tell("Who is signed in, and until when? There is no token in the answer.");
+    end(demo.type_in(&["status"]));
+}
+
+fn renew_what_has_ended(demo: &Demo) {
+    tell("Days go by, and the token ends. Whoever asks now gets a new one, without signing in.");
+    let before = demo.newest();
+    demo.end_token();
+    let after = good_token(demo.type_in(&["token"]));
+    assert!(after != before, "the token was not renewed");
+    assert!(after == demo.newest(), "it is another token");
+}
+
+fn renew_for_eight(demo: &Demo) {
+    tell("It ends again, and eight programs ask at once. Two renewals would end the login.");
+    let (before, earlier) = (demo.newest(), demo.renewals());
+    demo.end_token();
+    let callers: Vec<Running> = (0..8).map(|_| demo.type_in(&["token"])).collect();
+    let tokens: Vec<String> = callers.into_iter().map(good_token).collect();
+    let (newest, requests) = (demo.newest(), demo.renewals() - earlier);
+    assert!(newest != before, "the token was not renewed");
+    let all_have_it = tokens.iter().all(|token| *token == newest);
+    assert!(all_have_it, "not all eight have the new token");
+    assert!(requests == 1, "the issuer was asked {requests} times");
+    println!("  (All eight have the same new token, and the issuer was asked once.)");
+}
+
+fn sign_out(demo: &Demo) {
+    tell("Signing out tells the issuer too, so that a copy of the login is worth nothing.");
+    end(demo.type_in(&["logout"]));
+    let revoked = demo.sandbox.issuer.revoked();
+    assert!(!revoked.is_empty(), "the issuer was not told");
+    tell("Now there is no token any more, and the exit code 4 says that a person has to sign in.");
+    let output = demo.type_in(&["token"]).finish();
+    show_lines(&output);
+    assert!(output.code == 4, "the exit code is {}", output.code);
+}
+
+/// The program, and the little world that it runs in.
+struct Demo {
+    program: OsString,
+    sandbox: Sandbox,
+}
+
+impl Demo {
+    /// Shows what a person would type, and starts it.
+    fn type_in(&self, arguments: &[&str]) -> Running {
+        println!("  $ codex-auth {}", arguments.join(" "));
+        let mut words = vec![self.program.clone()];
+        words.extend(arguments.iter().map(OsString::from));
+        self.sandbox.start(self.sandbox.command_of(&words))
+    }
+
+    /// Lets the stored access token be one that ended a minute ago.
+    fn end_token(&self) {
+        let mut login = self.sandbox.stored();
+        login["expires_at"] = json!(now() - 60);
+        self.sandbox.store("default", &login.to_string());
+    }
+
+    fn newest(&self) -> String {
+        let issued = self.sandbox.issuer.access_tokens();
+        issued.last().expect("no token was issued").clone()
+    }
+
+    fn renewals(&self) -> usize {
+        self.sandbox.issuer.count(Endpoint::Refresh)
+    }
+}
+
+/// Says what comes next.
+fn tell(words: &str) {
+    println!("\n{words}");
+}
+
+/// Waits for a run that has to go well, and shows what it said.
+fn end(running: Running) -> Output {
+    let output = running.finish();
+    show_lines(&output);
+    assert!(output.code == 0, "the exit code is {}", output.code);
+    output
+}
+
+fn good_token(running: Running) -> String {
+    end(running).line().to_owned()
+}
+
+fn show_lines(output: &Output) {
+    let lines = output.stderr.lines().chain(output.stdout.lines());
+    for line in lines.filter(|line| !line.is_empty()) {
+        println!("  {}", shortened(line));
+    }
+}
+
+/// Tokens begin alike: it is the end that tells two apart. Addresses become shorter too.
+fn shortened(line: &str) -> String {
+    const LONGEST: usize = 120;
+    if line.len() <= LONGEST || !line.is_ascii() {
+        return line.to_owned();
+    }
+    format!("{}…{}", &line[..32], &line[line.len() - 8..])
+}
+
+/// The program, built as this demo was: `cargo run --example` builds the example alone. Both are named here, because
+/// what they have in common is then built only once.
+fn build() -> OsString {
+    if let Some(program) = std::env::var_os("CODEX_AUTH_TEST_BIN") {
+        return program;
+    }
+    println!("Building codex-auth …");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args("build --quiet --bin codex-auth --example demo".split(' '));
+    cargo.arg("--message-format=json-render-diagnostics");
+    cargo.args((!cfg!(debug_assertions)).then_some("--release"));
+    cargo
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit());
+    let built = cargo.output().expect("Cargo could not be started");
+    assert!(built.status.success(), "codex-auth could not be built");
+    let messages = serde_json::Deserializer::from_slice(&built.stdout).into_iter::<Value>();
+    let mut messages = messages.map_while(Result::ok);
+    let is_program = |message: &Value| message["target"]["kind"] == json!(["bin"]);
+    let program = messages.find(|message| is_program(message) && message["executable"].is_string());
+    let program = program.expect("Cargo does not say where codex-auth is");
+    program["executable"].as_str().unwrap_or_default().into()
+}

@@ -1,0 +1,6 @@
+//! The network: requests with limits, proxies, TLS and the certificates that are trusted.
+
+pub mod http;
+pub mod proxy;
+pub mod roots;
+pub mod tls;

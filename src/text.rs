@@ -1,0 +1,119 @@
+//! What others have written, made fit to be shown: on one line, without control characters, and without what may be a secret.
+
+use serde_json::Value;
+
+/// The shortest word that can be a secret, in bytes: the tokens, codes and states that we know have 43 and more, and the
+/// IDs of requests, which help, have up to 36.
+const SHORTEST_SECRET: usize = 40;
+
+/// What others have written, made fit for one line of a terminal: control characters become blanks, and what is longer
+/// than 300 characters is cut.
+pub fn printable(words: &str) -> String {
+    shortened(&on_one_line(words))
+}
+
+/// The same for what a server said. It may repeat what it was sent: so a word that may be a secret becomes `…`.
+pub fn redact(words: &str) -> String {
+    shortened(&without_secrets(&on_one_line(words)))
+}
+
+fn on_one_line(words: &str) -> String {
+    let plain = words
+        .chars()
+        .map(|c| if is_unprintable(c) { ' ' } else { c });
+    plain.collect::<String>().trim().to_owned()
+}
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+fn without_secrets(line: &str) -> String {
+    let is_between = |c: char| !(c.is_ascii_alphanumeric() || "-._~+%".contains(c));
+    let covered = |part: &str| {
+        let word = part.trim_end_matches(is_between);
+        if is_secret(word) {
+            part.replace(word, "…")
+        } else {
+            part.to_owned()
+        }
+    };
+    line.split_inclusive(is_between).map(covered).collect()
+}
+
+/// Whether a word looks like a token, a code or a state. The longest names of errors are small letters alone.
+fn is_secret(word: &str) -> bool {
+    let is_rare = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
+    word.len() >= SHORTEST_SECRET && word.bytes().any(is_rare)
+}
+
+/// Control characters, and those that turn the direction of the text round or have no width.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A text that says something.
+pub fn text_of(value: &Value) -> Option<String> {
+    value
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_and_long_texts_are_tamed() {
+        assert_eq!(printable("\x1b[31mred\r\nnext\u{202e}"), "[31mred  next");
+        assert_eq!(printable(&"x".repeat(301)).chars().count(), 301);
+        assert!(printable(&"x".repeat(301)).ends_with('…'));
+        assert_eq!(printable(&"x".repeat(300)), "x".repeat(300));
+    }
+
+    #[test]
+    fn what_no_server_said_is_shown_whole() {
+        for shown in [
+            "https://login-of-department-7.some-company-with-a-name.example",
+            "/srv/Logins_of_all_people_who_use_this_machine",
+            "someone.with.a.very.long.name.and.a.year.1975@mail.example",
+        ] {
+            assert_eq!(printable(shown), shown);
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_left_out_of_a_reply() {
+        let secret = format!("rt_{}", "aB3-_.~%2F".repeat(5));
+        for (words, wanted) in [
+            (
+                format!("unknown token {secret}"),
+                "unknown token …".to_owned(),
+            ),
+            (
+                format!("body: a=b&refresh_token={secret}&x=\"{secret}\"\n"),
+                "body: a=b&refresh_token=…&x=\"…\"".to_owned(),
+            ),
+            // The cut must not leave half of it.
+            (
+                format!("{} {secret}", "x".repeat(280)),
+                format!("{} …", "x".repeat(280)),
+            ),
+        ] {
+            assert_eq!(redact(&words), wanted);
+        }
+        for kept in [
+            "req_0123456789abcdef0123456789abcdef",
+            "01234567-89ab-cdef-0123-456789abcdef",
+            "the_refresh_token_was_invalidated_by_a_password_change",
+            "https://help.example/en/articles/0123456789-why-is-my-account-closed",
+        ] {
+            assert_eq!(redact(kept), kept);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Times: as seconds since 1970, as RFC 3339, and as a person says them.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+/// 9999-12-31T23:59:59Z.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+pub fn seconds_since_epoch(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// The time so many seconds after 1970. What lies beyond the year 9999 is none, as no calendar writes it.
+pub fn time_at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))
+}
+
+/// RFC 3339 in UTC, with microseconds: fine enough to tell two renewals apart.
+pub fn timestamp(time: SystemTime) -> String {
+    let writable = time.clamp(SystemTime::UNIX_EPOCH, time_at(LAST_SECOND));
+    humantime::format_rfc3339_micros(writable).to_string()
+}
+
+pub fn time_of(value: &Value) -> Option<SystemTime> {
+    humantime::parse_rfc3339(value.as_str()?).ok()
+}
+
+/// A time in seconds since 1970, seen from `now`: `in 9 days (2026-12-01 05:02:23 UTC)`, `2 hours ago (…)`.
+pub fn moment(seconds: u64, now: SystemTime) -> String {
+    let now = seconds_since_epoch(now);
+    let distance = span(seconds.abs_diff(now));
+    let stamp = humantime::format_rfc3339_seconds(time_at(seconds)).to_string();
+    let stamp = stamp.replace('T', " ").replace('Z', " UTC");
+    if seconds > now {
+        format!("in {distance} ({stamp})")
+    } else {
+        format!("{distance} ago ({stamp})")
+    }
+}
+
+/// A length of time in its largest unit, rounded down.
+pub fn span(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        0..60 => (seconds, "second"),
+        60..3600 => (seconds / 60, "minute"),
+        3600..86400 => (seconds / 3600, "hour"),
+        _ => (seconds / 86400, "day"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_people_say_them() {
+        let now = 1_000_000_000;
+        for (seconds, words) in [
+            (now + 863_999, "in 9 days (2001-09-19 01:46:39 UTC)"),
+            (now + 86_400, "in 1 day (2001-09-10 01:46:40 UTC)"),
+            (now + 86_399, "in 23 hours (2001-09-10 01:46:39 UTC)"),
+            (now + 1, "in 1 second (2001-09-09 01:46:41 UTC)"),
+            (now, "0 seconds ago (2001-09-09 01:46:40 UTC)"),
+            (now - 60, "1 minute ago (2001-09-09 01:45:40 UTC)"),
+            (now - 7200, "2 hours ago (2001-09-08 23:46:40 UTC)"),
+        ] {
+            assert_eq!(moment(seconds, time_at(now)), words);
+        }
+    }
+}

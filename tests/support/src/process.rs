@@ -1,0 +1,300 @@
+//! The program as it runs, and what it left when it ended. Nothing here waits for ever.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::browser::{self, Answer};
+use crate::expect;
+
+/// How long the program may take. It is only reached when something is broken.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until a look finds what another process does, and gives it. It looks again and again: this is for what no event
+/// tells of.
+#[track_caller]
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(found) = look() {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("this did not come: {what}");
+}
+
+/// A text and the placeholder that stands for it in expectations.
+pub type Names = Vec<(String, String)>;
+
+/// A running program. Dropped, it is killed.
+pub struct Running {
+    child: Child,
+    stdout: Arc<Stream>,
+    stderr: Arc<Stream>,
+    names: Box<dyn Fn() -> Names>,
+}
+
+/// What came out of one pipe so far.
+#[derive(Default)]
+struct Stream {
+    seen: Mutex<Seen>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Seen {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Running {
+    /// Starts a command, whose stdout and stderr become pipes. What `names` gives at the end is named in expectations.
+    #[track_caller]
+    pub fn start(mut command: Command, names: impl Fn() -> Names + 'static) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("could not start the program");
+        let stdout = follow(child.stdout.take().expect("no stdout"));
+        let stderr = follow(child.stderr.take().expect("no stderr"));
+        let names = Box::new(names);
+        Self {
+            child,
+            stdout,
+            stderr,
+            names,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes to its stdin, which has to be a pipe.
+    #[track_caller]
+    pub fn write(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().expect("stdin is no pipe");
+        stdin
+            .write_all(text.as_bytes())
+            .expect("could not write to stdin");
+        stdin.flush().expect("could not write to stdin");
+    }
+
+    /// Ends its stdin.
+    pub fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// SIGKILL, or what comes nearest to it.
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+    }
+
+    /// Sends a signal to it alone.
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("could not send the signal");
+    }
+
+    /// Sends a signal to its process group, which has to be its own (`CommandExt::process_group(0)`).
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn signal_group(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process_group(pid, signal).expect("could not send the signal");
+    }
+
+    /// What stderr holds so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Waits for a line of stderr, and gives it without its end.
+    #[track_caller]
+    pub fn await_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        let find = |text: &str| {
+            let mut lines = text.split_inclusive('\n');
+            let line = lines.find(|line| line.ends_with('\n') && wanted(line.trim_end()))?;
+            Some(line.trim_end().to_owned())
+        };
+        if let Some(line) = self.stderr.wait_for(find) {
+            return line;
+        }
+        self.kill();
+        panic!("the line did not come:\n{}", self.so_far());
+    }
+
+    /// Waits until stderr has this text in one of its lines.
+    #[track_caller]
+    pub fn await_text(&mut self, text: &str) {
+        self.await_line(|line| line.contains(text));
+    }
+
+    /// The address that stands on stderr on a line of its own.
+    #[track_caller]
+    pub fn address(&mut self) -> String {
+        self.await_line(|line| line.starts_with("http") && !line.contains(' '))
+    }
+
+    /// Opens that address as the person's browser does, and gives the page that it ends on.
+    #[track_caller]
+    pub fn sign_in(&mut self) -> Answer {
+        browser::visit(&self.address())
+    }
+
+    /// Waits for its end, and for the end of both pipes: whoever holds one longer than the program lives is found.
+    #[track_caller]
+    pub fn finish(mut self) -> Output {
+        self.close_stdin();
+        let whole = self.stdout.wait_for_end() && self.stderr.wait_for_end();
+        let status = if whole { self.wait() } else { None };
+        let Some(status) = status else {
+            let state = self.child.try_wait();
+            self.kill();
+            panic!(
+                "it, or its pipes, did not end ({state:?}):\n{}",
+                self.so_far()
+            );
+        };
+        Output {
+            code: code(status),
+            stdout: self.stdout.text(),
+            stderr: self.stderr.text(),
+            names: (self.names)(),
+        }
+    }
+
+    /// Both pipes have ended, so that this is a matter of moments: std has no wait with a limit.
+    fn wait(&mut self) -> Option<ExitStatus> {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+
+    fn so_far(&self) -> String {
+        let (stdout, stderr) = (self.stdout.text(), self.stderr.text());
+        format!("--- stdout\n{stdout}\n--- stderr\n{stderr}\n---")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The exit code; of a program that a signal ended, the signal's number, negative.
+pub fn code(status: ExitStatus) -> i32 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return -signal;
+    }
+    status.code().expect("neither a code nor a signal")
+}
+
+/// Reads a pipe to its end, on a thread of its own.
+fn follow(pipe: impl Read + Send + 'static) -> Arc<Stream> {
+    let stream = Arc::new(Stream::default());
+    let filled = Arc::clone(&stream);
+    thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        while let Ok(new @ 1..) = pipe.fill_buf().map(|bytes| filled.add(bytes)) {
+            pipe.consume(new);
+        }
+        filled.seen.lock().expect("a reader died").ended = true;
+        filled.changed.notify_all();
+    });
+    stream
+}
+
+impl Stream {
+    fn add(&self, bytes: &[u8]) -> usize {
+        let mut seen = self.seen.lock().expect("a reader died");
+        seen.bytes.extend_from_slice(bytes);
+        self.changed.notify_all();
+        bytes.len()
+    }
+
+    fn text(&self) -> String {
+        let seen = self.seen.lock().expect("a reader died");
+        String::from_utf8_lossy(&seen.bytes).into_owned()
+    }
+
+    /// What `find` finds, as soon as it does; `None` at the end of the pipe, or when it takes too long.
+    fn wait_for(&self, find: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let look = |seen: &Seen| find(&String::from_utf8_lossy(&seen.bytes));
+        let (seen, _) = self
+            .changed
+            .wait_timeout_while(self.seen.lock().expect("a reader died"), PATIENCE, |seen| {
+                !seen.ended && look(seen).is_none()
+            })
+            .expect("a reader died");
+        look(&seen)
+    }
+
+    /// Whether the pipe ended in time.
+    fn wait_for_end(&self) -> bool {
+        let seen = self.seen.lock().expect("a reader died");
+        let waited = self
+            .changed
+            .wait_timeout_while(seen, PATIENCE, |seen| !seen.ended);
+        waited.expect("a reader died").0.ended
+    }
+}
+
+/// What a program left when it ended.
+pub struct Output {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    names: Names,
+}
+
+impl Output {
+    /// States all three. `[..]` stands for anything within a line, a line `...` for any lines; `[TOKEN]`, `[HOME]`
+    /// and the like for what the sandbox knows by these names.
+    #[track_caller]
+    pub fn assert(&self, code: i32, stdout: &str, stderr: &str) -> &Self {
+        let (out, err) = (self.named(&self.stdout), self.named(&self.stderr));
+        let fits =
+            self.code == code && expect::matches(stdout, &out) && expect::matches(stderr, &err);
+        assert!(
+            fits,
+            "\ncode: expected {code}, got {}\n{}{}",
+            self.code,
+            expect::difference("stdout", stdout, &out),
+            expect::difference("stderr", stderr, &err),
+        );
+        self
+    }
+
+    /// Stdout without the end of its only line: a token or an ID.
+    #[track_caller]
+    pub fn line(&self) -> &str {
+        let line = self.stdout.strip_suffix('\n').expect("no whole line");
+        assert!(!line.contains('\n'), "more than one line: {line}");
+        line
+    }
+
+    /// A text with placeholders for what changes from run to run.
+    pub fn named(&self, text: &str) -> String {
+        let mut named = text.to_owned();
+        for (value, name) in &self.names {
+            named = named.replace(value, name);
+        }
+        if cfg!(windows) {
+            // Paths are expected as they are elsewhere.
+            named = named.replace('\\', "/");
+        }
+        named
+    }
+}
