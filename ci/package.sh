@@ -1,0 +1,211 @@
+#!/usr/bin/env bash
+# What a release consists of, in target/dist: for Linux an archive, a .deb and a .rpm of the static binary, elsewhere the
+# archive, each with its SHA-256. What is built is installed and looked at, and the crate is built as from a registry. Takes a
+# Rust target, by default the one of static Linux on this processor. Needs a C compiler and jq; for the packages cargo-deb
+# with dpkg, and cargo-generate-rpm with rpm. Lintian, man, bash-completion, zsh and fish look too, where they are installed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=${1:-$(uname -m)-unknown-linux-musl}
+dist=$PWD/target/dist
+version=$(cargo pkgid --locked)
+version=${version##*[@#]}
+name=codex-auth-$version-$target
+program=codex-auth archive=$name.tar.gz
+if [[ $target == *windows* ]]; then program=codex-auth.exe archive=$name.zip; fi
+export LC_ALL=C # sort and join have to agree
+say() { echo "package.sh: $*"; }
+fail() { echo "FAILED ci/package.sh: $*"; exit 1; }
+skip() { echo "SKIPPED ci/package.sh: $*"; }
+has() { command -v "$1" >/dev/null; }
+
+[ -d "$(rustc --print target-libdir --target "$target")" ] || { skip "no Rust target $target here"; exit; }
+has jq || { skip 'no jq here'; exit; }
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# The licences of all crates in the program ask that their text goes with it. Equal texts stand once.
+third_party() {
+    cargo tree --locked --target "$target" --edges normal,no-proc-macro --prefix none --format '{p}|{l}|{r}' |
+        sed 's/ (\*)$//; s/|$/|-/' | grep -v '^codex-auth ' | sort -u >"$folder/crates"
+    printf '%s\n' 'codex-auth contains what follows. The texts of the licences come after the list, each once.' ''
+    echo "Rust's standard library, MIT OR Apache-2.0, https://github.com/rust-lang/rust"
+    [[ $target != *-musl ]] || echo 'musl, MIT, Copyright 2005-2020 Rich Felker, et al., https://musl.libc.org'
+    sed 's/|/, /g' "$folder/crates"
+
+    # On Windows there are backslashes, and jq ends its lines with a carriage return.
+    cargo metadata --locked --format-version 1 |
+        jq -r '.packages[] | "\(.name) v\(.version)|\(.manifest_path | gsub("\\\\"; "/") | rtrimstr("/Cargo.toml"))"' |
+        tr -d '\r' | sort | join -t '|' -o 2.2 "$folder/crates" - | while read -r crate; do
+        find "$crate" -maxdepth 1 -type f \( -iname 'licen[sc]e*' -o -iname 'copying*' -o -iname 'notice*' \) | sort
+    done | while read -r text; do
+        sum=$(cksum <"$text")
+        grep -qxF "$sum" "$folder/seen" 2>/dev/null && continue
+        echo "$sum" >>"$folder/seen"
+        printf '\n==== %s\n\n' "$(basename "$(dirname "$text")")/$(basename "$text")"
+        cat "$text"
+    done
+}
+
+# Writes the checksum of a file beside it.
+checksum() {
+    if has sha256sum; then sha256sum "$1"; else shasum -a 256 "$1"; fi >"$1.sha256"
+}
+
+# That nothing outside the crate is needed to build it: .cargo/config.toml is not read there, so the compiler is named.
+check_crate() {
+    cargo package --quiet --locked --allow-dirty --no-verify
+    tar -xzf "target/package/codex-auth-$version.crate" -C "$folder"
+    local variable=CC_${target//-/_} target_dir=$PWD/target
+    (
+        cd "$folder/codex-auth-$version"
+        [[ $target != *-musl ]] || export "$variable=gcc"
+        CARGO_TARGET_DIR=$target_dir cargo build --quiet --locked --target "$target"
+    )
+    say "the crate builds on its own, $(stat -c %s "target/package/codex-auth-$version.crate") bytes"
+}
+
+build_archive() {
+    mkdir "$folder/$name"
+    cp "target/$target/release/$program" "$dist/THIRD-PARTY" README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE \
+        man/codex-auth.1 "$folder/$name"
+    cp -R completions "$folder/$name"
+    case $target in
+        *windows*) (cd "$folder" && python3 -m zipfile -c "$dist/$archive" "$name") ;;
+        *apple*) tar -czf "$dist/$archive" --uid 0 --gid 0 -C "$folder" "$name" ;;
+        *) tar -czf "$dist/$archive" --owner=0 --group=0 --numeric-owner --sort=name -C "$folder" "$name" ;;
+    esac
+    (cd "$dist" && checksum "$archive")
+    check_archive
+}
+
+# That the archive has the name, and in it the program the place, that cargo-binstall looks for.
+check_archive() {
+    local root=$folder/archive place wanted
+    mkdir "$root"
+    if [[ $archive == *.zip ]]; then
+        python3 -m zipfile -e "$dist/$archive" "$root"
+    else
+        tar -xzf "$dist/$archive" -C "$root"
+    fi
+    place=$(binstall bin-dir)
+    [ -f "$root/$place" ] || fail "no $place in $archive"
+    wanted=$(binstall pkg-url)
+    [ "${wanted##*/}" = "$archive" ] || fail "cargo-binstall looks for $wanted"
+    check_program "$archive" "$root/$place"
+}
+
+# A template of [package.metadata.binstall], filled in for this version and target.
+binstall() {
+    sed -n "s/^$1 = \"\(.*\)\"$/\1/p" Cargo.toml | sed -e 's/{ name }/codex-auth/g' -e 's/{ bin }/codex-auth/' \
+        -e "s/{ version }/$version/g" -e "s/{ target }/$target/g" \
+        -e "s/{ binary-ext }/${program#codex-auth}/" -e "s/{ archive-suffix }/${archive#"$name"}/"
+}
+
+# The processor and the system of a Rust target.
+machine() { sed -E 's/-.*(linux|darwin|windows).*/ \1/' <<<"$1"; }
+
+# That a program runs, and is this version.
+check_program() {
+    local host said
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    [ "$(machine "$host")" = "$(machine "$target")" ] || { skip "$1 is for another machine"; return; }
+    said=$("$2" --version)
+    [ "${said%$'\r'}" = "codex-auth $version" ] || fail "the program of $1 says $said"
+    say "$1 holds a program that runs"
+}
+
+build_deb() {
+    local deb root=$folder/deb
+    { has cargo-deb && has dpkg; } || { skip 'the .deb: it takes cargo-deb and dpkg'; return; }
+    cargo deb --quiet --no-build --no-strip --target "$target" --output "$dist/" >/dev/null
+    deb=$(basename "$dist"/*.deb)
+    (cd "$dist" && checksum "$deb")
+    # No address is known that a maintainer or a Debian changelog could have; CHANGELOG.md takes the place of that. The program
+    # needs no other package, and a static one with a random address looks like a library.
+    if has lintian; then
+        lintian --allow-root --fail-on error,warning --suppress-tags \
+            malformed-contact,no-changelog,wrong-name-for-upstream-changelog,empty-field,shared-library-lacks-prerequisites \
+            "$dist/$deb" || fail "what lintian says about $deb"
+    else
+        skip 'what lintian says: it is not here'
+    fi
+    [ "$(dpkg --print-architecture)" = "$(dpkg-deb --field "$dist/$deb" Architecture)" ] ||
+        { skip "$deb is for another processor"; return; }
+
+    mkdir -p "$root"/var/lib/dpkg/{info,updates} && touch "$root/var/lib/dpkg/status"
+    dpkg --root="$root" --force-not-root --log=/dev/null -i "$dist/$deb" >/dev/null
+    check_installed "$deb" "$root" vendor-completions
+    dpkg --root="$root" --force-not-root --log=/dev/null --purge codex-auth >/dev/null
+    check_gone "$deb" "$root"
+}
+
+build_rpm() {
+    local rpm root=$folder/rpm own=()
+    { has cargo-generate-rpm && has rpm; } || { skip 'the .rpm: it takes cargo-generate-rpm and rpm'; return; }
+    cargo generate-rpm --target "$target" --output "$dist/"
+    rpm=$(basename "$dist"/*.rpm)
+    (cd "$dist" && checksum "$rpm")
+    [ "$(rpm --eval '%{_arch}')" = "${target%%-*}" ] || { skip "$rpm is for another processor"; return; }
+
+    # Debian's rpm would rather not install anything.
+    [ ! -e /etc/debian_version ] || own=(--force-debian)
+    mkdir "$root"
+    rpm "${own[@]}" --root "$root" --install "$dist/$rpm"
+    check_installed "$rpm" "$root" site-functions
+    rpm "${own[@]}" --root "$root" --erase codex-auth
+    check_gone "$rpm" "$root"
+}
+
+# That what a package has put into a root is what the system looks for: the program, the page, the completions.
+check_installed() {
+    local root=$2 share=$2/usr/share zsh=$2/usr/share/zsh/$3 found
+    check_program "$1" "$root/usr/bin/codex-auth"
+    [ -s "$share/bash-completion/completions/codex-auth" ] || fail "$1 has no completions for bash"
+    [ -s "$share/fish/vendor_completions.d/codex-auth.fish" ] || fail "$1 has no completions for fish"
+    [ -s "$zsh/_codex-auth" ] || fail "$1 has no completions for zsh"
+    [ -n "$(find "$share" -name THIRD-PARTY -size +1k)" ] || fail "$1 does not bring the licences of its crates"
+    if has man; then
+        MANPATH=$share/man man --where codex-auth >/dev/null || fail "man does not find the page of $1"
+    else
+        skip 'whether man finds the page: it is not here'
+    fi
+    if [ -r /usr/share/bash-completion/bash_completion ]; then
+        # shellcheck disable=SC2016
+        XDG_DATA_DIRS=$share bash -c '. /usr/share/bash-completion/bash_completion
+            __load_completion codex-auth && complete -p codex-auth' >/dev/null || fail "bash finds no completions of $1"
+    else
+        skip 'whether bash finds the completions: no bash-completion here'
+    fi
+    if has zsh; then
+        zsh -fc "fpath=($zsh \$fpath); autoload -U compinit; compinit -D; [[ \$_comps[codex-auth] = _codex-auth ]]" ||
+            fail "zsh finds no completions of $1"
+    else
+        skip 'whether zsh finds the completions: it is not here'
+    fi
+    if has fish; then
+        found=$(HOME=$folder PATH=$root/usr/bin:$PATH XDG_DATA_DIRS=$share fish -c 'complete -C "codex-auth logi"')
+        [[ $found == login* ]] || fail "fish finds no completions of $1"
+    else
+        skip 'whether fish finds the completions: it is not here'
+    fi
+    say "$1 installs, and what it brings is found"
+}
+
+check_gone() {
+    [ -z "$(cd "$2" && find . -not -type d -path '*codex-auth*' -not -path './var/*')" ] || fail "$1 leaves a file behind"
+    say "$1 is removed again"
+}
+
+rm -rf "$dist"
+mkdir -p "$dist"
+third_party >"$dist/THIRD-PARTY"
+cargo build --quiet --locked --release --target "$target"
+build_archive
+if [[ $target == *-linux-musl ]]; then
+    build_deb
+    build_rpm
+    check_crate
+fi
+rm "$dist/THIRD-PARTY"
+ls -l "$dist"
