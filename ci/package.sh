@@ -2,7 +2,8 @@
 # What a release consists of, in target/dist: for Linux an archive, a .deb and a .rpm of the static binary, elsewhere the
 # archive, each with its SHA-256. What is built is installed and looked at, and the crate is built as from a registry. Takes a
 # Rust target, by default the one of static Linux on this processor. Needs a C compiler and jq; for the packages cargo-deb
-# with dpkg, and cargo-generate-rpm with rpm. Lintian, man, bash-completion, zsh and fish look too, where they are installed.
+# with dpkg, and cargo-generate-rpm with rpm, and root to install them into a root of their own. Lintian, man,
+# bash-completion, zsh and fish look too, where they are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -132,11 +133,12 @@ build_deb() {
     fi
     [ "$(dpkg --print-architecture)" = "$(dpkg-deb --field "$dist/$deb" Architecture)" ] ||
         { skip "$deb is for another processor"; return; }
+    [ "$(id -u)" = 0 ] || { skip "whether $deb installs: it takes root"; return; }
 
     mkdir -p "$root"/var/lib/dpkg/{info,updates} && touch "$root/var/lib/dpkg/status"
-    dpkg --root="$root" --force-not-root --log=/dev/null -i "$dist/$deb" >/dev/null
+    dpkg --root="$root" --log=/dev/null -i "$dist/$deb" >/dev/null
     check_installed "$deb" "$root" vendor-completions
-    dpkg --root="$root" --force-not-root --log=/dev/null --purge codex-auth >/dev/null
+    dpkg --root="$root" --log=/dev/null --purge codex-auth >/dev/null
     check_gone "$deb" "$root"
 }
 
@@ -147,6 +149,7 @@ build_rpm() {
     rpm=$(basename "$dist"/*.rpm)
     (cd "$dist" && checksum "$rpm")
     [ "$(rpm --eval '%{_arch}')" = "${target%%-*}" ] || { skip "$rpm is for another processor"; return; }
+    [ "$(id -u)" = 0 ] || { skip "whether $rpm installs: it takes root"; return; }
 
     # Debian's rpm would rather not install anything.
     [ ! -e /etc/debian_version ] || own=(--force-debian)
