@@ -4,6 +4,10 @@
 //! It measures the release build, on Linux the static one. `CODEX_AUTH_TEST_BIN` names another.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests make the files and variables that they need"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,

@@ -2,6 +2,10 @@
 //! machine. It needs no account and no network, leaves nothing behind, and ends with 1 if anything goes another way.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests make the files and variables that they need"
+)]
+#![allow(
     clippy::print_stdout,
     clippy::expect_used,
     reason = "it is there to print, and a step that fails ends it with its words"

@@ -1,9 +1,44 @@
-//! The command line: every option, and every word of the help. It imports clap alone, so that tests can include it.
+//! The command line: every option, and every word of the help. It knows nothing of the rest of the program.
 
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const ENVIRONMENT: &str = "\
+The environment variables that codex-auth reads
+
+CODEX_AUTH_HOME           the folder of the stored credentials; an absolute path
+CODEX_AUTH_PROFILE        the profile, if --profile names none
+CODEX_AUTH_ISSUER         where to sign in; default https://auth.openai.com
+CODEX_AUTH_CLIENT_ID      the client to sign in as; default: that of Codex CLI
+CODEX_AUTH_PORT           where to wait for the browser; 0 is any free port; default 1455, else 1457
+CODEX_AUTH_REDIRECT_HOST  localhost (default) or 127.0.0.1
+CODEX_AUTH_CHATGPT_URL    the backend, for --verify, --check and --usage
+CODEX_AUTH_COMPLETE       set by completion scripts, and only by them
+CODEX_HOME                the folder of Codex CLI, for the profile codex; default ~/.codex
+BROWSER                   the browsers to open, separated by colons
+https_proxy, HTTPS_PROXY, all_proxy, ALL_PROXY
+                          the proxy; the first that is set counts
+no_proxy, NO_PROXY        hosts that are reached without it
+CODEX_CA_CERTIFICATE      a PEM file of authorities to trust besides those of the system
+SSL_CERT_FILE, SSL_CERT_DIR
+                          a PEM file, or folders, in the place of the system's authorities
+NO_COLOR                  no colours
+TERM                      dumb: no colours, no links, no countdown
+
+Whether a browser can be opened here is told by SSH_CONNECTION, SSH_TTY, WSL_DISTRO_NAME, DISPLAY,
+WAYLAND_DISPLAY, container, KUBERNETES_SERVICE_HOST, REMOTE_CONTAINERS, CODESPACES and GITPOD_WORKSPACE_ID.";
+
+const EXIT_CODES: &str = "\
+What the exit code of codex-auth says
+
+ 0  done; the result is on stdout
+ 1  failed, and trying again will not help; stderr says what to do
+ 2  wrong usage
+ 4  a person has to sign in: run codex-auth login
+75  temporary (network, issuer, another process that is still refreshing): try again later
+
+exec ends with the exit code of its command; 126 if it could not be run, 127 if it was not found.";
 
 /// Sign in to ChatGPT/Codex once, then print a fresh access token whenever it is asked for.
 ///
@@ -12,11 +47,22 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Exit codes: 0 done; 1 failed, and trying again will not help; 2 wrong usage; 4 a person has to sign in; 75
 /// temporary, try again later.
 #[derive(Parser)]
-#[command(name = "codex-auth", version, propagate_version = false)]
+#[command(
+    name = "codex-auth",
+    version,
+    propagate_version = false,
+    max_term_width = 100,
+    after_help = "More: codex-auth help environment, codex-auth help exit-codes, codex-auth man"
+)]
 pub struct Cli {
-    /// The login to use: a name of your choice, or `codex` to read Codex's own login [env: CODEX_AUTH_PROFILE]
+    /// The profile to use: a name of your choice, or `codex` to read Codex's own login [env: CODEX_AUTH_PROFILE]
     /// [default: default]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        help_heading = "Global options"
+    )]
     pub profile: Option<String>,
 
     #[command(subcommand)]
@@ -32,33 +78,49 @@ pub enum Command {
     Login(LoginArgs),
     /// Print a fresh access token
     ///
-    /// One line on stdout. The login is renewed when the token is about to end; many callers at once cost one renewal.
+    /// One line on stdout. The token is refreshed before it expires; however many callers ask at once, it is refreshed
+    /// once.
     Token(TokenArgs),
     /// Print the ChatGPT account ID
     AccountId,
     /// Show who is signed in, and until when
     ///
-    /// Exit code 0 means that a token can be had without a person (with --all: of each login), 4 that somebody has to
+    /// Exit code 0 means that `token` works without a person (with --all: for each profile), 4 that somebody has to
     /// sign in.
     Status(StatusArgs),
     /// Revoke the login at the issuer, and remove it from this machine
     Logout(LogoutArgs),
     /// Run a command with the access token in its environment
     ///
-    /// The command finds the token in `CODEX_AUTH_TOKEN` and the account ID in `CODEX_AUTH_ACCOUNT_ID`; its exit code
-    /// becomes that of codex-auth.
+    /// The command finds the token in `CODEX_AUTH_TOKEN` and the account ID in `CODEX_AUTH_ACCOUNT_ID`. codex-auth ends
+    /// with its exit code.
     Exec(ExecArgs),
     /// Print the configuration that makes another program call codex-auth
     ///
-    /// What to put where stands in the comments. No file is written.
+    /// Its comments say where it belongs. No file is written. Without a login it has placeholders.
     Setup(SetupArgs),
-    /// Find what stands in the way of a login or of a renewal
+    /// Find what stands in the way of a login or of a refresh
     ///
-    /// One line for each finding, each with what to do about it. No secret is printed. Exit code 1 means that
-    /// something does stand in the way.
+    /// Says what is wrong, and what to do about it. No secret is printed: it can be pasted into a bug report. Exit code 1
+    /// means that something does stand in the way.
     Doctor(DoctorArgs),
     /// Print a completion script
+    ///
+    /// bash: codex-auth completions bash > ~/.local/share/bash-completion/completions/codex-auth;
+    /// zsh: codex-auth completions zsh > FOLDER/_codex-auth, with a FOLDER of $fpath;
+    /// fish: codex-auth completions fish > ~/.config/fish/completions/codex-auth.fish;
+    /// elvish and PowerShell: append it to rc.elv or $PROFILE.
     Completions(CompletionsArgs),
+    /// Print the man page
+    ///
+    /// To read it: codex-auth man | man -l -. To install it: codex-auth man > ~/.local/share/man/man1/codex-auth.1.
+    Man,
+    /// What it reads of the environment
+    #[command(hide = true, long_about = ENVIRONMENT, help_template = "{about-with-newline}")]
+    Environment,
+    /// What its exit codes say
+    #[command(hide = true, long_about = EXIT_CODES, help_template = "{about-with-newline}")]
+    ExitCodes,
 }
 
 #[derive(Args)]
@@ -72,26 +134,26 @@ pub struct LoginArgs {
     /// With --device-code: show the address as a QR code too
     #[arg(long, requires = "device_code")]
     pub qr: bool,
-    /// Accept a login into this ChatGPT workspace only; may be given several times
-    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    /// Accept a login into this ChatGPT workspace only; may be repeated
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = workspace)]
     pub workspace: Vec<String>,
 }
 
 #[derive(Args, Default, PartialEq, Debug)]
 pub struct TokenArgs {
-    /// Life that the token must have left, as 90s, 5m, 2h or 1d [default: 5m]
+    /// How long the token must stay valid: 90s, 5m, 2h, 1d [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_ttl: Option<Duration>,
-    /// Renew the token even if it is fresh
+    /// Refresh the token even if it is fresh
     #[arg(long)]
     pub force_refresh: bool,
-    /// Ask the backend whether it accepts the token, and renew it if not
+    /// Ask the backend whether it accepts the token, and refresh it if not
     #[arg(long)]
     pub verify: bool,
-    /// How long to wait for a renewal, as 90s, 5m, 2h or 1d [default: 30s]
+    /// How long to wait for a refresh: 90s, 5m, 2h, 1d [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
-    /// The shape to print the token in
+    /// What to print
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }
@@ -115,9 +177,12 @@ pub enum Format {
 
 #[derive(Args)]
 pub struct ExecArgs {
-    /// Put the token into this environment variable too; may be given several times
+    /// Put the token into this environment variable too; may be repeated
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub env: Vec<String>,
+    /// Life that the token must have left, as 90s, 5m, 2h or 1d [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub min_ttl: Option<Duration>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
@@ -128,22 +193,40 @@ pub struct SetupArgs {
     /// The program that is to call codex-auth
     #[arg(value_enum)]
     pub program: Program,
-    /// Where that program sends its requests; claude-code needs it
+    /// Where that program sends its requests; default: the ChatGPT backend
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
+    /// OpenAI Codex CLI
     Codex,
+    /// Anthropic Claude Code; needs --base-url
     ClaudeCode,
-    Vtcode,
+    /// GitHub Copilot CLI
+    Copilot,
+    /// A plugin for opencode
+    Opencode,
     Pi,
+    /// VT Code
+    Vtcode,
+    /// Hermes agent
+    Hermes,
+    /// Charm crush; needs --base-url
     Crush,
+    /// OpenAI SDK for Python
+    OpenaiPython,
+    /// OpenAI SDK for Node
+    OpenaiNode,
     Curl,
 }
 
 #[derive(Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct StatusArgs {
     /// Print one JSON object
     #[arg(long)]
@@ -151,8 +234,11 @@ pub struct StatusArgs {
     /// Ask the backend too whether it accepts the token
     #[arg(long)]
     pub check: bool,
-    /// Show every stored login
-    #[arg(long, conflicts_with = "profile")]
+    /// Ask the backend for the plan's limits: how much is used, when they reset
+    #[arg(long)]
+    pub usage: bool,
+    /// Show every profile
+    #[arg(long)]
     pub all: bool,
 }
 
@@ -161,8 +247,8 @@ pub struct LogoutArgs {
     /// Remove the login from this machine only
     #[arg(long)]
     pub no_revoke: bool,
-    /// End every stored login
-    #[arg(long, conflicts_with = "profile")]
+    /// Sign out of every profile
+    #[arg(long)]
     pub all: bool,
 }
 
@@ -171,6 +257,9 @@ pub struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// List the checks that passed, too
+    #[arg(long)]
+    pub verbose: bool,
 }
 
 #[derive(Args)]
@@ -189,6 +278,16 @@ pub enum Shell {
     Elvish,
 }
 
+/// Reads the ID of a ChatGPT workspace, around which there may be blanks.
+pub fn workspace(text: &str) -> Result<String, String> {
+    let id = text.trim();
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    if id.is_empty() || !id.bytes().all(is_id) {
+        return Err("use the workspace's ID, of A-Z a-z 0-9 _ . : -".to_owned());
+    }
+    Ok(id.to_owned())
+}
+
 /// Reads the name of an environment variable (POSIX.1-2017, base definitions 3.235).
 pub fn variable(text: &str) -> Result<String, String> {
     let is_name = text
@@ -200,26 +299,19 @@ pub fn variable(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Reads a duration as people write it: `90s`, `5m`, `2h`, `1d`; a bare number is seconds. Ten years is the most.
+/// Reads a duration as people write it: `90s`, `5m`, `2h`, `1d`; a bare number is seconds. Ten years is the most: what is
+/// added to the clock must not overflow.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    const WORDS: &str = "write it as 90s, 5m, 2h or 1d";
-    let unit_at = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let seconds = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        _ => return Err(WORDS.to_owned()),
+    const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+    let length = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "write it as 90s, 5m, 2h or 1d".to_owned())?,
     };
-    let number: u64 = number.parse().map_err(|_| WORDS.to_owned())?;
-    number
-        .checked_mul(seconds)
-        .filter(|total| *total <= 3650 * 24 * 60 * 60)
-        .map(Duration::from_secs)
-        .ok_or_else(|| "that is more than ten years".to_owned())
+    if length > LONGEST {
+        return Err("that is more than ten years".to_owned());
+    }
+    Ok(length)
 }
 
 #[cfg(test)]
@@ -248,15 +340,26 @@ mod tests {
             "",
             "s",
             "-1s",
-            "1.5h",
-            "5 m",
-            "1w",
+            "-1",
             "5mm",
+            "soon",
             "٣s",
             "99999999999999999999d",
             "4000d",
+            "400000000",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn workspaces_are_named_by_their_ids() {
+        assert_eq!(
+            workspace(" account-1_a.b:C ").as_deref(),
+            Ok("account-1_a.b:C")
+        );
+        for text in ["", " ", "a b", "a/b", "!a", "ä", "a\n\tb"] {
+            assert!(workspace(text).is_err(), "{text:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The two failures that callers act on. Every other one is a plain `anyhow` error: show it, and do not try again.
+//! The failures that callers act on. Every other one is a plain `anyhow` error: show it, and do not try again.
 
 use std::fmt;
 
@@ -9,28 +9,44 @@ pub enum Failure {
     LoginRequired(String),
     /// The network, the issuer or another process stood in the way: the same call may succeed later.
     Temporary(String),
+    /// The call itself is wrong, such as the name of a profile.
+    Usage(String),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LoginRequired(words) | Self::Temporary(words) => f.write_str(words),
+            Self::LoginRequired(words) | Self::Temporary(words) | Self::Usage(words) => {
+                f.write_str(words)
+            }
         }
     }
 }
 
 impl std::error::Error for Failure {}
 
+/// What clap ends with too.
+pub const USAGE: u8 = 2;
 pub const LOGIN_REQUIRED: u8 = 4;
 /// `EX_TEMPFAIL` of `sysexits.h`.
 pub const TEMPORARY: u8 = 75;
 
-/// The exit code for an error: one of the two above for the two failures above, else 1.
+/// The exit code for an error: one of those above for the failures above, else 1.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
         Some(Failure::LoginRequired(_)) => LOGIN_REQUIRED,
         Some(Failure::Temporary(_)) => TEMPORARY,
+        Some(Failure::Usage(_)) => USAGE,
         None => 1,
+    }
+}
+
+/// The error whose exit code and words another process of ours reports.
+pub fn from_code(code: u8, words: String) -> anyhow::Error {
+    match code {
+        LOGIN_REQUIRED => Failure::LoginRequired(words).into(),
+        TEMPORARY => Failure::Temporary(words).into(),
+        _ => anyhow::Error::msg(words),
     }
 }
 

@@ -1,4 +1,48 @@
-//! Parse, run one command, turn failure into words and an exit code.
+//! `codex-auth`: sign in to ChatGPT/Codex once, then print a fresh access token whenever it is asked for.
+//!
+//! # The walk of `token`
+//!
+//! ```text
+//! run                      a bare `token` skips the parser (`cli`)
+//! commands::token          what is asked for: a `TokenRequest`
+//! profile::valid_token     which credentials: a profile's, or Codex's own
+//! refresh::valid_token     load; how fresh are they?
+//!   store::Store::load       one open, one read, no lock, no network
+//!   Credentials::freshness   Fresh: print
+//!                            Due: print, but first have them refreshed, if nobody is at it
+//!                            Stale: have them refreshed, wait, load again
+//!   refresh::worker          a process of its own: lock, load again, stage a file, ask the issuer, save
+//!     issuer::refresh          one request, over `net`
+//! refresh::verify          with --verify: does the backend accept the token?
+//! commands::formats        the shape to print it in, then one write to stdout
+//! ```
+//!
+//! # Where things are
+//!
+//! A folder is a subject; each opens with the way through it. Arrows go down only.
+//!
+//! | place | its one reason |
+//! | --- | --- |
+//! | `cli` | the command line: every option, and every word of the help |
+//! | `commands` | one file for each subcommand; the only writers to stdout |
+//! | `doctor` | what stands in the way of a login or a refresh |
+//! | `profile` | the credentials that a command is about, and what can be said of them |
+//! | `login` | signing in: browser, loopback callback, device code |
+//! | `refresh` | when credentials are refreshed, by whom, and who waits |
+//! | `store` | load, lock, save, remove: the only toucher of the disk |
+//! | `issuer` | what is asked of the issuer and of the backend, one function for each request |
+//! | `net` | HTTP with limits on everything, proxies, TLS, URLs |
+//! | `credentials` | what is stored: tokens, when they expire, whose they are. No input or output |
+//! | `settings` | where things are: the only reader of the environment |
+//! | `process`, `terminal`, `text`, `time`, `error` | other processes; what a person sees; what of others' words may be shown; the clock; the failures that callers act on |
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests make the files that they need"
+    )
+)]
 
 pub mod cli;
 pub mod commands;
@@ -31,8 +75,15 @@ pub fn run() -> ExitCode {
     let outcome = match words.as_slice() {
         // By far the most frequent call, met before the parser, which costs more than all the rest of it.
         [word] if word == "token" => commands::token(None, &TokenArgs::default()),
-        [word, rest @ ..] if word == refresh::WORKER => commands::work(rest),
-        _ => commands::run(Cli::parse()),
+        [word, rest @ ..] if word == refresh::WORKER => refresh::work(rest),
+        [word, ..] if word == "--" && settings::is_set(settings::COMPLETE) => {
+            return commands::completions::complete();
+        }
+        [] => commands::start_page(),
+        words => match Cli::try_parse() {
+            Ok(cli) => commands::run(cli),
+            Err(error) => commands::hints::with_hint(error, words).exit(),
+        },
     };
     outcome.unwrap_or_else(|error| {
         terminal::complain(&format!("{error:#}"));

@@ -1,7 +1,14 @@
-//! Programs that outlive us and hear nothing of us: no Ctrl-C, no end of our terminal, none of our open files.
+//! Processes that outlive us and hear nothing of us, and the one that takes our place.
 
+#[cfg(unix)]
+use std::ffi::OsStr;
 use std::io;
-use std::process::{Child, Command};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode};
+
+#[cfg(unix)]
+use nix::errno::Errno;
 
 /// Starts a program that is not ours. Its standard streams are those that the command names.
 #[cfg(unix)]
@@ -10,62 +17,76 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     command.process_group(0).spawn()
 }
 
-/// Starts this program again. It has to call `leave_caller`.
-#[cfg(unix)]
-pub fn spawn_ourselves(command: &mut Command) -> io::Result<Child> {
-    command.spawn()
-}
-
-/// What a process of ours does first that outlives its caller.
+/// Leaves everything of the caller behind but the standard streams.
 ///
-/// It gets a session of its own, and with it a process group: neither a signal to the caller's group nor the hang-up that
-/// a stopped process gets when its parent ends reaches it. And it closes what the caller had open besides the standard
-/// streams: whoever waits for the end of such a pipe, or for a lock on such a file, would wait for us.
+/// A session of its own, and with it a process group: neither a signal to the caller's group nor the hang-up that a stopped
+/// process gets when its parent ends reaches it. None of the caller's files: whoever waits for the end of such a pipe, or for
+/// a lock on such a file, would wait for us. And not its folder, which could not be unmounted.
 #[cfg(unix)]
 pub fn leave_caller() {
     // It fails where we lead a group already, and then need none.
     let _ = rustix::process::setsid();
-    let Ok(entries) = std::fs::read_dir("/dev/fd") else {
-        return;
-    };
-    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-    let numbers = names.iter().filter_map(|name| name.to_str()?.parse().ok());
-    for inherited in numbers.filter(|number: &i32| *number > 2) {
+    // It has the same rights here as there, and nothing depends on it.
+    let _ = std::env::set_current_dir("/");
+    for inherited in open_files().into_iter().filter(|number| *number > 2) {
         // The one with which the folder was read is closed already.
         let _ = nix::unistd::close(inherited);
     }
 }
 
-/// From now on a signal that asks this process to end waits until it has ended by itself: the system's service manager
-/// sends one to all that a service has left behind, and the system to everybody when it goes down.
+/// The numbers of our open files; where the system does not tell, of all that could be open.
 #[cfg(unix)]
-pub fn end_in_our_own_time() {
-    use nix::sys::signal::{SigSet, Signal};
-    let requests = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
-    // It fails only if it is called wrongly.
-    let _ = requests.into_iter().collect::<SigSet>().thread_block();
+fn open_files() -> Vec<i32> {
+    /// Numbers beyond it are rare, and each costs a system call.
+    const MOST: i32 = 4096;
+    let mut folders = ["/dev/fd", "/proc/self/fd"].into_iter();
+    let Some(entries) = folders.find_map(|path| std::fs::read_dir(path).ok()) else {
+        return (0..MOST).collect();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Leaves every signal to the other threads of this process.
+/// Blocks every signal that can be blocked, in this thread and those that it starts: a service manager sends one to all that
+/// a service has left behind, and the system to everybody when it goes down.
 #[cfg(unix)]
-pub fn hear_no_signals() {
+pub fn block_signals() {
+    // It fails only if it is called wrongly.
     let _ = nix::sys::signal::SigSet::all().thread_block();
 }
 
-#[cfg(not(unix))]
-pub fn leave_caller() {}
-
-#[cfg(not(unix))]
-pub fn hear_no_signals() {}
-
-#[cfg(not(unix))]
-pub fn end_in_our_own_time() {}
-
-/// On Windows every program is started in the same way.
-#[cfg(windows)]
-pub fn spawn_ourselves(command: &mut Command) -> io::Result<Child> {
-    spawn(command)
+/// Whether the system ends everything that we leave behind when our caller ends: in a PID namespace, such as that of a
+/// container, the end of its first process is the end of all, and that may be the caller or we ourselves (`pid_namespaces(7)`).
+/// Where it cannot be told it may be so.
+#[cfg(target_os = "linux")]
+pub fn may_end_with_caller() -> bool {
+    /// The name of the first namespace (`PROC_PID_INIT_INO` of the kernel).
+    const FIRST: &str = "pid:[4026531836]";
+    let namespace = std::fs::read_link("/proc/self/ns/pid");
+    std::process::id() == 1 || namespace.map_or(true, |name| name.as_os_str() != FIRST)
 }
+
+#[cfg(all(unix, not(target_os = "linux")))]
+pub fn may_end_with_caller() -> bool {
+    false
+}
+
+/// Where `spawn` cannot leave the job that we are in, its end ends what we start.
+#[cfg(windows)]
+pub fn may_end_with_caller() -> bool {
+    IN_JOB.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[cfg(windows)]
+static IN_JOB: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+#[cfg(not(unix))]
+pub fn leave_caller() {
+    let _ = std::env::set_current_dir(std::path::MAIN_SEPARATOR_STR);
+}
+
+#[cfg(not(unix))]
+pub fn block_signals() {}
 
 /// Starts a command without our console and, where that is allowed, outside the job whose end would end it. Its standard
 /// streams are those that the command names.
@@ -80,6 +101,7 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     command.creation_flags(ALONE | CREATE_BREAKAWAY_FROM_JOB);
     match command.spawn() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            IN_JOB.store(true, std::sync::atomic::Ordering::Relaxed);
             command.creation_flags(ALONE).spawn()
         }
         started => started,
@@ -96,4 +118,48 @@ fn keep_streams() {
     let _ = FileDescriptor::redirect_stdio(&io::stdin(), StdioDescriptor::Stdin);
     let _ = FileDescriptor::redirect_stdio(&io::stdout(), StdioDescriptor::Stdout);
     let _ = FileDescriptor::redirect_stdio(&io::stderr(), StdioDescriptor::Stderr);
+}
+
+/// Becomes a command: it has this process's ID, its terminal, its signal mask and what it does with each signal, but for SIGPIPE,
+/// which ends it: Rust ignores that before `main`, and what it was before cannot be told. It comes back only if that fails.
+#[cfg(unix)]
+pub fn become_command(mut command: Command) -> io::Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    crate::store::permissions::allow_core_dumps();
+    let error = command.exec();
+    if error.raw_os_error() != Some(Errno::ENOEXEC as i32) {
+        return Err(error);
+    }
+    // A script without `#!`: a shell reads it, as execvp(3) has it in most C libraries, and every shell.
+    let Some(script) = find(command.get_program()) else {
+        return Err(error);
+    };
+    let mut shell = Command::new("/bin/sh");
+    shell.arg(script).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    Err(shell.exec())
+}
+
+/// Where a program is that a shell would find under this name.
+#[cfg(unix)]
+fn find(program: &OsStr) -> Option<PathBuf> {
+    let path = Path::new(program);
+    if path.components().count() > 1 {
+        return Some(path.to_owned());
+    }
+    let folders = crate::settings::program_folders().into_iter();
+    let mut found = folders.map(|folder| folder.join(path));
+    found.find(|path| path.is_file())
+}
+
+/// Waits for the command, and ends with its exit code, which has 32 bits on Windows.
+#[cfg(not(unix))]
+pub fn become_command(mut command: Command) -> io::Result<ExitCode> {
+    let status = command.status()?;
+    std::process::exit(status.code().unwrap_or(1))
 }

@@ -1,13 +1,20 @@
 //! Where things are: the only reader of the environment. Each value is read, and checked, by whoever needs it, so that
 //! printing a fresh token looks at two variables and no more.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this file is where the environment is read"
+)]
+
 use std::env;
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use http::Uri;
+
+use crate::net::url::Url;
+
+use crate::error::Failure;
 
 /// The public client of Codex CLI: it has no secret.
 const CLIENT_ID: &str = "app_EMoamEEZ73f0CkXaXp7hrann";
@@ -16,25 +23,63 @@ const BACKEND: &str = "https://chatgpt.com/backend-api";
 /// The two ports that are registered for the redirect URI of that client.
 const CALLBACK_PORTS: [u16; 2] = [1455, 1457];
 
+/// The variables that change what this program does, but for those that every terminal and every SSH connection sets.
+const VARIABLES: [&str; 19] = [
+    "CODEX_AUTH_HOME",
+    "CODEX_AUTH_PROFILE",
+    "CODEX_AUTH_ISSUER",
+    "CODEX_AUTH_CLIENT_ID",
+    "CODEX_AUTH_PORT",
+    "CODEX_AUTH_REDIRECT_HOST",
+    "CODEX_AUTH_CHATGPT_URL",
+    "CODEX_HOME",
+    "BROWSER",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "CODEX_CA_CERTIFICATE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NO_COLOR",
+];
+
+/// What the completion scripts set when they ask this program. Its value is the shell.
+pub const COMPLETE: &str = "CODEX_AUTH_COMPLETE";
+
 /// The profile that reads Codex's own login.
 pub const CODEX_PROFILE: &str = "codex";
 
-/// The name of the login to use: the option, else `CODEX_AUTH_PROFILE`, else `default`.
+/// The profile to use: the option, else `CODEX_AUTH_PROFILE`, else `default`. A name that cannot be one is wrong usage.
 pub fn profile(option: Option<String>) -> Result<String> {
-    let named = match option {
-        Some(name) => Some(name),
-        None => text("CODEX_AUTH_PROFILE")?,
+    let (name, origin) = match (option, foreign("CODEX_AUTH_PROFILE")) {
+        (Some(name), _) => (name, "--profile"),
+        (None, Some(name)) => (name.to_string_lossy().into_owned(), "CODEX_AUTH_PROFILE"),
+        (None, None) => return Ok("default".to_owned()),
     };
-    let name = named.unwrap_or_else(|| "default".to_owned());
     if is_codexs(&name) {
         return Ok(CODEX_PROFILE.to_owned());
     }
     if !is_profile_name(&name) {
-        bail!(
-            "{name:?} is no profile name: use 1 to 64 of A-Z a-z 0-9 . _ -, no dot in front, and no device of Windows"
+        let words = format!(
+            "invalid value {name:?} for {origin}: use 1 to 64 of A-Z a-z 0-9 . _ -, no dot in front, and no device name of Windows"
         );
+        return Err(Failure::Usage(words).into());
     }
     Ok(name)
+}
+
+/// The command with which a person signs in to a profile. It names all but the default one, and that one too where the
+/// environment names another: whoever follows it must not replace a login that works.
+pub fn login_command(name: &str) -> String {
+    let unnamed = profile(None).unwrap_or_default();
+    match name {
+        CODEX_PROFILE => "codex login".to_owned(),
+        "default" if unnamed == name => "codex-auth login".to_owned(),
+        _ => format!("codex-auth --profile {name} login"),
+    }
 }
 
 /// Whether a name is that of Codex's profile. Case does not count: to some file systems it makes no difference.
@@ -81,13 +126,13 @@ pub fn codex_home() -> Result<PathBuf> {
     Ok(base.join(".codex"))
 }
 
-/// Who gives the tokens, without a slash at the end.
-pub fn issuer() -> Result<String> {
+/// Who gives the tokens.
+pub fn issuer() -> Result<Url> {
     url("CODEX_AUTH_ISSUER", ISSUER)
 }
 
-/// The base of the backend that takes the tokens, without a slash at the end.
-pub fn backend() -> Result<String> {
+/// The base of the backend that takes the tokens.
+pub fn backend() -> Result<Url> {
     url("CODEX_AUTH_CHATGPT_URL", BACKEND)
 }
 
@@ -132,9 +177,9 @@ pub fn no_proxy() -> Result<Option<String>> {
     Ok(first(&["no_proxy", "NO_PROXY"])?.map(|(_, value)| value))
 }
 
-/// The file that takes the place of the system's roots. Here an empty value counts: others take it for a file, too.
+/// The file that takes the place of the system's roots.
 pub fn system_ca_file() -> Option<PathBuf> {
-    env::var_os("SSL_CERT_FILE").map(PathBuf::from)
+    foreign("SSL_CERT_FILE").map(PathBuf::from)
 }
 
 /// The folders that take the place of the system's roots.
@@ -145,6 +190,22 @@ pub fn system_ca_folders() -> Option<Vec<PathBuf>> {
 /// The file of the roots that are trusted besides the system's.
 pub fn extra_ca_file() -> Option<PathBuf> {
     foreign("CODEX_CA_CERTIFICATE").map(PathBuf::from)
+}
+
+/// The variables whose paths may be relative, with absolute ones: for a process that works in another folder.
+pub fn absolute_paths() -> Vec<(&'static str, OsString)> {
+    let Ok(here) = env::current_dir() else {
+        return Vec::new();
+    };
+    let files = ["SSL_CERT_FILE", "CODEX_CA_CERTIFICATE"].into_iter();
+    let mut absolute: Vec<(&str, OsString)> = files
+        .filter_map(|name| Some((name, here.join(foreign(name)?).into())))
+        .collect();
+    let folders = foreign("SSL_CERT_DIR").and_then(|list| {
+        env::join_paths(env::split_paths(&list).map(|folder| here.join(folder))).ok()
+    });
+    absolute.extend(folders.map(|list| ("SSL_CERT_DIR", list)));
+    absolute
 }
 
 /// Whether the person does without colours (<https://no-color.org>: set, and not empty).
@@ -196,6 +257,11 @@ pub fn program_folders() -> Vec<PathBuf> {
     foreign("PATH").map_or_else(Vec::new, |list| env::split_paths(&list).collect())
 }
 
+/// The names of those variables that are set. Their values may be secret.
+pub fn variables_set() -> Vec<&'static str> {
+    VARIABLES.into_iter().filter(|name| is_set(name)).collect()
+}
+
 /// A variable of somebody else's: its value, if it is set and not empty.
 pub fn foreign(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
@@ -238,47 +304,9 @@ fn path(name: &str) -> Result<Option<PathBuf>> {
     Ok(Some(path))
 }
 
-fn url(name: &str, default: &str) -> Result<String> {
-    let Some(url) = text(name)? else {
-        return Ok(default.to_owned());
-    };
-    check_url(&url).with_context(|| format!("{name} cannot be used"))?;
-    Ok(url.trim_end_matches('/').to_owned())
-}
-
-/// Refuses a URL that a token must not be sent to: only https, or http on a loopback address, and no password in it.
-pub fn check_url(url: &str) -> Result<()> {
-    let parsed: Uri = url.parse().ok().context("it is no URL")?;
-    let authority = parsed.authority().context("it is no absolute URL")?;
-    if authority.as_str().contains('@') {
-        bail!("it has a user name in it");
-    }
-    if parsed.query().is_some() || url.contains('#') {
-        bail!("it has a query or a fragment");
-    }
-    match parsed.scheme_str() {
-        Some("https") => Ok(()),
-        Some("http") if is_loopback(authority.host()) => Ok(()),
-        Some("http") => bail!(
-            "it is plain http, and {} is not this machine",
-            authority.host()
-        ),
-        _ => bail!("it is neither https nor http"),
-    }
-}
-
-/// Whether a host of a URL is this machine itself.
-pub fn is_loopback(host: &str) -> bool {
-    let bare = without_brackets(host);
-    host.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-/// A host of a URL as the rest of the world writes it: there an IPv6 address stands in brackets (RFC 3986 section 3.2.2).
-pub fn without_brackets(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
+fn url(name: &str, default: &str) -> Result<Url> {
+    let url = text(name)?.unwrap_or_else(|| default.to_owned());
+    Url::parse(&url).with_context(|| format!("invalid {name}"))
 }
 
 #[cfg(test)]
@@ -317,37 +345,6 @@ mod tests {
             &"x".repeat(65),
         ] {
             assert!(!is_profile_name(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn tokens_go_to_https_or_to_this_machine() {
-        for url in [
-            "https://a.example",
-            "https://a.example:8443/x/",
-            "http://127.0.0.1:1",
-            "http://[::1]:9",
-            "http://localhost",
-        ] {
-            assert!(check_url(url).is_ok(), "{url}");
-        }
-        for url in [
-            "http://a.example",
-            "http://127.0.0.1.example",
-            "http://localhost.example",
-            "ftp://a.example",
-            "a.example",
-            "/x",
-            "",
-            "https://",
-            "https://u:p@a.example",
-            "http://127.0.0.1@evil.example",
-            "https://a.example?x",
-            "https://a.example#x",
-            "file:///etc/passwd",
-            "https://a b",
-        ] {
-            assert!(check_url(url).is_err(), "{url}");
         }
     }
 }

@@ -1,31 +1,50 @@
 //! What a person sees beside the result: lines on stderr, each written at once, and what a terminal makes of them.
 
-use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 
 use crate::settings;
 
 /// Paragraphs are no wider than this, on terminals of any width and in logs.
 const WIDEST: usize = 80;
-/// The clock of a countdown shows seconds.
-const TICK: Duration = Duration::from_secs(1);
+/// How often a job in the background looks whether it is in the foreground again: no signal tells it.
+const FOREGROUND_CHECK: Duration = Duration::from_secs(1);
 
 /// Writes a line to stderr. If that cannot be done, there is nobody to tell.
 pub fn say(line: &str) {
     write(&format!("{line}\n"));
 }
 
-/// Says a paragraph, broken between words.
+/// Says a paragraph, broken between words. One that is indented is a command, and stays whole.
 pub fn tell(paragraph: &str) {
+    if paragraph.starts_with("  ") {
+        return say(paragraph);
+    }
     let width = width().map_or(WIDEST, |width| width.min(WIDEST));
     say(&wrap(paragraph, width));
 }
 
-/// Says what went wrong, or nearly did, under the program's name.
-pub fn complain(words: &str) {
-    say(&format!("codex-auth: {words}"));
+/// Says that something is done. A terminal shows a check mark in front.
+pub fn succeed(line: &str) {
+    match (takes_sequences(), has_colours()) {
+        (true, true) => say(&format!("\x1b[32m✓\x1b[0m {line}")),
+        (true, false) => say(&format!("✓ {line}")),
+        (false, _) => say(line),
+    }
+}
+
+/// Says what went wrong, under the program's name.
+pub fn complain(message: &str) {
+    say(&format!("codex-auth: {message}"));
+}
+
+/// Says what nearly went wrong.
+pub fn warn(message: &str) {
+    complain(&format!("warning: {message}"));
 }
 
 /// Whether somebody may type an answer.
@@ -33,11 +52,55 @@ pub fn can_ask() -> bool {
     io::stdin().is_terminal() && !is_in_background()
 }
 
-/// Whether the shell put us into the background (`&`): whoever reads from the terminal there is stopped. On a terminal
-/// that is not the controlling one nobody is.
+/// Whether somebody reads along.
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Hands over the lines that a person types, until `wants_more` has what it wants or the input ends. Bytes that are not
+/// UTF-8 are replaced. A job that is put into the background goes on, and reads again in the foreground.
+pub fn read_lines(mut wants_more: impl FnMut(&str) -> bool) {
+    refuse_background_stop();
+    let mut line = Vec::new();
+    loop {
+        match io::stdin().lock().read_until(b'\n', &mut line) {
+            Ok(0) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                if !wants_more(&text) {
+                    return;
+                }
+                line.clear();
+            }
+            // In the background a terminal refuses to be read.
+            Err(_) if io::stdin().is_terminal() => thread::sleep(FOREGROUND_CHECK),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Who reads from the terminal in the background is stopped, with all threads. Where that signal is blocked, the read
+/// fails instead (POSIX.1-2017, general terminal interface, 11.1.4).
+#[cfg(unix)]
+fn refuse_background_stop() {
+    use nix::sys::signal::{SigSet, Signal};
+    // It fails only if it is called wrongly.
+    let _ = SigSet::from(Signal::SIGTTIN).thread_block();
+}
+
+#[cfg(not(unix))]
+fn refuse_background_stop() {}
+
+/// Whether the shell put us into the background (`&`, `bg`). On a terminal that is not the controlling one nobody is.
 #[cfg(unix)]
 fn is_in_background() -> bool {
-    rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group != rustix::process::getpgrp())
+    use rustix::process::getpgrp;
+    use rustix::termios::tcgetpgrp;
+    let foreground = [tcgetpgrp(io::stdin()), tcgetpgrp(io::stderr())];
+    foreground
+        .into_iter()
+        .flatten()
+        .any(|group| group != getpgrp())
 }
 
 #[cfg(not(unix))]
@@ -75,63 +138,49 @@ pub fn link(url: &str) -> String {
     }
 }
 
-/// A line at the foot of the terminal that counts the time left. It is gone when this is dropped; where stderr is no
-/// terminal it never comes.
-pub struct Countdown {
-    /// None ends the drawing.
-    notes: Option<Sender<String>>,
-    drawing: Option<JoinHandle<()>>,
+/// Whether `copy` can reach a clipboard, as far as can be known.
+pub fn can_copy() -> bool {
+    can_ask() && takes_sequences()
 }
 
-/// Starts to count down to `until`. Without a thread to do it there is no such line.
-pub fn count_down(until: Instant) -> Countdown {
-    let (notes, received) = mpsc::channel();
-    let draw = || thread::Builder::new().spawn(move || draw(&received, until));
-    Countdown {
-        notes: Some(notes),
-        drawing: takes_sequences().then(draw).and_then(Result::ok),
+/// Asks the terminal to put a text into the clipboard of the person (OSC 52, xterm's control sequences), also from the
+/// far end of an SSH connection. The terminal may refuse, and does not say so.
+pub fn copy(text: &str) {
+    write(&format!("\x1b]52;c;{}\x07", BASE64_STANDARD.encode(text)));
+}
+
+/// Says something in place of the line on which the person has just pressed Enter.
+pub fn say_over_entered(line: &str) {
+    say(&format!("\x1b[A\r\x1b[K{line}"));
+}
+
+/// Shows at the foot of the terminal how much time is left, in place of what was shown before. Nothing where stderr is no
+/// terminal, or another job has it.
+pub fn show_countdown(left: Duration, note: &str) {
+    // The last column stays empty: some terminals go to the next line when it is filled.
+    let columns = width().unwrap_or(WIDEST).saturating_sub(1);
+    replace_last_line(&countdown_line(left, note, columns));
+}
+
+/// Shows what takes time, at the foot of the terminal, in place of what was shown before. Nothing where stderr is no terminal,
+/// or another job has it.
+pub fn show_status(text: &str) {
+    replace_last_line(text);
+}
+
+/// Removes the countdown or the status, so that something else can be said.
+pub fn clear_status() {
+    replace_last_line("");
+}
+
+fn replace_last_line(line: &str) {
+    if takes_sequences() && !is_in_background() {
+        write(&format!("\r{line}\x1b[K"));
     }
 }
 
-impl Countdown {
-    /// Shows these words behind the time from now on, as far as there is room.
-    pub fn note(&self, words: &str) {
-        if let Some(notes) = &self.notes {
-            // Where nothing is drawn, nobody takes it.
-            let _ = notes.send(words.to_owned());
-        }
-    }
-}
-
-impl Drop for Countdown {
-    fn drop(&mut self) {
-        self.notes = None;
-        if let Some(drawing) = self.drawing.take() {
-            // Its line has to be gone before anything else is said. A thread that panicked has none any more.
-            let _ = drawing.join();
-        }
-    }
-}
-
-/// Draws the line every second until nobody can send a note any more.
-fn draw(notes: &Receiver<String>, until: Instant) {
-    let mut note = String::new();
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        // The last column stays empty: some terminals go to the next line when it is filled.
-        let staged = width().unwrap_or(WIDEST).saturating_sub(1);
-        write(&format!("\r{}\x1b[K", countdown_line(left, &note, staged)));
-        match notes.recv_timeout(TICK) {
-            Ok(words) => note = words,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    write("\r\x1b[K");
-}
-
-/// At most `room` columns. A note is cut to ASCII, of which each character has one column.
-fn countdown_line(left: Duration, note: &str, staged: usize) -> String {
+/// At most so many columns. A note is cut to ASCII, of which each character has one column.
+fn countdown_line(left: Duration, note: &str, columns: usize) -> String {
     let seconds = left.as_millis().div_ceil(1000);
     let time = format!("Waiting: {}:{:02} left", seconds / 60, seconds % 60);
     let line = if note.is_empty() {
@@ -140,7 +189,7 @@ fn countdown_line(left: Duration, note: &str, staged: usize) -> String {
         format!("{time} ({note})")
     };
     let one_column = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
-    line.chars().map(one_column).take(staged).collect()
+    line.chars().map(one_column).take(columns).collect()
 }
 
 /// Whether stderr is a terminal that knows escape sequences.
@@ -150,12 +199,12 @@ fn takes_sequences() -> bool {
 
 /// The console of Windows knows them when it is asked to.
 #[cfg(windows)]
-fn enable_sequences() -> bool {
+pub fn enable_sequences() -> bool {
     anstyle_query::windows::enable_ansi_colors() == Some(true)
 }
 
 #[cfg(not(windows))]
-fn enable_sequences() -> bool {
+pub fn enable_sequences() -> bool {
     true
 }
 
@@ -204,9 +253,9 @@ mod tests {
     }
 
     #[test]
-    fn a_countdown_never_fills_more_than_its_room() {
-        let line = |millis, note: &str, staged| {
-            countdown_line(Duration::from_millis(millis), note, staged)
+    fn a_countdown_never_fills_more_than_its_columns() {
+        let line = |millis, note: &str, columns| {
+            countdown_line(Duration::from_millis(millis), note, columns)
         };
         assert_eq!(line(900_000, "", 79), "Waiting: 15:00 left");
         assert_eq!(line(61_001, "", 79), "Waiting: 1:02 left");

@@ -1,5 +1,7 @@
 //! What others have written, made fit to be shown: on one line, without control characters, and without what may be a secret.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 /// The shortest word that can be a secret, in bytes: the tokens, codes and states that we know have 43 and more, and the
@@ -56,6 +58,35 @@ fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// A word of a POSIX shell line that stands for exactly this text; bare where that is safe. On Windows it is a word of
+/// `cmd` as well, as far as paths go.
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    if cfg!(windows) && !text.contains(['"', '$', '`', '%']) {
+        return format!("\"{text}\"");
+    }
+    shell_quoted(text)
+}
+
+/// Within single quotes a POSIX shell takes everything as it is, but for the quote itself.
+pub fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A path as a word of a shell line that is shown to a person. Control characters in it are shown as blanks: then it has
+/// to be typed.
+pub fn shell_path(path: &Path) -> String {
+    let shown: String = path
+        .to_string_lossy()
+        .chars()
+        .map(|c| if is_unprintable(c) { ' ' } else { c })
+        .collect();
+    shell_word(&shown)
+}
+
 /// A text that says something.
 pub fn text_of(value: &Value) -> Option<String> {
     value
@@ -69,11 +100,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escape_sequences_and_long_texts_are_tamed() {
+    fn control_characters_are_removed_and_long_texts_cut() {
         assert_eq!(printable("\x1b[31mred\r\nnext\u{202e}"), "[31mred  next");
         assert_eq!(printable(&"x".repeat(301)).chars().count(), 301);
         assert!(printable(&"x".repeat(301)).ends_with('…'));
         assert_eq!(printable(&"x".repeat(300)), "x".repeat(300));
+    }
+
+    #[test]
+    fn words_of_a_shell_are_quoted_where_they_need_it() {
+        assert_eq!(shell_word("/usr/bin/codex-auth"), "/usr/bin/codex-auth");
+        assert_eq!(shell_quoted("a'b $c"), r"'a'\''b $c'");
+        if cfg!(unix) {
+            assert_eq!(shell_path(Path::new("/a b/\x1b[31m")), "'/a b/ [31m'");
+        }
     }
 
     #[test]

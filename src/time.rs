@@ -1,8 +1,7 @@
 //! Times: as seconds since 1970, as RFC 3339, and as a person says them.
 
+use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
-
-use serde_json::Value;
 
 /// 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -17,26 +16,52 @@ pub fn time_at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))
 }
 
-/// RFC 3339 in UTC, with microseconds: fine enough to tell two renewals apart.
+/// RFC 3339 in UTC, to the second: how a time is shown to others.
+pub fn date(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(writable(time)).to_string()
+}
+
+/// The same with microseconds: fine enough to tell two refreshes apart.
 pub fn timestamp(time: SystemTime) -> String {
-    let writable = time.clamp(SystemTime::UNIX_EPOCH, time_at(LAST_SECOND));
-    humantime::format_rfc3339_micros(writable).to_string()
+    humantime::format_rfc3339_micros(writable(time)).to_string()
 }
 
-pub fn time_of(value: &Value) -> Option<SystemTime> {
-    humantime::parse_rfc3339(value.as_str()?).ok()
+/// The nearest time that RFC 3339 can write.
+fn writable(time: SystemTime) -> SystemTime {
+    time.clamp(SystemTime::UNIX_EPOCH, time_at(LAST_SECOND))
 }
 
-/// A time in seconds since 1970, seen from `now`: `in 9 days (2026-12-01 05:02:23 UTC)`, `2 hours ago (…)`.
+pub fn time_of(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(text).ok()
+}
+
+/// A time as a member of a stored record.
+pub mod rfc3339 {
+    use std::time::SystemTime;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&super::timestamp(*time))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+        let text = String::deserialize(from)?;
+        super::time_of(&text).ok_or_else(|| D::Error::custom("it is no time"))
+    }
+}
+
+/// A time in seconds since 1970, seen from `now`: `in 9 days (2026-12-01 05:02:23 UTC)`, `2 hours ago (…)`, `just now (…)`.
 pub fn moment(seconds: u64, now: SystemTime) -> String {
     let now = seconds_since_epoch(now);
     let distance = span(seconds.abs_diff(now));
-    let stamp = humantime::format_rfc3339_seconds(time_at(seconds)).to_string();
-    let stamp = stamp.replace('T', " ").replace('Z', " UTC");
-    if seconds > now {
-        format!("in {distance} ({stamp})")
-    } else {
-        format!("{distance} ago ({stamp})")
+    let stamp = date(time_at(seconds))
+        .replace('T', " ")
+        .replace('Z', " UTC");
+    match seconds.cmp(&now) {
+        Ordering::Greater => format!("in {distance} ({stamp})"),
+        Ordering::Equal => format!("just now ({stamp})"),
+        Ordering::Less => format!("{distance} ago ({stamp})"),
     }
 }
 
@@ -57,6 +82,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_time_beyond_the_calendar_is_its_last_second() {
+        assert_eq!(date(time_at(u64::MAX)), "9999-12-31T23:59:59Z");
+        assert_eq!(date(time_at(1_000_000_000)), "2001-09-09T01:46:40Z");
+    }
+
+    #[test]
     fn times_read_as_people_say_them() {
         let now = 1_000_000_000;
         for (seconds, words) in [
@@ -64,7 +95,7 @@ mod tests {
             (now + 86_400, "in 1 day (2001-09-10 01:46:40 UTC)"),
             (now + 86_399, "in 23 hours (2001-09-10 01:46:39 UTC)"),
             (now + 1, "in 1 second (2001-09-09 01:46:41 UTC)"),
-            (now, "0 seconds ago (2001-09-09 01:46:40 UTC)"),
+            (now, "just now (2001-09-09 01:46:40 UTC)"),
             (now - 60, "1 minute ago (2001-09-09 01:45:40 UTC)"),
             (now - 7200, "2 hours ago (2001-09-08 23:46:40 UTC)"),
         ] {

@@ -2,15 +2,20 @@
 //!
 //! `UPDATE=1 cargo test --test generated` writes them anew.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make the files and variables that they need"
+)]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test ends the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
-use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 use codex_auth::cli;
+use codex_auth::cli::Shell;
+use codex_auth::commands::completions;
 
 const BEGIN: &str = ".\\\" What follows is generated from the parser.\n";
 const END: &str = ".\\\" What precedes is generated from the parser.\n";
@@ -23,7 +28,10 @@ fn root() -> &'static Path {
 fn assert_in_step(path: &Path, expected: &str) {
     if std::env::var_os("UPDATE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, expected).unwrap();
+        // Other tests read it meanwhile: it is replaced as a whole.
+        let new = path.with_extension("new");
+        fs::write(&new, expected).unwrap();
+        fs::rename(&new, path).unwrap();
     }
     let found = fs::read_to_string(path)
         .unwrap_or_default()
@@ -35,22 +43,17 @@ fn assert_in_step(path: &Path, expected: &str) {
     );
 }
 
-fn completion(shell: Shell) -> String {
-    let mut script = Vec::new();
-    generate(shell, &mut cli::Cli::command(), "codex-auth", &mut script);
-    String::from_utf8(script).unwrap()
-}
-
 #[test]
 fn completion_scripts_are_in_step() {
     for (shell, name) in [
         (Shell::Bash, "codex-auth.bash"),
         (Shell::Zsh, "_codex-auth"),
         (Shell::Fish, "codex-auth.fish"),
-        (Shell::PowerShell, "_codex-auth.ps1"),
+        (Shell::Powershell, "_codex-auth.ps1"),
         (Shell::Elvish, "codex-auth.elv"),
     ] {
-        assert_in_step(&root().join("completions").join(name), &completion(shell));
+        let script = completions::script(shell).unwrap();
+        assert_in_step(&root().join("completions").join(name), &script);
     }
 }
 
@@ -61,7 +64,7 @@ fn commands() -> String {
     whole.build();
     for command in whole
         .get_subcommands()
-        .filter(|command| command.get_name() != "help")
+        .filter(|command| command.get_name() != "help" && !command.is_hide_set())
     {
         let name = format!("codex\\-auth {}", command.get_name());
         let man = Man::new(without_global_options(command));
@@ -116,13 +119,17 @@ fn the_man_page_names_the_version_and_every_exit_code() {
 }
 
 #[test]
-fn every_variable_that_is_read_stands_in_the_man_page() {
+fn every_variable_that_is_read_stands_in_the_man_page_and_in_the_help() {
     let settings = fs::read_to_string(root().join("src/settings.rs")).unwrap();
     let page = fs::read_to_string(root().join("man/codex-auth.1")).unwrap();
+    let mut command = cli::Cli::command();
+    let topic = command.find_subcommand_mut("environment").unwrap();
+    let help = topic.render_long_help().to_string();
     let words = settings.split('"');
     let is_variable =
         |word: &&str| word.len() > 4 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
     for variable in words.filter(is_variable) {
-        assert!(page.contains(variable), "{variable}");
+        assert!(page.contains(variable), "the man page: {variable}");
+        assert!(help.contains(variable), "the help: {variable}");
     }
 }

@@ -4,6 +4,10 @@
 //! The same targets are run with inputs made at random (`cargo test --test properties`, longer with `PROPTEST_CASES`) and
 //! with inputs that a fuzzer finds (`tests/fuzz`).
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make the files and variables that they need"
+)]
 #![cfg_attr(fuzzing, no_main)]
 
 use std::time::{Duration, SystemTime};
@@ -13,11 +17,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use codex_auth::credentials::{Credentials, TokenResponse};
-use codex_auth::login::callback::{self, Visit};
-use codex_auth::login::redirect::{self, Answer, Expectation};
+use codex_auth::issuer::response;
+use codex_auth::login::callback::navigation::{self, Navigation};
+use codex_auth::login::redirect::{self, AuthorizationResponse, Expectation};
 use codex_auth::net::{http, proxy};
 use codex_auth::time::time_at;
-use codex_auth::{cli, issuer, text};
+use codex_auth::{cli, text};
 
 const NOW: u64 = 2_000_000_000;
 const ISSUER: &str = "https://issuer.example";
@@ -25,7 +30,7 @@ const CLIENT: &str = "client";
 const STATE: &str = "right-state";
 const PORT: u16 = 1455;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The most characters of a tamed text.
+/// The most characters of a cleaned text.
 const TAME: usize = 301;
 
 #[cfg(fuzzing)]
@@ -55,7 +60,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn is_tame(text: &str) -> bool {
+fn is_clean(text: &str) -> bool {
     text.chars().count() <= TAME && !text.chars().any(char::is_control)
 }
 
@@ -71,17 +76,17 @@ fn assert_tokens(credentials: &Credentials) {
 }
 
 fn assert_words(credentials: &Credentials) {
-    assert!(credentials.email().is_none_or(|email| is_tame(&email)));
-    assert!(credentials.plan().is_none_or(|plan| is_tame(&plan)));
+    assert!(credentials.email().is_none_or(|email| is_clean(&email)));
+    assert!(credentials.plan().is_none_or(|plan| is_clean(&plan)));
     assert!(
         credentials
             .revoked()
-            .is_none_or(|refusal| is_tame(&refusal.reason))
+            .is_none_or(|revoked| is_clean(&revoked.reason()))
     );
     assert!(
         credentials
             .backoff()
-            .is_none_or(|backoff| is_tame(&backoff.reason))
+            .is_none_or(|backoff| is_clean(&backoff.reason()))
     );
     assert!(
         credentials
@@ -92,22 +97,23 @@ fn assert_words(credentials: &Credentials) {
 
 /// A stored file: what it gives is printable, and it survives that it is written and read again.
 fn stored_file(bytes: &[u8]) {
-    let mut credentials = match Credentials::parse(bytes) {
+    let mut credentials = match Credentials::parse(bytes.to_vec()) {
         Ok(credentials) => credentials,
-        Err(error) => return assert!(is_tame(&format!("{error:#}"))),
+        Err(error) => return assert!(is_clean(&format!("{error:#}"))),
     };
     assert_tokens(&credentials);
     assert_words(&credentials);
     let written = credentials.to_json().unwrap_or_default();
-    let again = Credentials::parse(&written).map(|again| again.to_json().unwrap_or_default());
+    let again =
+        Credentials::parse(written.clone()).map(|again| again.to_json().unwrap_or_default());
     assert!(
         again.is_ok_and(|again| again == written),
         "it is not read as it is written"
     );
-    credentials.refuse("no", now());
+    credentials.set_revoked("no", now());
     assert!(credentials.revoked().is_some() && credentials.backoff().is_none());
-    let renewal = TokenResponse::parse(br#"{"access_token":"new","expires_in":60}"#);
-    assert!(renewal.is_ok_and(|renewal| credentials.renew(&renewal, now()).is_ok()));
+    let response = TokenResponse::parse(br#"{"access_token":"new","expires_in":60}"#, None);
+    assert!(response.is_ok_and(|response| credentials.update(&response, now()).is_ok()));
     assert!(credentials.access_token().is_ok_and(|token| token == "new"));
     assert_eq!(credentials.expires_at(), Some(NOW + 60));
     assert!(credentials.revoked().is_none());
@@ -137,7 +143,7 @@ fn claims(bytes: &[u8]) {
     for payload in turns(bytes) {
         let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(&payload));
         let answer = json!({"access_token": token, "refresh_token": "r", "id_token": token});
-        let Ok(response) = TokenResponse::parse(answer.to_string().as_bytes()) else {
+        let Ok(response) = TokenResponse::parse(answer.to_string().as_bytes(), None) else {
             panic!("a grant is no grant");
         };
         assert!(response.account_id().is_none_or(|id| is_token(&id)));
@@ -169,7 +175,7 @@ fn assert_for_us(claims: &Value) {
 
 /// A token answer: a login comes of it only with both tokens, and it ends later than now.
 fn token_answer(bytes: &[u8]) {
-    let Ok(response) = TokenResponse::parse(bytes) else {
+    let Ok(response) = TokenResponse::parse(bytes, None) else {
         return;
     };
     let tokens = [
@@ -188,14 +194,14 @@ fn token_answer(bytes: &[u8]) {
     }
 }
 
-/// An error body: its words fit on one line, and to tame them twice changes nothing.
+/// An error body: its words fit on one line, and to clean them twice changes nothing.
 fn error_body(bytes: &[u8]) {
-    let (code, message) = issuer::error_words(bytes);
+    let (code, message) = response::error_of(bytes);
     for words in [code, message].into_iter().flatten() {
-        for tame in [text::printable, text::redact] {
-            let tamed = tame(&words);
-            assert!(is_tame(&tamed), "{tamed:?}");
-            assert_eq!(tame(&tamed), tamed);
+        for clean in [text::printable, text::redact] {
+            let cleaned = clean(&words);
+            assert!(is_clean(&cleaned), "{cleaned:?}");
+            assert_eq!(clean(&cleaned), cleaned);
         }
     }
 }
@@ -216,10 +222,10 @@ fn only(query: &str, name: &str) -> Option<String> {
     Some(value)
 }
 
-fn assert_sound(answer: &Answer) {
-    let (text, limit) = match answer {
-        Answer::Code(code) => (code, usize::MAX),
-        Answer::Refused(words) => (words, 2 * TAME + 3),
+fn assert_sound(response: &AuthorizationResponse) {
+    let (text, limit) = match response {
+        AuthorizationResponse::Code(code) => (code, usize::MAX),
+        AuthorizationResponse::Error(reason) => (reason, 2 * TAME + 3),
     };
     assert!(text.chars().count() <= limit, "{text}");
     assert!(!text.chars().any(char::is_control), "{text:?}");
@@ -229,8 +235,8 @@ fn assert_sound(answer: &Answer) {
 fn answer_to_login(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for query in [text.to_string(), format!("state={STATE}&{text}")] {
-        if let Ok(answer) = redirect::judge(&query, &expectation()) {
-            assert_sound(&answer);
+        if let Ok(response) = redirect::parse_query(&query, &expectation()) {
+            assert_sound(&response);
             assert_eq!(only(&query, "state").as_deref(), Some(STATE));
             let issuer = only(&query, "iss").filter(|issuer| !issuer.is_empty());
             assert!(issuer.is_none_or(|issuer| issuer.trim_end_matches('/') == ISSUER));
@@ -238,22 +244,28 @@ fn answer_to_login(bytes: &[u8]) {
     }
 }
 
-/// A pasted text: what counts has the state in it, and an error repeats nothing of it.
+/// A pasted text: what counts has the state in it, once all that cannot be seen is left out; an error repeats nothing.
 fn pasted(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
+    let is_invisible = |c: char| {
+        c.is_control()
+            || "\u{ad}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{feff}".contains(c)
+    };
     for line in [
         text.to_string(),
         format!("{text}#{STATE}"),
         format!("{text}&state={STATE}"),
+        format!("\x1b[200~{text}&amp;state={STATE}).\u{200b}\x1b[201~"),
     ] {
-        match redirect::judge_pasted(&line, &expectation()) {
-            Ok(answer) => {
-                assert_sound(&answer);
-                let decoded = form_urlencoded::parse(line.as_bytes()).flat_map(|(k, v)| [k, v]);
+        match redirect::parse_pasted(&line, &expectation()) {
+            Ok(response) => {
+                assert_sound(&response);
+                let visible: String = line.chars().filter(|c| !is_invisible(*c)).collect();
+                let decoded = form_urlencoded::parse(visible.as_bytes()).flat_map(|(k, v)| [k, v]);
                 let joined: String = decoded.collect();
-                assert!(line.contains(STATE) || joined.contains(STATE), "{line}");
+                assert!(visible.contains(STATE) || joined.contains(STATE), "{line}");
             }
-            Err(why) => assert!(why.starts_with("it")),
+            Err(reason) => assert!(reason.starts_with("it ")),
         }
     }
 }
@@ -267,16 +279,16 @@ fn callback_request(bytes: &[u8]) {
     );
     let posted = whole.replacen("GET", "POST", 1);
     for head in [bytes, whole.as_bytes(), posted.as_bytes()] {
-        match callback::examine(head, PORT, &expectation()) {
-            Ok(Visit::Back(answer)) => {
-                assert_sound(&answer);
+        match navigation::classify(head, PORT, &expectation()) {
+            Ok(Navigation::Redirect(response)) => {
+                assert_sound(&response);
                 let head = String::from_utf8_lossy(head);
                 assert!(
                     head.trim_start().starts_with("GET /auth/callback?"),
                     "{head}"
                 );
             }
-            Ok(Visit::Entrance(_)) => assert!(String::from_utf8_lossy(head).contains("/sign-in/")),
+            Ok(Navigation::Link(_)) => assert!(String::from_utf8_lossy(head).contains("/sign-in/")),
             Err(_) => {}
         }
     }
@@ -290,7 +302,7 @@ fn duration(bytes: &[u8]) {
             assert!(read <= 3650 * DAY);
             assert_eq!(cli::duration(&format!("{}s", read.as_secs())), Ok(read));
         }
-        Err(words) => assert!(is_tame(&words)),
+        Err(words) => assert!(is_clean(&words)),
     }
 }
 
@@ -312,7 +324,7 @@ fn no_proxy(bytes: &[u8]) {
 /// `Retry-After`: a day at most, and a number is that many seconds.
 fn retry_after(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let wait = http::wait(&text, now());
+    let wait = http::retry_after(&text, now());
     assert!(wait.is_none_or(|wait| wait <= DAY));
     if let Ok(seconds) = text.parse::<u64>() {
         assert_eq!(wait, Some(Duration::from_secs(seconds).min(DAY)));
@@ -401,6 +413,11 @@ mod at_random {
         "https%3A%2F%2Fissuer.example",
         "<",
         "\"",
+        "&amp;",
+        "\x1b[200~",
+        "201~",
+        "\u{200b}",
+        ")",
         "GET ",
         "POST ",
         "/auth/callback",

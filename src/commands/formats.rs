@@ -3,21 +3,29 @@
 //! Tokens and account IDs are single words of visible characters (`credentials`), so that none can break a line or a
 //! header in two.
 
+use std::time::SystemTime;
+
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use crate::cli::Format;
 use crate::credentials::Credentials;
-use crate::time::time_at;
+use crate::text::shell_quoted;
+use crate::time::{date, seconds_since_epoch, time_at};
 
 /// The version of the JSON shape. Members may be added under the same number.
 const VERSION: u64 = 1;
 
-/// The access token of a login in a shape, line end included.
-pub fn token(format: Format, credentials: &Credentials, profile: &str) -> Result<String> {
+/// The access token in a format, line end included, as it is printed at `now`.
+pub fn token(
+    format: Format,
+    credentials: &Credentials,
+    profile: &str,
+    now: SystemTime,
+) -> Result<String> {
     match format {
         Format::Plain => Ok(plain(credentials.access_token()?)),
-        Format::Json => json(credentials, profile),
+        Format::Json => json(credentials, profile, now),
         Format::Headers => lines(credentials, |name, value| format!("{name}: {value}\n")),
         Format::HeadersJson => headers_json(credentials),
         Format::Curl => lines(credentials, |name, value| {
@@ -34,16 +42,19 @@ pub fn plain(access_token: &str) -> String {
     line + "\n"
 }
 
-/// One object; what is not known is null.
-fn json(credentials: &Credentials, profile: &str) -> Result<String> {
+/// One object; what is not known is null. The names are those of this program, and those of a token response (RFC 6749
+/// section 5.1).
+fn json(credentials: &Credentials, profile: &str, now: SystemTime) -> Result<String> {
+    let token = credentials.access_token()?;
     let end = credentials.expires_at();
-    let date = end.map(|end| humantime::format_rfc3339_seconds(time_at(end)).to_string());
     let object = json!({
         "version": VERSION,
-        "token": credentials.access_token()?,
+        "token": token,
+        "access_token": token,
         "token_type": "Bearer",
-        "expires_at": date,
+        "expires_at": end.map(|end| date(time_at(end))),
         "expires_at_epoch": end,
+        "expires_in": end.map(|end| end.saturating_sub(seconds_since_epoch(now))),
         "account_id": credentials.account_id(),
         "plan": credentials.plan(),
         "profile": profile,
@@ -52,7 +63,7 @@ fn json(credentials: &Credentials, profile: &str) -> Result<String> {
 }
 
 fn headers_json(credentials: &Credentials) -> Result<String> {
-    Ok(format!("{}\n", object_of(&headers(credentials)?)))
+    Ok(format!("{}\n", object_of(&credentials.headers()?)))
 }
 
 /// Headers as a JSON object.
@@ -65,65 +76,26 @@ pub fn object_of(headers: &[(&str, String)]) -> Value {
 }
 
 fn lines(credentials: &Credentials, line: impl Fn(&str, &str) -> String) -> Result<String> {
-    let headers = headers(credentials)?;
+    let headers = credentials.headers()?;
     Ok(headers
         .iter()
         .map(|(name, value)| line(name, value))
         .collect())
 }
 
-/// Shell assignments. They are not exported, so that the token does not reach every program that the shell starts.
+/// Shell assignments. They are not exported, so that the token does not reach every program that the shell starts. An
+/// account ID that was there before is of another account.
 fn env(credentials: &Credentials) -> Result<String> {
-    let token = quoted(credentials.access_token()?);
-    let id = credentials
-        .account_id()
-        .map(|id| format!("CODEX_AUTH_ACCOUNT_ID={}\n", quoted(&id)));
-    Ok(format!(
-        "CODEX_AUTH_TOKEN={token}\n{}",
-        id.unwrap_or_default()
-    ))
-}
-
-/// What a request to the backend carries: the token, and the headers that go with it.
-fn headers(credentials: &Credentials) -> Result<Vec<(&'static str, String)>> {
-    let authorization = format!("Bearer {}", credentials.access_token()?);
-    let mut headers = vec![("Authorization", authorization)];
-    headers.extend(account_headers(credentials));
-    Ok(headers)
-}
-
-/// The headers that do not change with the token: whose it is, and the region that a workspace is pinned to. A login
-/// that names no account has none.
-pub fn account_headers(credentials: &Credentials) -> Vec<(&'static str, String)> {
-    let id = credentials
-        .account_id()
-        .map(|id| ("ChatGPT-Account-Id", id));
-    let region = credentials
-        .residency()
-        .map(|region| ("x-openai-internal-codex-residency", region));
-    id.into_iter().chain(region).collect()
-}
-
-/// A word of a POSIX shell line that stands for exactly this text; bare where that is safe. On Windows it is a word of
-/// `cmd` as well, as far as paths go.
-pub fn shell_word(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
-    if !text.is_empty() && text.bytes().all(is_plain) {
-        return text.to_owned();
-    }
-    if cfg!(windows) && !text.contains(['"', '$', '`', '%']) {
-        return format!("\"{text}\"");
-    }
-    quoted(text)
-}
-
-/// Within single quotes a POSIX shell takes everything as it is, but for the quote itself.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+    let token = shell_quoted(credentials.access_token()?);
+    let id = match credentials.account_id() {
+        Some(id) => format!("CODEX_AUTH_ACCOUNT_ID={}", shell_quoted(&id)),
+        None => "unset CODEX_AUTH_ACCOUNT_ID".to_owned(),
+    };
+    Ok(format!("CODEX_AUTH_TOKEN={token}\n{id}\n"))
 }
 
 /// A double-quoted word of a curl configuration file, for visible characters and blanks.
-fn curl_word(text: &str) -> String {
+pub fn curl_word(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
 }
 
@@ -149,7 +121,7 @@ mod tests {
             "tokens": { "access_token": token, "id_token": id_token },
             "expires_at": 1_800_000_000,
         });
-        Credentials::parse(document.to_string().as_bytes()).unwrap()
+        Credentials::parse(document.to_string().into_bytes()).unwrap()
     }
 
     fn usual() -> Credentials {
@@ -163,7 +135,7 @@ mod tests {
 
     #[test]
     fn each_format_has_its_shape() {
-        let print = |format| token(format, &usual(), "work").unwrap();
+        let print = |format| token(format, &usual(), "work", time_at(1_799_999_000)).unwrap();
         assert_eq!(print(Format::Plain), "tok\n");
         assert_eq!(
             print(Format::Headers),
@@ -183,8 +155,9 @@ mod tests {
         );
         let object: Value = serde_json::from_str(&print(Format::Json)).unwrap();
         let expected = json!({
-            "version": 1, "token": "tok", "token_type": "Bearer", "account_id": "acc-1", "plan": "plus",
-            "expires_at": "2027-01-15T08:00:00Z", "expires_at_epoch": 1_800_000_000, "profile": "work",
+            "version": 1, "token": "tok", "access_token": "tok", "token_type": "Bearer", "account_id": "acc-1",
+            "plan": "plus", "expires_at": "2027-01-15T08:00:00Z", "expires_at_epoch": 1_800_000_000,
+            "expires_in": 1000, "profile": "work",
         });
         assert_eq!(object, expected);
     }
@@ -192,9 +165,12 @@ mod tests {
     #[test]
     fn without_an_account_id_its_header_and_its_variable_are_missing() {
         let credentials = login("tok", &json!({ "chatgpt_data_residency": "no_constraint" }));
-        let print = |format| token(format, &credentials, "default").unwrap();
+        let print = |format| token(format, &credentials, "default", time_at(0)).unwrap();
         assert_eq!(print(Format::Headers), "Authorization: Bearer tok\n");
-        assert_eq!(print(Format::Env), "CODEX_AUTH_TOKEN='tok'\n");
+        assert_eq!(
+            print(Format::Env),
+            "CODEX_AUTH_TOKEN='tok'\nunset CODEX_AUTH_ACCOUNT_ID\n"
+        );
         let object: Value = serde_json::from_str(&print(Format::Json)).unwrap();
         assert!(object["account_id"].is_null() && object["plan"].is_null());
     }
@@ -209,8 +185,9 @@ mod tests {
                 Format::Curl,
                 Format::Env,
             ] {
-                let text = token(format, &credentials, "default").unwrap();
-                assert!(!text.to_lowercase().contains("account"), "{text}");
+                let text = token(format, &credentials, "default", time_at(0)).unwrap();
+                let id = ["ChatGPT-Account-Id", "CODEX_AUTH_ACCOUNT_ID="];
+                assert!(!id.iter().any(|name| text.contains(name)), "{text}");
             }
         }
     }
@@ -219,14 +196,12 @@ mod tests {
     fn a_token_that_would_break_the_line_is_none() {
         for broken in ["a\nb", "a b", "ä", ""] {
             let credentials = login(broken, &json!({}));
-            assert!(token(Format::Plain, &credentials, "default").is_err());
+            assert!(token(Format::Plain, &credentials, "default", time_at(0)).is_err());
         }
     }
 
     #[test]
     fn words_are_quoted_where_they_need_it() {
-        assert_eq!(shell_word("/usr/bin/codex-auth"), "/usr/bin/codex-auth");
-        assert_eq!(quoted("a'b $c"), r"'a'\''b $c'");
         assert_eq!(curl_word(r#"a"b\c"#), r#""a\"b\\c""#);
         assert_eq!(
             toml_string("a\"b\\c\n\u{7f}ä").unwrap(),

@@ -1,4 +1,4 @@
-//! `login`: authorize, exchange, store, and only then tell the person and end the login that was there before.
+//! `login`: authorize, exchange, store, and only then tell the person and revoke the login that was there before.
 
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -8,55 +8,91 @@ use anyhow::{Context, Result, bail};
 use crate::cli::LoginArgs;
 use crate::credentials::Credentials;
 use crate::error::Failure;
-use crate::issuer::{Authorization, Issuer};
+use crate::issuer::{Authorization, Issuer, TokenKind};
+use crate::login::callback::WaitingBrowser;
+use crate::login::device_code::Approved;
 use crate::login::{browser, device_code, page};
 use crate::profile::copies;
 use crate::profile::lock;
 use crate::store::{Lock, Store};
-use crate::terminal::say;
+use crate::terminal::{is_watched, say, succeed, warn};
 use crate::text::printable;
 use crate::{refresh, settings};
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
     // Before somebody takes the trouble to sign in, find out whether the login could be stored.
-    drop(lock(store)?.reserve()?);
-    let (authorization, browser, pending) = if args.device_code {
-        let (authorization, kept) = device_code::authorize(&issuer, store, args.qr)?;
-        (authorization, None, Some(kept))
+    drop(lock(store)?.stage()?);
+    let command = command(store.profile(), &args.workspace);
+    let (credentials, superseded) = if args.device_code {
+        let approved = device_code::authorize(&issuer, store, args.qr, &command)?;
+        complete_device_login(store, &issuer, &approved, &args.workspace, &command)?
     } else {
         let (authorization, browser) =
-            browser::authorize(&issuer, args.no_browser, &args.workspace)?;
-        (authorization, browser, None)
+            browser::authorize(&issuer, args.no_browser, &args.workspace, &command)?;
+        let outcome = complete(store, &issuer, &authorization, None, &args.workspace);
+        if let Some(browser) = browser {
+            show_outcome(browser, &outcome);
+        }
+        outcome.context("could not sign in")?
     };
-    let pending = pending.as_deref();
-    let outcome = complete(store, &issuer, &authorization, pending, &args.workspace);
-    let outcome = outcome.context(if pending.is_some_and(|kept| store.is_pending(kept)) {
-        "could not sign in yet, but the code is not lost: run the same command again"
-    } else {
-        "could not sign in"
-    });
-    if let Some(browser) = browser {
-        browser.show(&match &outcome {
-            Ok((credentials, _)) => page::signed_in(
-                credentials.email().as_deref(),
-                credentials.plan().as_deref(),
-            ),
-            Err(error) => page::failed(&format!("{error:#}")),
-        });
-    }
-    let (credentials, superseded) = outcome?;
-    say(&format!("Signed in{}.", as_whom(&credentials)));
+    announce(&credentials, store.profile());
     if let Some(superseded) = superseded {
-        end_superseded(&superseded, store.profile());
+        revoke_superseded(&superseded, store.profile());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command to sign in with again, in the same way to the same profile.
+fn command(profile: &str, workspaces: &[String]) -> String {
+    let workspaces = workspaces.iter().map(|id| format!(" --workspace {id}"));
+    settings::login_command(profile) + &workspaces.collect::<String>()
+}
+
+fn complete_device_login(
+    store: &Store,
+    issuer: &Issuer,
+    approved: &Approved,
+    workspaces: &[String],
+    command: &str,
+) -> Result<(Credentials, Option<Credentials>)> {
+    let pending = Some(approved.kept.as_slice());
+    let outcome = complete(store, issuer, &approved.authorization, pending, workspaces);
+    outcome.with_context(|| {
+        if store.is_pending(&approved.kept) {
+            format!(
+                "could not sign in yet: run {command} --device-code again, the code is still good"
+            )
+        } else {
+            "could not sign in".to_owned()
+        }
+    })
+}
+
+fn show_outcome(browser: WaitingBrowser, outcome: &Result<(Credentials, Option<Credentials>)>) {
+    browser.show(&match outcome {
+        Ok((credentials, _)) => {
+            page::signed_in(credentials.email().as_deref(), plan(credentials).as_deref())
+        }
+        Err(error) => page::failed(&format!("{error:#}")),
+    });
+}
+
+fn announce(credentials: &Credentials, profile: &str) {
+    succeed(&format!("Signed in{}", as_whom(credentials)));
+    if is_watched() {
+        let sign_in = settings::login_command(profile);
+        let program = sign_in.trim_end_matches(" login");
+        say(&format!(
+            "  Next: TOKEN=$({program} token), or {program} setup codex"
+        ));
+    }
 }
 
 /// Exchanges and stores, in one piece under the lock. Gives the new login, and the one that it superseded.
 ///
 /// The device login that it came of (`pending`, as it is kept) is over then, unless the issuer may still take its code.
-/// Its code must not be spent twice: the issuer could end the login that came of it.
+/// Its code must not be spent twice: the issuer could revoke the login that came of it.
 fn complete(
     store: &Store,
     issuer: &Issuer,
@@ -66,9 +102,9 @@ fn complete(
 ) -> Result<(Credentials, Option<Credentials>)> {
     let lock = lock(store)?;
     if pending.is_some_and(|kept| !store.is_pending(kept)) {
-        bail!("another codex-auth login has used this code");
+        bail!("another codex-auth command has used this code, or removed it");
     }
-    // A login that cannot be read cannot be ended either.
+    // A login that cannot be read cannot be revoked either.
     let superseded = store.load().ok().flatten();
     let outcome = exchange(store, &lock, issuer, authorization, workspaces);
     if let Some(kept) = pending.filter(|_| !is_temporary(&outcome)) {
@@ -77,8 +113,7 @@ fn complete(
     Ok((outcome?, superseded))
 }
 
-/// Makes room for the tokens before the code is spent. A login that is not wanted, or cannot be stored, is not left alive
-/// at the issuer.
+/// Makes room for the tokens before the code is spent. A login that is not wanted, or cannot be stored, is revoked.
 fn exchange(
     store: &Store,
     lock: &Lock,
@@ -86,14 +121,15 @@ fn exchange(
     authorization: &Authorization,
     workspaces: &[String],
 ) -> Result<Credentials> {
-    let staged = lock.reserve()?;
+    let staged = lock.stage()?;
     let token_response = issuer.exchange(authorization)?;
     let now = SystemTime::now();
     let credentials = Credentials::new(&token_response, issuer.url(), issuer.client_id(), now)
-        .inspect_err(|_| issuer.disown(&token_response))?;
+        .inspect_err(|_| issuer.revoke_unused(&token_response))?;
     check_workspace(&credentials, workspaces)
         .and_then(|()| staged.save_or_discard(&credentials))
-        .inspect_err(|_| end(&credentials, store.profile()))?;
+        // It expires by itself, some day, if that fails.
+        .inspect_err(|_| drop(revoke(&credentials, store.profile())))?;
     Ok(credentials)
 }
 
@@ -103,9 +139,12 @@ fn check_workspace(credentials: &Credentials, workspaces: &[String]) -> Result<(
     if workspaces.is_empty() || account.as_ref().is_some_and(|id| workspaces.contains(id)) {
         return Ok(());
     }
+    let actual = account.map_or_else(
+        || "a workspace without an ID".to_owned(),
+        |id| format!("workspace {id}"),
+    );
     bail!(
-        "the login is for the workspace {}, and only {} is accepted: choose it in the browser",
-        account.as_deref().unwrap_or("without an ID"),
+        "you chose {actual}, and only {} is accepted: choose it in the browser",
         printable(&workspaces.join(" or "))
     );
 }
@@ -119,26 +158,40 @@ fn is_temporary(outcome: &Result<Credentials>) -> bool {
     matches!(failure, Some(Failure::Temporary(_)))
 }
 
-/// Ends the login that this profile had before, unless somebody else here has it too.
-fn end_superseded(credentials: &Credentials, profile: &str) {
-    match copies::other_holder(credentials, profile) {
-        Some(other) => say(&format!(
-            "Did not revoke the login that was here before, as it is a copy of {other}."
-        )),
-        None => end(credentials, profile),
+/// Revokes the login that this profile had before, unless somebody else here has it too. The person waits no longer than
+/// the issuer's limit for it.
+fn revoke_superseded(credentials: &Credentials, profile: &str) {
+    if let Some(other) = copies::other_holder(credentials, profile) {
+        return say(&format!(
+            "Did not revoke the earlier login, as it is a copy of {other}."
+        ));
+    }
+    if let Err(error) = revoke(credentials, profile) {
+        warn(&format!(
+            "could not revoke the earlier login at the issuer: {error:#}"
+        ));
     }
 }
 
-/// Revokes a login that nobody uses any more. If that fails it ends by itself, some day.
-fn end(credentials: &Credentials, profile: &str) {
-    if credentials.revoked().is_none() {
-        let _ = refresh::issuer_of(credentials, profile)
-            .and_then(|(issuer, refresh_token)| issuer.revoke(&refresh_token));
+/// Revokes a login that nobody uses any more, unless the issuer has done so, or it cannot be.
+fn revoke(credentials: &Credentials, profile: &str) -> Result<()> {
+    if credentials.revoked().is_some() || credentials.refresh_token().is_none() {
+        return Ok(());
     }
+    let (issuer, refresh_token) = refresh::issuer_of(credentials, profile)?;
+    issuer.revoke(&refresh_token, TokenKind::Refresh)
 }
 
 fn as_whom(credentials: &Credentials) -> String {
     let email = credentials.email().map(|email| format!(" as {email}"));
-    let plan = credentials.plan().map(|plan| format!(" ({plan})"));
+    let plan = plan(credentials).map(|plan| format!(" ({plan})"));
     [email, plan].into_iter().flatten().collect()
+}
+
+/// The plan as a title: the claims have it in small letters.
+fn plan(credentials: &Credentials) -> Option<String> {
+    let plan = credentials.plan()?;
+    let mut rest = plan.chars();
+    let first = rest.next()?.to_uppercase();
+    Some(first.chain(rest).collect())
 }

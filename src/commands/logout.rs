@@ -1,4 +1,4 @@
-//! `logout`: ends logins here in any case, and at the issuer if it can be reached.
+//! `logout`: removes credentials in any case, and revokes them if the issuer can be reached.
 
 use std::process::ExitCode;
 
@@ -6,25 +6,26 @@ use anyhow::{Context, Error, Result};
 
 use crate::cli::LogoutArgs;
 use crate::credentials::Credentials;
+use crate::issuer::TokenKind;
 use crate::profile::copies;
 use crate::profile::{self, lock};
 use crate::store::Store;
-use crate::terminal::{complain, say};
+use crate::terminal::{complain, say, warn};
 use crate::{error, refresh, store};
 
 pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     if !args.all {
-        end(&profile::store(profile)?, args)?;
+        sign_out(&profile::store(profile)?, args)?;
         return Ok(ExitCode::SUCCESS);
     }
     let profiles = store::profiles()?;
     if profiles.is_empty() {
-        say("Nobody was signed in.");
+        say("Not signed in.");
     }
-    // One that cannot be ended does not keep the others.
+    // One that cannot be removed does not keep the others.
     let failures: Vec<Error> = profiles
         .into_iter()
-        .filter_map(|profile| end(&Store::new(profile).ok()?, args).err())
+        .filter_map(|profile| sign_out(&Store::new(profile).ok()?, args).err())
         .collect();
     for failure in &failures {
         complain(&format!("{failure:#}"));
@@ -40,49 +41,58 @@ fn worst(failures: &[Error]) -> u8 {
         .unwrap_or(0)
 }
 
-/// Removes a login, then revokes it, and says so.
-fn end(store: &Store, args: &LogoutArgs) -> Result<()> {
+/// Removes the credentials of a profile, then revokes them, and says so.
+fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
     let profile = store.profile();
     let lock = lock(store)?;
+    if let Some(target) = store.link_target() {
+        lock.remove()?;
+        say(&format!(
+            "Removed the link to {} (profile {profile}), and left what is there.",
+            target.display()
+        ));
+        return Ok(());
+    }
     let credentials = store.load();
     lock.remove()?;
     drop(lock);
     match credentials {
-        Ok(None) => say(&format!("Nobody was signed in (profile {profile}).")),
+        Ok(None) => say(&format!("Not signed in (profile {profile}).")),
         _ if args.no_revoke => say(&format!(
-            "Removed the login (profile {profile}), and did not revoke it."
+            "Signed out (profile {profile}). The login was not revoked."
         )),
-        Ok(Some(credentials)) => end_at_issuer(&credentials, profile),
-        Err(error) => complain_of(profile, &error),
+        Ok(Some(credentials)) => revoke_removed(&credentials, profile),
+        Err(error) => warn_of(profile, &error),
     }
     Ok(())
 }
 
-/// Revokes a removed login, unless somebody else here has it too, and says so.
-fn end_at_issuer(credentials: &Credentials, profile: &str) {
+/// Revokes removed credentials, unless somebody else here has them too, and says so.
+fn revoke_removed(credentials: &Credentials, profile: &str) {
     if let Some(other) = copies::other_holder(credentials, profile) {
         return say(&format!(
-            "Removed the login (profile {profile}), and did not revoke it, as it is a copy of {other}."
+            "Signed out (profile {profile}). The login was not revoked, as it is a copy of {other}."
         ));
     }
     match revoke(credentials, profile) {
         Ok(()) => say(&format!("Signed out (profile {profile}).")),
-        Err(error) => complain_of(profile, &error),
+        Err(error) => warn_of(profile, &error),
     }
 }
 
-fn complain_of(profile: &str, error: &Error) {
-    complain(&format!(
-        "signed out here (profile {profile}), but could not revoke the login at the issuer: {error:#}: until it ends by itself, whoever has a copy of it can use it"
+fn warn_of(profile: &str, error: &Error) {
+    warn(&format!(
+        "signed out here (profile {profile}), but could not revoke the login at the issuer: {error:#}: whoever has a copy can use it until it expires"
     ));
 }
 
+/// Revokes credentials at the issuer that gave them, by their refresh token.
 fn revoke(credentials: &Credentials, profile: &str) -> Result<()> {
     credentials
         .refresh_token()
         .context("it has no refresh token")?;
     let (issuer, refresh_token) = refresh::issuer_of(credentials, profile)?;
-    issuer.revoke(&refresh_token)
+    issuer.revoke(&refresh_token, TokenKind::Refresh)
 }
 
 #[cfg(test)]

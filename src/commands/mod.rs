@@ -1,8 +1,10 @@
 //! One function per subcommand, and the only writers to stdout.
 
+pub mod completions;
 mod doctor;
 mod exec;
 pub mod formats;
+pub mod hints;
 mod login;
 mod logout;
 mod output;
@@ -10,21 +12,25 @@ mod setup;
 mod status;
 mod token;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command, CompletionsArgs, Shell};
-use crate::{refresh, settings};
+use crate::cli::{Cli, Command};
+use crate::error::Failure;
+use crate::settings;
 
 use crate::profile::{store, stored};
 use output::print;
 pub use token::token;
 
+/// The man page.
+const PAGE: &str = include_str!("../../man/codex-auth.1");
+
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let profile = cli.profile;
+    check_usage(profile.as_deref(), &cli.command)?;
     match cli.command {
         Command::Login(args) => login::login(&store(profile)?, &args),
         Command::Token(args) => token(profile, &args),
@@ -34,46 +40,57 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::doctor(profile, &args),
         Command::Exec(args) => exec::exec(profile, &args),
         Command::Setup(args) => setup::setup(profile, &args),
-        Command::Completions(args) => completions(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man => print(PAGE),
+        Command::Environment => topic("environment"),
+        Command::ExitCodes => topic("exit-codes"),
     }
 }
 
-/// Renews a login for another process of this program, which gives the profile and what it knows of the login.
-pub fn work(words: &[OsString]) -> Result<ExitCode> {
-    let words: Vec<String> = words
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let [profile, last_refresh, apart @ ..] = words.as_slice() else {
-        bail!("the worker is started by codex-auth itself");
+/// What clap does not check: that a global option goes with those of a subcommand.
+fn check_usage(profile: Option<&str>, command: &Command) -> Result<()> {
+    let all = match command {
+        Command::Status(args) => args.all,
+        Command::Logout(args) => args.all,
+        _ => false,
     };
-    let store = store(Some(profile.clone()))?;
-    if apart == [refresh::APART] {
-        refresh::work_apart(&store, last_refresh)?;
-        return Ok(ExitCode::SUCCESS);
+    if all && profile.is_some() {
+        let words = "--all cannot be used with --profile: --all means every profile";
+        return Err(Failure::Usage(words.to_owned()).into());
     }
-    Ok(refresh::work(&store, last_refresh))
+    Ok(())
+}
+
+/// What somebody needs who called us without a word.
+pub fn start_page() -> Result<ExitCode> {
+    let command = Cli::command();
+    let shown = command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+    print(&format!(
+        "\
+Fresh ChatGPT/Codex access tokens for scripts and other programs
+
+Start:     codex-auth login
+Then:      codex-auth token
+Commands:  {}
+Help:      codex-auth help COMMAND
+",
+        names.join("  ")
+    ))
+}
+
+/// Prints a text that is no command's, but stands among them so that `help` finds it.
+fn topic(name: &str) -> Result<ExitCode> {
+    let mut command = Cli::command();
+    let topic = command.find_subcommand_mut(name).context("no such topic")?;
+    print(&topic.render_long_help().to_string())
 }
 
 fn account_id(profile: Option<String>) -> Result<ExitCode> {
     let profile = settings::profile(profile)?;
-    let id = stored(&profile)?.account_id().with_context(|| {
-        let sign_in = refresh::sign_in(&profile);
-        format!("the stored login names no ChatGPT account: run {sign_in}")
-    })?;
+    let id = stored(&profile)?.account_id();
+    let id = id.context("this login names no ChatGPT account")?;
     print(&format!("{id}\n"))
-}
-
-fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
-    use clap_complete::{Shell as Script, generate};
-    let shell = match args.shell {
-        Shell::Bash => Script::Bash,
-        Shell::Zsh => Script::Zsh,
-        Shell::Fish => Script::Fish,
-        Shell::Powershell => Script::PowerShell,
-        Shell::Elvish => Script::Elvish,
-    };
-    let mut script = Vec::new();
-    generate(shell, &mut Cli::command(), "codex-auth", &mut script);
-    print(&String::from_utf8(script)?)
 }

@@ -1,9 +1,20 @@
 //! What a command is for goes to stdout; here, and nowhere else.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+
+use crate::{settings, terminal};
+
+/// What a word of the result means to the eye.
+#[derive(Clone, Copy)]
+pub enum Colour {
+    Good,
+    Warning,
+    Bad,
+    Heading,
+}
 
 /// Writes a result to stdout, all at once. A reader that has gone away is no failure.
 pub fn print(result: &str) -> Result<ExitCode> {
@@ -13,4 +24,30 @@ pub fn print(result: &str) -> Result<ExitCode> {
         }
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// A text in its colour, where stdout is a terminal that shows colours and the person wants them.
+pub fn coloured(text: &str, colour: Colour) -> String {
+    if !has_colours() {
+        return text.to_owned();
+    }
+    let code = match colour {
+        Colour::Good => "32",
+        Colour::Warning => "33",
+        Colour::Bad => "31",
+        Colour::Heading => "1",
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+/// Whether a person looks at stdout.
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+fn has_colours() -> bool {
+    is_terminal()
+        && !settings::no_color()
+        && !settings::has_dumb_terminal()
+        && terminal::enable_sequences()
 }

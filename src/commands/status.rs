@@ -7,23 +7,30 @@ use std::time::SystemTime;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::output::print;
+use super::output::{Colour, coloured, is_terminal, print};
 use crate::cli::StatusArgs;
 use crate::credentials::{Backoff, Credentials, Revoked};
-use crate::issuer;
-use crate::issuer::Verdict;
+use crate::issuer::backend::{self, Verdict};
+use crate::issuer::usage::{Usage, Window, usage};
 use crate::profile::report::{Report, State};
-use crate::refresh::is_alive;
 use crate::text::printable;
-use crate::time::moment;
-use crate::time::{seconds_since_epoch, time_at, timestamp};
-use crate::{refresh, settings, store};
+use crate::time::{date, moment, seconds_since_epoch, span, time_at};
+use crate::{error, settings, store};
 
 /// The form of what `--json` prints. A member that is added does not change it.
 const VERSION: u64 = 1;
+/// The columns of a full bar.
+const BAR: usize = 20;
 
-/// Prints the state of one login, or of all that are stored. Exit code 0 means that a token can be had of each without
-/// a person, 4 that somebody has to sign in.
+/// What is known of a profile.
+struct Row {
+    report: Report,
+    /// What the backend says of the plan's limits, if it was asked, or why it is not known.
+    usage: Option<Result<Usage, String>>,
+}
+
+/// Prints the state of one profile, or of all. Exit code 0 means that each can have a token without a person, 4 that
+/// somebody has to sign in.
 pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
     let profiles = if args.all {
         store::profiles()?
@@ -31,68 +38,90 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
         vec![settings::profile(profile)?]
     };
     let now = SystemTime::now();
-    let mut reports = Vec::new();
+    let mut rows = Vec::new();
     for profile in &profiles {
-        let mut report = Report::of(profile, now)?;
-        if args.check {
-            ask_backend(&mut report, now)?;
-        }
-        reports.push(report);
+        rows.push(row(profile, args, now)?);
     }
-    print(&if args.json {
-        format!("{:#}\n", in_json(&reports, args.all, now))
-    } else {
-        in_words(&reports, now)?
+    print(&match (args.json, args.all) {
+        (true, all) => format!("{:#}\n", in_json(&rows, all, now)),
+        (false, true) => table(&rows, now),
+        (false, false) => rows
+            .iter()
+            .map(|row| describe(row, now))
+            .collect::<Result<_>>()?,
     })?;
-    let all_usable = !reports.is_empty() && reports.iter().all(|report| report.usable);
-    Ok(ExitCode::from(if all_usable { 0 } else { 4 }))
+    Ok(ExitCode::from(exit_code(&rows)))
 }
 
-/// Has the backend judge the stored token. One that has ended needs no judge.
-fn ask_backend(report: &mut Report, now: SystemTime) -> Result<()> {
-    let Some(credentials) = report
-        .credentials
-        .as_ref()
-        .filter(|credentials| is_alive(credentials, now))
-    else {
-        return Ok(());
+/// That of the worst of them. A failure that signing in does not mend comes first.
+fn exit_code(rows: &[Row]) -> u8 {
+    let codes = rows.iter().map(|row| row.report.exit_code());
+    let worst = codes.filter(|code| *code != 0).min().unwrap_or(0);
+    if rows.is_empty() {
+        error::LOGIN_REQUIRED
+    } else {
+        worst
+    }
+}
+
+/// Looks at a profile, and asks the backend what was asked for. An expired token is not worth a question.
+fn row(profile: &str, args: &StatusArgs, now: SystemTime) -> Result<Row> {
+    let mut row = Row {
+        report: Report::of(profile, now)?,
+        usage: None,
     };
-    let account = credentials.account_id();
-    let (backend, token) = (settings::backend()?, credentials.access_token()?);
-    let verdict = issuer::check(&backend, token, account.as_deref());
-    report.take(verdict.unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}"))));
-    Ok(())
+    let Some(credentials) = valid_credentials(&row.report, now) else {
+        return Ok(row);
+    };
+    let backend = settings::backend()?;
+    if args.usage {
+        let usage = usage(&backend, &credentials.headers()?);
+        row.usage = Some(usage.map_err(|error| format!("{error:#}")));
+    }
+    if args.check {
+        let verdict = backend::check(&backend, &credentials.headers()?);
+        let unknown = |error| Verdict::Unknown(format!("{error:#}"));
+        row.report.take(verdict.unwrap_or_else(unknown));
+    }
+    Ok(row)
+}
+
+fn valid_credentials(report: &Report, now: SystemTime) -> Option<&Credentials> {
+    let credentials = report.credentials.as_ref();
+    credentials.filter(|credentials| credentials.is_valid(now))
 }
 
 /// One JSON object. Its members, none of which is ever missing; what is not known is null:
 ///
 /// - `version`: 1.
 /// - `profile`.
-/// - `state`: `none`, `fresh`, `due` (good, and renewed at its next use), `expired` (renewed at its next use), `ended`
-///   (it cannot be renewed), `refused`, `paused` or `unreadable`.
+/// - `state`: `none`, `fresh`, `due` (valid, refreshed at its next use), `expired` (refreshed at its next use, if
+///   `usable`), `revoked`, `backoff` or `unreadable`.
 /// - `usable`: whether a token can be had without a person.
-/// - `obstacle`: what keeps it from being used or renewed, in words.
+/// - `obstacle`: what keeps it from being used or refreshed, in words.
 /// - `email`, `plan`, `account_id`, `issuer`, `store` (the file).
 /// - `expires_at`, `last_refresh`: RFC 3339 in UTC.
-/// - `refusal`: `reason`, `at`.
-/// - `pause`: `reason`, `attempts`, `until`.
-/// - `check`: `verdict` (`accepted`, `rejected` or `unreachable`) and `reason`; null without `--check`, and for a token
-///   that has ended anyway.
+/// - `revoked`: `reason`, `at`.
+/// - `backoff`: `reason`, `attempts`, `until`.
+/// - `check`: `verdict` (`accepted`, `rejected` or `unreachable`) and `reason`; null without `--check`, and for an expired
+///   token.
+/// - `usage`: `limit_reached`, `windows` (a list of `window_seconds`, `used_percent`, `resets_at`) and `error`; null
+///   without `--usage`, and for an expired token.
 ///
-/// With `--all` it has only `version` and `logins`, a list of such objects without their `version`.
-fn in_json(reports: &[Report], all: bool, now: SystemTime) -> Value {
-    let mut logins: Vec<Value> = reports.iter().map(|report| object(report, now)).collect();
+/// With `--all` it has only `version` and `profiles`, a list of such objects without their `version`.
+fn in_json(rows: &[Row], all: bool, now: SystemTime) -> Value {
+    let mut profiles: Vec<Value> = rows.iter().map(|row| object(row, now)).collect();
     if all {
-        return json!({"version": VERSION, "logins": logins});
+        return json!({"version": VERSION, "profiles": profiles});
     }
-    let mut credentials = logins.pop().unwrap_or_default();
-    credentials["version"] = json!(VERSION);
-    credentials
+    let mut only = profiles.pop().unwrap_or_default();
+    only["version"] = json!(VERSION);
+    only
 }
 
-fn object(report: &Report, now: SystemTime) -> Value {
+fn object(row: &Row, now: SystemTime) -> Value {
+    let report = &row.report;
     let credentials = report.credentials.as_ref();
-    let stamp = |time: SystemTime| json!(timestamp(time));
     json!({
         "profile": report.profile,
         "state": report.state.name(),
@@ -102,39 +131,135 @@ fn object(report: &Report, now: SystemTime) -> Value {
         "plan": credentials.and_then(Credentials::plan),
         "account_id": credentials.and_then(Credentials::account_id),
         "issuer": credentials.and_then(Credentials::issuer),
-        "store": report.place,
-        "expires_at": credentials.and_then(Credentials::expires_at).map(|end| stamp(time_at(end))),
-        "last_refresh": credentials.and_then(Credentials::received_at).map(stamp),
-        "refusal": credentials.and_then(Credentials::revoked).map(|revoked| {
-            json!({"reason": revoked.reason, "at": revoked.at.map(stamp)})
+        "store": report.path,
+        "expires_at": credentials.and_then(Credentials::expires_at).map(|end| date(time_at(end))),
+        "last_refresh": credentials.and_then(Credentials::received_at).map(date),
+        "revoked": credentials.and_then(Credentials::revoked).map(|revoked| {
+            json!({"reason": revoked.reason(), "at": date(revoked.at)})
         }),
-        "pause": credentials.and_then(|credentials| backoff(credentials, now)).map(|backoff| {
-            json!({"reason": backoff.reason, "attempts": backoff.attempts, "until": stamp(backoff.until)})
+        "backoff": backoff(report, now).map(|backoff| {
+            json!({"reason": backoff.reason(), "attempts": backoff.attempts, "until": date(backoff.until)})
         }),
-        "check": report.verdict.as_ref().map(|verdict| match verdict {
-            Verdict::Accepted => json!({"verdict": "accepted", "reason": null}),
-            Verdict::Rejected => json!({"verdict": "rejected", "reason": null}),
-            Verdict::Unknown(reason) => json!({"verdict": "unreachable", "reason": reason}),
-        }),
+        "check": report.verdict.as_ref().map(verdict_in_json),
+        "usage": row.usage.as_ref().map(usage_in_json),
     })
 }
 
-/// The pause that holds now.
-fn backoff(credentials: &Credentials, now: SystemTime) -> Option<Backoff> {
-    credentials.backoff().filter(|backoff| backoff.holds(now))
-}
-
-fn in_words(reports: &[Report], now: SystemTime) -> Result<String> {
-    if reports.is_empty() {
-        return Ok("Nobody is signed in: run codex-auth login\n".to_owned());
+fn verdict_in_json(verdict: &Verdict) -> Value {
+    match verdict {
+        Verdict::Accepted => json!({"verdict": "accepted", "reason": null}),
+        Verdict::Rejected => json!({"verdict": "rejected", "reason": null}),
+        Verdict::Unknown(reason) => json!({"verdict": "unreachable", "reason": reason}),
     }
-    let texts: Result<Vec<String>> = reports.iter().map(|report| describe(report, now)).collect();
-    Ok(texts?.join("\n"))
 }
 
-fn describe(report: &Report, now: SystemTime) -> Result<String> {
+fn usage_in_json(usage: &Result<Usage, String>) -> Value {
+    let window = |window: &Window| {
+        json!({
+            "window_seconds": window.length,
+            "used_percent": window.used_percent,
+            "resets_at": window.reset_at.map(|at| date(time_at(at))),
+        })
+    };
+    match usage {
+        Ok(usage) => {
+            let windows: Vec<Value> = usage.windows.iter().map(window).collect();
+            json!({"limit_reached": usage.limit_reached, "windows": windows, "error": null})
+        }
+        Err(error) => json!({"limit_reached": null, "windows": [], "error": error}),
+    }
+}
+
+/// The pause between two refreshes that is not over yet.
+fn backoff(report: &Report, now: SystemTime) -> Option<&Backoff> {
+    let backoff = report.credentials.as_ref()?.backoff();
+    backoff.filter(|backoff| backoff.holds(now))
+}
+
+/// A line for each profile, in columns that are as wide as need be.
+fn table(rows: &[Row], now: SystemTime) -> String {
+    if rows.is_empty() {
+        return "Not signed in: run codex-auth login\n".to_owned();
+    }
+    let heading = ["PROFILE", "ACCOUNT", "PLAN", "TOKEN"].map(str::to_owned);
+    let cells: Vec<_> = [heading]
+        .into_iter()
+        .chain(rows.iter().map(|row| cells(&row.report, now)))
+        .collect();
+    let widths = [0, 1, 2].map(|column| {
+        let lengths = cells.iter().map(|cells| cells[column].chars().count());
+        lengths.max().unwrap_or_default()
+    });
+    let line = |(number, cells): (usize, &[String; 4])| {
+        let [profile, account, plan, token] = cells;
+        let [first, second, third] = widths;
+        let colour = match number.checked_sub(1) {
+            None => Colour::Heading,
+            Some(index) if rows[index].report.usable => Colour::Good,
+            Some(_) => Colour::Bad,
+        };
+        let token = coloured(token, colour);
+        let limits = number
+            .checked_sub(1)
+            .map_or_else(String::new, |index| limits(&rows[index], now));
+        format!("{profile:first$}  {account:second$}  {plan:third$}  {token}\n{limits}")
+    };
+    cells.iter().enumerate().map(line).collect()
+}
+
+fn cells(report: &Report, now: SystemTime) -> [String; 4] {
+    let credentials = report.credentials.as_ref();
+    let known = |find: fn(&Credentials) -> Option<String>| credentials.and_then(find);
+    let account = known(Credentials::email).or_else(|| known(Credentials::account_id));
+    [
+        report.profile.clone(),
+        account.unwrap_or_else(|| "-".to_owned()),
+        known(Credentials::plan).unwrap_or_else(|| "-".to_owned()),
+        token_cell(report, now),
+    ]
+}
+
+fn token_cell(report: &Report, now: SystemTime) -> String {
+    let sign_in = format!(
+        "sign in again: {}",
+        settings::login_command(&report.profile)
+    );
+    let left = match report
+        .credentials
+        .as_ref()
+        .and_then(Credentials::expires_at)
+    {
+        Some(end) => format!(
+            "{} left",
+            span(end.saturating_sub(seconds_since_epoch(now)))
+        ),
+        None => "expiry unknown".to_owned(),
+    };
+    match (valid_credentials(report, now), &report.obstacle) {
+        _ if report.is_out_of_reach => "unreadable".to_owned(),
+        _ if report.state == State::Unreadable => format!("unreadable; {sign_in}"),
+        _ if !report.usable => sign_in,
+        (_, _) if matches!(report.verdict, Some(Verdict::Rejected)) => {
+            "rejected by the backend, refreshed by token --force-refresh".to_owned()
+        }
+        (Some(_), None) => format!("valid, {left}"),
+        (Some(_), Some(_)) => format!("valid, {left}, then {sign_in}"),
+        (None, _) => match backoff(report, now) {
+            Some(backoff) => format!("expired, next refresh {}", seen(backoff.until, now)),
+            None => "expired, refreshed at its next use".to_owned(),
+        },
+    }
+}
+
+fn describe(row: &Row, now: SystemTime) -> Result<String> {
+    let report = &row.report;
     let mut text = String::new();
-    writeln!(text, "{}", headline(report))?;
+    let colour = if report.usable {
+        Colour::Good
+    } else {
+        Colour::Bad
+    };
+    writeln!(text, "{}", coloured(&headline(report), colour))?;
     if report.state == State::None {
         return Ok(text);
     }
@@ -143,60 +268,57 @@ fn describe(report: &Report, now: SystemTime) -> Result<String> {
         None => Ok(()),
     };
     let credentials = report.credentials.as_ref();
+    let received_at = credentials.and_then(Credentials::received_at);
+    let revoked_at = credentials.and_then(Credentials::revoked);
+    let verdict = report.verdict.as_ref();
     line("Profile", Some(report.profile.clone()))?;
     line("Account ID", credentials.and_then(Credentials::account_id))?;
     line(
         "Token",
         credentials.map(|credentials| life(credentials, report, now)),
     )?;
+    line("Refreshed", received_at.map(|time| seen(time, now)))?;
     line(
-        "Renewed",
-        credentials
-            .and_then(Credentials::received_at)
-            .map(|time| seen(time, now)),
+        "Revoked",
+        revoked_at.map(|revoked| revocation(revoked, now)),
     )?;
     line(
-        "Refused",
-        credentials
-            .and_then(Credentials::revoked)
-            .map(|revoked| refused(&revoked, now)),
-    )?;
-    line(
-        "Paused",
-        credentials
-            .and_then(|credentials| backoff(credentials, now))
-            .map(|backoff| paused(&backoff, now)),
+        "Backoff",
+        backoff(report, now).map(|backoff| pause(backoff, now)),
     )?;
     line(
         "Backend",
-        report
-            .verdict
-            .as_ref()
-            .map(|verdict| judged(verdict, report.usable)),
+        verdict.map(|verdict| judged(verdict, report.usable)),
     )?;
-    line("Stored in", Some(report.place.clone()))?;
+    line("File", Some(report.path.clone()))?;
     line(
         "Issuer",
         credentials.and_then(Credentials::issuer).map(printable),
     )?;
+    text += &limits(row, now);
     Ok(text)
 }
 
 /// The one line that says whether anything has to be done.
 fn headline(report: &Report) -> String {
     let obstacle = report.obstacle.as_deref();
-    let sign_in = refresh::sign_in(&report.profile);
+    let sign_in = settings::login_command(&report.profile);
     match report.state {
         State::None => capitalized(obstacle.unwrap_or_default()),
-        State::Unreadable => format!("No token can be had: {}", obstacle.unwrap_or_default()),
-        _ if report.usable && obstacle.is_some() => format!(
-            "Signed in{}, as long as the token lives: then run {sign_in}",
-            whose(report)
-        ),
+        State::Unreadable if report.is_out_of_reach => {
+            format!("No token: {}", obstacle.unwrap_or_default())
+        }
+        State::Unreadable => format!("No token: {}: run {sign_in}", obstacle.unwrap_or_default()),
+        _ if report.usable && obstacle.is_some() => {
+            format!(
+                "Signed in{} until the token expires: then run {sign_in}",
+                whose(report)
+            )
+        }
         _ if report.usable => format!("Signed in{}", whose(report)),
-        State::Refused => format!("No token can be had: the issuer ended the login: run {sign_in}"),
+        State::Revoked => format!("No token: the issuer revoked the login: run {sign_in}"),
         _ => format!(
-            "No token can be had: {}",
+            "No token: {}",
             obstacle.unwrap_or("the backend rejects Codex's token: run codex")
         ),
     }
@@ -223,48 +345,126 @@ fn whose(report: &Report) -> String {
 
 fn life(credentials: &Credentials, report: &Report, now: SystemTime) -> String {
     let Some(end) = credentials.expires_at() else {
-        return "its end is not known".to_owned();
+        return "expiry unknown".to_owned();
     };
-    let lives = if is_alive(credentials, now) {
-        "good, ends"
+    let state = if credentials.is_valid(now) {
+        "valid, expires"
     } else {
-        "ended"
+        "expired"
     };
     let refresh = match report.state {
-        State::Due | State::Expired if report.usable => ", renewed at its next use",
-        State::Refused | State::Ended => ", cannot be renewed",
+        State::Due | State::Expired if report.usable => ", refreshed at its next use",
+        State::Revoked => ", cannot be refreshed",
         _ => "",
     };
-    format!("{lives} {}{refresh}", moment(end, now))
+    format!("{state} {}{refresh}", moment(end, now))
 }
 
 fn seen(time: SystemTime, now: SystemTime) -> String {
     moment(seconds_since_epoch(time), now)
 }
 
-fn refused(revoked: &Revoked, now: SystemTime) -> String {
-    let reason = &revoked.reason;
-    match revoked.at {
-        Some(at) => format!("{}: {reason}", seen(at, now)),
-        None => reason.clone(),
-    }
+fn revocation(revoked: &Revoked, now: SystemTime) -> String {
+    format!("{}: {}", seen(revoked.at, now), revoked.reason())
 }
 
-fn paused(backoff: &Backoff, now: SystemTime) -> String {
+fn pause(backoff: &Backoff, now: SystemTime) -> String {
     format!(
-        "the next renewal is tried {}: {}",
+        "next refresh {}: {}",
         seen(backoff.until, now),
-        backoff.reason
+        backoff.reason()
     )
 }
 
 fn judged(verdict: &Verdict, usable: bool) -> String {
     match verdict {
-        Verdict::Accepted => "accepted the token".to_owned(),
+        Verdict::Accepted => "accepts the token".to_owned(),
         Verdict::Rejected if usable => {
-            "rejected the token: codex-auth token --force-refresh renews it".to_owned()
+            "rejects the token: codex-auth token --force-refresh gets a new one".to_owned()
         }
-        Verdict::Rejected => "rejected the token".to_owned(),
+        Verdict::Rejected => "rejects the token".to_owned(),
         Verdict::Unknown(reason) => format!("unreachable: {reason}"),
+    }
+}
+
+/// A line for each of the plan's limits.
+fn limits(row: &Row, now: SystemTime) -> String {
+    let line = |name: &str, value: &str| format!("  {:<11} {value}\n", format!("{name}:"));
+    match &row.usage {
+        None => String::new(),
+        Some(Err(error)) => line("Usage", &format!("unknown: {error}")),
+        Some(Ok(usage)) if usage.windows.is_empty() => line("Usage", "unknown"),
+        Some(Ok(usage)) => {
+            let windows = usage.windows.iter();
+            let lines = windows.map(|window| line(&window_name(window), &window_use(window, now)));
+            lines.collect()
+        }
+    }
+}
+
+fn window_name(window: &Window) -> String {
+    match window.length {
+        Some(604_800) => "Week".to_owned(),
+        Some(seconds) => capitalized(&span(seconds)),
+        None => "Limit".to_owned(),
+    }
+}
+
+/// `37% used, resets in 2 hours (…)`, after a bar where a person looks.
+fn window_use(window: &Window, now: SystemTime) -> String {
+    let used = window.used_percent.map(|percent| {
+        let bar = if is_terminal() {
+            bar(percent) + " "
+        } else {
+            String::new()
+        };
+        format!("{bar}{percent:.0}% used")
+    });
+    let reset = window
+        .reset_at
+        .map(|at| format!("resets {}", moment(at, now)));
+    let parts: Vec<String> = used.into_iter().chain(reset).collect();
+    parts.join(", ")
+}
+
+fn bar(percent: f64) -> String {
+    let full = filled(percent);
+    let colour = match percent {
+        90.0.. => Colour::Bad,
+        70.0.. => Colour::Warning,
+        _ => Colour::Good,
+    };
+    coloured(&"█".repeat(full), colour) + &"░".repeat(BAR - full)
+}
+
+/// The columns of a bar that are full.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is clamped to the columns of a bar first"
+)]
+fn filled(percent: f64) -> usize {
+    // As many columns as `BAR`, which has no lossless way into a float.
+    (percent / 5.0).round().clamp(0.0, 20.0) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_full_as_it_can_be() {
+        for (percent, full) in [
+            (0.0, 0),
+            (-7.0, 0),
+            (2.4, 0),
+            (2.5, 1),
+            (50.0, 10),
+            (100.0, BAR),
+            (1e300, BAR),
+            (f64::NAN, 0),
+        ] {
+            assert_eq!(filled(percent), full, "{percent}");
+        }
     }
 }

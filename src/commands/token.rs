@@ -1,57 +1,47 @@
-//! `token`: prints an access token that lives long enough.
+//! `token`: prints an access token that is valid for long enough.
 
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::Result;
 
+use super::formats;
 use super::output::print;
-use crate::cli::{Format, TokenArgs};
-use crate::commands::formats;
-use crate::credentials::Glance;
-use crate::profile::usable;
-use crate::refresh;
-use crate::refresh::verify;
-use crate::refresh::{TokenRequest, ValidToken};
-use crate::settings;
-use crate::settings::CODEX_PROFILE;
+use crate::cli::TokenArgs;
+use crate::credentials::TokenRequest;
+use crate::profile;
+use crate::refresh::{ValidToken, verify};
+use crate::settings::{self, CODEX_PROFILE};
 use crate::store::Store;
-use crate::terminal::complain;
+use crate::terminal::warn;
 
 pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     let request = TokenRequest {
         min_ttl: args.min_ttl,
-        another: args.force_refresh,
+        force_refresh: args.force_refresh,
         timeout: args.timeout,
     };
     let profile = settings::profile(profile)?;
-    if let Some(line) = at_a_glance(&profile, &request, args)? {
-        return print(&line);
-    }
-    let mut usable = usable(&profile, &request)?;
+    let mut token = profile::valid_token(&profile, &request)?;
     if args.verify {
-        usable = verified(&profile, usable, &request)?;
+        token = verified(&profile, token, &request)?;
     }
-    if let Some(warning) = &usable.warning {
-        complain(warning);
+    if let Some(warning) = &token.warning {
+        warn(warning);
     }
-    print(&formats::token(args.format, &usable.credentials, &profile)?)
+    let now = SystemTime::now();
+    print(&formats::token(
+        args.format,
+        &token.credentials,
+        &profile,
+        now,
+    )?)
 }
 
-/// What is printed in the case of nearly every call: the token is fresh, and nothing else was asked for. The rest of the
-/// program says the same, and takes twice as long.
-fn at_a_glance(profile: &str, request: &TokenRequest, args: &TokenArgs) -> Result<Option<String>> {
-    if profile == CODEX_PROFILE || args.verify || args.format != Format::Plain {
-        return Ok(None);
-    }
-    let stored = Store::new(profile.to_owned())?.bytes()?.unwrap_or_default();
-    let glance = Glance::parse(&stored).filter(|glance| refresh::is_fresh(glance, request));
-    Ok(glance.map(|glance| formats::plain(glance.access_token())))
-}
-
-/// The same login, after the backend was asked whether it accepts its token; or another one.
-fn verified(profile: &str, usable: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
+/// The same token, after the backend was asked whether it accepts it; or another one.
+fn verified(profile: &str, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     match profile {
-        CODEX_PROFILE => verify::verified_of_codex(usable),
-        _ => verify::verified(&Store::new(profile.to_owned())?, usable, request),
+        CODEX_PROFILE => verify::verified_of_codex(token),
+        _ => verify::verified(&Store::new(profile.to_owned())?, token, request),
     }
 }

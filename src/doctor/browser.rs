@@ -4,38 +4,36 @@ use std::path::Path;
 
 use super::finding::Finding;
 use crate::login::opener;
-use crate::login::opener::Place;
+use crate::login::opener::Environment;
 use crate::settings;
 use crate::text::printable;
 
 /// What to do where no browser can be opened.
-const INSTEAD: &str =
-    "open the printed address yourself and paste where it ends, or sign in with --device-code";
+const INSTEAD: &str = "use codex-auth login --device-code, or open the address elsewhere and paste the one that it ends on";
 
 pub fn finding() -> Finding {
-    let place = opener::place();
+    let place = opener::environment();
     if !opener::has_browser(place) {
         return Finding::warning("browser", absent(place), INSTEAD);
     }
     let programs = opener::programs();
     let shown = |program: &String| printable(program);
     if let Some(program) = programs.iter().find(|program| is_installed(program)) {
-        return Finding::ok("browser", format!("{} opens it", shown(program)));
+        return Finding::ok("browser", format!("opened with {}", shown(program)));
     }
     let tried: Vec<String> = programs.iter().map(shown).collect();
-    let words = format!(
-        "none of these programs is there to open one: {}",
-        tried.join(", ")
-    );
-    Finding::warning("browser", words, format!("set BROWSER, or {INSTEAD}"))
+    let found = format!("none of these programs is installed: {}", tried.join(", "));
+    Finding::warning("browser", found, format!("set BROWSER, or {INSTEAD}"))
 }
 
-/// Why none is opened.
-fn absent(place: Place) -> &'static str {
+/// Why none can be opened.
+fn absent(place: Environment) -> &'static str {
     match place {
-        Place::Ssh => "none is opened at the far end of an SSH connection",
-        Place::Container => "none is opened in a container",
-        Place::NoDisplay | Place::Desktop | Place::Wsl => "none is opened, as there is no screen",
+        Environment::Ssh => "cannot be opened over SSH",
+        Environment::Container => "cannot be opened in a container",
+        Environment::NoDisplay | Environment::Desktop | Environment::Wsl => {
+            "cannot be opened without a display"
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::settings;
 use crate::store;
 use crate::store::Store;
 use crate::store::permissions::{check_ours, mode, names};
+use crate::text::shell_path;
 
 /// How long another doctor may be at work on the same folder.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,8 +39,8 @@ pub fn findings() -> Vec<Finding> {
         let was_there = folder.exists();
         findings.extend(try_out());
         if !was_there {
-            // The next login creates it again; if somebody has put a login there meanwhile, it stays.
-            let _ = fs::remove_dir(&folder);
+            // The next login creates it again.
+            store::remove_empty_folder();
         }
     }
     findings
@@ -50,12 +51,16 @@ fn of_folder(folder: &Path) -> Finding {
     match fs::metadata(folder) {
         Ok(metadata) => of_folder_there(folder, &metadata),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let words = format!("{shown} is not there yet: the first login creates it");
-            Finding::ok("store", words)
+            let found = format!("{shown} does not exist yet: the first login creates it");
+            Finding::ok("store", found)
         }
         Err(error) => {
-            let words = format!("{shown} cannot be looked at: {error}");
-            Finding::problem("store", words, "check the modes of the folders above it")
+            let found = format!("{shown} cannot be read: {error}");
+            Finding::problem(
+                "store",
+                found,
+                "check the permissions of the folders above it",
+            )
         }
     }
 }
@@ -64,7 +69,7 @@ fn of_folder_there(folder: &Path, metadata: &Metadata) -> Finding {
     let shown = folder.display();
     if !metadata.is_dir() {
         let advice = "move it away, or set CODEX_AUTH_HOME to a folder";
-        return Finding::problem("store", format!("{shown} is no folder"), advice);
+        return Finding::problem("store", format!("{shown} is not a folder"), advice);
     }
     if let Err(error) = check_ours(metadata) {
         let advice = "run chown, or set CODEX_AUTH_HOME to a folder of your own";
@@ -75,16 +80,16 @@ fn of_folder_there(folder: &Path, metadata: &Metadata) -> Finding {
         );
     }
     let mode = mode(metadata).unwrap_or(PRIVATE);
-    let advice = format!("run chmod 700 '{shown}'");
+    let advice = format!("run chmod 700 {}", shell_path(folder));
     if mode & 0o022 != 0 {
-        let words = format!("others can write to {shown} (mode {mode:o})");
-        return Finding::problem("store", words, advice);
+        let found = format!("others can write to {shown} (mode {mode:o})");
+        return Finding::problem("store", found, advice);
     }
     if mode & 0o055 != 0 {
-        let words = format!("others can look into {shown} (mode {mode:o})");
-        return Finding::warning("store", words, advice);
+        let found = format!("others can look into {shown} (mode {mode:o})");
+        return Finding::warning("store", found, advice);
     }
-    Finding::ok("store", format!("{shown} is yours alone"))
+    Finding::ok("store", format!("{shown} is private"))
 }
 
 fn of_files() -> Vec<Finding> {
@@ -93,33 +98,34 @@ fn of_files() -> Vec<Finding> {
     let stores = profiles
         .into_iter()
         .filter_map(|profile| Store::new(profile).ok());
-    let both = |store: Store| {
-        [
-            Some(of_file(&store.path())),
-            of_lock_file(&store.lock_path()),
-        ]
-    };
+    let both = |store: Store| [Some(of_file(&store.path())), of_lock(&store)];
     stores.flat_map(both).flatten().collect()
 }
 
-/// What keeps a lock from being taken, if it is there. It holds nothing.
-fn of_lock_file(path: &Path) -> Option<Finding> {
-    obstacle(path, &fs::metadata(path).ok()?)
+/// What keeps the lock from being taken.
+fn of_lock(store: &Store) -> Option<Finding> {
+    if let Some(holder) = store.locked_by() {
+        let words = format!("{}: {holder} holds the lock", store.profile());
+        let advice = "wait until its refresh has ended, or end it if it hangs";
+        return Some(Finding::warning("lock", words, advice));
+    }
+    let path = store.lock_path().ok()?;
+    obstacle(&path, &fs::metadata(&path).ok()?)
 }
 
 fn of_file(path: &Path) -> Finding {
     let shown = path.display();
     match fs::metadata(path) {
         Ok(metadata) => {
-            obstacle(path, &metadata).unwrap_or_else(|| of_renewable_file(path, &metadata))
+            obstacle(path, &metadata).unwrap_or_else(|| of_replaceable_file(path, &metadata))
         }
         Err(_) if path.is_symlink() => {
-            let words = format!("{shown} is a link that leads nowhere");
-            Finding::problem("file", words, "remove the link")
+            let found = format!("{shown} is a link that leads nowhere");
+            Finding::problem("file", found, "remove the link")
         }
         Err(error) => {
-            let words = format!("{shown} cannot be looked at: {error}");
-            Finding::problem("file", words, "check its modes")
+            let found = format!("{shown} cannot be read: {error}");
+            Finding::problem("file", found, "check its permissions")
         }
     }
 }
@@ -128,38 +134,69 @@ fn of_file(path: &Path) -> Finding {
 fn obstacle(path: &Path, metadata: &Metadata) -> Option<Finding> {
     let shown = path.display();
     if !metadata.is_file() {
-        let words = format!("{shown} is no regular file");
-        return Some(Finding::problem("file", words, "move it away"));
+        let found = format!("{shown} is not a regular file");
+        return Some(Finding::problem("file", found, "move it away"));
     }
     if let Err(error) = check_ours(metadata) {
-        let words = format!("{shown} cannot be used: {error}");
-        return Some(Finding::problem("file", words, "run chown"));
+        let found = format!("{shown} cannot be used: {error}");
+        return Some(Finding::problem("file", found, "run chown"));
     }
     metadata.permissions().readonly().then(|| {
-        let words = format!("{shown} is read-only");
-        Finding::problem("file", words, format!("run chmod 600 '{shown}'"))
+        let found = format!("{shown} is read-only");
+        Finding::problem("file", found, format!("run chmod 600 {}", shell_path(path)))
     })
 }
 
-fn of_renewable_file(path: &Path, metadata: &Metadata) -> Finding {
+fn of_replaceable_file(path: &Path, metadata: &Metadata) -> Finding {
     let shown = path.display();
-    if names(metadata).is_some_and(|names| names > 1) {
-        let words = format!(
-            "{shown} has another name (a hard link), which a renewal leaves with a used-up login"
+    if is_mount(path) {
+        let found = format!(
+            "{shown} is a mount of its own: it cannot be replaced, so no refresh can be stored"
         );
-        return Finding::warning("file", words, "remove the other name");
+        return Finding::problem("file", found, "mount the folder instead of the file");
+    }
+    if names(metadata).is_some_and(|names| names > 1) {
+        let found = format!(
+            "{shown} has another name (a hard link), which a refresh leaves with a used refresh token"
+        );
+        return Finding::warning("file", found, "remove the other name");
     }
     let mode = mode(metadata).unwrap_or(PRIVATE);
     if mode & 0o077 != 0 {
-        let words = format!("others can read {shown} (mode {mode:o})");
-        let advice =
-            format!("run chmod 600 '{shown}', and sign in anew if somebody may have copied it");
-        return Finding::warning("file", words, advice);
+        let found = format!("others can read {shown} (mode {mode:o})");
+        let advice = format!(
+            "run chmod 600 {}, and sign in again if somebody may have copied it",
+            shell_path(path)
+        );
+        return Finding::warning("file", found, advice);
     }
-    Finding::ok("file", format!("{shown} is yours alone"))
+    Finding::ok("file", format!("{shown} is private"))
 }
 
-/// Goes through a renewal's steps on the disk with a file that is nobody's login.
+/// Whether a file is a mount point, as in a container into which single files are mounted. Only Linux tells.
+fn is_mount(path: &Path) -> bool {
+    let Ok(real) = fs::canonicalize(path) else {
+        return false;
+    };
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mut lines = table.split(|byte| *byte == b'\n');
+    lines.any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(&escaped(&real)))
+}
+
+/// A path as the kernel writes it into that table (proc(5)): blanks, line ends and backslashes as octal numbers.
+fn escaped(path: &Path) -> Vec<u8> {
+    let escape = |byte: &u8| match byte {
+        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+        byte => vec![*byte],
+    };
+    path.as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .flat_map(escape)
+        .collect()
+}
+
+/// Goes through the steps of a refresh on the disk, with a file of no profile.
 fn try_out() -> Vec<Finding> {
     let trial = match Store::for_trial() {
         Ok(trial) => trial,
@@ -169,15 +206,15 @@ fn try_out() -> Vec<Finding> {
         Ok(lock) => lock,
         Err(error) => return vec![cannot("lock", &error)],
     };
-    let locks = of_locks(lock.is_held() && !trial.can_lock());
+    let locks = of_locks(trial.locked_by().is_some());
     let save_twice = || -> Result<()> {
-        let nothing = Credentials::parse(b"{}")?;
+        let nothing = Credentials::parse(b"{}".to_vec())?;
         lock.save(&nothing)?;
         lock.save(&nothing)?;
         lock.remove()
     };
     let replaced = match save_twice() {
-        Ok(()) => Finding::ok("replace", "a login can be replaced at once and as a whole"),
+        Ok(()) => Finding::ok("replace", "credentials can be replaced in one step"),
         Err(error) => cannot("replace", &error),
     };
     drop(lock);
@@ -186,18 +223,17 @@ fn try_out() -> Vec<Finding> {
 }
 
 fn cannot(check: &'static str, error: &anyhow::Error) -> Finding {
-    let advice =
-        "make room, or set CODEX_AUTH_HOME to a folder on a local disk that can be written to";
+    let advice = "make room, or set CODEX_AUTH_HOME to a writable folder on a local disk";
     Finding::problem(check, format!("{error:#}"), advice)
 }
 
 fn of_locks(hold: bool) -> Finding {
     if hold {
-        return Finding::ok("lock", "the file system locks");
+        return Finding::ok("lock", "the file system has locks");
     }
     Finding::warning(
         "lock",
-        "the file system does not lock, so that two programs can spend the same refresh token",
+        "the file system has no locks: two programs could spend the same refresh token",
         "set CODEX_AUTH_HOME to a folder on a local disk",
     )
 }
@@ -205,6 +241,14 @@ fn of_locks(hold: bool) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_compared_as_the_kernel_writes_them() {
+        assert_eq!(
+            escaped(Path::new("/a b\\c\t\n")),
+            b"/a\\040b\\134c\\011\\012"
+        );
+    }
 
     /// No file system without locks can be had without a mount.
     #[test]

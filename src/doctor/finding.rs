@@ -1,4 +1,4 @@
-//! What a look at one thing found.
+//! A finding: what one check found, how bad that is, and what to do about it.
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
@@ -14,8 +14,8 @@ pub struct Finding {
     /// What was looked at: a short name that stays.
     pub check: &'static str,
     pub level: Level,
-    /// How it was found.
-    pub words: String,
+    /// What was found, in words.
+    pub found: String,
     /// What to do about it.
     pub advice: Option<String>,
 }
@@ -31,35 +31,35 @@ impl Level {
 }
 
 impl Finding {
-    pub fn ok(check: &'static str, words: impl Into<String>) -> Self {
+    pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
         Self {
             check,
             level: Level::Ok,
-            words: words.into(),
+            found: found.into(),
             advice: None,
         }
     }
 
     pub fn warning(
         check: &'static str,
-        words: impl Into<String>,
+        found: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
         Self {
             level: Level::Warning,
             advice: Some(advice.into()),
-            ..Self::ok(check, words)
+            ..Self::ok(check, found)
         }
     }
 
     pub fn problem(
         check: &'static str,
-        words: impl Into<String>,
+        found: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
         Self {
             level: Level::Problem,
-            ..Self::warning(check, words, advice)
+            ..Self::warning(check, found, advice)
         }
     }
 }

@@ -1,87 +1,93 @@
-//! Findings about the logins themselves: refusals and pauses that are remembered, and refresh tokens that two share.
+//! Findings about the stored credentials: what is remembered of them, and refresh tokens that two profiles share.
 
 use std::time::SystemTime;
 
-use anyhow::{Error, Result};
-
 use super::finding::Finding;
-use crate::credentials::Credentials;
+use crate::credentials::{Backoff, Credentials};
 use crate::profile::copies;
 use crate::profile::report::{Report, State};
 use crate::settings::CODEX_PROFILE;
-use crate::time::moment;
-use crate::time::seconds_since_epoch;
-use crate::{refresh, store};
+use crate::time::{moment, seconds_since_epoch};
+use crate::{settings, store};
 
-/// Findings about each stored login, and about the profile that was asked for.
-pub fn findings(profile: Result<String>) -> Vec<Finding> {
-    let asked = match profile {
-        Ok(profile) => profile,
-        Err(error) => return vec![unknown(&error, "choose another name")],
-    };
+/// Findings about each stored profile, and about the one that was asked for.
+pub fn findings(asked: String) -> Vec<Finding> {
     let mut profiles = match store::profiles() {
         Ok(profiles) => profiles,
-        Err(error) => return vec![unknown(&error, "see the line of the store")],
+        Err(error) => {
+            let advice = "see the line of the store";
+            return vec![Finding::problem("login", format!("{error:#}"), advice)];
+        }
     };
     if !profiles.contains(&asked) {
         profiles.push(asked);
     }
     let now = SystemTime::now();
-    let mut findings = Vec::new();
-    for profile in &profiles {
-        match Report::of(profile, now) {
-            Ok(report) => findings.push(of_login(&report, now)),
-            Err(error) => findings.push(unknown(&error, "correct the variable")),
-        }
-    }
+    let mut findings: Vec<Finding> = profiles
+        .iter()
+        .map(|profile| of_profile(profile, now))
+        .collect();
     findings.extend(of_sharing());
     findings
 }
 
-fn unknown(error: &Error, advice: &str) -> Finding {
-    Finding::problem("login", format!("{error:#}"), advice)
+fn of_profile(profile: &str, now: SystemTime) -> Finding {
+    match Report::of(profile, now) {
+        Ok(report) => of_login(&report, now),
+        Err(error) => Finding::problem("login", format!("{error:#}"), "correct the variable"),
+    }
 }
 
 fn of_login(report: &Report, now: SystemTime) -> Finding {
     let profile = &report.profile;
-    let sign_in = format!("run {}", refresh::sign_in(profile));
+    let sign_in = format!("run {}", settings::login_command(profile));
     let obstacle = report.obstacle.as_deref();
     match (report.state, obstacle) {
-        (State::None, Some(words)) => Finding::ok("login", format!("{profile}: {words}")),
-        (State::Refused, Some(reason)) => {
-            let words = format!("{profile}: the issuer refused to renew it: {reason}");
-            Finding::problem("login", words, sign_in)
+        (State::None, Some(why)) => Finding::ok("login", format!("{profile}: {why}")),
+        (State::Revoked, Some(reason)) => {
+            let found = format!("{profile}: the issuer revoked the login: {reason}");
+            Finding::problem("login", found, sign_in)
         }
-        (State::Unreadable, Some(words)) if profile != CODEX_PROFILE => {
-            Finding::problem("login", format!("{profile}: {words}"), sign_in)
+        (State::Unreadable, Some(why)) if profile != CODEX_PROFILE => {
+            let advice = if report.is_out_of_reach {
+                "see the lines of the store and of the file".to_owned()
+            } else {
+                sign_in
+            };
+            Finding::problem("login", format!("{profile}: {why}"), advice)
         }
-        (_, Some(words)) if !report.usable => {
-            Finding::problem("login", format!("{profile}: no token can be had"), words)
+        (_, Some(why)) if !report.usable => {
+            Finding::problem("login", format!("{profile}: no token"), why)
         }
-        (_, Some(words)) => {
-            let found = format!("{profile}: a token can be had, but not be renewed");
-            Finding::warning("login", found, words)
+        (_, Some(why)) => {
+            let found = format!("{profile}: the token is valid, but cannot be refreshed");
+            Finding::warning("login", found, why)
         }
-        (State::Paused, None) => {
-            let words = format!("{profile}: {}", paused(report.credentials.as_ref(), now));
-            Finding::warning("login", words, "wait, and see the lines of the network")
+        (State::Backoff, None) => {
+            let backoff = report.credentials.as_ref().and_then(Credentials::backoff);
+            let advice = "wait, and see the lines of the network";
+            Finding::warning(
+                "login",
+                format!("{profile}: {}", last_failure(backoff, now)),
+                advice,
+            )
         }
         (state, None) => Finding::ok("login", format!("{profile}: {}", state.name())),
     }
 }
 
-fn paused(credentials: Option<&Credentials>, now: SystemTime) -> String {
-    let Some(backoff) = credentials.and_then(Credentials::backoff) else {
-        return "its renewal is paused".to_owned();
+fn last_failure(backoff: Option<&Backoff>, now: SystemTime) -> String {
+    let Some(backoff) = backoff else {
+        return "the last refresh failed".to_owned();
     };
     let until = moment(seconds_since_epoch(backoff.until), now);
     format!(
-        "the last renewal failed ({}), the next one is tried {until}",
-        backoff.reason
+        "the last refresh failed ({}), the next one is tried {until}",
+        backoff.reason()
     )
 }
 
-/// Each login that is a copy of one before it.
+/// Each profile whose refresh token one before it has too.
 fn of_sharing() -> Vec<Finding> {
     let known = copies::known();
     let mut findings = Vec::new();
@@ -92,7 +98,7 @@ fn of_sharing() -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::ok(
             "sharing",
-            "no login is a copy of another one here, or of Codex's",
+            "no two profiles have the same login",
         ));
     }
     findings
@@ -100,11 +106,11 @@ fn of_sharing() -> Vec<Finding> {
 
 fn shared(profile: &str, other: &str) -> Finding {
     let whose = copies::whose(other);
-    let words =
-        format!("{profile}: it is a copy of {whose}: the first to be renewed ends the other");
+    let found =
+        format!("{profile}: it is a copy of {whose}: the first to be refreshed ends the other");
     let advice = format!(
         "run codex-auth --profile {profile} logout --no-revoke, then {}",
-        refresh::sign_in(profile)
+        settings::login_command(profile)
     );
-    Finding::problem("sharing", words, advice)
+    Finding::problem("sharing", found, advice)
 }

@@ -1,4 +1,4 @@
-//! What stands in the way of a login or of a renewal: each finding says what to do about it, and none says a secret.
+//! What stands in the way of a login or of a refresh: each finding says what to do about it, and none says a secret.
 
 mod browser;
 mod disk;
@@ -6,17 +6,17 @@ mod finding;
 mod logins;
 mod network;
 mod ports;
-
-use crate::settings;
+mod program;
 
 pub use finding::{Finding, Level};
 
-/// Everything that can be looked at, for the logins that are stored and the one of this profile. It takes seconds where
-/// the network does not answer.
-pub fn findings(profile: Option<String>) -> Vec<Finding> {
+/// Everything that can be checked, for the profiles that are stored and for this one. It takes seconds where the network
+/// does not answer.
+pub fn findings(profile: String) -> Vec<Finding> {
     let mut findings = disk::findings();
-    findings.extend(logins::findings(settings::profile(profile)));
+    findings.extend(logins::findings(profile));
     findings.extend(ports::findings());
+    findings.extend(program::finding());
     findings.push(browser::finding());
     findings.extend(network::findings());
     findings

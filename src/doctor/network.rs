@@ -1,25 +1,22 @@
 //! Findings about the way to the issuer, step by step: each is taken only if the one before came through.
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
+use std::io;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::Uri;
-
 use super::finding::{Finding, Level};
-use crate::net::http::{Answer, Client, broken, explain};
-use crate::net::proxy;
-use crate::net::proxy::Proxy;
-use crate::net::roots;
+use crate::net::http::{Client, describe, describe_io};
+use crate::net::proxy::{self, Proxy};
+use crate::net::url::{Url, without_brackets};
+use crate::net::{connect, roots};
 use crate::settings;
 use crate::text::printable;
-use crate::time::seconds_since_epoch;
-use crate::time::span;
+use crate::time::{seconds_since_epoch, span};
 
 const DNS_LIMIT: Duration = Duration::from_secs(10);
-/// For all addresses of a name together.
-const TCP_LIMIT: Duration = Duration::from_secs(10);
+/// For all addresses of one family together.
+const TCP_LIMIT: Duration = Duration::from_secs(5);
 const HTTP_LIMIT: Duration = Duration::from_secs(15);
 /// What this machine's clock may be off, in seconds.
 const TOLERANCE: u64 = 60;
@@ -37,7 +34,7 @@ pub fn findings() -> Vec<Finding> {
             return findings;
         }
     };
-    findings.push(Finding::ok("issuer", issuer.clone()));
+    findings.push(Finding::ok("issuer", issuer.as_str()));
     match proxy::for_url(&issuer) {
         Ok(proxy) => {
             findings.push(of_proxy(proxy.as_ref()));
@@ -56,7 +53,7 @@ fn of_certificates() -> Finding {
     match roots::load() {
         Ok(roots) => Finding::ok(
             "certificates",
-            format!("{} are trusted: {}", roots.store.len(), roots.source),
+            format!("{} are trusted: {}", roots.certificates.len(), roots.source),
         ),
         Err(error) => Finding::problem(
             "certificates",
@@ -77,18 +74,18 @@ fn of_proxy(proxy: Option<&Proxy>) -> Finding {
 }
 
 /// To the proxy, if there is one: the rest of the way is its business.
-fn walk(issuer: &str, proxy: Option<&Proxy>) -> Vec<Finding> {
+fn walk(issuer: &Url, proxy: Option<&Proxy>) -> Vec<Finding> {
     let (host, port) = match proxy {
-        Some(proxy) => (proxy.how().host().to_owned(), proxy.how().port()),
-        None => address(issuer),
+        Some(proxy) => (proxy.inner().host().to_owned(), proxy.inner().port()),
+        None => (issuer.host().to_owned(), issuer.port()),
     };
     let (found, addresses) = look_up(&host, port);
     let mut findings = vec![found];
     if addresses.is_empty() {
         return findings;
     }
-    let connected = connect(&host, &addresses);
-    let is_connected = connected.level == Level::Ok;
+    let connected = try_connect(&format!("{host} port {port}"), &addresses);
+    let is_connected = connected.level != Level::Problem;
     findings.push(connected);
     if is_connected {
         findings.extend(ask(issuer));
@@ -96,31 +93,24 @@ fn walk(issuer: &str, proxy: Option<&Proxy>) -> Vec<Finding> {
     findings
 }
 
-/// The host and the port of a URL that has been checked.
-fn address(url: &str) -> (String, u16) {
-    let uri: Uri = url.parse().unwrap_or_default();
-    let usual = if uri.scheme_str() == Some("http") {
-        80
-    } else {
-        443
-    };
-    let host = uri.host().unwrap_or_default();
-    (host.to_owned(), uri.port_u16().unwrap_or(usual))
-}
-
 /// The addresses of a host, none if they were not found.
 fn look_up(host: &str, port: u16) -> (Finding, Vec<SocketAddr>) {
     let begun = Instant::now();
-    match addresses(host, port) {
+    match connect::resolve(without_brackets(host), port, DNS_LIMIT) {
         Ok(found) => {
-            let words = format!(
-                "{host} has {} in {}",
-                counted(found.len()),
-                time_since(begun)
-            );
+            let count = match found.len() {
+                1 => "one address".to_owned(),
+                count => format!("{count} addresses"),
+            };
+            let words = format!("{host} has {count} in {}", time_since(begun));
             (Finding::ok("dns", words), found)
         }
-        Err(words) => {
+        Err(error) => {
+            let why = match error.kind() {
+                io::ErrorKind::TimedOut => format!("no answer within {} s", DNS_LIMIT.as_secs()),
+                _ => printable(&error.to_string()),
+            };
+            let words = format!("could not resolve {host}: {why}");
             let advice =
                 "check that this machine is online; behind a company proxy, set https_proxy";
             (Finding::problem("dns", words, advice), Vec::new())
@@ -128,106 +118,101 @@ fn look_up(host: &str, port: u16) -> (Finding, Vec<SocketAddr>) {
     }
 }
 
-/// The same, or why there are none. The resolver has no time limit of its own.
-fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let bare = settings::without_brackets(host).to_owned();
-    let (sender, receiver) = mpsc::channel();
-    let work = move || {
-        let found = (bare.as_str(), port).to_socket_addrs();
-        // Nobody listens after the limit.
-        let _ = sender.send(found.map(Iterator::collect::<Vec<_>>));
-    };
-    let why_not = |why: &str| format!("{host} was not found ({})", printable(why));
-    thread::Builder::new()
-        .spawn(work)
-        .map_err(|error| why_not(&error.to_string()))?;
-    let found = receiver
-        .recv_timeout(DNS_LIMIT)
-        .map_err(|_| why_not(&format!("no answer within {} s", DNS_LIMIT.as_secs())))?
-        .map_err(|error| why_not(&error.to_string()))?;
-    if found.is_empty() {
-        return Err(why_not("it has no address"));
-    }
-    Ok(found)
-}
-
-fn counted(addresses: usize) -> String {
-    match addresses {
-        1 => "one address".to_owned(),
-        count => format!("{count} addresses"),
-    }
-}
-
-fn connect(host: &str, addresses: &[SocketAddr]) -> Finding {
+/// Tries the addresses of each family, because one that does not answer costs other programs much time.
+fn try_connect(place: &str, addresses: &[SocketAddr]) -> Finding {
     let begun = Instant::now();
-    let mut why = "no address was tried".to_owned();
-    for address in addresses {
-        let left = TCP_LIMIT.saturating_sub(begun.elapsed());
-        if left.is_zero() {
-            break;
+    let of_family = |is_ipv6| {
+        let family = addresses.iter().filter(|one| one.is_ipv6() == is_ipv6);
+        family.copied().collect::<Vec<_>>()
+    };
+    let (ipv4, ipv6) = (of_family(false), of_family(true));
+    let (ipv4, ipv6) = thread::scope(|scope| {
+        let other = scope.spawn(|| race(&ipv6));
+        let outcome = race(&ipv4);
+        let other = other.join().ok().flatten();
+        (outcome, other)
+    });
+    let time = time_since(begun);
+    judge_connections(place, ipv4, ipv6, &time)
+}
+
+/// None without an address.
+fn race(addresses: &[SocketAddr]) -> Option<io::Result<SocketAddr>> {
+    (!addresses.is_empty()).then(|| connect::race(addresses, TCP_LIMIT))
+}
+
+fn judge_connections(
+    place: &str,
+    ipv4: Option<io::Result<SocketAddr>>,
+    ipv6: Option<io::Result<SocketAddr>>,
+    time: &str,
+) -> Finding {
+    let one_sided = |dead: &str, works: &str| {
+        Finding::warning(
+            "tcp",
+            format!("{place} was reached in {time}: {dead} does not answer, {works} does"),
+            format!("mend the {dead} route of this network, or switch {dead} off"),
+        )
+    };
+    match (ipv4, ipv6) {
+        (Some(Ok(_)), Some(Err(error))) if is_silence(&error) => one_sided("IPv6", "IPv4"),
+        (Some(Err(error)), Some(Ok(_))) if is_silence(&error) => one_sided("IPv4", "IPv6"),
+        (Some(Ok(_)), _) | (_, Some(Ok(_))) => {
+            Finding::ok("tcp", format!("{place} was reached in {time}"))
         }
-        let port = address.port();
-        match TcpStream::connect_timeout(address, left) {
-            Ok(_) => {
-                let words = format!("{host} port {port} was reached in {}", time_since(begun));
-                return Finding::ok("tcp", words);
-            }
-            Err(error) => {
-                why = format!("{host} port {port} was not reached: {}", broken(&error));
-            }
+        (Some(Err(error)), _) | (None, Some(Err(error))) => Finding::problem(
+            "tcp",
+            format!("could not connect to {place}: {}", describe_io(&error)),
+            "check the network and its firewall, and whether a proxy has to be used or not",
+        ),
+        (None, None) => {
+            Finding::problem("tcp", format!("{place} has no address"), "check its name")
         }
     }
-    Finding::problem(
-        "tcp",
-        why,
-        "check the network and its firewall, and whether a proxy has to be used or not",
-    )
+}
+
+/// Nothing came back. A refusal, or a family that this machine does not have, costs no time.
+fn is_silence(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
 }
 
 /// One request. Any answer means that the issuer can be reached; its status may still tell of somebody in between.
-fn ask(issuer: &str) -> Vec<Finding> {
+fn ask(issuer: &Url) -> Vec<Finding> {
     let begun = Instant::now();
-    let url = format!("{issuer}/.well-known/jwks.json");
-    let answer = Client::new(issuer).and_then(|client| client.get(&url, &[], HTTP_LIMIT));
-    let answer = match answer {
-        Ok(answer) => answer,
+    let response = Client::new(issuer)
+        .and_then(|client| Ok(client.get(".well-known/jwks.json", &[], HTTP_LIMIT)?));
+    let response = match response {
+        Ok(response) => response,
         Err(error) => {
             let advice = "see the lines of the proxy and of the certificates";
             return vec![Finding::problem("http", format!("{error:#}"), advice)];
         }
     };
-    let tls = if issuer.starts_with("https:") {
-        " over TLS"
-    } else {
-        ""
-    };
-    let finding = match answer.status {
-        200 | 404 => {
-            let words = format!(
-                "the issuer answered{tls} in {} (status {})",
-                time_since(begun),
-                answer.status
-            );
+    let tls = if issuer.is_https() { " over TLS" } else { "" };
+    let finding = match response.status {
+        status @ (200 | 404) => {
+            let time = time_since(begun);
+            let words = format!("the issuer answered{tls} in {time} (status {status})");
             Finding::ok("http", words)
         }
         _ => Finding::warning(
             "http",
-            format!("the issuer {}", explain(&answer)),
+            describe("the issuer", &response),
             "try it again later, or from another network",
         ),
     };
-    vec![finding, of_clock(&answer, SystemTime::now())]
+    vec![finding, of_clock(response.date, SystemTime::now())]
 }
 
-/// A wrong clock makes certificates look invalid, and renewals come too early or too late.
-fn of_clock(answer: &Answer, now: SystemTime) -> Finding {
-    let Some(theirs) = answer.date else {
-        return Finding::ok("clock", "not compared, as the issuer's answer has no date");
+/// A wrong clock makes certificates look invalid, and tokens are refreshed too early or too late.
+fn of_clock(theirs: Option<u64>, now: SystemTime) -> Finding {
+    let Some(theirs) = theirs else {
+        return Finding::ok("clock", "not compared: the issuer's response has no date");
     };
     let ours = seconds_since_epoch(now);
     let off = ours.abs_diff(theirs);
     if off <= TOLERANCE {
-        return Finding::ok("clock", "as the issuer's");
+        return Finding::ok("clock", "the same as the issuer's");
     }
     let direction = if ours > theirs { "ahead of" } else { "behind" };
     let words = format!("this machine is {} {direction} the issuer", span(off));

@@ -22,11 +22,11 @@ pub fn findings() -> Vec<Finding> {
             )];
         }
     };
-    eased(ports.iter().map(|port| of_port(*port)).collect())
+    tolerated(ports.iter().map(|port| of_port(*port)).collect())
 }
 
-/// One port that is free does.
-fn eased(mut findings: Vec<Finding>) -> Vec<Finding> {
+/// One free port is enough: then a busy one is no problem.
+fn tolerated(mut findings: Vec<Finding>) -> Vec<Finding> {
     if findings.iter().any(|finding| finding.level == Level::Ok) {
         let busy = findings
             .iter_mut()
@@ -37,16 +37,20 @@ fn eased(mut findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 fn of_port(port: u16) -> Finding {
-    let advice = "end it, or sign in with --device-code";
+    let advice = "end it, or use codex-auth login --device-code";
     match callback::listen(&[port]) {
-        Ok(Some(_)) if port == 0 => Finding::ok("port", "a free one can be had"),
+        Ok(Some(_)) if port == 0 => Finding::ok("port", "any free one"),
         Ok(Some(_)) => Finding::ok("port", format!("{port} is free")),
         Ok(None) => Finding::problem(
             "port",
-            format!("{port} is held by {}", holder(port)),
+            format!("{port} is in use by {}", holder(port)),
             advice,
         ),
-        Err(error) => Finding::problem("port", format!("{error:#}"), "sign in with --device-code"),
+        Err(error) => Finding::problem(
+            "port",
+            format!("{error:#}"),
+            "use codex-auth login --device-code",
+        ),
     }
 }
 
@@ -101,14 +105,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_free_port_does() {
+    fn one_free_port_is_enough() {
         let (free, busy) = (
             || Finding::ok("port", "free"),
             || Finding::problem("port", "busy", "end it"),
         );
         let levels = |findings: Vec<Finding>| -> Vec<Level> {
-            let eased = eased(findings);
-            eased.iter().map(|finding| finding.level).collect()
+            let tolerated = tolerated(findings);
+            tolerated.iter().map(|finding| finding.level).collect()
         };
         assert_eq!(levels(vec![busy(), free()]), [Level::Warning, Level::Ok]);
         assert_eq!(levels(vec![busy(), busy()]), [Level::Problem; 2]);

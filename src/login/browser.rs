@@ -1,31 +1,24 @@
 //! Signing in with the browser: send it to the issuer, and wait until it, or the person, brings the code back.
 
-use std::io::{self, BufRead};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use crate::issuer::{Authorization, Issuer};
-use crate::login::callback;
-use crate::login::callback::{Browser, Callback, Listening};
-use crate::login::opener;
-use crate::login::opener::Place;
-use crate::login::redirect;
-use crate::login::redirect::{Answer, Expectation};
+use crate::login::callback::{self, Callback, Event, Listening, WaitingBrowser};
+use crate::login::opener::{self, Environment};
+use crate::login::redirect::{self, AuthorizationResponse, Expectation};
 use crate::login::{page, pkce};
 use crate::settings;
-use crate::terminal::{can_ask, link, say, tell};
+use crate::terminal::{can_ask, link, read_lines, say, tell};
 
 /// How long a person has: a login that was forgotten must not hold the port for ever.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const TIME_LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// An answer, and the browser that brought it, if one did.
-type Arrival = (Answer, Option<Browser>);
-
-/// One attempt to sign in: where the person is sent, and what goes with the code that comes back.
-struct Attempt {
+/// One authorization request: where the person is sent, and what goes with the code that comes back.
+struct Request {
     url: String,
     redirect_uri: String,
     verifier: String,
@@ -33,42 +26,46 @@ struct Attempt {
 }
 
 /// Asks the person to sign in, and waits for the authorization code. The browser, if it brought the code, still waits
-/// for its last page.
+/// for its last page. `command` is the one to sign in with again.
 pub fn authorize(
     issuer: &Issuer,
     no_browser: bool,
     workspaces: &[String],
-) -> Result<(Authorization, Option<Browser>)> {
+    command: &str,
+) -> Result<(Authorization, Option<WaitingBrowser>)> {
     let ports = settings::callback_ports()?;
     // Listen before the browser starts: it may come back at once.
     let listening = callback::listen(&ports)?;
     let port = listening.as_ref().map_or(ports[0], Listening::port);
-    let attempt = prepare(issuer, port, workspaces)?;
-    let (sender, receiver) = mpsc::channel();
-    let callback = serve(listening, &attempt.expected, &sender, &ports)?;
-    invite(&attempt.url, no_browser, callback.as_ref())?;
+    let request = prepare(issuer, port, workspaces)?;
+    let (sender, events) = mpsc::channel();
+    let callback = match listening {
+        Some(listening) => Some(listening.serve(request.expected.clone(), sender.clone())?),
+        None => without_port(&ports, command)?,
+    };
+    invite(&request.url, no_browser, callback.as_ref(), command)?;
     if can_ask() {
-        take_pasted(attempt.expected.clone(), sender)?;
+        take_pasted(request.expected.clone(), sender)?;
     }
-    let arrival = wait(&receiver);
+    let response = wait(&events, command);
     drop(callback);
-    match arrival? {
-        (Answer::Code(code), browser) => Ok((attempt.with(code), browser)),
-        (Answer::Refused(words), browser) => {
+    match response? {
+        (AuthorizationResponse::Code(code), browser) => Ok((request.with(code), browser)),
+        (AuthorizationResponse::Error(reason), browser) => {
             if let Some(browser) = browser {
-                browser.show(&page::failed(&words));
+                browser.show(&page::failed(&reason));
             }
-            bail!("could not sign in: {words}");
+            bail!("could not sign in: {reason}");
         }
     }
 }
 
-fn prepare(issuer: &Issuer, port: u16, workspaces: &[String]) -> Result<Attempt> {
+fn prepare(issuer: &Issuer, port: u16, workspaces: &[String]) -> Result<Request> {
     let host = settings::redirect_host()?;
     let redirect_uri = format!("http://{host}:{port}{}", callback::PATH);
-    let (verifier, state) = (pkce::verifier()?, pkce::secret_word()?);
+    let (verifier, state) = (pkce::verifier()?, pkce::random_secret()?);
     let challenge = pkce::challenge(&verifier);
-    Ok(Attempt {
+    Ok(Request {
         url: issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces),
         redirect_uri,
         verifier,
@@ -79,7 +76,7 @@ fn prepare(issuer: &Issuer, port: u16, workspaces: &[String]) -> Result<Attempt>
     })
 }
 
-impl Attempt {
+impl Request {
     fn with(self, code: String) -> Authorization {
         Authorization {
             code,
@@ -89,115 +86,143 @@ impl Attempt {
     }
 }
 
-/// Starts the server for the redirect. Without a port, a person at a terminal can still paste; nobody else can go on.
-fn serve(
-    listening: Option<Listening>,
-    expected: &Expectation,
-    sender: &Sender<Arrival>,
-    ports: &[u16],
-) -> Result<Option<Callback>> {
-    let Some(listening) = listening else {
-        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-        let busy = format!("other programs hold port {}", ports.join(" and "));
-        if !can_ask() {
-            bail!(
-                "could not wait for the browser: {busy}: end them, or run codex-auth login --device-code"
-            );
-        }
-        say(&format!(
-            "The browser cannot come back here, as {busy}: paste the address that it ends on."
-        ));
-        return Ok(None);
+/// Without a port, a person at a terminal can still paste; nobody else can go on.
+fn without_port(ports: &[u16], command: &str) -> Result<Option<Callback>> {
+    let numbers: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let (busy, remedy) = match numbers.as_slice() {
+        [port] => (
+            format!("port {port} is in use by another program"),
+            "close it",
+        ),
+        ports => (
+            format!("ports {} are in use by other programs", ports.join(" and ")),
+            "close one",
+        ),
     };
-    let sender = sender.clone();
-    let callback = listening.serve(expected.clone(), move |answer, browser| {
-        // Whoever came second is not awaited any more.
-        let _ = sender.send((answer, Some(browser)));
-    })?;
-    Ok(Some(callback))
+    if !can_ask() {
+        bail!("could not sign in: {busy}: {remedy}, or run {command} --device-code");
+    }
+    tell(&format!(
+        "Your browser cannot come back here by itself, as {busy}."
+    ));
+    Ok(None)
 }
 
 /// Tells the person where to sign in, and starts their browser there, if that is where they are and it can come back.
-fn invite(url: &str, no_browser: bool, callback: Option<&Callback>) -> Result<()> {
-    let place = opener::place();
-    let entrance = callback.filter(|_| !no_browser && opener::has_browser(place));
-    let entrance = entrance
-        .map(|callback| callback.entrance_to(url))
-        .transpose()?;
-    say(if entrance.is_some() {
-        "Opening the browser to sign in. If it does not come up, open this address:"
-    } else {
-        "Open this address in a browser to sign in:"
+fn invite(url: &str, no_browser: bool, callback: Option<&Callback>, command: &str) -> Result<()> {
+    let environment = opener::environment();
+    let opened = callback.filter(|_| !no_browser && opener::has_browser(environment));
+    let one_time_link = opened.map(|callback| callback.one_time_link(url));
+    let one_time_link = one_time_link.transpose()?;
+    tell(match one_time_link {
+        Some(_) => "Opening your browser. If nothing happens, open:",
+        None => "Open this address in your browser:",
     });
-    say(&format!("\n{}\n", link(url)));
-    for paragraph in ways_back(place, callback.map(Callback::port), can_ask()) {
+    say(&format!("  {}", link(url)));
+    // A browser that was named on purpose is one that can come back.
+    let environment = match one_time_link {
+        Some(_) => Environment::Desktop,
+        None => environment,
+    };
+    let port = callback.map(Callback::port);
+    for paragraph in ways_back(environment, port, can_ask(), command) {
         tell(&paragraph);
     }
-    if let Some(entrance) = entrance {
-        opener::open(&entrance);
+    say(&format!(
+        "Waiting for up to {} minutes.",
+        TIME_LIMIT.as_secs() / 60
+    ));
+    if let Some(one_time_link) = one_time_link {
+        opener::open(&one_time_link);
     }
     Ok(())
 }
 
-/// How the browser's answer gets here, where we run: one paragraph for each way that works there.
-fn ways_back(place: Place, port: Option<u16>, can_paste: bool) -> Vec<String> {
-    let away = match place {
-        Place::Desktop | Place::Wsl => {
-            let paste =
-                "If the browser ends on a page that does not load, paste that page's address here:";
-            return can_paste.then(|| paste.to_owned()).into_iter().collect();
-        }
-        Place::Ssh => "This machine is used over SSH, and the browser is elsewhere. What works:",
-        Place::Container => "This is a container, and the browser is elsewhere. What works:",
-        Place::NoDisplay => "There is no display here for a browser. What works elsewhere:",
+/// How the browser's answer gets here, where we run: the ways that work there.
+fn ways_back(
+    environment: Environment,
+    port: Option<u16>,
+    can_paste: bool,
+    command: &str,
+) -> Vec<String> {
+    let paste = can_paste.then(|| "Page does not load? Paste its address here.".to_owned());
+    let why = match environment {
+        Environment::Desktop | Environment::Wsl => return paste.into_iter().collect(),
+        Environment::Ssh => "Your browser is at the other end of this SSH session. What works:",
+        Environment::Container => "Your browser is outside this container. What works:",
+        Environment::NoDisplay => "This machine has no display for a browser. What works:",
     };
-    let mut ways = vec![away.to_owned()];
+    let mut ways = vec![why.to_owned()];
+    ways.extend(paste.map(|paste| format!("- {paste}")));
     // What listens on a container's loopback cannot be reached from outside.
-    if let Some(port) = port.filter(|_| place != Place::Container) {
-        ways.push(
-            "- Forward the port from the machine with the browser, and then open the address:"
-                .to_owned(),
-        );
+    if let Some(port) = port.filter(|_| environment != Environment::Container) {
+        ways.push("- Forward the port before you open the address:".to_owned());
         ways.push(format!("  ssh -L {port}:localhost:{port} HOST"));
     }
-    ways.push(
-        "- Stop this, and run codex-auth login --device-code: nothing has to come back here."
-            .to_owned(),
-    );
-    if can_paste {
-        ways.push("- Open the address on any machine. The browser ends on a page that does not load: paste that page's address here:".to_owned());
-    }
+    ways.push("- Press Ctrl-C, and sign in with a code instead:".to_owned());
+    ways.push(format!("  {command} --device-code"));
     ways
 }
 
 /// Reads what the person pastes, line by line, until a line answers this login.
-fn take_pasted(expected: Expectation, sender: Sender<Arrival>) -> Result<()> {
+fn take_pasted(expected: Expectation, events: Sender<Event>) -> Result<()> {
     thread::Builder::new().spawn(move || {
-        for line in io::stdin()
-            .lock()
-            .lines()
-            .map_while(Result::ok)
-            .filter(|line| !line.trim().is_empty())
-        {
-            match redirect::judge_pasted(&line, &expected) {
-                Ok(answer) => {
-                    // Whoever came second is not awaited any more.
-                    let _ = sender.send((answer, None));
-                    return;
-                }
-                Err(why) => say(&format!("That does not help: {why}. Paste again:")),
+        read_lines(|line| {
+            if line.trim().is_empty() {
+                return true;
             }
-        }
+            match redirect::parse_pasted(line, &expected) {
+                Ok(response) => {
+                    // Whoever came second is not awaited any more.
+                    let _ = events.send(Event::Response(response, None));
+                    false
+                }
+                Err(reason) => {
+                    tell(&format!("Not accepted: {reason}. Paste again:"));
+                    true
+                }
+            }
+        });
     })?;
     Ok(())
 }
 
-/// The first of the two ways that brings an answer.
-fn wait(receiver: &Receiver<Arrival>) -> Result<Arrival> {
-    receiver.recv_timeout(PATIENCE).map_err(|_| {
-        let minutes = PATIENCE.as_secs() / 60;
-        anyhow!("could not sign in: nobody came back within {minutes} minutes: run codex-auth login again")
-    })
+/// The first response that counts.
+fn wait(
+    events: &Receiver<Event>,
+    command: &str,
+) -> Result<(AuthorizationResponse, Option<WaitingBrowser>)> {
+    let end = Instant::now() + TIME_LIMIT;
+    let mut is_told_of_https = false;
+    loop {
+        match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(Event::Response(response, browser)) => return Ok((response, browser)),
+            Ok(Event::HttpsAttempt) if is_told_of_https => {}
+            Ok(Event::HttpsAttempt) => {
+                is_told_of_https = true;
+                explain_https();
+            }
+            Err(RecvTimeoutError::Timeout) => bail!(
+                "could not sign in: nobody signed in within {} minutes: run {command} again",
+                TIME_LIMIT.as_secs() / 60
+            ),
+            // There is no callback, and the input has ended.
+            Err(RecvTimeoutError::Disconnected) => bail!(
+                "could not sign in: nothing was pasted, and the browser cannot come back here: run {command} --device-code"
+            ),
+        }
+    }
+}
+
+fn explain_https() {
+    let paste = if can_ask() {
+        ", or paste the address here"
+    } else {
+        ""
+    };
+    tell(&format!(
+        "Your browser came back with https, which is not served here: change https to http in its address bar{paste}."
+    ));
 }
 
 #[cfg(test)]
@@ -205,29 +230,46 @@ mod tests {
     use super::*;
 
     /// The ways that are named: paste, forward, device code.
-    fn named(place: Place, port: Option<u16>, can_paste: bool) -> [bool; 3] {
-        let words = ways_back(place, port, can_paste).join("\n");
+    fn named(environment: Environment, port: Option<u16>, can_paste: bool) -> [bool; 3] {
+        let command = "codex-auth --profile work login";
+        let ways = ways_back(environment, port, can_paste, command).join("\n");
         let forward = format!("ssh -L {0}:localhost:{0} ", port.unwrap_or(1455));
-        ["paste", &forward, "--device-code"].map(|way| words.contains(way))
+        let device = format!("{command} --device-code");
+        ["Paste", &forward, &device].map(|way| ways.contains(way))
     }
 
     #[test]
     fn only_ways_that_work_are_named() {
-        for (place, port, can_paste, expected) in [
-            (Place::Desktop, Some(1455), true, [true, false, false]),
-            (Place::Desktop, Some(1455), false, [false, false, false]),
-            (Place::Wsl, Some(1455), true, [true, false, false]),
-            (Place::Ssh, Some(1457), true, [true, true, true]),
-            (Place::Ssh, None, true, [true, false, true]),
-            (Place::Ssh, Some(1455), false, [false, true, true]),
-            (Place::NoDisplay, Some(1455), true, [true, true, true]),
-            (Place::Container, Some(1455), true, [true, false, true]),
-            (Place::Container, Some(1455), false, [false, false, true]),
+        for (environment, port, can_paste, expected) in [
+            (Environment::Desktop, Some(1455), true, [true, false, false]),
+            (
+                Environment::Desktop,
+                Some(1455),
+                false,
+                [false, false, false],
+            ),
+            (Environment::Wsl, Some(1455), true, [true, false, false]),
+            (Environment::Ssh, Some(1457), true, [true, true, true]),
+            (Environment::Ssh, None, true, [true, false, true]),
+            (Environment::Ssh, Some(1455), false, [false, true, true]),
+            (Environment::NoDisplay, Some(1455), true, [true, true, true]),
+            (
+                Environment::Container,
+                Some(1455),
+                true,
+                [true, false, true],
+            ),
+            (
+                Environment::Container,
+                Some(1455),
+                false,
+                [false, false, true],
+            ),
         ] {
             assert_eq!(
-                named(place, port, can_paste),
+                named(environment, port, can_paste),
                 expected,
-                "{place:?} {port:?} {can_paste}"
+                "{environment:?} {port:?} {can_paste}"
             );
         }
     }

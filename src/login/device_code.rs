@@ -1,6 +1,7 @@
 //! Signing in with a code that the person types on another device: no trouble but a final answer ends the wait before
 //! the code does, and a login that was interrupted is taken up again.
 
+use std::fs::{File, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,14 +9,18 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::error::Failure;
-use crate::issuer::{Authorization, DeviceCode, Issuer, Pending, Polled};
+use crate::issuer::device::{DeviceCode, Pending, Polled};
+use crate::issuer::{Authorization, Issuer};
 use crate::login::qr;
 use crate::store::Store;
-use crate::terminal::{count_down, emphasized, has_colours, link, say, tell, width};
+use crate::terminal::{
+    can_copy, clear_status, copy, emphasized, has_colours, link, read_lines, say, say_over_entered,
+    show_countdown, tell, width,
+};
 use crate::text::printable;
 use crate::time::seconds_since_epoch;
 
-/// The life of a user code, in seconds. The issuer does not tell it.
+/// How long a user code is valid, in seconds. The issuer does not tell it.
 const LIFE: u64 = 15 * 60;
 /// The seconds between two polls if the issuer names none (RFC 8628 section 3.2), and the bounds if it does.
 const USUAL_INTERVAL: u64 = 5;
@@ -24,93 +29,126 @@ const LONGEST_INTERVAL: u64 = 60;
 /// What is added to them when the issuer asks for it (RFC 8628 section 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
 
-/// A device login that waits for the person. It is kept in the store: if this process is ended after the person has
+/// How often the time left is shown anew.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A device login that waits for the person. It is kept in the store: if this process is killed after the person has
 /// agreed, the next one need not ask again.
 struct Session {
     device: DeviceCode,
-    /// When the code ends, in seconds since 1970.
+    /// When the code expires, in seconds since 1970.
     expires_at: u64,
     /// What is kept of it in the store.
     kept: Vec<u8>,
 }
 
-/// Asks the person to enter a code on another device, and waits until they have. What is kept of the session, which is
-/// given too, stays in the store: only the caller knows when its authorization has been used.
-pub fn authorize(
-    issuer: &Issuer,
-    store: &Store,
-    with_qr: bool,
-) -> Result<(Authorization, Vec<u8>)> {
-    let (session, first) = match take_up(issuer, store) {
-        Some(taken_up) => taken_up,
-        None => begin(issuer, store)?,
-    };
-    if matches!(first, Polled::Pending(_)) {
-        invite(issuer, &session, with_qr)?;
-    }
-    let authorization =
-        wait(issuer, &session, first).inspect_err(|_| store.remove_pending(&session.kept))?;
-    Ok((authorization, session.kept))
+/// What the person has agreed to.
+pub struct Approved {
+    pub authorization: Authorization,
+    /// What is kept of the session stays in the store: only the caller knows when the authorization has been used.
+    pub kept: Vec<u8>,
+    /// While this is held no other process polls for the same session, or throws it away.
+    pub lock: Option<File>,
 }
 
-/// The session that another process left, or waits for too, and how it stands, if it has not ended.
-fn take_up(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
-    let kept = store.pending()?;
-    let session = Session::parse(&kept, issuer).filter(|session| session.left() > 0);
-    let taken_up = session.map(|session| {
-        let polled = session.poll(issuer);
-        (session, polled)
-    });
-    let taken_up = taken_up.filter(|(_, polled)| !matches!(polled, Polled::Refused(_)));
-    match taken_up {
-        Some(_) => tell("Taking up the login that was begun before."),
-        None => store.remove_pending(&kept),
+/// How one poll went.
+enum Attempt {
+    Approved(Authorization, Option<File>),
+    Refused(String),
+    Pending(Pending),
+}
+
+/// Asks the person to enter a code on another device, and waits until they have. `command` is the one to sign in with in
+/// the browser.
+pub fn authorize(issuer: &Issuer, store: &Store, with_qr: bool, command: &str) -> Result<Approved> {
+    let (session, first) = match resume(issuer, store)? {
+        Some(resumed) => resumed,
+        None => begin(issuer, store, command)?,
+    };
+    if matches!(first, Attempt::Pending(_)) {
+        invite(issuer, &session, with_qr)?;
     }
-    taken_up
+    let outcome = wait(issuer, store, &session, first, command);
+    clear_status();
+    let (authorization, lock) = outcome?;
+    Ok(Approved {
+        authorization,
+        kept: session.kept,
+        lock,
+    })
+}
+
+/// The session that another process left, or waits for too, with a first poll, unless it has expired or was refused.
+fn resume(issuer: &Issuer, store: &Store) -> Result<Option<(Session, Attempt)>> {
+    let Some(kept) = store.pending() else {
+        return Ok(None);
+    };
+    let session = Session::parse(&kept, issuer).filter(|session| session.left() > 0);
+    let Some(session) = session else {
+        store.remove_pending(&kept);
+        return Ok(None);
+    };
+    let attempt = session.poll(issuer, store)?;
+    if matches!(attempt, Attempt::Refused(_)) {
+        return Ok(None);
+    }
+    tell("Resuming the sign-in that was begun before.");
+    Ok(Some((session, attempt)))
 }
 
 /// Has the issuer give a code. If another process was faster, this one waits for its code: a profile has only one.
-fn begin(issuer: &Issuer, store: &Store) -> Result<(Session, Polled)> {
+fn begin(issuer: &Issuer, store: &Store, command: &str) -> Result<(Session, Attempt)> {
     let device = issuer
         .begin_device_login()
         .context("could not sign in")?
-        .context(
-            "could not sign in: device login is switched off: switch it on in ChatGPT under Settings, Security (in a \
-             workspace its admin does), or run codex-auth login, which over SSH or in a container says how it works there",
-        )?;
+        .with_context(|| {
+            format!(
+                "could not sign in: device login is switched off: switch it on in ChatGPT under Settings, Security (in \
+                 a workspace its admin does), or run {command}, which over SSH or in a container says how it works there"
+            )
+        })?;
     let session = Session::new(device, issuer);
     if store.keep_pending(&session.kept)? {
-        return Ok((session, Polled::Pending(Pending::default())));
+        return Ok((session, Attempt::Pending(Pending::default())));
     }
-    take_up(issuer, store)
-        .context("could not sign in: another codex-auth login was in the way: try again")
+    resume(issuer, store)?.with_context(|| {
+        format!("could not sign in: another codex-auth login was in the way: run {command} --device-code again")
+    })
 }
 
 /// Tells the person what to do on the other device.
 fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
     let page = issuer.device_page();
-    tell(
-        "Device login has to be switched on in ChatGPT first: under Settings, Security; in a workspace its admin does it.",
-    );
-    say("");
-    tell(
-        "Never share the code below, whoever asks for it. Enter it only because you started this login yourself.",
-    );
-    say("");
-    tell("Open this page on any device:");
-    say(&format!("\n{}\n", link(&page)));
+    tell("Open this page on any device, and sign in:");
+    say(&format!("  {}", link(&page)));
     if with_qr {
         show_qr(&page)?;
     }
     let minutes = session.left().div_ceil(60);
     let unit = if minutes == 1 { "minute" } else { "minutes" };
-    tell(&format!(
-        "Sign in there, and enter this code within {minutes} {unit}:"
-    ));
-    say(&format!(
-        "\n{}\n",
-        emphasized(&printable(&session.device.user_code))
-    ));
+    tell(&format!("Enter this code there within {minutes} {unit}:"));
+    let code = printable(&session.device.user_code);
+    say(&format!("  {}", emphasized(&code)));
+    tell("Never share the code. Enter it only if you started this sign-in yourself.");
+    tell(
+        "If the code is refused, switch on device login in ChatGPT: Settings, Security (in a workspace its admin does).",
+    );
+    if can_copy() {
+        say("Press Enter to copy the code.");
+        offer_copy(code)?;
+    }
+    Ok(())
+}
+
+/// Copies the code when the person presses Enter.
+fn offer_copy(code: String) -> Result<()> {
+    thread::Builder::new().spawn(move || {
+        read_lines(|_| {
+            copy(&code);
+            say_over_entered("Copied, if your terminal allows it.");
+            true
+        });
+    })?;
     Ok(())
 }
 
@@ -124,33 +162,55 @@ fn show_qr(page: &str) -> Result<()> {
     } else {
         say(&drawing.lines);
     }
-    say("");
     Ok(())
 }
 
-/// Polls until the issuer gives a final answer, or the code has ended.
-fn wait(issuer: &Issuer, session: &Session, first: Polled) -> Result<Authorization> {
-    let until = Instant::now() + Duration::from_secs(session.left());
-    let mut pace = Pace::new(session.device.interval, until);
-    let countdown = count_down(until);
-    let mut polled = first;
+/// Polls until the issuer gives a final answer, or the code has expired.
+fn wait(
+    issuer: &Issuer,
+    store: &Store,
+    session: &Session,
+    first: Attempt,
+    command: &str,
+) -> Result<(Authorization, Option<File>)> {
+    let end = Instant::now() + Duration::from_secs(session.left());
+    let mut pace = Pace::new(session.device.interval, end);
+    let mut attempt = first;
     loop {
-        let pending = match polled {
-            Polled::Approved(authorization) => return Ok(authorization),
-            Polled::Refused(reason) => bail!("could not sign in: {reason}"),
-            Polled::Pending(pending) => pending,
+        let pending = match attempt {
+            Attempt::Approved(authorization, lock) => return Ok((authorization, lock)),
+            Attempt::Refused(reason) => bail!("could not sign in: {reason}"),
+            Attempt::Pending(pending) => pending,
         };
-        let Some(backoff) = pace.next_wait(&pending, Instant::now()) else {
-            return Err(too_late(pending));
+        let Some(interval) = pace.next_wait(&pending, Instant::now()) else {
+            store.remove_pending(&session.kept);
+            return Err(too_late(pending, command));
         };
-        countdown.note(pending.trouble.as_deref().unwrap_or_default());
-        thread::sleep(backoff);
-        polled = session.poll(issuer);
+        count_down(
+            interval,
+            end,
+            pending.trouble.as_deref().unwrap_or_default(),
+        );
+        attempt = session.poll(issuer, store)?;
+    }
+}
+
+/// Sleeps for so long, and shows the time that is left until `end`.
+fn count_down(interval: Duration, end: Instant, note: &str) {
+    let wake = Instant::now() + interval;
+    loop {
+        let now = Instant::now();
+        show_countdown(end.saturating_duration_since(now), note);
+        let left = wake.saturating_duration_since(now);
+        if left.is_zero() {
+            return;
+        }
+        thread::sleep(left.min(TICK));
     }
 }
 
 /// A wait that ended in trouble may have ended otherwise; one that did not was the person's choice.
-fn too_late(pending: Pending) -> Error {
+fn too_late(pending: Pending, command: &str) -> Error {
     let minutes = LIFE / 60;
     match pending.trouble {
         Some(trouble) => Failure::Temporary(format!(
@@ -158,7 +218,7 @@ fn too_late(pending: Pending) -> Error {
         ))
         .into(),
         None => anyhow!(
-            "could not sign in: nobody entered the code within {minutes} minutes: run codex-auth login --device-code again"
+            "could not sign in: nobody entered the code within {minutes} minutes: run {command} --device-code again"
         ),
     }
 }
@@ -181,15 +241,37 @@ impl Session {
         }
     }
 
-    /// The seconds that the code still lives; 0 if it cannot be told, because the clock was set back.
+    /// The seconds until the code expires; 0 if it cannot be told, because the clock was set back.
     fn left(&self) -> u64 {
         let now = seconds_since_epoch(SystemTime::now());
         let left = self.expires_at.saturating_sub(now);
         if left > LIFE { 0 } else { left }
     }
 
-    fn poll(&self, issuer: &Issuer) -> Polled {
-        issuer.poll_device_login(&self.device.id, &self.device.user_code)
+    /// Asks the issuer, as the only process that does: the answer to the one that spends the approval is different from
+    /// what all others hear after it. A refused session is not kept.
+    fn poll(&self, issuer: &Issuer, store: &Store) -> Result<Attempt> {
+        let lock = match store.lock_pending() {
+            Ok(lock) => Some(lock),
+            Err(TryLockError::WouldBlock) => return Ok(Attempt::Pending(Pending::default())),
+            // On a file system without locks everybody asks.
+            Err(TryLockError::Error(_)) => None,
+        };
+        if !store.is_pending(&self.kept) {
+            bail!(
+                "could not sign in: another codex-auth command has used this code, or removed it"
+            );
+        }
+        Ok(
+            match issuer.poll_device_login(&self.device.id, &self.device.user_code) {
+                Polled::Approved(authorization) => Attempt::Approved(authorization, lock),
+                Polled::Refused(reason) => {
+                    store.remove_pending(&self.kept);
+                    Attempt::Refused(reason)
+                }
+                Polled::Pending(pending) => Attempt::Pending(pending),
+            },
+        )
     }
 
     /// Reads a session that was kept, if it is one with this issuer and for this client.
@@ -221,15 +303,15 @@ impl Session {
 /// answer, so no poll has to be made up for.
 struct Pace {
     interval: Duration,
-    until: Instant,
+    end: Instant,
 }
 
 impl Pace {
-    fn new(interval: Option<u64>, until: Instant) -> Self {
+    fn new(interval: Option<u64>, end: Instant) -> Self {
         let seconds = interval.unwrap_or(USUAL_INTERVAL);
         Self {
             interval: Duration::from_secs(seconds.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)),
-            until,
+            end,
         }
     }
 
@@ -238,8 +320,11 @@ impl Pace {
         if pending.slower {
             self.interval += SLOWER;
         }
-        let left = self.until.saturating_duration_since(now);
-        let wait = self.interval.max(pending.retry_after.unwrap_or_default());
+        let left = self.end.saturating_duration_since(now);
+        // A person waits: whoever asks to be left alone for hours is asked again all the same.
+        let asked = pending.retry_after.unwrap_or_default();
+        let asked = asked.min(Duration::from_secs(LONGEST_INTERVAL));
+        let wait = self.interval.max(asked);
         (left >= Duration::from_secs(SHORTEST_INTERVAL)).then(|| wait.min(left))
     }
 }
@@ -270,13 +355,16 @@ mod tests {
 
     #[test]
     fn a_wait_that_ends_in_trouble_may_be_worth_another_try() {
-        let nobody = too_late(Pending::default());
+        let nobody = too_late(Pending::default(), "codex-auth login");
         assert!(nobody.downcast_ref::<Failure>().is_none());
         assert!(nobody.to_string().contains("nobody entered the code"));
-        let unreachable = too_late(Pending {
-            trouble: Some("a.example: no answer".into()),
-            ..Pending::default()
-        });
+        let unreachable = too_late(
+            Pending {
+                trouble: Some("a.example: no answer".into()),
+                ..Pending::default()
+            },
+            "codex-auth login",
+        );
         let failure = unreachable.downcast_ref();
         assert!(
             matches!(failure, Some(Failure::Temporary(words)) if words.ends_with(": a.example: no answer"))
@@ -306,7 +394,7 @@ mod tests {
         };
         assert_eq!(seconds(pace.next_wait(&after(42), now)), Some(42));
         assert_eq!(seconds(pace.next_wait(&after(2), now)), Some(5));
-        assert_eq!(seconds(pace.next_wait(&after(86_400), now)), Some(900));
+        assert_eq!(seconds(pace.next_wait(&after(86_400), now)), Some(60));
     }
 
     #[test]

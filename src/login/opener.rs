@@ -9,7 +9,7 @@ use crate::{process, settings};
 
 /// Where this program runs, seen from the person's browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Environment {
     /// The browser of this machine is the person's.
     Desktop,
     /// Linux on Windows: the browser is that of Windows, and reaches our ports.
@@ -26,22 +26,38 @@ pub enum Place {
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Where we run, as far as the environment and a few files tell.
-pub fn place() -> Place {
-    let signs = Signs {
-        ssh: settings::over_ssh(),
-        container: settings::in_container()
-            || ["/.dockerenv", "/run/.containerenv"]
-                .iter()
-                .any(|mark| Path::new(mark).exists()),
-        wsl: settings::in_wsl() || is_windows_kernel(),
-        display: settings::has_display() || !cfg!(target_os = "linux"),
+pub fn environment() -> Environment {
+    let has_mark = || {
+        ["/.dockerenv", "/run/.containerenv"]
+            .iter()
+            .any(|mark| Path::new(mark).exists())
     };
-    signs.place()
+    classify(
+        settings::over_ssh(),
+        settings::in_container() || has_mark(),
+        settings::in_wsl() || is_windows_kernel(),
+        settings::has_display() || !cfg!(target_os = "linux"),
+    )
+}
+
+/// The farthest from the person comes first: a container on WSL has the kernel of WSL, too.
+#[expect(
+    clippy::fn_params_excessive_bools,
+    reason = "each is one thing that is so or not"
+)]
+fn classify(ssh: bool, container: bool, wsl: bool, display: bool) -> Environment {
+    match (ssh, container, wsl, display) {
+        (true, ..) => Environment::Ssh,
+        (_, true, ..) => Environment::Container,
+        (_, _, true, _) => Environment::Wsl,
+        (.., false) => Environment::NoDisplay,
+        _ => Environment::Desktop,
+    }
 }
 
 /// Whether a browser can be opened without surprise: the person named one (`BROWSER`), or sits where we run.
-pub fn has_browser(place: Place) -> bool {
-    settings::browser().is_some() || matches!(place, Place::Desktop | Place::Wsl)
+pub fn has_browser(environment: Environment) -> bool {
+    settings::browser().is_some() || matches!(environment, Environment::Desktop | Environment::Wsl)
 }
 
 /// Shows the URL in the person's browser: the one that `BROWSER` names, else that of the system. Returns at once;
@@ -50,7 +66,7 @@ pub fn open(url: &str) {
     let commands = commands(url);
     // Without a thread there is no browser, and the URL has been printed.
     let _ = thread::Builder::new().spawn(move || {
-        commands.iter().any(|command| shows(command));
+        commands.iter().any(|command| try_opener(command));
     });
 }
 
@@ -64,34 +80,8 @@ pub fn programs() -> Vec<String> {
 
 fn commands(url: &str) -> Vec<Vec<String>> {
     match settings::browser() {
-        Some(list) => named(&list, url),
-        None => usual(place(), url),
-    }
-}
-
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one sign that is there or not"
-)]
-struct Signs {
-    ssh: bool,
-    container: bool,
-    wsl: bool,
-    display: bool,
-}
-
-impl Signs {
-    /// The farthest from the person comes first: a container on WSL has the kernel of WSL, too.
-    fn place(&self) -> Place {
-        match self {
-            Self { ssh: true, .. } => Place::Ssh,
-            Self {
-                container: true, ..
-            } => Place::Container,
-            Self { wsl: true, .. } => Place::Wsl,
-            Self { display: false, .. } => Place::NoDisplay,
-            _ => Place::Desktop,
-        }
+        Some(list) => from_variable(&list, url),
+        None => from_system(environment(), url),
     }
 }
 
@@ -103,16 +93,16 @@ fn is_windows_kernel() -> bool {
 
 /// The commands in `BROWSER`, read as `xdg-open` does: separated by colons (on Windows, by semicolons), the URL in
 /// the place of `%s`, else as the last word. No shell is involved.
-fn named(list: &str, url: &str) -> Vec<Vec<String>> {
+fn from_variable(list: &str, url: &str) -> Vec<Vec<String>> {
     let separator = if cfg!(windows) { ';' } else { ':' };
     let entries = list
         .split(separator)
         .filter(|entry| !entry.trim().is_empty());
-    entries.map(|entry| with_url(&words(entry), url)).collect()
+    entries.map(|entry| with_url(&split(entry), url)).collect()
 }
 
 /// A path with blanks in it is one word, if there is such a file.
-fn words(entry: &str) -> Vec<&str> {
+fn split(entry: &str) -> Vec<&str> {
     if Path::new(entry).is_file() {
         return vec![entry];
     }
@@ -128,13 +118,13 @@ fn with_url(words: &[&str], url: &str) -> Vec<String> {
 }
 
 /// The commands that start the browser of a system, the best first.
-fn usual(place: Place, url: &str) -> Vec<Vec<String>> {
+fn from_system(environment: Environment, url: &str) -> Vec<Vec<String>> {
     let openers: &[&str] = if cfg!(target_os = "macos") {
         &["open"]
     } else if cfg!(windows) {
         // Unlike `cmd /c start`, it takes a URL with `&` and `%` as it is.
         &["rundll32.exe url.dll,FileProtocolHandler"]
-    } else if place == Place::Wsl {
+    } else if environment == Environment::Wsl {
         // The second ends with 1 even when it has shown the page: nothing may come after it.
         &["wslview", "explorer.exe"]
     } else {
@@ -152,7 +142,7 @@ fn usual(place: Place, url: &str) -> Vec<Vec<String>> {
 }
 
 /// Runs a command until it ends, which may be as long as the browser lives. False if it could not show anything.
-fn shows(command: &[String]) -> bool {
+fn try_opener(command: &[String]) -> bool {
     let started = Instant::now();
     match start(command).and_then(|mut child| child.wait().ok()) {
         Some(status) => status.success() || started.elapsed() > AT_ONCE,
@@ -160,7 +150,7 @@ fn shows(command: &[String]) -> bool {
     }
 }
 
-/// Starts a command that outlives us and hears nothing of us: no terminal, no Ctrl-C, and not the token that
+/// Starts a command that outlives us and has nothing of us: no terminal, no Ctrl-C, and not the token that
 /// `codex-auth exec` may have put into our environment.
 fn start(command: &[String]) -> Option<Child> {
     let (program, arguments) = command.split_first()?;
@@ -181,30 +171,24 @@ mod tests {
     const URL: &str = "https://a.example/x?a=1&b=$(id)%20%s";
 
     #[test]
-    fn the_place_is_the_farthest_from_the_person_that_anything_speaks_for() {
+    fn the_environment_is_the_farthest_from_the_person_that_anything_speaks_for() {
         for (ssh, container, wsl, display, wanted) in [
-            (false, false, false, true, Place::Desktop),
-            (false, false, false, false, Place::NoDisplay),
-            (false, false, true, true, Place::Wsl),
-            (false, false, true, false, Place::Wsl),
-            (false, true, true, false, Place::Container),
-            (true, false, true, true, Place::Ssh),
-            (true, true, false, true, Place::Ssh),
+            (false, false, false, true, Environment::Desktop),
+            (false, false, false, false, Environment::NoDisplay),
+            (false, false, true, true, Environment::Wsl),
+            (false, false, true, false, Environment::Wsl),
+            (false, true, true, false, Environment::Container),
+            (true, false, true, true, Environment::Ssh),
+            (true, true, false, true, Environment::Ssh),
         ] {
-            let signs = Signs {
-                ssh,
-                container,
-                wsl,
-                display,
-            };
-            assert_eq!(signs.place(), wanted);
+            assert_eq!(classify(ssh, container, wsl, display), wanted);
         }
     }
 
     #[cfg(not(windows))]
     #[test]
     fn browser_is_read_as_xdg_open_reads_it_without_a_shell() {
-        let read = |list| named(list, URL);
+        let read = |list| from_variable(list, URL);
         assert_eq!(read("firefox"), [["firefox", URL]]);
         assert_eq!(
             read("w3m -o x=%s -T:: lynx "),
@@ -228,19 +212,19 @@ mod tests {
         let program = folder.path().join("my browser");
         fs::write(&program, "").unwrap();
         let program = program.to_str().unwrap();
-        assert_eq!(words(program), [program]);
-        assert_eq!(words("/no/such browser"), ["/no/such", "browser"]);
+        assert_eq!(split(program), [program]);
+        assert_eq!(split("/no/such browser"), ["/no/such", "browser"]);
     }
 
     #[cfg(unix)]
     #[test]
     fn what_fails_at_once_has_shown_nothing() {
-        let shows =
-            |words: &[&str]| shows(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert!(shows(&["true"]));
-        assert!(!shows(&["false"]));
-        assert!(!shows(&["/no/such/browser"]));
-        assert!(!shows(&[]));
+        let try_opener =
+            |words: &[&str]| try_opener(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(try_opener(&["true"]));
+        assert!(!try_opener(&["false"]));
+        assert!(!try_opener(&["/no/such/browser"]));
+        assert!(!try_opener(&[]));
     }
 
     #[cfg(target_os = "linux")]
@@ -251,7 +235,7 @@ mod tests {
             group=$(cut -d' ' -f5 /proc/$$/stat)
             printf '%s\n' "$group" "$$" "$links" > "$0""#;
         let command = ["sh", "-c", script, file.path().to_str().unwrap()].map(String::from);
-        assert!(shows(&command));
+        assert!(try_opener(&command));
         let told = fs::read_to_string(file.path()).unwrap();
         let [group, process, streams @ ..] = &told.lines().collect::<Vec<_>>()[..] else {
             panic!("{told}");

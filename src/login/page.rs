@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
+use crate::login::redirect::OTHER_SIGN_IN;
+
 /// The one style of all pages. The mark above the heading is drawn with borders, because not every font has one.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--back:#f6f6f4;--card:#fff;--line:#e3e3de;--text:#1d1d1b;--soft:#62625c;--good:#12805c;--bad:#b3372c;--calm:#6b6b65}
@@ -33,43 +35,62 @@ pub fn signed_in(email: Option<&str>, plan: Option<&str>) -> String {
     let email = email.map(|email| format!("<strong>{}</strong>\n", escape(email)));
     let plan = plan.map(|plan| format!("ChatGPT plan: {}", escape(plan)));
     let account: String = email.into_iter().chain(plan).collect();
-    whole(
+    document(
         "good",
         "You are signed in",
         &format!("<p>{account}</p>\n<p>You can close this tab and go back to the terminal.</p>"),
     )
 }
 
-/// The login ended without success, for this reason.
-pub fn failed(words: &str) -> String {
-    whole(
+/// The login failed, for this reason.
+pub fn failed(reason: &str) -> String {
+    document(
         "bad",
         "Sign-in failed",
         &format!(
-            "<p class=\"said\">{}</p>\n<p>An earlier login is as it was. Go back to the terminal to try again.</p>",
-            escape(words)
+            "<p class=\"said\">{}</p>\n<p>If you were signed in before, you still are. Go back to the terminal to try again.</p>",
+            escape(&sentence(reason))
         ),
     )
 }
 
 /// The request does not count, for this reason ("it …"); the login that is under way goes on.
-pub fn not_counted(why: &str) -> String {
-    whole(
+pub fn not_accepted(reason: &str) -> String {
+    let comfort = match reason {
+        OTHER_SIGN_IN => "Yours is still waiting.",
+        _ => "Your own sign-in is not affected.",
+    };
+    let reason = reason
+        .strip_prefix("it ")
+        .map_or_else(|| reason.to_owned(), |rest| format!("This link {rest}"));
+    document(
         "calm",
-        "This is not the sign-in under way",
+        "Wrong link",
         &format!(
-            "<p class=\"said\">This link cannot be used: {}.</p>\n<p>The sign-in that you started goes on.</p>",
-            escape(why)
+            "<p class=\"said\">{}</p>\n<p>{comfort}</p>",
+            escape(&sentence(&reason))
         ),
     )
 }
 
 pub fn not_found() -> String {
-    whole(
+    document(
         "calm",
-        "There is nothing here",
-        "<p>This address only waits for a sign-in to come back.</p>",
+        "Page not found",
+        "<p>codex-auth waits here for your sign-in, at another address.</p>",
     )
+}
+
+/// A reason as a sentence, which has a capital in front and a full stop behind it.
+fn sentence(reason: &str) -> String {
+    let mut rest = reason.chars();
+    let first = rest.next().map(|c| c.to_uppercase().to_string());
+    let stop = if reason.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{}{}{stop}", first.unwrap_or_default(), rest.as_str())
 }
 
 /// The value of `Content-Security-Policy` for these pages: nothing but their own style.
@@ -81,7 +102,7 @@ pub fn security_policy() -> String {
 }
 
 /// `body` is HTML, `mark` a class of the style; the heading is ours.
-fn whole(mark: &str, heading: &str, body: &str) -> String {
+fn document(mark: &str, heading: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n\
          <html lang=\"en\">\n\
@@ -131,7 +152,7 @@ mod tests {
             signed_in(Some(HOSTILE), Some(HOSTILE)),
             signed_in(None, Some(HOSTILE)),
             failed(HOSTILE),
-            not_counted(HOSTILE),
+            not_accepted(HOSTILE),
         ];
         for page in pages {
             assert!(!page.contains("<script"), "{page}");
@@ -157,11 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn pages_speak_in_sentences() {
+        assert!(failed("access denied").contains(">Access denied.</p>"));
+        assert!(failed("Ask your admin.").contains(">Ask your admin.</p>"));
+        let page = not_accepted("it is from another sign-in");
+        assert!(
+            page.contains(
+                ">This link is from another sign-in.</p>\n<p>Yours is still waiting.</p>"
+            ),
+            "{page}"
+        );
+    }
+
+    #[test]
     fn no_page_runs_or_fetches_anything() {
         let pages = [
             signed_in(Some("a@b.example"), Some("plus")),
             failed("x"),
-            not_counted("x"),
+            not_accepted("x"),
             not_found(),
         ];
         for page in pages {

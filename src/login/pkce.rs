@@ -1,4 +1,4 @@
-//! The secrets of one login in the browser: the code verifier, its challenge (RFC 7636), and words that nobody can guess.
+//! The secrets of one login in the browser: the code verifier, its challenge (RFC 7636), and the state.
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -17,18 +17,18 @@ pub fn challenge(verifier: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
 }
 
-/// A new word that nobody can guess, such as a state (RFC 6749 section 10.12): 32 random bytes in 43 characters.
-pub fn secret_word() -> Result<String> {
+/// A new secret that nobody can guess, such as a state (RFC 6749 section 10.12): 32 random bytes in 43 characters.
+pub fn random_secret() -> Result<String> {
     random(32)
 }
 
 /// Random bytes from the operating system, as base64url.
 fn random(bytes: usize) -> Result<String> {
-    let mut noise = vec![0; bytes];
+    let mut random = vec![0; bytes];
     SysRng
-        .try_fill_bytes(&mut noise)
+        .try_fill_bytes(&mut random)
         .context("could not get random numbers from the system")?;
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(noise))
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(random))
 }
 
 #[cfg(test)]
@@ -45,10 +45,13 @@ mod tests {
     }
 
     #[test]
-    fn verifier_and_secret_word_are_new_every_time_and_need_no_escaping() {
+    fn verifier_and_secret_are_new_every_time_and_need_no_escaping() {
         let unreserved =
             |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~');
-        for (make, length) in [(verifier as fn() -> Result<String>, 86), (secret_word, 43)] {
+        for (make, length) in [
+            (verifier as fn() -> Result<String>, 86),
+            (random_secret, 43),
+        ] {
             let (one, other) = (make().unwrap(), make().unwrap());
             assert_eq!(one.len(), length);
             assert!(one.bytes().all(unreserved), "{one}");

@@ -1,5 +1,4 @@
-//! What comes back from the issuer, by redirect or by paste: the one judgement whether it answers the login that is
-//! under way. Pure.
+//! What comes back from the issuer, by redirect or by paste, and whether it answers the login that is under way. Pure.
 
 use std::borrow::Cow;
 
@@ -10,7 +9,10 @@ use crate::text;
 /// Bytes of a pasted text. A code and a state are a few hundred.
 const PASTE_LIMIT: usize = 16 * 1024;
 
-/// What an answer must fit to count for this login.
+/// Why a response with a foreign state does not count.
+pub const OTHER_SIGN_IN: &str = "it is from another sign-in";
+
+/// What a response must fit to count for this login.
 #[derive(Clone)]
 pub struct Expectation {
     pub state: String,
@@ -18,43 +20,50 @@ pub struct Expectation {
     pub issuer: String,
 }
 
-/// What the issuer answered to this login.
-pub enum Answer {
+/// The authorization response (RFC 6749 sections 4.1.2 and 4.1.2.1).
+pub enum AuthorizationResponse {
     /// The authorization code. It is a secret until it is exchanged.
     Code(String),
-    /// No code: the issuer's own words why not, fit for one line of a terminal.
-    Refused(String),
+    /// No code: the reason in the issuer's own words, fit for one line of a terminal.
+    Error(String),
 }
 
-/// What the parameters of a redirect (RFC 6749 sections 4.1.2 and 4.1.2.1) answer to this login. An error says why
-/// they do not count ("it …"), and repeats nothing of them.
-pub fn judge(query: &str, expected: &Expectation) -> Result<Answer, &'static str> {
-    let state = only("state", query)?.ok_or("it carries no state")?;
+/// Reads the response from the query of the redirect. An error says why it does not count ("it …"), and repeats nothing
+/// of it.
+pub fn parse_query(
+    query: &str,
+    expected: &Expectation,
+) -> Result<AuthorizationResponse, &'static str> {
+    let state = only_value("state", query)?.ok_or("it has no state")?;
     // In constant time, or a local program could find it out byte by byte.
     if !bool::from(state.as_bytes().ct_eq(expected.state.as_bytes())) {
-        return Err("it belongs to another sign-in (its state is a different one)");
+        return Err(OTHER_SIGN_IN);
     }
-    // RFC 9207 section 2.4: an answer of another issuer must not be used.
-    if only("iss", query)?.is_some_and(|issuer| issuer.trim_end_matches('/') != expected.issuer) {
-        return Err("it comes from another issuer");
+    let issuer = only_value("iss", query)?;
+    // RFC 9207 section 2.4: a response of another issuer must not be used.
+    if issuer.is_some_and(|issuer| issuer.trim_end_matches('/') != expected.issuer) {
+        return Err("it is from another issuer");
     }
-    let description = only("error_description", query)?;
-    match (only("code", query)?, only("error", query)?) {
-        (Some(_), Some(_)) => Err("it carries both a code and an error"),
-        (Some(code), None) if code.bytes().all(is_visible) => Ok(Answer::Code(code)),
-        (Some(_), None) => Err("its code has characters that no code has"),
-        (None, Some(error)) => Ok(Answer::Refused(words(&error, description.as_deref()))),
-        (None, None) => Err("it carries no code"),
+    let description = only_value("error_description", query)?;
+    match (only_value("code", query)?, only_value("error", query)?) {
+        (Some(_), Some(_)) => Err("it has both a code and an error"),
+        (Some(code), None) if code.bytes().all(is_visible) => Ok(AuthorizationResponse::Code(code)),
+        (Some(_), None) => Err("it has an invalid code"),
+        (None, Some(error)) => Ok(AuthorizationResponse::Error(describe(
+            &error,
+            description.as_deref(),
+        ))),
+        (None, None) => Err("it has no code"),
     }
 }
 
 /// The one value of a parameter; an empty one counts as none (RFC 6749 section 3.1). Twice the same parameter is an
 /// error: two readers could take it for two different things.
-fn only(name: &str, query: &str) -> Result<Option<String>, &'static str> {
+fn only_value(name: &str, query: &str) -> Result<Option<String>, &'static str> {
     let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
     let value = values.next().map(|(_, value)| value.into_owned());
     match values.next() {
-        Some(_) => Err("it carries a parameter twice"),
+        Some(_) => Err("it has a parameter twice"),
         None => Ok(value.filter(|value| !value.is_empty())),
     }
 }
@@ -64,22 +73,56 @@ fn is_visible(byte: u8) -> bool {
     matches!(byte, b' '..=b'~')
 }
 
-fn words(error: &str, description: Option<&str>) -> String {
-    match description {
-        Some(description) => format!("{} ({})", text::redact(description), text::redact(error)),
-        None => text::redact(error),
+fn describe(error: &str, description: Option<&str>) -> String {
+    match (error, description) {
+        (_, Some(description)) => {
+            format!("{} ({})", text::redact(description), text::redact(error))
+        }
+        ("access_denied", None) => {
+            "access denied: the sign-in was cancelled, or your account may not use it".to_owned()
+        }
+        (_, None) => text::redact(error),
     }
 }
 
-/// What a text that a person pasted answers to this login: the address that the browser ended on, its query, or
-/// `code#state`. The error says what is wrong with the text ("it …"), and repeats nothing of it.
-pub fn judge_pasted(text: &str, expected: &Expectation) -> Result<Answer, &'static str> {
-    judge(&query_of(text)?, expected)
+/// Reads the response from what a person pasted: the address that the browser ended on, its query, or `code#state`. The
+/// error says what is wrong with the text ("it …"), and repeats nothing of it.
+pub fn parse_pasted(
+    text: &str,
+    expected: &Expectation,
+) -> Result<AuthorizationResponse, &'static str> {
+    let text = without_remnants(text);
+    parse_query(&query_of(&text)?, expected)
+}
+
+/// What was meant: without what a terminal, a mail or a sentence puts around an address, or HTML into it.
+fn without_remnants(text: &str) -> String {
+    let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    let mut text = visible.trim();
+    // Bracketed paste, of which a terminal or a line editor may swallow the escape character.
+    for (start, end) in [("^[[200~", "^[[201~"), ("[200~", "[201~"), ("200~", "201~")] {
+        text = text.strip_prefix(start).unwrap_or(text);
+        text = text.strip_suffix(end).unwrap_or(text);
+    }
+    let text = text
+        .trim()
+        .trim_start_matches(['<', '(', '[', '{', '"', '\'', '`', '“', '‘', '«'])
+        .trim_end_matches([
+            '>', ')', ']', '}', '"', '\'', '`', '”', '’', '»', '.', ',', ';', ':', '…',
+        ]);
+    text.replace("&amp;", "&")
+}
+
+/// Control characters, the soft hyphen, and what has no width.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'
+        )
 }
 
 fn query_of(text: &str) -> Result<Cow<'_, str>, &'static str> {
-    // A mail or a shell puts such marks around an address.
-    let text = text.trim().trim_matches(['<', '>', '"', '\'']);
     if text.len() > PASTE_LIMIT {
         return Err("it is too long");
     }
@@ -91,10 +134,10 @@ fn query_of(text: &str) -> Result<Cow<'_, str>, &'static str> {
         None if !fragment.is_empty() => {
             return Ok(Cow::Owned(query_with(before_fragment, fragment)));
         }
-        None => return Err("it is neither the address that the browser ended on nor code#state"),
+        None => return Err("it is not the address of the page that did not load"),
     };
     if query.contains("code_challenge=") {
-        return Err("it is the address to sign in at: paste the one that the browser ends on");
+        return Err("it is the address to open, not the one that the browser ends on");
     }
     Ok(Cow::Borrowed(query))
 }
@@ -106,27 +149,36 @@ fn query_with(code: &str, state: &str) -> String {
         .finish()
 }
 
+/// What tests of the ways back share.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub mod testing {
+    use super::{AuthorizationResponse, Expectation};
 
-    fn expectation() -> Expectation {
+    pub const STATE: &str = "right-state";
+
+    pub fn expectation() -> Expectation {
         Expectation {
-            state: "right-state".to_owned(),
+            state: STATE.to_owned(),
             issuer: "https://issuer.example".to_owned(),
         }
     }
 
-    fn told(answer: Result<Answer, &'static str>) -> String {
-        match answer {
-            Ok(Answer::Code(code)) => format!("code {code}"),
-            Ok(Answer::Refused(words)) => format!("refused {words}"),
-            Err(why) => why.to_owned(),
+    pub fn told(response: Result<AuthorizationResponse, &'static str>) -> String {
+        match response {
+            Ok(AuthorizationResponse::Code(code)) => format!("code {code}"),
+            Ok(AuthorizationResponse::Error(reason)) => format!("error {reason}"),
+            Err(reason) => reason.to_owned(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{expectation, told};
+    use super::*;
 
     #[test]
-    fn an_answer_counts_only_with_the_right_state_and_issuer_and_with_nothing_twice() {
+    fn a_response_counts_only_with_the_right_state_and_issuer_and_with_nothing_twice() {
         for (query, wanted) in [
             ("code=c&state=right-state", "code c"),
             (
@@ -143,68 +195,56 @@ mod tests {
             ),
             (
                 "error=access_denied&state=right-state",
-                "refused access_denied",
+                "error access denied: the sign-in was cancelled, or your account may not use it",
             ),
             (
                 "error=e%00%0a&error_description=%3Cb%3E%FF&state=right-state",
-                "refused <b>\u{fffd} (e)",
+                "error <b>\u{fffd} (e)",
             ),
-            ("", "it carries no state"),
-            ("code=c", "it carries no state"),
-            ("code=c&state=", "it carries no state"),
-            ("code=c&STATE=right-state", "it carries no state"),
+            ("", "it has no state"),
+            ("code=c", "it has no state"),
+            ("code=c&state=", "it has no state"),
+            ("code=c&STATE=right-state", "it has no state"),
             (
                 "code=c&state=right-state&state=right-state",
-                "it carries a parameter twice",
+                "it has a parameter twice",
             ),
             (
                 "code=c&state=right-state&code=d",
-                "it carries a parameter twice",
+                "it has a parameter twice",
             ),
             (
                 "code=c&state=right-state&c%6Fde=c",
-                "it carries a parameter twice",
+                "it has a parameter twice",
             ),
             (
                 "error=e&state=right-state&error=f",
-                "it carries a parameter twice",
+                "it has a parameter twice",
             ),
             (
                 "code=c&state=right-state&iss=https://issuer.example&iss=x",
-                "it carries a parameter twice",
+                "it has a parameter twice",
             ),
             (
                 "code=c&state=right-state&error=e",
-                "it carries both a code and an error",
+                "it has both a code and an error",
             ),
-            ("state=right-state", "it carries no code"),
-            ("code=&state=right-state", "it carries no code"),
-            (
-                "code=a%00b&state=right-state",
-                "its code has characters that no code has",
-            ),
-            (
-                "code=a%0d%0ab&state=right-state",
-                "its code has characters that no code has",
-            ),
-            (
-                "code=%C3%A4&state=right-state",
-                "its code has characters that no code has",
-            ),
-            (
-                "code=%FF&state=right-state",
-                "its code has characters that no code has",
-            ),
+            ("state=right-state", "it has no code"),
+            ("code=&state=right-state", "it has no code"),
+            ("code=a%00b&state=right-state", "it has an invalid code"),
+            ("code=a%0d%0ab&state=right-state", "it has an invalid code"),
+            ("code=%C3%A4&state=right-state", "it has an invalid code"),
+            ("code=%FF&state=right-state", "it has an invalid code"),
             (
                 "code=c&state=right-state&iss=https://evil.example",
-                "it comes from another issuer",
+                "it is from another issuer",
             ),
             (
                 "error=e&state=right-state&iss=https://evil.example",
-                "it comes from another issuer",
+                "it is from another issuer",
             ),
         ] {
-            assert_eq!(told(judge(query, &expectation())), wanted, "{query}");
+            assert_eq!(told(parse_query(query, &expectation())), wanted, "{query}");
         }
         for state in [
             "wrong-state",
@@ -214,11 +254,11 @@ mod tests {
             "RIGHT-STATE",
             "right-state%2500",
         ] {
-            let told = told(judge(&format!("code=c&state={state}"), &expectation()));
-            assert_eq!(
-                told, "it belongs to another sign-in (its state is a different one)",
-                "{state}"
-            );
+            let told = told(parse_query(
+                &format!("code=c&state={state}"),
+                &expectation(),
+            ));
+            assert_eq!(told, "it is from another sign-in", "{state}");
         }
     }
 
@@ -232,39 +272,77 @@ mod tests {
             "state=right-state&code=c",
             "c#right-state",
         ] {
-            assert_eq!(told(judge_pasted(text, &expectation())), "code c", "{text}");
+            assert_eq!(told(parse_pasted(text, &expectation())), "code c", "{text}");
         }
         assert_eq!(
-            told(judge_pasted("a+%&==#right-state", &expectation())),
-            "it carries no state"
+            told(parse_pasted("a+%&==#right-state", &expectation())),
+            "it has no state"
         );
         assert_eq!(
-            told(judge_pasted("a+%==#right-state", &expectation())),
+            told(parse_pasted("a+%==#right-state", &expectation())),
             "code a+%=="
         );
     }
 
     #[test]
+    fn a_paste_is_taken_for_what_was_meant() {
+        let address = "http://localhost:1455/auth/callback?code=c&state=right-state";
+        for (before, after) in [
+            ("\x1b[200~", "\x1b[201~"),
+            ("[200~", "[201~"),
+            ("200~", "201~"),
+            ("^[[200~", "^[[201~\n"),
+            ("\x1b[200~", ""),
+            ("", "."),
+            ("(", ")."),
+            ("[", "]"),
+            ("“", "”,"),
+            ("\u{feff}", "\u{200b}"),
+            ("<", ">:"),
+        ] {
+            let text = format!("{before}{address}{after}");
+            assert_eq!(
+                told(parse_pasted(&text, &expectation())),
+                "code c",
+                "{text:?}"
+            );
+        }
+        for text in [
+            "http://localhost:1455/auth/callback?code=c&amp;state=right-state",
+            "code=c&amp;state=right-state.",
+            "\x1b[200~code=c&state=right-state\x1b[201~",
+            "200~c#right-state201~",
+            "c#right-\u{200b}state\u{200b}",
+        ] {
+            assert_eq!(
+                told(parse_pasted(text, &expectation())),
+                "code c",
+                "{text:?}"
+            );
+        }
+        // These belong to a code.
+        let kept = "code=-a.b~%3D_&state=right-state";
+        assert_eq!(told(parse_pasted(kept, &expectation())), "code -a.b~=_");
+    }
+
+    #[test]
     fn a_wrong_paste_is_told_what_is_wrong() {
-        let neither = "it is neither the address that the browser ended on nor code#state";
+        let other = "it is not the address of the page that did not load";
         for (text, wanted) in [
-            ("", neither),
-            ("yes", neither),
-            ("c#", neither),
-            ("http://localhost:1455/auth/callback", "it carries no state"),
-            (
-                "c#wrong",
-                "it belongs to another sign-in (its state is a different one)",
-            ),
-            ("#right-state", "it carries no code"),
+            ("", other),
+            ("yes", other),
+            ("c#", other),
+            ("http://localhost:1455/auth/callback", "it has no state"),
+            ("c#wrong", "it is from another sign-in"),
+            ("#right-state", "it has no code"),
             (
                 "https://issuer.example/oauth/authorize?state=right-state&code_challenge=x",
-                "it is the address to sign in at: paste the one that the browser ends on",
+                "it is the address to open, not the one that the browser ends on",
             ),
             (&"x".repeat(PASTE_LIMIT + 1), "it is too long"),
-            ("?error=e&state=right-state", "refused e"),
+            ("?error=e&state=right-state", "error e"),
         ] {
-            assert_eq!(told(judge_pasted(text, &expectation())), wanted, "{text}");
+            assert_eq!(told(parse_pasted(text, &expectation())), wanted, "{text}");
         }
     }
 }

@@ -1,270 +1,434 @@
-//! Requests over the network, with limits on everything: the only user of ureq, with `tls.rs` and `proxy.rs` beside it.
+//! HTTP requests, with limits on everything: the only user of ureq, with `tls.rs` and `proxy.rs` beside it.
 //!
 //! Nothing is tried twice here, and no redirect is followed: a refresh token that a server has read is used up.
 
-use std::io::{self, ErrorKind};
+use std::fmt;
+use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
-use http::header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
-use http::{Request, Response, Uri, request};
-use rustls::ClientConfig;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use anyhow::Result;
+use http::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
+use http::{Request, request};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    ConnectProxyConnector, Connector, NextTimeout, SocksConnector, TcpConnector,
+    ConnectProxyConnector, Connector, NextTimeout, RustlsConnector, SocksConnector, TcpConnector,
 };
 use ureq::{Agent, Body};
 
 use crate::error::Failure;
-use crate::net::proxy;
-use crate::net::proxy::Proxy;
-use crate::net::tls;
-use crate::net::tls::Handshake;
+use crate::net::proxy::{self, Proxy};
+use crate::net::tls::{Handshake, Peer, TlsError, Trust};
+use crate::net::url::{Url, without_brackets};
+use crate::net::{connect, tls};
 use crate::text::redact;
 
-/// The longest answer that is read, in bytes. The answers that we know have a few thousand.
+/// The longest body that is read, in bytes. Those that we know have a few thousand.
 const LONGEST_BODY: u64 = 1 << 20;
 /// Limits for the first steps: resolvers give up after 10 s, and 15 s are four lost packets of a TCP connection.
 const LONGEST_RESOLVE: Duration = Duration::from_secs(10);
 const LONGEST_CONNECT: Duration = Duration::from_secs(15);
+/// For a look at a certificate: the way to it has just been gone.
+const INSPECT_LIMIT: Duration = Duration::from_secs(5);
 /// In how many steps a limit is waited for.
 const STEPS: u32 = 100;
-/// How long this process may be stopped, frozen or suspended during a request: its answer is there when it goes on.
+/// How long this process may be stopped, frozen or suspended during a request: its response is there when it goes on.
 const LONGEST_STOP: Duration = DAY;
 /// The longest wait that a server can ask for.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a server answered, whatever its status was.
-pub struct Answer {
+#[derive(Default)]
+pub struct Response {
     pub status: u16,
     /// `Retry-After`, in either of its two forms (RFC 9110 section 10.2.3), as a time from now; a day at most.
     pub retry_after: Option<Duration>,
-    /// `Date` of the answer, in seconds since 1970.
+    /// `Date`, in seconds since 1970.
     pub date: Option<u64>,
-    /// At most 1 MiB.
+    /// As much of it as came, at most 1 MiB.
     pub body: Vec<u8>,
+    /// What went wrong after the head, if anything did: the body may be cut off.
+    pub flaw: Option<String>,
 }
 
-/// Sends requests to one host. Each has a connection of its own: one that is kept could be closed by the server while a
+/// Why there is no response.
+#[derive(Debug)]
+pub struct NoResponse {
+    /// It names the host, and the proxy if there is one.
+    pub reason: String,
+    /// False if the server cannot have seen the request, because no connection to it stood.
+    pub reached: bool,
+}
+
+impl From<NoResponse> for anyhow::Error {
+    fn from(no: NoResponse) -> Self {
+        Failure::Temporary(no.reason).into()
+    }
+}
+
+/// Sends requests to one server. Each has a connection of its own: one that is kept could be closed by the server while a
 /// token request is on its way, and nobody could tell whether that was read.
-///
-/// What goes wrong on the way is `Failure::Temporary`, with words that name the host, the proxy and the step.
 pub struct Client {
-    host: String,
+    base: Url,
     proxy: Option<Proxy>,
     /// None for plain http.
-    tls: Option<Arc<ClientConfig>>,
+    trust: Option<Trust>,
 }
 
 impl Client {
-    /// A client for the URLs that begin with this one. Variables that cannot be used are errors here.
-    pub fn new(base_url: &str) -> Result<Self> {
-        let uri: Uri = base_url.parse().ok().context("the URL cannot be used")?;
-        let host = uri.host().context("the URL has no host")?.to_owned();
-        let is_https = uri.scheme_str() == Some("https");
+    /// A client for the paths below `base`. Variables that cannot be used are errors here.
+    pub fn new(base: &Url) -> Result<Self> {
         Ok(Self {
-            host,
-            proxy: proxy::for_url(base_url)?,
-            tls: is_https.then(tls::config).transpose()?,
+            base: base.clone(),
+            proxy: proxy::for_url(base)?,
+            trust: base.is_https().then(tls::trust).transpose()?,
         })
     }
 
-    /// `limit` bounds the whole request, from the name to the last byte of the answer.
-    pub fn get(&self, url: &str, headers: &[(&str, &str)], limit: Duration) -> Result<Answer> {
+    /// `limit` bounds the whole request, from the name to the last byte of the response.
+    pub fn get(
+        &self,
+        path: &str,
+        headers: &[(&str, String)],
+        limit: Duration,
+    ) -> Result<Response, NoResponse> {
         let head = headers
             .iter()
-            .fold(Request::get(url), |head, (name, value)| {
-                head.header(*name, *value)
+            .fold(Request::get(self.base.join(path)), |head, (name, value)| {
+                head.header(*name, value)
             });
         self.send(head, None, limit)
     }
 
-    pub fn post_form(&self, url: &str, body: &str, limit: Duration) -> Result<Answer> {
-        let head = Request::post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    pub fn post_form(
+        &self,
+        path: &str,
+        body: &str,
+        limit: Duration,
+    ) -> Result<Response, NoResponse> {
+        self.post(path, "application/x-www-form-urlencoded", body, limit)
+    }
+
+    pub fn post_json(
+        &self,
+        path: &str,
+        body: &str,
+        limit: Duration,
+    ) -> Result<Response, NoResponse> {
+        self.post(path, "application/json", body, limit)
+    }
+
+    fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &str,
+        limit: Duration,
+    ) -> Result<Response, NoResponse> {
+        let head = Request::post(self.base.join(path)).header(CONTENT_TYPE, content_type);
         self.send(head, Some(body.to_owned()), limit)
     }
 
-    pub fn post_json(&self, url: &str, body: &str, limit: Duration) -> Result<Answer> {
-        let head = Request::post(url).header(CONTENT_TYPE, "application/json");
-        self.send(head, Some(body.to_owned()), limit)
-    }
-
-    /// The request has a thread of its own: ureq counts the time in which this process is stopped, and its limit starts
-    /// anew at each byte of a proxy's answer to CONNECT. What is given up before it was sent is not sent any more.
     fn send(
         &self,
         head: request::Builder,
         body: Option<String>,
         limit: Duration,
-    ) -> Result<Answer> {
-        let given_up = Arc::default();
-        let agent = self.agent(limit, Arc::clone(&given_up));
-        let (done, outcome) = mpsc::channel();
-        thread::Builder::new()
-            .spawn(move || done.send(exchange(&agent, head, body)))
-            .context("could not start a thread")?;
-        match wait_for(&outcome, limit) {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(ureq::Error::Http(_) | ureq::Error::BadUri(_))) => {
-                anyhow::bail!("could not put the request to {} together", self.host)
-            }
-            Some(Err(error)) => Err(self.failure(&self.words(&error, limit))),
-            None => {
-                given_up.store(true, Ordering::SeqCst);
-                Err(self.failure(&late(limit)))
-            }
+    ) -> Result<Response, NoResponse> {
+        // Then a server whose length is wrong does not keep us waiting for what never comes.
+        let head = head.header(CONNECTION, "close");
+        let connected = Arc::default();
+        let agent = self.agent(limit, Arc::clone(&connected), None);
+        let (response, error) = run(agent, head, body, limit);
+        let connected = connected.load(Ordering::SeqCst);
+        let problem = error.map(|error| self.describe(&error, limit, connected));
+        match (response, problem) {
+            (Some(response), flaw) => Ok(Response { flaw, ..response }),
+            (None, problem) => Err(NoResponse {
+                reason: self.at_host(&problem.unwrap_or_default()),
+                reached: connected,
+            }),
         }
     }
 
-    fn agent(&self, limit: Duration, given_up: Arc<AtomicBool>) -> Agent {
-        let config = Agent::config_builder()
-            .proxy(self.proxy.as_ref().map(|proxy| proxy.how().clone()))
+    fn agent(&self, limit: Duration, connected: Arc<AtomicBool>, inspected: Option<Peer>) -> Agent {
+        // Together the steps stay below the whole, so that the error names the step.
+        let connect_limit = LONGEST_CONNECT.min(limit / 3 * 2);
+        let mut config = Agent::config_builder()
+            .proxy(self.proxy.as_ref().map(|proxy| proxy.inner().clone()))
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("codex-auth/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(limit + LONGEST_STOP))
-            // Together they stay below the whole, so that the error names the step.
-            .timeout_resolve(Some(LONGEST_RESOLVE.min(limit / 3)))
-            .timeout_connect(Some(LONGEST_CONNECT.min(limit / 3 * 2)))
-            .build();
+            .timeout_connect(Some(connect_limit));
+        if let Some(trust) = &self.trust {
+            config = config.tls_config(trust.config.clone());
+        }
+        let host = self.base.host().to_owned();
+        let addresses = Addresses {
+            host: host.clone(),
+            is_proxied: self.proxy.is_some(),
+            resolve_limit: LONGEST_RESOLVE.min(limit / 3),
+            connect_limit,
+        };
         let connector =
             ().chain(SocksConnector::default())
                 .chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
                 .chain(Handshake {
-                    host: self.host.clone(),
-                    config: self.tls.clone(),
-                    given_up,
+                    host,
+                    connected,
+                    inspected,
+                    tls: RustlsConnector::default(),
                 });
-        Agent::with_parts(
-            config,
-            connector,
-            Names {
-                host: self.host.clone(),
+        Agent::with_parts(config.build(), connector, addresses)
+    }
+
+    fn at_host(&self, problem: &str) -> String {
+        let host = self.base.host();
+        match &self.proxy {
+            Some(proxy) => format!("{host} through the proxy {proxy}: {problem}"),
+            None => format!("{host}: {problem}"),
+        }
+    }
+
+    fn describe(&self, error: &ureq::Error, limit: Duration, connected: bool) -> String {
+        use ureq::Timeout;
+        match error {
+            ureq::Error::Other(cause) => match cause.downcast_ref() {
+                Some(TlsError::Untrusted(peer)) => self.describe_untrusted(*peer),
+                _ => match cause.downcast_ref() {
+                    Some(Unresolved(peer)) => self.describe_unresolved(*peer),
+                    None => cause.to_string(),
+                },
             },
+            ureq::Error::Io(error) if !connected && is_misunderstood(error) => {
+                self.describe_misunderstood(error)
+            }
+            ureq::Error::Io(error) => describe_io(error),
+            ureq::Error::Timeout(Timeout::Global) => {
+                format!("request timed out after {} s", limit.as_secs_f32())
+            }
+            ureq::Error::Timeout(_) => "connection timed out".to_owned(),
+            ureq::Error::BodyExceedsLimit(_) => "response is longer than 1 MiB".to_owned(),
+            ureq::Error::ConnectProxyFailed(reason) => self.describe_refusal(reason),
+            other => format!("invalid HTTP response: {}", redact(&other.to_string())),
+        }
+    }
+
+    /// A certificate that is not trusted, with the name of who issued it. That takes a connection of its own.
+    fn describe_untrusted(&self, peer: Peer) -> String {
+        let agent = self.agent(INSPECT_LIMIT, Arc::default(), Some(peer));
+        let (_, error) = run(
+            agent,
+            Request::head(self.base.as_str()),
+            None,
+            INSPECT_LIMIT,
+        );
+        let issuer = match &error {
+            Some(ureq::Error::Other(cause)) => match cause.downcast_ref() {
+                Some(TlsError::IssuedBy(issuer)) => issuer,
+                _ => "unknown",
+            },
+            _ => "unknown",
+        };
+        let source = self.trust.as_ref().map_or("none", |trust| &trust.source);
+        format!(
+            "{peer} certificate issued by «{issuer}» is not trusted (if that is your company's proxy, set \
+             CODEX_CA_CERTIFICATE to the PEM file of its CA; trusted are {source})"
         )
     }
 
-    fn failure(&self, words: &str) -> anyhow::Error {
-        let host = &self.host;
-        let line = match &self.proxy {
-            Some(proxy) => format!("{host} through the proxy {proxy}: {words}"),
-            None => format!("{host}: {words}"),
-        };
-        Failure::Temporary(line).into()
+    fn describe_unresolved(&self, peer: Peer) -> String {
+        match (&self.proxy, peer) {
+            (None, _) => "could not resolve host (is this machine online? behind a company proxy, is https_proxy set?)"
+                .to_owned(),
+            (Some(_), Peer::Proxy) => "could not resolve proxy (is this machine online?)".to_owned(),
+            (Some(proxy), Peer::Server) => format!(
+                "could not resolve host (write socks5h:// in {} to have the proxy resolve it)",
+                proxy.variable()
+            ),
+        }
     }
 
-    fn words(&self, error: &ureq::Error, limit: Duration) -> String {
-        match error {
-            ureq::Error::Other(words) => words.to_string(),
-            ureq::Error::Io(error) => broken(error),
-            ureq::Error::Timeout(ureq::Timeout::Connect) => {
-                "the connection did not come about in time (is a firewall or a proxy in the way?)"
-                    .to_owned()
-            }
-            ureq::Error::Timeout(_) => late(limit),
-            ureq::Error::BodyExceedsLimit(_) => "the answer is longer than 1 MiB".to_owned(),
-            ureq::Error::ConnectProxyFailed(reason) => self.revoked(reason),
-            other => format!(
-                "the answer cannot be understood: {}",
-                redact(&other.to_string())
+    /// An answer that makes no sense, or none at all, before the server was reached.
+    fn describe_misunderstood(&self, error: &io::Error) -> String {
+        match &self.proxy {
+            Some(proxy) if proxy.is_socks() => format!(
+                "proxy does not speak SOCKS (if it is an HTTP proxy, write http:// in {})",
+                proxy.variable()
             ),
+            _ => describe_io(error),
         }
     }
 
     /// What a proxy means that does not open the tunnel. ureq says `proxy server responded 407/407`.
-    fn revoked(&self, reason: &str) -> String {
+    fn describe_refusal(&self, reason: &str) -> String {
         let variable = self.proxy.as_ref().map_or("https_proxy", Proxy::variable);
-        let has_user = |proxy: &Proxy| proxy.how().username().is_some();
-        match (
-            reason.contains("407"),
-            self.proxy.as_ref().is_some_and(has_user),
-        ) {
-            (true, true) => {
-                format!("the proxy refused the user name or the password in {variable} (407)")
+        let has_user = |proxy: &Proxy| proxy.inner().username().is_some();
+        let has_user = self.proxy.as_ref().is_some_and(has_user);
+        match reason.rsplit_once('/') {
+            Some((_, "407")) if has_user => {
+                format!("proxy rejected the user name or password in {variable} (status 407)")
             }
-            (true, false) => format!(
-                "the proxy wants a user name and a password (407): set {variable} to http://USER:PASSWORD@HOST:PORT"
+            Some((_, "407")) => format!(
+                "proxy authentication required (status 407): set {variable} to http://USER:PASSWORD@HOST:PORT"
             ),
-            _ => format!(
-                "the proxy did not open a connection ({})",
-                redact(reason.split('/').next().unwrap_or_default())
-            ),
+            Some((_, status)) => format!("proxy refused to connect (status {status})"),
+            None => "proxy closed the connection".to_owned(),
         }
     }
 }
 
-/// Resolves as ureq does, and says whose name it was that was not found.
+/// The name of this end of the connection has no address.
 #[derive(Debug)]
-struct Names {
-    host: String,
-}
+struct Unresolved(Peer);
 
-impl Resolver for Names {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = DefaultResolver::default().resolve(uri, config, timeout);
-        found.map_err(|error| {
-            let whose = tls::whose(&self.host, uri);
-            let late = if matches!(error, ureq::Error::Timeout(_)) { " in time" } else { "" };
-            let words = format!(
-                "{whose} name was not found{late} (is this machine online? behind a company proxy, is https_proxy set?)"
-            );
-            ureq::Error::Other(words.into())
-        })
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not resolve {}", self.0)
     }
 }
 
-fn exchange(
-    agent: &Agent,
-    head: request::Builder,
-    body: Option<String>,
-) -> Result<Answer, ureq::Error> {
-    let response = match body {
-        Some(body) => agent.run(head.body(body)?)?,
-        None => agent.run(head.body(())?)?,
-    };
-    receive(response)
+impl std::error::Error for Unresolved {}
+
+/// Finds the one address to connect to.
+#[derive(Debug)]
+struct Addresses {
+    /// The host of the request.
+    host: String,
+    is_proxied: bool,
+    resolve_limit: Duration,
+    connect_limit: Duration,
 }
 
-fn receive(mut response: Response<Body>) -> Result<Answer, ureq::Error> {
+impl Resolver for Addresses {
+    fn resolve(
+        &self,
+        uri: &http::Uri,
+        _config: &ureq::config::Config,
+        _timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let host = without_brackets(uri.host().unwrap_or_default());
+        let peer = Peer::of(uri, &self.host);
+        let found = connect::resolve(host, port_of(uri), self.resolve_limit);
+        let mut found = found.map_err(|_| ureq::Error::Other(Unresolved(peer).into()))?;
+        // What a proxy connects to is its business.
+        let is_ours = !self.is_proxied || peer == Peer::Proxy;
+        if is_ours && found.len() > 1 {
+            found = vec![connect::race(&found, self.connect_limit)?];
+        }
+        let mut addresses = self.empty();
+        addresses.push(found[0]);
+        Ok(addresses)
+    }
+}
+
+/// What becomes of a request.
+enum Event {
+    /// The response, still without its body.
+    Head(Response),
+    Body(Vec<u8>),
+    /// Nothing more comes; what went wrong, if anything did.
+    End(Option<ureq::Error>),
+}
+
+/// What came within the limit, and what went wrong, if anything did.
+///
+/// The request has a thread of its own: ureq counts the time in which this process is stopped, and its limit starts anew
+/// at each byte of a proxy's answer to CONNECT. What is given up before it was sent is not sent any more.
+fn run(
+    agent: Agent,
+    head: request::Builder,
+    body: Option<String>,
+    limit: Duration,
+) -> (Option<Response>, Option<ureq::Error>) {
+    let (sender, events) = mpsc::channel();
+    let theirs = agent.clone();
+    let started = thread::Builder::new().spawn(move || exchange(&theirs, head, body, &sender));
+    let outcome = match started {
+        Ok(_) => receive(&events, limit),
+        Err(error) => (None, Some(error.into())),
+    };
+    agent.shutdown();
+    outcome
+}
+
+fn receive(events: &Receiver<Event>, limit: Duration) -> (Option<Response>, Option<ureq::Error>) {
+    let mut response: Option<Response> = None;
+    // One step more is the last chance for what came during a stop.
+    let mut left = limit + limit / STEPS;
+    while let Some(event) = next_event(events, &mut left, limit / STEPS) {
+        match (event, &mut response) {
+            (Event::Head(head), _) => response = Some(head),
+            (Event::Body(bytes), Some(response)) => response.body.extend(bytes),
+            (Event::Body(_), None) => {}
+            (Event::End(error), _) => return (response, error),
+        }
+    }
+    (response, Some(ureq::Error::Timeout(ureq::Timeout::Global)))
+}
+
+/// Sends a request, and hands on what comes back as it comes.
+fn exchange(agent: &Agent, head: request::Builder, body: Option<String>, events: &Sender<Event>) {
+    let run = || match body {
+        Some(body) => agent.run(head.body(body)?),
+        None => agent.run(head.body(())?),
+    };
+    let end = run().and_then(|response| hand_on(response, events));
+    // Nobody listens after the limit.
+    let _ = events.send(Event::End(end.err()));
+}
+
+fn hand_on(response: http::Response<Body>, events: &Sender<Event>) -> Result<(), ureq::Error> {
+    let _ = events.send(Event::Head(read_head(&response)));
+    let limits = response.into_body().into_with_config();
+    // The byte that is too many is allowed to come, because ureq fails at the limit even if that was the last one.
+    let mut reader = limits.limit(LONGEST_BODY + 1).reader();
+    let mut chunk = vec![0; 16 * 1024];
+    loop {
+        let count = reader.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let _ = events.send(Event::Body(chunk[..count].to_vec()));
+    }
+}
+
+fn read_head(response: &http::Response<Body>) -> Response {
     let text = |name: HeaderName| response.headers().get(name)?.to_str().ok();
     let date = text(DATE).and_then(|value| httpdate::parse_http_date(value).ok());
     // By the server's own clock, where it tells: ours may be wrong.
     let now = date.unwrap_or_else(SystemTime::now);
-    let retry_after = text(RETRY_AFTER).and_then(|value| wait(value, now));
-    // The byte that is too many is allowed to come, because ureq fails at the limit even if that was the last one.
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(LONGEST_BODY + 1)
-        .read_to_vec()?;
-    Ok(Answer {
+    Response {
         status: response.status().as_u16(),
-        retry_after,
+        retry_after: text(RETRY_AFTER).and_then(|value| retry_after(value, now)),
         date: date.and_then(|date| Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())),
-        body,
-    })
+        ..Response::default()
+    }
 }
 
-/// Waits as long as this process runs, in short steps: while it is stopped the clock goes on, but no more than one step
-/// of the limit is used up.
-fn wait_for<T>(outcome: &mpsc::Receiver<T>, limit: Duration) -> Option<T> {
-    let step = limit / STEPS;
-    // The last chance is for what came during a stop.
-    let mut steps = (0..=STEPS).map(|_| outcome.recv_timeout(step));
-    steps.find_map(Result::ok)
+/// The next event, or None when nothing is left of the limit. It waits in short steps: while this process is stopped the
+/// clock goes on, but no more than one step of the limit is used up.
+fn next_event(events: &Receiver<Event>, left: &mut Duration, step: Duration) -> Option<Event> {
+    while !left.is_zero() {
+        let begun = Instant::now();
+        let event = events.recv_timeout(step);
+        *left = left.saturating_sub(begun.elapsed().min(step));
+        match event {
+            Ok(event) => return Some(event),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    events.try_recv().ok()
 }
 
 /// `Retry-After` in seconds or as a date.
-pub fn wait(value: &str, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds).min(DAY));
     }
@@ -272,49 +436,62 @@ pub fn wait(value: &str, now: SystemTime) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default().min(DAY))
 }
 
-fn late(limit: Duration) -> String {
-    format!("no complete answer came within {} s", limit.as_secs_f32())
+/// The port of a URL, or of a proxy's.
+fn port_of(uri: &http::Uri) -> u16 {
+    uri.port_u16().unwrap_or(match uri.scheme_str() {
+        Some("https") => 443,
+        Some("http") => 80,
+        _ => 1080,
+    })
+}
+
+/// Whether a peer spoke another protocol, or hung up at ours.
+fn is_misunderstood(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+    )
 }
 
 /// What went wrong with a connection.
-pub fn broken(error: &io::Error) -> String {
+pub fn describe_io(error: &io::Error) -> String {
     match error.kind() {
-        ErrorKind::ConnectionRefused => "the connection was refused".to_owned(),
-        ErrorKind::HostUnreachable
-        | ErrorKind::NetworkUnreachable
-        | ErrorKind::AddrNotAvailable => {
-            "there is no way to it (is this machine online?)".to_owned()
+        ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        ErrorKind::TimedOut => "connection timed out".to_owned(),
+        ErrorKind::HostUnreachable => "no route to host".to_owned(),
+        ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
+            "network unreachable".to_owned()
         }
-        ErrorKind::ConnectionReset
-        | ErrorKind::ConnectionAborted
-        | ErrorKind::BrokenPipe
-        | ErrorKind::UnexpectedEof => {
-            "the connection was closed before the answer was complete".to_owned()
+        ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
+        ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
+            "connection closed before the response was complete".to_owned()
         }
         _ => redact(&error.to_string()),
     }
 }
 
-/// What an answer probably means that is none of those which the protocol knows, as the rest of a sentence that begins
-/// with the name of the service. It quotes nothing of the body.
-pub fn explain(answer: &Answer) -> String {
-    let status = answer.status;
-    let what = match (status, is_page(&answer.body)) {
+/// What a response probably means that is none of those which the protocol knows. `who` is the name of the service. It
+/// quotes nothing of the body.
+pub fn describe(who: &str, response: &Response) -> String {
+    let status = response.status;
+    let what = match (status, is_page(&response.body)) {
         (300..=399 | 511, _) => {
-            "redirected us (a captive portal? sign in to the network with a browser)"
+            format!("{who} redirected the request (captive portal? sign in to the network with a browser)")
         }
-        (407, _) => "answered as a proxy that wants a user name and a password",
+        (407, _) => "proxy authentication required".to_owned(),
         (403 | 451, true) => {
-            "refused with a web page: a filter, a firewall or a block of this region, not a bad login"
+            "blocked with a web page: a filter, a firewall or a block of this region, not a bad login".to_owned()
         }
-        (429, _) => "had too many requests from here",
-        (500..=599, _) => "has trouble itself, or a proxy before it",
+        (429, _) => format!("too many requests to {who}"),
+        (500..=599, _) => format!("server error at {who}, or at a proxy before it"),
         (_, true) => {
-            "answered with a web page (a captive portal or a filter? try it with a browser)"
+            format!("{who} answered with a web page (captive portal or filter? try it with a browser)")
         }
-        _ => "answered what was not expected",
+        _ => format!("unexpected response from {who}"),
     };
-    format!("{what} (status {status})")
+    let flaw = response.flaw.as_ref();
+    let flaw = flaw.map_or_else(String::new, |flaw| format!("; {flaw}"));
+    format!("{what} (status {status}{flaw})")
 }
 
 /// Whether a body is HTML.
@@ -327,26 +504,26 @@ fn is_page(body: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn explained(status: u16, body: &str) -> String {
-        explain(&Answer {
+    fn described(status: u16, body: &str) -> String {
+        let response = Response {
             status,
-            retry_after: None,
-            date: None,
             body: body.into(),
-        })
+            ..Response::default()
+        };
+        describe("the issuer", &response)
     }
 
     #[test]
-    fn a_web_page_that_refuses_is_no_bad_login() {
+    fn a_web_page_that_blocks_is_no_bad_login() {
         for page in ["<!DOCTYPE html><title>Blocked</title>", "\n <html lang=en>"] {
             assert_eq!(
-                explained(403, page),
-                "refused with a web page: a filter, a firewall or a block of this region, not a bad login (status 403)"
+                described(403, page),
+                "blocked with a web page: a filter, a firewall or a block of this region, not a bad login (status 403)"
             );
         }
         assert_eq!(
-            explained(403, "{}"),
-            "answered what was not expected (status 403)"
+            described(403, "{}"),
+            "unexpected response from the issuer (status 403)"
         );
     }
 
@@ -354,38 +531,65 @@ mod tests {
     fn a_captive_portal_is_recognized() {
         for (status, body) in [(302, ""), (307, "<html>"), (511, "<html>"), (511, "")] {
             assert_eq!(
-                explained(status, body),
+                described(status, body),
                 format!(
-                    "redirected us (a captive portal? sign in to the network with a browser) (status {status})"
+                    "the issuer redirected the request (captive portal? sign in to the network with a browser) \
+                     (status {status})"
                 )
             );
         }
         assert_eq!(
-            explained(200, "<html>Welcome to the hotel"),
-            "answered with a web page (a captive portal or a filter? try it with a browser) (status 200)"
+            described(200, "<html>Welcome to the hotel"),
+            "the issuer answered with a web page (captive portal or filter? try it with a browser) (status 200)"
         );
     }
 
     #[test]
-    fn other_answers_have_plain_words() {
+    fn other_responses_have_plain_words() {
+        let server_error = "server error at the issuer, or at a proxy before it";
         for (status, words) in [
-            (200, "answered what was not expected"),
-            (
-                407,
-                "answered as a proxy that wants a user name and a password",
-            ),
-            (429, "had too many requests from here"),
-            (500, "has trouble itself, or a proxy before it"),
-            (503, "has trouble itself, or a proxy before it"),
+            (200, "unexpected response from the issuer"),
+            (407, "proxy authentication required"),
+            (429, "too many requests to the issuer"),
+            (500, server_error),
+            (503, server_error),
         ] {
             assert_eq!(
-                explained(status, "secret"),
+                described(status, "secret"),
                 format!("{words} (status {status})")
             );
         }
         assert_eq!(
-            explained(502, "<html>"),
-            "has trouble itself, or a proxy before it (status 502)"
+            described(502, "<html>"),
+            format!("{server_error} (status 502)")
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_given_up_before_it_was_sent_is_not_sent_any_more() {
+        let server = support::unanswering::Unanswering::start("127.0.0.1:0");
+        let url = Url::parse(&format!("http://{}", server.address)).unwrap();
+        // Its own limits leave this agent more time than its caller does.
+        let agent = Client::new(&url)
+            .unwrap()
+            .agent(Duration::from_secs(60), Arc::default(), None);
+        let head = Request::get(url.as_str());
+        let (response, error) = run(agent, head, None, Duration::from_millis(100));
+        assert!(response.is_none() && matches!(error, Some(ureq::Error::Timeout(_))));
+        assert_eq!(server.answer(), "");
+    }
+
+    #[test]
+    fn a_flaw_is_told_with_the_status() {
+        let response = Response {
+            status: 200,
+            flaw: Some("connection reset by peer".to_owned()),
+            ..Response::default()
+        };
+        assert_eq!(
+            describe("the issuer", &response),
+            "unexpected response from the issuer (status 200; connection reset by peer)"
         );
     }
 }

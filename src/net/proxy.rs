@@ -4,15 +4,16 @@ use std::fmt;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
-use http::Uri;
 use ipnet::IpNet;
 
+use crate::net::url;
+use crate::net::url::Url;
 use crate::settings;
 
 /// The proxy of a URL. It is shown with the variable that asks for it, and without its password.
 pub struct Proxy {
     variable: &'static str,
-    how: ureq::Proxy,
+    inner: ureq::Proxy,
 }
 
 impl Proxy {
@@ -20,15 +21,20 @@ impl Proxy {
         self.variable
     }
 
-    pub fn how(&self) -> &ureq::Proxy {
-        &self.how
+    pub fn inner(&self) -> &ureq::Proxy {
+        &self.inner
+    }
+
+    pub fn is_socks(&self) -> bool {
+        let scheme = self.inner.uri().scheme_str();
+        scheme.is_some_and(|scheme| scheme.starts_with("socks"))
     }
 }
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = self.how.uri().scheme_str().unwrap_or("http");
-        let (host, port) = (self.how.host(), self.how.port());
+        let scheme = self.inner.uri().scheme_str().unwrap_or("http");
+        let (host, port) = (self.inner.host(), self.inner.port());
         write!(f, "{scheme}://{host}:{port} ({})", self.variable)
     }
 }
@@ -37,35 +43,32 @@ impl fmt::Display for Proxy {
 ///
 /// This machine itself is never reached through a proxy, whatever the variables say: to the proxy, 127.0.0.1 is another
 /// machine. Plain http is spoken to no other machine, so `http_proxy` has no say. A value that cannot be used is an error.
-pub fn for_url(url: &str) -> Result<Option<Proxy>> {
-    let uri: Uri = url.parse().ok().context("the URL cannot be used")?;
-    let host = uri.host().context("the URL has no host")?;
-    if settings::is_loopback(host) {
+pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
+    if url.is_loopback() {
         return Ok(None);
     }
     let Some((variable, value)) = settings::proxy()? else {
         return Ok(None);
     };
-    let port = uri.port_u16().unwrap_or(443);
+    let (host, port) = (url.host(), url.port());
     if settings::no_proxy()?.is_some_and(|list| is_listed(&list, host, port)) {
         return Ok(None);
     }
-    let how = parse(&value).with_context(|| {
+    let inner = parse(&value).with_context(|| {
         format!(
-            "{variable} cannot be used: give a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or \
-             socks5h (in the password, write %40 for @ and the like)"
+            "invalid {variable}: use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h \
+             (in the password, write %40 for @ and the like)"
         )
     })?;
-    Ok(Some(Proxy { variable, how }))
+    Ok(Some(Proxy { variable, inner }))
 }
 
-/// ureq takes a port that is no number for none, and a host may be empty: both would lead to another place.
+/// An empty host, or a port that is none, would lead to another place.
 fn parse(value: &str) -> Option<ureq::Proxy> {
     let proxy = ureq::Proxy::new(value).ok()?;
     let authority = proxy.uri().authority()?;
-    let ends_with_host = authority.as_str().ends_with(authority.host());
-    let usable = !authority.host().is_empty() && (ends_with_host || authority.port().is_some());
-    usable.then_some(proxy)
+    let is_usable = !authority.host().is_empty() && url::port(authority).is_ok();
+    is_usable.then_some(proxy)
 }
 
 /// Whether a list as in `NO_PROXY` covers a host: names with their subdomains, addresses, ranges of them, each with or
@@ -105,7 +108,7 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
 
 /// A host without the brackets of IPv6 and the dot of the root.
 fn bare(host: &str) -> &str {
-    settings::without_brackets(host).trim_end_matches('.')
+    url::without_brackets(host).trim_end_matches('.')
 }
 
 #[cfg(test)]
@@ -189,7 +192,7 @@ mod tests {
         ] {
             let proxy = Proxy {
                 variable: "v",
-                how: parse(value).unwrap(),
+                inner: parse(value).unwrap(),
             };
             assert_eq!(proxy.to_string(), shown);
         }
@@ -203,6 +206,7 @@ mod tests {
             "http://proxy.example:",
             "http://proxy.example:port",
             "http://proxy.example:99999",
+            "http://proxy.example:0",
             "http://proxy example:3128",
             "ftp://proxy.example:3128",
             "pac+http://proxy.example/wpad",

@@ -4,120 +4,170 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::settings;
 
 pub struct Roots {
-    pub store: RootCertStore,
+    pub certificates: Vec<CertificateDer<'static>>,
     /// Where they are from, in words.
     pub source: String,
 }
 
 /// The roots to trust. A variable that names no certificate is an error. It takes some milliseconds.
 pub fn load() -> Result<Roots> {
-    let mut roots = match (settings::system_ca_file(), settings::system_ca_folders()) {
-        (None, None) => system(rustls_native_certs::load_native_certs().certs),
-        (Some(file), folders) => Roots {
-            store: joined(
+    let folders = settings::system_ca_folders();
+    let mut roots = match settings::system_ca_file() {
+        Some(file) => Roots {
+            certificates: [
                 read("SSL_CERT_FILE", &file)?,
                 search(&folders.unwrap_or_default()),
-            ),
+            ]
+            .concat(),
             source: format!("those of SSL_CERT_FILE ({})", file.display()),
         },
-        (None, Some(folders)) => Roots {
-            store: search(&folders),
-            source: "those of SSL_CERT_DIR".to_owned(),
+        None => match folders {
+            Some(folders) => Roots {
+                certificates: search(&folders),
+                source: "those of SSL_CERT_DIR".to_owned(),
+            },
+            None => system(native()),
         },
     };
-    if roots.store.is_empty() {
+    if roots.certificates.is_empty() {
         bail!("SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it");
     }
     if let Some(file) = settings::extra_ca_file() {
-        roots.store = joined(roots.store, read("CODEX_CA_CERTIFICATE", &file)?);
-        roots.source = format!(
-            "{} and those of CODEX_CA_CERTIFICATE ({})",
-            roots.source,
-            file.display()
-        );
+        let more = read("CODEX_CA_CERTIFICATE", &file)?;
+        roots.certificates.extend(more);
+        let (source, file) = (roots.source, file.display());
+        roots.source = format!("{source} and those of CODEX_CA_CERTIFICATE ({file})");
     }
     Ok(roots)
 }
 
+/// What the system trusts. `load_native_certs` would take an empty `SSL_CERT_FILE` for a file.
+fn native() -> Vec<CertificateDer<'static>> {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    {
+        let known = openssl_probe::probe();
+        let file = rustls_native_certs::load_certs_from_paths(known.cert_file.as_deref(), None);
+        let mut certificates = [file.certs, search(&known.cert_dir)].concat();
+        certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+        certificates.dedup();
+        certificates
+    }
+    #[cfg(not(all(unix, not(target_os = "macos"))))]
+    rustls_native_certs::load_native_certs().certs
+}
+
 /// The system's roots. The built-in ones serve only where there is none, as in a container without a CA bundle.
-fn system(certificates: Vec<CertificateDer>) -> Roots {
-    let store = usable(certificates);
-    if !store.is_empty() {
+fn system(certificates: Vec<CertificateDer<'static>>) -> Roots {
+    let certificates = usable(certificates);
+    if !certificates.is_empty() {
         let source = "those of the system".to_owned();
-        return Roots { store, source };
+        return Roots {
+            certificates,
+            source,
+        };
     }
     Roots {
-        store: webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
+        certificates: webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec(),
         source: "the built-in ones, because the system has none".to_owned(),
     }
 }
 
-/// The certificates in a PEM file, at least one.
-fn read(variable: &str, file: &Path) -> Result<RootCertStore> {
-    if file.as_os_str().is_empty() {
-        bail!("{variable} is empty: name a PEM file, or unset it");
-    }
+/// The certificates in a PEM file, at least one. Whatever is no regular file, such as a FIFO, could be waited for for ever.
+fn read(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let shown = file.display();
-    let pem = fs::read(file)
-        .with_context(|| format!("could not read {shown}, which {variable} names"))?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+    let could_not = || format!("could not read {shown}, which {variable} names");
+    if !fs::metadata(file).with_context(could_not)?.is_file() {
+        bail!("{}: not a regular file", could_not());
+    }
+    let pem = fs::read(file).with_context(could_not)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&without_trust(pem))
         .collect::<Result<_, _>>()
         .ok()
-        .with_context(|| format!("{shown}, which {variable} names, is damaged"))?;
-    let store = usable(certificates);
-    if store.is_empty() {
-        bail!("{shown}, which {variable} names, has no certificate in it (BEGIN CERTIFICATE)");
+        .with_context(|| format!("{}: the file is damaged", could_not()))?;
+    let certificates = usable(certificates);
+    if certificates.is_empty() {
+        bail!("{}: no certificate in it (BEGIN CERTIFICATE)", could_not());
     }
-    Ok(store)
+    Ok(certificates)
+}
+
+/// A PEM file in which OpenSSL's trusted certificates are called certificates. What such a one says besides of whom to
+/// trust for what, comes after the certificate itself.
+fn without_trust(pem: Vec<u8>) -> Vec<u8> {
+    match String::from_utf8(pem) {
+        Ok(text) => text
+            .replace(" TRUSTED CERTIFICATE-----", " CERTIFICATE-----")
+            .into_bytes(),
+        Err(error) => error.into_bytes(),
+    }
 }
 
 /// The certificates in folders. What they hold besides is passed over, and so is a folder that is missing.
-fn search(folders: &[PathBuf]) -> RootCertStore {
+fn search(folders: &[PathBuf]) -> Vec<CertificateDer<'static>> {
     let found =
         |folder: &PathBuf| rustls_native_certs::load_certs_from_paths(None, Some(folder)).certs;
     usable(folders.iter().flat_map(found).collect())
 }
 
 /// Those that can vouch for others: some systems keep ancient ones that rustls does not understand.
-fn usable(certificates: Vec<CertificateDer>) -> RootCertStore {
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(certificates);
-    store
+fn usable(certificates: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
+    let mut certificates: Vec<_> = certificates.into_iter().map(first_element).collect();
+    certificates.retain(|certificate| webpki::anchor_from_trusted_cert(certificate).is_ok());
+    certificates
 }
 
-fn joined(mut store: RootCertStore, other: RootCertStore) -> RootCertStore {
-    store.roots.extend(other.roots);
-    store
+/// The first DER element alone (X.690 section 8.1.3), which a certificate is.
+fn first_element(der: CertificateDer<'static>) -> CertificateDer<'static> {
+    let length = match der.as_ref() {
+        [_tag, 0x81, length, ..] => 3 + usize::from(*length),
+        [_tag, 0x82, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
+        _ => der.len(),
+    };
+    match der.get(..length) {
+        Some(element) if length < der.len() => element.to_vec().into(),
+        _ => der,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn authority() -> CertificateDer<'static> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::default();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
     #[test]
     fn the_built_in_roots_serve_only_where_the_system_has_none() {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let authority = rcgen::CertificateParams::default()
-            .self_signed(&key)
-            .unwrap();
-        let own = system(vec![authority.der().clone()]);
+        let own = system(vec![authority()]);
         assert_eq!(
-            (own.store.len(), own.source.as_str()),
+            (own.certificates.len(), own.source.as_str()),
             (1, "those of the system")
         );
-
         let built_in = system(Vec::new());
-        assert_eq!(built_in.store.len(), webpki_roots::TLS_SERVER_ROOTS.len());
+        assert_eq!(
+            built_in.certificates.len(),
+            webpki_root_certs::TLS_SERVER_ROOT_CERTS.len()
+        );
         assert_eq!(
             built_in.source,
             "the built-in ones, because the system has none"
         );
+        assert_eq!(usable(built_in.certificates.clone()), built_in.certificates);
+    }
+
+    #[test]
+    fn what_follows_a_certificate_is_left_out() {
+        let certificate = authority();
+        let trusted = [certificate.as_ref(), b"\x30\x03\x0c\x01x"].concat();
+        assert_eq!(usable(vec![trusted.into()]), vec![certificate]);
     }
 }

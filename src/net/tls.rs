@@ -1,74 +1,122 @@
-//! TLS under ureq: the handshake, and the words for one that fails. ureq's own connector does not tell whose
-//! certificate it refused, and that is what a person behind an inspecting proxy has to know.
+//! TLS under ureq: its own connector does the handshake. Here is what a failed one means to the person, and a handshake
+//! that does nothing but find out who issued a certificate: a person behind an inspecting proxy has to know.
 
+use std::error::Error;
 use std::fmt;
-use std::io::{Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use http::Uri;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
-    StreamOwned,
 };
-use ureq::unversioned::transport::time::{Duration, Instant};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
-    TransportAdapter,
+    ConnectionDetails, Connector, RustlsConnector, Transport, TransportAdapter,
 };
 
-use crate::net::roots;
-use crate::net::roots::Roots;
-use crate::settings;
+use crate::net::roots::{self, Roots};
+use crate::net::url::without_brackets;
 use crate::text::printable;
 
-/// Whom to trust, and how. The roots are read here, so that a mistake in their variables is found at once.
-pub fn config() -> Result<Arc<ClientConfig>> {
-    let Roots { store, source } = roots::load()?;
-    let provider = Arc::new(ring::default_provider());
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider))
-            .build()
-            .context("could not use the trusted certificates")?;
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .context("could not set up TLS")?
-        .dangerous() // It checks all that the inner one checks, and adds words.
-        .with_custom_certificate_verifier(Arc::new(Verifier {
-            inner: verifier,
-            source,
-        }))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+/// Whom to trust.
+pub struct Trust {
+    pub config: TlsConfig,
+    /// Where the roots are from, in words.
+    pub source: String,
 }
 
-/// What each side of a connection is called in an error: the peer of the request itself, or the proxy before it.
-pub fn whose(host: &str, uri: &Uri) -> &'static str {
-    if uri.host() == Some(host) {
-        "its"
-    } else {
-        "the proxy's"
+/// The roots are read here, so that a mistake in their variables is found at once.
+pub fn trust() -> Result<Trust> {
+    let Roots {
+        certificates,
+        source,
+    } = roots::load()?;
+    // It fails where it was done before.
+    let _ = ring::default_provider().install_default();
+    let certificates: Vec<_> = certificates
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).to_owned())
+        .collect();
+    let config = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&certificates))
+        .build();
+    Ok(Trust { config, source })
+}
+
+/// One end of a connection: the server of the request, or the proxy before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Server,
+    Proxy,
+}
+
+impl Peer {
+    /// Which one a URL names in a request to `host`.
+    pub fn of(uri: &Uri, host: &str) -> Self {
+        if uri.host().map(without_brackets) == Some(host) {
+            Self::Server
+        } else {
+            Self::Proxy
+        }
     }
 }
 
-/// Wraps a connection in TLS, where the URL of its peer is https.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "server",
+            Self::Proxy => "proxy",
+        })
+    }
+}
+
+/// Why there is no TLS connection.
+#[derive(Debug)]
+pub enum TlsError {
+    /// Nobody who is trusted vouches for the certificate of this end.
+    Untrusted(Peer),
+    /// Any other reason, in words.
+    Failed(String),
+    /// No failure, but what was asked for: who issued the certificate.
+    IssuedBy(String),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Untrusted(peer) => write!(f, "{peer} certificate is not trusted"),
+            Self::Failed(words) | Self::IssuedBy(words) => f.write_str(words),
+        }
+    }
+}
+
+impl Error for TlsError {}
+
+impl From<TlsError> for ureq::Error {
+    fn from(error: TlsError) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
+
+/// The last step of a connection, with TLS where the URL of the peer is https.
 #[derive(Debug)]
 pub struct Handshake {
     /// The host of the request.
     pub host: String,
-    /// None where no peer is https.
-    pub config: Option<Arc<ClientConfig>>,
-    /// Whether nobody waits for the request any more: then no connection for it is handed out.
-    pub given_up: Arc<AtomicBool>,
+    /// Becomes true when a connection to the server of the request stands.
+    pub connected: Arc<AtomicBool>,
+    /// The end whose certificate is only looked at: then no connection comes about.
+    pub inspected: Option<Peer>,
+    pub tls: RustlsConnector,
 }
 
 impl<In: Transport> Connector<In> for Handshake {
-    type Out = Either<In, Encrypted>;
+    type Out = <RustlsConnector as Connector<In>>::Out;
 
     fn connect(
         &self,
@@ -76,169 +124,157 @@ impl<In: Transport> Connector<In> for Handshake {
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
         let plain = chained.ok_or(ureq::Error::ConnectionFailed)?;
-        let connection = if !details.needs_tls() || plain.is_tls() {
-            Either::A(plain)
-        } else {
-            let config = self.config.clone().ok_or(ureq::Error::TlsRequired)?;
-            let encrypted = shake_hands(config, details, Box::new(plain));
-            Either::B(encrypted.map_err(|error| {
-                let whose = whose(&self.host, details.uri);
-                ureq::Error::Other(words(whose, &error).into())
-            })?)
-        };
-        if self.given_up.load(Ordering::SeqCst) {
-            return Err(ureq::Error::Timeout(ureq::Timeout::Global));
+        let peer = Peer::of(details.uri, &self.host);
+        if self.inspected == Some(peer) {
+            return Err(TlsError::IssuedBy(issuer_of_peer(details, plain)).into());
         }
-        Ok(Some(connection))
+        let connection = self.tls.connect(details, Some(plain));
+        let connection = connection.map_err(|error| explain(peer, &error))?;
+        if peer == Peer::Server {
+            self.connected.store(true, Ordering::SeqCst);
+        }
+        Ok(connection)
     }
 }
 
-fn shake_hands(
-    config: Arc<ClientConfig>,
-    details: &ConnectionDetails,
-    plain: Box<dyn Transport>,
-) -> Result<Encrypted, ureq::Error> {
-    let host = details.uri.host().unwrap_or_default();
-    let bare = settings::without_brackets(host);
-    let name = ServerName::try_from(bare.to_owned())
-        .map_err(|_| ureq::Error::Tls("name cannot stand in a certificate"))?;
-    let mut connection = ClientConnection::new(config, name).map_err(std::io::Error::other)?;
-    let mut socket = TransportAdapter::new(plain, Arc::clone(&details.current_time));
-    socket.set_timeout(left(details));
-    connection.complete_io(&mut socket)?;
-    let size = details.config.input_buffer_size();
-    Ok(Encrypted {
-        buffers: LazyBuffers::new(size, details.config.output_buffer_size()),
-        stream: StreamOwned::new(connection, socket),
+/// What a failed handshake means to the person.
+fn explain(peer: Peer, error: &ureq::Error) -> TlsError {
+    use rustls::Error::{InvalidCertificate, InvalidMessage};
+    let cause = match error {
+        ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Timeout(_) => {
+            return failed(peer, "TLS handshake timed out (is a firewall in the way?)");
+        }
+        other => return failed(peer, &printable(&other.to_string())),
+    };
+    match cause {
+        None => failed(
+            peer,
+            "connection closed during the TLS handshake (is a firewall in the way?)",
+        ),
+        // The signature does not fit where another authority of that name is trusted: an old one of the same proxy.
+        Some(InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => TlsError::Untrusted(peer),
+        Some(InvalidCertificate(reason)) => failed(peer, &refused(reason)),
+        Some(InvalidMessage(_)) => failed(
+            peer,
+            "not a TLS server (a captive portal? a proxy that wants http:// in its URL?)",
+        ),
+        Some(other) => {
+            let words = printable(&other.to_string());
+            failed(peer, &format!("TLS handshake failed: {words}"))
+        }
+    }
+}
+
+fn failed(peer: Peer, words: &str) -> TlsError {
+    TlsError::Failed(match peer {
+        Peer::Server => words.to_owned(),
+        Peer::Proxy => format!("proxy: {words}"),
     })
 }
 
-/// What the connection and the proxy have left of the limit for them and the handshake together.
-fn left(details: &ConnectionDetails) -> NextTimeout {
-    let mut timeout = details.timeout;
-    let now = (details.current_time)();
-    if let (Duration::Exact(limit), Instant::Exact(start), Instant::Exact(now)) =
-        (timeout.after, details.now, now)
-    {
-        timeout.after = limit
-            .saturating_sub(now.saturating_duration_since(start))
-            .into();
-    }
-    timeout
-}
-
-/// A connection after its handshake, as ureq wants to see it.
-pub struct Encrypted {
-    buffers: LazyBuffers,
-    stream: StreamOwned<ClientConnection, TransportAdapter>,
-}
-
-impl Transport for Encrypted {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.stream.get_mut().set_timeout(timeout);
-        Ok(self.stream.write_all(&self.buffers.output()[..amount])?)
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.stream.get_mut().set_timeout(timeout);
-        let amount = self.stream.read(self.buffers.input_append_buf())?;
-        self.buffers.input_appended(amount);
-        Ok(amount > 0)
-    }
-
-    fn is_open(&mut self) -> bool {
-        self.stream.get_mut().get_mut().is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        true
+fn refused(reason: &CertificateError) -> String {
+    use CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
+        NotValidYetContext,
+    };
+    match reason {
+        Expired | ExpiredContext { .. } => {
+            "certificate has expired (is the clock of this machine right?)".to_owned()
+        }
+        NotValidYet | NotValidYetContext { .. } => {
+            "certificate is not yet valid (is the clock of this machine right?)".to_owned()
+        }
+        NotValidForName | NotValidForNameContext { .. } => {
+            "certificate is for another name (a captive portal or a filter?)".to_owned()
+        }
+        other => format!("invalid certificate: {}", printable(&other.to_string())),
     }
 }
 
-impl fmt::Debug for Encrypted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Encrypted")
-    }
+/// Who issued the certificate of the peer. The handshake ends there: nothing is sent that anybody could want.
+fn issuer_of_peer<In: Transport>(details: &ConnectionDetails, plain: In) -> String {
+    let seen = Arc::new(Seen::default());
+    // What went wrong does not count here: it has been told already.
+    let _ = shake_hands(details, plain, Arc::clone(&seen));
+    let issuer = seen.issuer.lock().unwrap_or_else(PoisonError::into_inner);
+    issuer.clone().unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// Checks as `WebPkiServerVerifier` does, and says whose certificate it was that nobody vouches for.
-#[derive(Debug)]
-struct Verifier {
-    inner: Arc<WebPkiServerVerifier>,
-    source: String,
+fn shake_hands<In: Transport>(
+    details: &ConnectionDetails,
+    plain: In,
+    seen: Arc<Seen>,
+) -> Result<()> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .dangerous() // It trusts nobody.
+        .with_custom_certificate_verifier(seen)
+        .with_no_client_auth();
+    let host = details.uri.host().context("no host")?;
+    let name = ServerName::try_from(without_brackets(host).to_owned())?;
+    let mut connection = ClientConnection::new(Arc::new(config), name)?;
+    let mut socket = TransportAdapter::new(plain, Arc::clone(&details.current_time));
+    socket.set_timeout(details.timeout);
+    connection.complete_io(&mut socket)?;
+    Ok(())
 }
 
-impl ServerCertVerifier for Verifier {
+/// Refuses every certificate, and keeps the name of its issuer.
+#[derive(Debug, Default)]
+struct Seen {
+    issuer: Mutex<Option<String>>,
+}
+
+impl ServerCertVerifier for Seen {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        use rustls::Error::InvalidCertificate as Refused;
-        let verdict = self.inner.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
-        match verdict {
-            // The signature does not fit where another authority of that name is trusted: an old one of the same proxy.
-            Err(Refused(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => Err(
-                rustls::Error::General(untrusted(&issuer_of(end_entity), &self.source)),
-            ),
-            verdict => verdict,
-        }
+        let mut issuer = self.issuer.lock().unwrap_or_else(PoisonError::into_inner);
+        *issuer = issuer_of(end_entity);
+        Err(CertificateError::UnknownIssuer.into())
     }
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
+        Err(CertificateError::UnknownIssuer.into())
     }
 
     fn verify_tls13_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
+        Err(CertificateError::UnknownIssuer.into())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
 
-fn untrusted(issuer: &str, source: &str) -> String {
-    format!(
-        "certificate was issued by «{issuer}», which is not trusted (if that is your company's proxy, set \
-         CODEX_CA_CERTIFICATE to the PEM file of its CA; trusted are {source})"
-    )
-}
-
 /// The name of who issued a certificate: its common name, else its organization (RFC 5280 section 4.1.2.4).
-fn issuer_of(certificate: &CertificateDer<'_>) -> String {
+fn issuer_of(certificate: &CertificateDer<'_>) -> Option<String> {
     const COMMON_NAME: [u8; 5] = [0x06, 3, 0x55, 4, 3];
     const ORGANIZATION: [u8; 5] = [0x06, 3, 0x55, 4, 10];
-    let Ok(parsed) = webpki::EndEntityCert::try_from(certificate) else {
-        return "unknown".to_owned();
-    };
+    let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
     let name = attribute(parsed.issuer(), COMMON_NAME)
-        .or_else(|| attribute(parsed.issuer(), ORGANIZATION))
-        .unwrap_or_default();
-    printable(&String::from_utf8_lossy(name))
+        .or_else(|| attribute(parsed.issuer(), ORGANIZATION))?;
+    Some(printable(&String::from_utf8_lossy(name)))
 }
 
 /// The value after an identifier in a DER name. All that can go wrong is a strange word in an error.
@@ -248,52 +284,4 @@ fn attribute(name: &[u8], identifier: [u8; 5]) -> Option<&[u8]> {
         return None;
     };
     value.get(..usize::from(*length))
-}
-
-/// What a failed handshake means to the person, after the word for whose it was.
-fn words(whose: &str, error: &ureq::Error) -> String {
-    let cause = match error {
-        ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
-        ureq::Error::Timeout(_) => {
-            return format!(
-                "{whose} TLS handshake did not end in time (does a filter stand in the way?)"
-            );
-        }
-        other => return format!("{whose} {}", printable(&other.to_string())),
-    };
-    let Some(cause) = cause else {
-        return format!("{whose} TLS handshake was cut off (does a filter stand in the way?)");
-    };
-    match cause {
-        rustls::Error::General(words) => format!("{whose} {words}"),
-        rustls::Error::InvalidCertificate(reason) => format!("{whose} {}", refused(reason)),
-        rustls::Error::InvalidMessage(_) => {
-            format!(
-                "{whose} answer is no TLS (a captive portal, or a proxy that wants http:// in front?)"
-            )
-        }
-        other => format!(
-            "{whose} TLS handshake failed: {}",
-            printable(&other.to_string())
-        ),
-    }
-}
-
-fn refused(reason: &CertificateError) -> String {
-    use CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
-        NotValidYetContext,
-    };
-    match reason {
-        Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
-            "certificate is not valid today (is the clock of this machine right?)".to_owned()
-        }
-        NotValidForName | NotValidForNameContext { .. } => {
-            "certificate is for another name (a captive portal or a filter?)".to_owned()
-        }
-        other => format!(
-            "certificate is not accepted: {}",
-            printable(&other.to_string())
-        ),
-    }
 }

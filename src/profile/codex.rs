@@ -1,48 +1,45 @@
-//! The profile `codex`: Codex's own login, as far as its token serves. Nobody but Codex renews it.
+//! The profile `codex`: Codex's own login, as far as its token serves. Nobody but Codex refreshes it.
 
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Freshness, TokenRequest};
 use crate::error::Failure;
-use crate::refresh::{Freshness, TokenRequest, ValidToken, freshness, is_alive};
+use crate::refresh::ValidToken;
 use crate::store::codex_file;
 
-/// Codex's login, if its token fulfils the wish. Nobody but Codex renews it.
-pub fn usable(request: &TokenRequest) -> Result<ValidToken> {
+/// Codex's token, if it satisfies the request.
+pub fn valid_token(request: &TokenRequest) -> Result<ValidToken> {
     let credentials = codex_file::load()?.ok_or_else(not_signed_in)?;
-    credentials
-        .access_token()
-        .context("could not use Codex's own login")?;
+    if credentials.access_token().is_err() {
+        return Err(not_usable("Codex's file has no access token").into());
+    }
     check(&credentials, request, SystemTime::now())?;
-    Ok(ValidToken {
-        credentials,
-        warning: None,
-    })
+    Ok(credentials.into())
 }
 
-/// Fails if Codex has to renew its token before it fulfils the wish.
+/// Fails if Codex has to refresh its token before it satisfies the request.
 pub fn check(
     credentials: &Credentials,
     request: &TokenRequest,
     now: SystemTime,
 ) -> Result<(), Failure> {
-    if freshness(credentials, request, now) != Freshness::Stale {
+    if credentials.freshness(request, now) != Freshness::Stale {
         return Ok(());
     }
-    let words = match is_alive(credentials, now) {
-        _ if request.another => "Codex's token cannot be renewed from here",
-        true => "Codex's token ends too soon",
-        false => "Codex's token has ended",
+    let words = match credentials.is_valid(now) {
+        _ if request.force_refresh => "Codex's token cannot be refreshed from here",
+        true => "Codex's token expires too soon",
+        false => "Codex's token has expired",
     };
-    Err(refused(words))
+    Err(not_usable(words))
 }
 
 /// The failure that only Codex, or a login of our own, can mend.
-pub fn refused(words: &str) -> Failure {
+pub fn not_usable(words: &str) -> Failure {
     Failure::LoginRequired(format!(
-        "{words}: run codex, which alone renews it, or sign in here with codex-auth login"
+        "{words}: run codex, which alone refreshes it, or sign in here with codex-auth login"
     ))
 }
 

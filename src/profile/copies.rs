@@ -1,4 +1,6 @@
-//! Copies of one login, which have the same refresh token: whoever renews or revokes one of them ends the others.
+//! Copies of one login, which have the same refresh token: whoever refreshes or revokes one of them ends the others.
+
+use std::fs;
 
 use sha2::{Digest, Sha256};
 
@@ -12,12 +14,28 @@ use crate::store::codex_file;
 pub type Fingerprint = [u8; 32];
 
 /// Every login here that has a refresh token, by its profile: Codex's own, then ours in order. What cannot be read is
-/// nobody's copy.
+/// nobody's copy. A link to the file of another profile is no copy, but a second name.
 pub fn known() -> Vec<(String, Fingerprint)> {
     let codexs = codex_file::load().ok().flatten();
     let codexs = codexs.map(|credentials| (CODEX_PROFILE.to_owned(), credentials));
-    let ours = store::profiles().unwrap_or_default().into_iter();
-    let ours = ours.filter_map(|profile| Some((profile.clone(), stored(profile)?)));
+    let profiles = store::profiles().unwrap_or_default();
+    let stores = profiles
+        .into_iter()
+        .filter_map(|profile| Store::new(profile).ok());
+    let (links, files): (Vec<Store>, Vec<Store>) =
+        stores.partition(|store| store.link_target().is_some());
+    let is_second_name = |link: &Store| {
+        let target = link.link_target();
+        files
+            .iter()
+            .any(|file| fs::canonicalize(file.path()).ok() == target)
+    };
+    let names: Vec<Store> = links
+        .into_iter()
+        .filter(|link| !is_second_name(link))
+        .collect();
+    let ours = files.iter().chain(&names);
+    let ours = ours.filter_map(|store| Some((store.profile().to_owned(), store.load().ok()??)));
     let logins = codexs.into_iter().chain(ours);
     logins
         .filter_map(|(profile, credentials)| Some((profile, fingerprint(&credentials)?)))
@@ -38,10 +56,6 @@ pub fn whose(profile: &str) -> String {
         CODEX_PROFILE => "Codex's own login".to_owned(),
         _ => format!("the profile {profile}"),
     }
-}
-
-fn stored(profile: String) -> Option<Credentials> {
-    Store::new(profile).ok()?.load().ok()?
 }
 
 fn fingerprint(credentials: &Credentials) -> Option<Fingerprint> {

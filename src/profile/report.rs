@@ -1,46 +1,46 @@
-//! What can be said of the login of a profile: above all whether a token can be had of it without a person.
+//! What can be said of the credentials of a profile: above all whether a token can be had of them without a person.
 
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
-use crate::credentials::Credentials;
-use crate::issuer::Verdict;
-use crate::profile::codex;
-use crate::refresh::{Freshness, TokenRequest, freshness, grantor, is_alive, not_signed_in};
+use super::codex;
+use crate::credentials::{Backoff, Credentials, Freshness, Revoked, TokenRequest};
+use crate::error;
+use crate::issuer::backend::Verdict;
+use crate::refresh::{not_signed_in, refreshable};
 use crate::settings::CODEX_PROFILE;
-use crate::store::Store;
-use crate::store::codex_file;
+use crate::store::{Store, codex_file};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
     /// Nobody is signed in.
     None,
     Fresh,
-    /// The token can be used, and is renewed at its next use.
+    /// The token can be used, and is refreshed at its next use.
     Due,
-    /// The token has ended, and is renewed when the next one is asked for; Codex's, when Codex runs.
+    /// The token has expired. It is refreshed when the next one is asked for, if it is usable; Codex's, when Codex runs.
     Expired,
-    /// The token has ended, and cannot be renewed.
-    Ended,
-    /// The issuer will not renew the login. Its token may still live.
-    Refused,
-    /// The last renewal failed, and the next one has to wait. The token may still live.
-    Paused,
-    /// What is stored is no login, or cannot be read.
+    /// The issuer will not refresh it any more. It may still be valid.
+    Revoked,
+    /// The last refresh failed, and the next one has to wait. The token may still be valid.
+    Backoff,
+    /// What is stored are no credentials, or cannot be read.
     Unreadable,
 }
 
 pub struct Report {
     pub profile: String,
     /// The file that holds it.
-    pub place: String,
+    pub path: String,
     pub credentials: Option<Credentials>,
     pub state: State,
     /// Whether a token can be had without a person, now or after a pause.
     pub usable: bool,
-    /// What keeps it from being used, or renewed.
+    /// What keeps it from being used, or refreshed.
     pub obstacle: Option<String>,
+    /// Whether the obstacle is one that signing in does not remove.
+    pub is_out_of_reach: bool,
     /// What the backend says of the token, if it was asked.
     pub verdict: Option<Verdict>,
 }
@@ -52,9 +52,8 @@ impl State {
             Self::Fresh => "fresh",
             Self::Due => "due",
             Self::Expired => "expired",
-            Self::Ended => "ended",
-            Self::Refused => "refused",
-            Self::Paused => "paused",
+            Self::Revoked => "revoked",
+            Self::Backoff => "backoff",
             Self::Unreadable => "unreadable",
         }
     }
@@ -64,82 +63,88 @@ impl Report {
     /// Fails only where it cannot be said what the profile's file is.
     pub fn of(profile: &str, now: SystemTime) -> Result<Self> {
         if profile == CODEX_PROFILE {
-            let place = codex_file::path()?.display().to_string();
-            let report = Self::new(profile, place, codex_file::load());
+            let path = codex_file::path()?.display().to_string();
+            let report = Self::new(profile, path, codex_file::load());
             return Ok(report.judged_as_codexs(now));
         }
         let store = Store::new(profile.to_owned())?;
         let report = Self::new(profile, store.path().display().to_string(), store.load());
         Ok(match report.state {
-            State::None => report.with_obstacle(not_signed_in(&store).to_string()),
+            State::None => report.with_obstacle(&not_signed_in(&store).into()),
             _ => report.judged(now),
         })
     }
 
-    fn new(profile: &str, place: String, loaded: Result<Option<Credentials>>) -> Self {
+    fn new(profile: &str, path: String, loaded: Result<Option<Credentials>>) -> Self {
         let loaded = loaded.and_then(|credentials| {
-            if let Some(credentials) = &credentials {
-                credentials
-                    .access_token()
-                    .with_context(|| format!("could not use {place}"))?;
-            }
+            let token = credentials.as_ref().map(Credentials::access_token);
+            token
+                .transpose()
+                .with_context(|| format!("could not read {path}"))?;
             Ok(credentials)
         });
-        let (state, credentials, obstacle) = match loaded {
-            Ok(Some(credentials)) => (State::Fresh, Some(credentials), None),
-            Ok(None) => (State::None, None, None),
-            Err(error) => (State::Unreadable, None, Some(format!("{error:#}"))),
-        };
-        Self {
+        let report = Self {
             profile: profile.to_owned(),
-            place,
-            credentials,
-            state,
+            path,
+            credentials: None,
+            state: State::None,
             usable: false,
-            obstacle,
+            obstacle: None,
+            is_out_of_reach: false,
             verdict: None,
+        };
+        match loaded {
+            Ok(Some(credentials)) => Self {
+                state: State::Fresh,
+                credentials: Some(credentials),
+                ..report
+            },
+            Ok(None) => report,
+            Err(error) => Self {
+                state: State::Unreadable,
+                ..report.with_obstacle(&error)
+            },
         }
     }
 
-    fn with_obstacle(mut self, words: String) -> Self {
-        self.obstacle = Some(words);
+    fn with_obstacle(mut self, error: &Error) -> Self {
+        self.obstacle = Some(format!("{error:#}"));
+        self.is_out_of_reach = error::exit_code(error) == 1;
         self
     }
 
-    /// What `renewal::usable` would make of it.
+    /// What `refresh::valid_token` would make of it.
     fn judged(mut self, now: SystemTime) -> Self {
         let Some(credentials) = &self.credentials else {
             return self;
         };
-        let (lives, revoked) = (is_alive(credentials, now), credentials.revoked());
-        self.obstacle = match &revoked {
-            Some(revoked) => Some(revoked.reason.clone()),
-            None => grantor(credentials, &self.profile)
-                .err()
-                .map(|error| format!("{error:#}")),
-        };
-        self.usable = lives || self.obstacle.is_none();
-        self.state = match freshness(credentials, &TokenRequest::default(), now) {
-            _ if revoked.is_some() => State::Refused,
-            _ if !self.usable => State::Ended,
-            _ if credentials
-                .backoff()
-                .is_some_and(|backoff| backoff.holds(now)) =>
-            {
-                State::Paused
-            }
+        let (is_valid, backoff) = (credentials.is_valid(now), credentials.backoff());
+        let refused = credentials.revoked().map(Revoked::reason);
+        let asked = backoff.filter(|backoff| backoff.login_required);
+        let is_refreshed = !credentials.is_access_token_only();
+        self.obstacle = refused.or(asked.map(Backoff::reason)).or_else(|| {
+            let refreshable = refreshable(credentials, &self.profile);
+            let error = refreshable.err().filter(|_| is_refreshed)?;
+            Some(format!("{error:#}"))
+        });
+        self.usable = is_valid || self.obstacle.is_none();
+        self.state = match credentials.freshness(&TokenRequest::default(), now) {
+            _ if credentials.revoked().is_some() => State::Revoked,
+            _ if asked.is_some() => State::Backoff,
+            _ if !self.usable => State::Expired,
+            _ if backoff.is_some_and(|backoff| backoff.holds(now)) => State::Backoff,
             Freshness::Fresh => State::Fresh,
             Freshness::Due => State::Due,
-            Freshness::Stale if lives => State::Due,
+            Freshness::Stale if is_valid => State::Due,
             Freshness::Stale => State::Expired,
         };
         self
     }
 
-    /// What `codex_login::usable` would make of it.
+    /// What `codex::valid_token` would make of it.
     fn judged_as_codexs(mut self, now: SystemTime) -> Self {
         if self.state == State::None {
-            return self.with_obstacle(codex::not_signed_in().to_string());
+            return self.with_obstacle(&codex::not_signed_in().into());
         }
         let Some(credentials) = &self.credentials else {
             return self;
@@ -154,11 +159,20 @@ impl Report {
         self
     }
 
-    /// Takes in what the backend says of the token. A token that it rejects is as good as ended.
+    /// Takes in what the backend says of the token. A token that it rejects is as good as expired.
     pub fn take(&mut self, verdict: Verdict) {
         if matches!(verdict, Verdict::Rejected) {
             self.usable = self.profile != CODEX_PROFILE && self.obstacle.is_none();
         }
         self.verdict = Some(verdict);
+    }
+
+    /// 0 if a token can be had without a person, 4 if signing in helps, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match (self.usable, self.is_out_of_reach) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => error::LOGIN_REQUIRED,
+        }
     }
 }

@@ -4,94 +4,122 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use crate::credentials::Credentials;
-use crate::issuer;
-use crate::issuer::Verdict;
-use crate::profile::codex;
-use crate::refresh::{TokenRequest, ValidToken, is_new, not_signed_in, renew};
+use super::attempt::Task;
+use super::{ValidToken, not_signed_in, patience, refresh_as};
+use crate::credentials::{Credentials, TokenRequest};
+use crate::error::Failure;
+use crate::issuer::backend::{self, Verdict};
 use crate::settings;
 use crate::store::Store;
+use crate::time::span;
 
-/// How long the backend is not asked again about a token that it rejected and that could not be replaced.
+/// How long the backend is not asked again about a token that it rejected.
 const REJECTION_HOLDS: Duration = Duration::from_secs(60);
 
-/// What is usable, after the backend was asked whether it accepts the token.
+/// The token, after the backend was asked whether it accepts it.
 ///
-/// A token that it rejects is renewed: once for all callers that found the same one, because the worker looks whether
-/// that was done already. One that was received just now is not: another would fare no better.
-pub fn verified(store: &Store, usable: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
+/// One that it rejects is refreshed: once for all callers that found the same one, because the worker looks whether that was
+/// done already. One that was received just now is not, at first, nor is one soon after a refresh that did not help: a backend
+/// that rejects everything must not cost a refresh at each call. A rejected token is never handed out.
+pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     let now = SystemTime::now();
-    match verdict(&usable.credentials, now) {
-        Verdict::Accepted => Ok(usable),
-        Verdict::Unknown(reason) => Ok(usable.unknown(&reason)),
-        Verdict::Rejected if is_new(&usable.credentials, now) => {
-            let words = "the backend rejects the token, although it was received just now";
-            Ok(usable.but(words.to_owned()))
+    let credentials = &token.credentials;
+    let is_known = is_known_as_rejected(credentials, now);
+    let verdict = if is_known {
+        Verdict::Rejected
+    } else {
+        verdict(credentials)
+    };
+    match verdict {
+        Verdict::Accepted => {
+            note_acceptance(store, credentials);
+            Ok(token)
         }
-        Verdict::Rejected => replace(store, &usable.credentials, request, now),
+        Verdict::Unknown(reason) => Ok(token.warn(unknown(&reason))),
+        Verdict::Rejected => {
+            let replaced = check_refresh_helps(credentials, is_known, now)
+                .and_then(|()| replace(store, credentials, request));
+            if replaced.is_err() && !is_known {
+                note(store, credentials, |stored| stored.set_rejected(now));
+            }
+            replaced
+        }
     }
 }
 
-/// What the backend says of the token; if it was rejected a moment ago, that still holds.
-fn verdict(credentials: &Credentials, now: SystemTime) -> Verdict {
-    if is_known_as_rejected(credentials, now) {
-        return Verdict::Rejected;
+/// Fails where a refresh would not help, as far as that can be known.
+fn check_refresh_helps(credentials: &Credentials, is_known: bool, now: SystemTime) -> Result<()> {
+    let backoff = credentials.rejection_backoff();
+    let left = backoff.and_then(|backoff| backoff.until.duration_since(now).ok());
+    if let Some(left) = left {
+        let wait = span(left.as_secs() + 1);
+        let words = format!(
+            "the backend rejects the token, also after a refresh: the next refresh is tried in {wait}"
+        );
+        return Err(Failure::Temporary(words).into());
     }
+    if credentials.is_new(now) && !is_known {
+        let words = "the backend rejects the token, although it was received just now: try again";
+        return Err(Failure::Temporary(words.to_owned()).into());
+    }
+    Ok(())
+}
+
+/// What the backend says of the token.
+fn verdict(credentials: &Credentials) -> Verdict {
     settings::backend()
-        .and_then(|backend| {
-            issuer::check(
-                &backend,
-                credentials.access_token()?,
-                credentials.account_id().as_deref(),
-            )
-        })
+        .and_then(|backend| backend::check(&backend, &credentials.headers()?))
         .unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}")))
 }
 
+fn unknown(reason: &str) -> String {
+    format!("could not check the token at the backend: {reason}")
+}
+
 fn is_known_as_rejected(credentials: &Credentials, now: SystemTime) -> bool {
-    let age = credentials
-        .rejected_at()
-        .and_then(|at| now.duration_since(at).ok());
+    let rejected = credentials.rejected_at();
+    let age = rejected.and_then(|at| now.duration_since(at).ok());
     age.is_some_and(|age| age < REJECTION_HOLDS)
 }
 
-/// Has a rejected token renewed. If that fails there is none to print, however long the rejected one still lives.
-fn replace(
-    store: &Store,
-    rejected: &Credentials,
-    request: &TokenRequest,
-    now: SystemTime,
-) -> Result<ValidToken> {
+/// Has a rejected token refreshed. If that fails there is none to hand out, however long the rejected one is still valid.
+fn replace(store: &Store, rejected: &Credentials, request: &TokenRequest) -> Result<ValidToken> {
     let request = TokenRequest {
-        another: true,
+        force_refresh: true,
         ..*request
     };
-    renew(store, rejected, &request, now)
-        .inspect_err(|_| note_rejection(store, rejected, now))
+    let task = Task::new(store, rejected, &request, patience(rejected, &request));
+    refresh_as(store, rejected, &request, &task.after_rejection())
         .context("the backend rejects the token")
 }
 
-/// Writes down that the backend rejected the token: a caller that comes again and again must not ask it each time.
-/// Where that cannot be done at once, the next caller asks.
-fn note_rejection(store: &Store, rejected: &Credentials, now: SystemTime) {
-    if is_known_as_rejected(rejected, now) {
-        return;
+/// The token of a refresh that was made because of a rejection works: the next rejection is a new one.
+fn note_acceptance(store: &Store, accepted: &Credentials) {
+    if accepted.rejection_backoff().is_some() {
+        note(store, accepted, |stored| stored.set_rejection_backoff(None));
     }
+}
+
+/// Changes the stored credentials, if they are these. Where that cannot be done at once, the next caller does it.
+fn note(store: &Store, seen: &Credentials, change: impl Fn(&mut Credentials)) {
     let _ = store.lock(Duration::ZERO).and_then(|lock| {
         let mut stored = store.load()?.with_context(|| not_signed_in(store))?;
-        if stored.last_refresh() != rejected.last_refresh() {
-            return Ok(());
+        if stored.last_refresh() == seen.last_refresh() {
+            change(&mut stored);
+            lock.save(&stored)?;
         }
-        stored.reject(now);
-        lock.save(&stored)
+        Ok(())
     });
 }
 
-/// Codex's login, after the backend was asked whether it accepts the token.
-pub fn verified_of_codex(usable: ValidToken) -> Result<ValidToken> {
-    match verdict(&usable.credentials, SystemTime::now()) {
-        Verdict::Accepted => Ok(usable),
-        Verdict::Unknown(reason) => Ok(usable.unknown(&reason)),
-        Verdict::Rejected => Err(codex::refused("the backend rejects Codex's token").into()),
+/// Codex's token, after the backend was asked whether it accepts it.
+pub fn verified_of_codex(token: ValidToken) -> Result<ValidToken> {
+    match verdict(&token.credentials) {
+        Verdict::Accepted => Ok(token),
+        Verdict::Unknown(reason) => Ok(token.warn(unknown(&reason))),
+        Verdict::Rejected => {
+            let words = "the backend rejects Codex's token";
+            Err(crate::profile::codex::not_usable(words).into())
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! Codex's own login: it is only ever read, and only for the profile `codex`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::credentials::Credentials;
-use crate::{settings, store};
+use super::read;
+use crate::credentials::{Credentials, parse_codex};
+use crate::settings;
 
 /// How often a file that is not whole is read again, and after which pause.
 const REPEATS: u32 = 3;
@@ -22,21 +24,19 @@ pub fn is_there() -> bool {
     path().is_ok_and(|path| path.exists())
 }
 
-/// Codex's login with ChatGPT, or none. A login of another kind is an error: an API key is no ChatGPT token.
-pub fn load() -> Result<Option<Credentials>> {
-    let path = path()?;
-    let load = || -> Result<Option<Credentials>> {
-        let credentials = read_whole(|| parse(store::read(&path)?))?;
-        credentials.as_ref().map_or(Ok(()), check)?;
-        Ok(credentials)
-    };
-    load().with_context(|| format!("could not use {}", path.display()))
+/// Whether a path without links is that of Codex's file.
+pub fn is_it(target: &Path) -> bool {
+    path().is_ok_and(|path| fs::canonicalize(path).is_ok_and(|real| real == target))
 }
 
-fn parse(bytes: Option<Vec<u8>>) -> Result<Option<Credentials>> {
-    bytes
-        .map(|bytes| Credentials::parse_codex(&bytes))
-        .transpose()
+/// Codex's credentials from its login with ChatGPT, or none.
+pub fn load() -> Result<Option<Credentials>> {
+    let path = path()?;
+    load_from(&path).with_context(|| format!("could not use {}", path.display()))
+}
+
+fn load_from(path: &Path) -> Result<Option<Credentials>> {
+    read_whole(|| read(path)?.map(|bytes| parse_codex(&bytes)).transpose())
 }
 
 /// What can be read at last: Codex rewrites its file in place, so that for a moment it is empty, or cut short.
@@ -52,25 +52,9 @@ fn read_whole(
     read()
 }
 
-fn check(credentials: &Credentials) -> Result<()> {
-    if credentials.is_api_key() {
-        bail!(
-            "Codex is signed in with an API key, which is no ChatGPT token: run codex login, or sign in here with codex-auth login"
-        );
-    }
-    let is_chatgpt = |mode: &str| mode.to_ascii_lowercase().starts_with("chatgpt");
-    if !credentials.auth_mode().is_none_or(is_chatgpt) {
-        bail!(
-            "Codex is not signed in with ChatGPT: run codex login, or sign in here with codex-auth login"
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     /// Reads as `load` does, while a writer is so far each time: the last state stays.
     fn read_during(states: &[&str]) -> Result<Option<Credentials>> {
@@ -81,7 +65,7 @@ mod tests {
             if let Some(state) = states.next() {
                 fs::write(&path, state).unwrap();
             }
-            parse(store::read(&path)?)
+            read(&path)?.map(|bytes| parse_codex(&bytes)).transpose()
         })
     }
 

@@ -132,18 +132,20 @@ pub fn check_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Creates a folder, and those above it, for its owner alone, under any umask.
-pub fn create_folder(folder: &Path) -> Result<()> {
+/// Creates a folder, and those above it, for its owner alone, under any umask. Says whether it was not there before.
+pub fn create_folder(folder: &Path) -> Result<bool> {
     if folder.is_dir() {
-        return Ok(());
+        return Ok(false);
     }
     if let Some(above) = folder.parent() {
         create_folder(above)?;
     }
     match create_private_folder(folder) {
         // Somebody else was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => result.with_context(|| format!("could not create {}", folder.display())),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        result => result
+            .map(|()| true)
+            .with_context(|| format!("could not create {}", folder.display())),
     }
 }
 
@@ -164,10 +166,25 @@ pub fn is_in_use(error: &io::Error) -> bool {
     cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32))
 }
 
+/// Fails where this user may not put files into a folder, or nobody may (a read-only file system).
+pub fn check_writable(folder: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{Access, access};
+        access(folder, Access::WRITE_OK | Access::EXEC_OK)
+            .with_context(|| format!("could not write to {}", folder.display()))?;
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
 /// Whether a file system said that it has no locks at all.
 pub fn has_no_locks(error: &io::Error) -> bool {
     #[cfg(unix)]
-    if error.raw_os_error() == Some(rustix::io::Errno::NOLCK.raw_os_error()) {
+    if let Some(errno) = rustix::io::Errno::from_io_error(error)
+        && matches!(errno, rustix::io::Errno::NOLCK | rustix::io::Errno::NOSYS)
+    {
         return true;
     }
     error.kind() == io::ErrorKind::Unsupported

@@ -1,4 +1,4 @@
-//! The profile `codex`: Codex's own login is read, in all its shapes, and never written or renewed.
+//! The profile `codex`: Codex's own login is read, in all its shapes, and never written or refreshed.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ fn codexs_token_and_account_are_printed_in_all_shapes_of_its_file() {
         |login| {
             login["version"] = json!(99);
             login["expires_at"] = json!(1);
-            login["refusal"] = json!({ "reason": "none of ours" });
+            login["revoked"] = json!({ "reason": "none of ours" });
         },
     ];
     for change in changes {
@@ -75,15 +75,15 @@ fn the_name_is_codexs_however_it_is_written() {
         sandbox.store(name, "{}");
     }
     let output = sandbox.run(&["logout", "--all"]);
-    output.assert(0, "", "Nobody was signed in.\n");
+    output.assert(0, "", "Not signed in.\n");
 }
 
 #[test]
-fn a_stale_token_is_not_renewed_and_the_file_not_touched() {
+fn a_stale_token_is_not_refreshed_and_the_file_not_touched() {
     let sandbox = Sandbox::new();
     for (left, words) in [
-        (0, "Codex's token has ended"),
-        (60, "Codex's token ends too soon"),
+        (0, "Codex's token has expired"),
+        (60, "Codex's token expires too soon"),
     ] {
         let mut login = sandbox.codex_login(left);
         login["issuer"] = json!(sandbox.issuer.url());
@@ -91,7 +91,7 @@ fn a_stale_token_is_not_renewed_and_the_file_not_touched() {
         sandbox.store_codex(&login.to_string());
         let before = fs::metadata(sandbox.codex_file()).unwrap();
         let stderr = format!(
-            "codex-auth: {words}: run codex, which alone renews it, or sign in here with codex-auth login\n"
+            "codex-auth: {words}: run codex, which alone refreshes it, or sign in here with codex-auth login\n"
         );
         let output = sandbox.run(&["--profile", "codex", "token"]);
         output.assert(4, "", &stderr);
@@ -111,13 +111,13 @@ fn another_token_or_a_longer_life_is_for_codex_to_get() {
     forced.assert(
         4,
         "",
-        "codex-auth: Codex's token cannot be renewed from here: run codex, which alone renews it, or sign in here with codex-auth login\n",
+        "codex-auth: Codex's token cannot be refreshed from here: run codex, which alone refreshes it, or sign in here with codex-auth login\n",
     );
     let longer = sandbox.run(&["--profile", "codex", "token", "--min-ttl", "2d"]);
     longer.assert(
         4,
         "",
-        "codex-auth: Codex's token ends too soon: run codex, which alone renews it, or sign in here with codex-auth login\n",
+        "codex-auth: Codex's token expires too soon: run codex, which alone refreshes it, or sign in here with codex-auth login\n",
     );
     let shorter = sandbox.run(&["--profile", "codex", "token", "--min-ttl", "1h"]);
     shorter.assert(0, "[TOKEN]\n", "");
@@ -144,7 +144,7 @@ fn a_login_by_api_key_is_an_error_that_says_so() {
         for command in ["token", "account-id"] {
             let output = sandbox.run(&["--profile", "codex", command]);
             output.assert(
-                1,
+                4,
                 "",
                 "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is signed in with an API key, which is no ChatGPT token: run codex login, or sign in here with codex-auth login\n",
             );
@@ -157,7 +157,7 @@ fn a_login_of_any_other_kind_is_an_error_too() {
     let sandbox = with_codexs(|login| login["auth_mode"] = json!("agentIdentity"));
     let output = sandbox.run(&["--profile", "codex", "token"]);
     output.assert(
-        1,
+        4,
         "",
         "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is not signed in with ChatGPT: run codex login, or sign in here with codex-auth login\n",
     );
@@ -181,8 +181,8 @@ fn a_file_that_is_damaged_or_not_there_is_an_error() {
     );
     for (text, cause) in [
         ("", "the file is empty"),
-        ("{\"tokens\":", "the file is damaged: it is no JSON"),
-        ("[]", "the file holds no login"),
+        ("{\"tokens\":", "the file is damaged: it is no JSON object"),
+        ("[]", "the file is damaged: it is no JSON object"),
     ] {
         sandbox.store_codex(text);
         let stderr = format!("codex-auth: could not use [FOLDER]/.codex/auth.json: {cause}\n");
@@ -192,9 +192,9 @@ fn a_file_that_is_damaged_or_not_there_is_an_error() {
     sandbox.store_codex("{}");
     let output = sandbox.run(&["--profile", "codex", "token"]);
     output.assert(
-        1,
+        4,
         "",
-        "codex-auth: could not use Codex's own login: the stored login has no access token\n",
+        "codex-auth: Codex's file has no access token: run codex, which alone refreshes it, or sign in here with codex-auth login\n",
     );
 }
 
@@ -225,5 +225,22 @@ fn nobody_signs_in_to_codexs_profile_or_out_of_it() {
         );
     }
     assert!(sandbox.codex_file().exists());
+    assert!(sandbox.issuer.requests().is_empty());
+}
+
+#[test]
+fn an_access_token_of_an_admin_console_is_served_as_it_is() {
+    let sandbox = Sandbox::new();
+    sandbox.store_codex(r#"{"auth_mode":"personalAccessToken","personal_access_token":"at-1234"}"#);
+    sandbox
+        .run(&["--profile", "codex", "token"])
+        .assert(0, "at-1234\n", "");
+    sandbox
+        .run(&["--profile", "codex", "token", "--force-refresh"])
+        .assert(
+            4,
+            "",
+            "codex-auth: Codex's token cannot be refreshed from here: run codex, which alone refreshes it, or sign in here with codex-auth login\n",
+        );
     assert!(sandbox.issuer.requests().is_empty());
 }

@@ -11,25 +11,18 @@ use support::process::{Output, Running};
 use support::sandbox::Sandbox;
 
 const LOGIN: [&str; 2] = ["login", "--device-code"];
-const SIGNED_IN: &str = "Signed in as someone@mail.example (plus).\n";
+const SIGNED_IN: &str = "Signed in as someone@mail.example (Plus)\n";
 /// What stands on stderr before the end, in a log.
 const PROMPT: &str = "\
-Device login has to be switched on in ChatGPT first: under Settings, Security;
-in a workspace its admin does it.
-
-Never share the code below, whoever asks for it. Enter it only because you
-started this login yourself.
-
-Open this page on any device:
-
-[ISSUER]/codex/device
-
-Sign in there, and enter this code within 15 minutes:
-
-CODE-00001
-
+Open this page on any device, and sign in:
+  [ISSUER]/codex/device
+Enter this code there within 15 minutes:
+  CODE-00001
+Never share the code. Enter it only if you started this sign-in yourself.
+If the code is refused, switch on device login in ChatGPT: Settings, Security
+(in a workspace its admin does).
 ";
-const TAKEN_UP: &str = "Taking up the login that was begun before.\n";
+const RESUMED: &str = "Resuming the sign-in that was begun before.\n";
 
 fn pending(sandbox: &Sandbox) -> PathBuf {
     sandbox.home().join("default.device")
@@ -104,36 +97,40 @@ fn where_device_login_is_switched_off_the_other_ways_are_named() {
     );
     assert_eq!(sandbox.issuer.requests().len(), 1);
     assert!(!pending(&sandbox).exists());
+    let work = ["--profile", "work", "login", "--device-code"];
+    let advice =
+        "codex-auth: could not sign in: [..] or run codex-auth --profile work login, which [..]\n";
+    sandbox.run(&work).assert(1, "", advice);
 }
 
 #[test]
 fn a_beginning_in_trouble_fails_at_once() {
     let sandbox = Sandbox::new();
-    for (trouble, code, words) in [
+    for (trouble, code, reason) in [
         (
             Trouble::status(503),
             75,
-            "the issuer has trouble itself, or a proxy before it (status 503)",
+            "server error at the issuer, or at a proxy before it (status 503)",
         ),
         (
             Trouble::DropBefore,
             75,
-            "127.0.0.1: the connection was closed before the answer was complete",
+            "127.0.0.1: connection closed before the response was complete",
         ),
         (
             Trouble::body("<html>"),
             1,
-            "the issuer answered with a web page (a captive portal or a filter? try it with a browser) (status 200)",
+            "the issuer answered with a web page (captive portal or filter? try it with a browser) (status 200)",
         ),
         (
             Trouble::body("{}"),
             1,
-            "the issuer answered what was not expected (status 200)",
+            "unexpected response from the issuer (status 200)",
         ),
     ] {
         sandbox.issuer.plan(Endpoint::UserCode, trouble);
-        let words = format!("codex-auth: could not sign in: {words}\n");
-        sandbox.run(&LOGIN).assert(code, "", &words);
+        let reason = format!("codex-auth: could not sign in: {reason}\n");
+        sandbox.run(&LOGIN).assert(code, "", &reason);
     }
     assert_eq!(sandbox.issuer.count(Endpoint::DeviceToken), 0);
 }
@@ -143,8 +140,8 @@ fn a_denial_ends_the_wait_with_the_issuers_words() {
     let sandbox = Sandbox::new();
     let running = prompted(&sandbox);
     sandbox.issuer.deny();
-    let words = "codex-auth: could not sign in: The person said no. (access_denied, status 400)\n";
-    running.finish().assert(1, "", &format!("{PROMPT}{words}"));
+    let reason = "codex-auth: could not sign in: The person said no. (access_denied, status 400)\n";
+    running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
     assert!(!pending(&sandbox).exists());
 }
 
@@ -153,9 +150,9 @@ fn an_expired_code_ends_the_wait_with_the_issuers_words() {
     let sandbox = Sandbox::new();
     let running = prompted(&sandbox);
     sandbox.issuer.expire();
-    let words =
+    let reason =
         "codex-auth: could not sign in: The code has expired. (expired_token, status 400)\n";
-    running.finish().assert(1, "", &format!("{PROMPT}{words}"));
+    running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
     assert!(!pending(&sandbox).exists());
 }
 
@@ -188,7 +185,7 @@ fn survive(trouble: Trouble) {
     sandbox.issuer.approve();
     sandbox.issuer.plan(Endpoint::DeviceToken, trouble);
     let output = sandbox.run(&LOGIN);
-    assert_signed_in(&sandbox, &output, &format!("{TAKEN_UP}{PROMPT}"));
+    assert_signed_in(&sandbox, &output, &format!("{RESUMED}{PROMPT}"));
     assert_eq!(sandbox.issuer.count(Endpoint::DeviceToken), 2);
 }
 
@@ -204,7 +201,7 @@ fn a_silent_connection_is_given_up() {
     sandbox.issuer.await_requests(Endpoint::DeviceToken, 1);
     sandbox.issuer.approve();
     let output = running.finish();
-    assert_signed_in(&sandbox, &output, &format!("{TAKEN_UP}{PROMPT}"));
+    assert_signed_in(&sandbox, &output, &format!("{RESUMED}{PROMPT}"));
 }
 
 #[test]
@@ -212,7 +209,7 @@ fn what_was_approved_before_an_interruption_is_not_asked_for_again() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
     sandbox.issuer.approve();
-    assert_signed_in(&sandbox, &sandbox.run(&LOGIN), TAKEN_UP);
+    assert_signed_in(&sandbox, &sandbox.run(&LOGIN), RESUMED);
     assert_eq!(sandbox.issuer.count(Endpoint::UserCode), 1);
 }
 
@@ -255,7 +252,7 @@ fn a_session_that_is_of_no_use_gives_way_to_a_new_one() {
         let mut running = prompted(&sandbox);
         running.await_text("CODE-00002");
         running.kill();
-        assert!(!running.stderr().contains("Taking up"));
+        assert!(!running.stderr().contains("Resuming"));
     }
 }
 
@@ -285,10 +282,31 @@ fn of_two_logins_with_one_code_only_one_spends_it() {
     let mut outputs = [one.finish(), other.finish()];
     outputs.sort_by_key(|output| output.code);
     outputs[0].assert(0, "", &format!("...\n{SIGNED_IN}"));
-    let words = "codex-auth: could not sign in: another codex-auth login has used this code\n";
-    outputs[1].assert(1, "", &format!("...\n{words}"));
+    let reason = "codex-auth: could not sign in: another codex-auth command has used this code, or removed it\n";
+    outputs[1].assert(1, "", &format!("...\n{reason}"));
     assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 1);
     assert!(sandbox.can_refresh());
+}
+
+#[test]
+fn of_two_logins_that_resume_one_session_the_second_does_not_spoil_it() {
+    let sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    sandbox.issuer.approve();
+    // The answer to the first is under way. To the second the issuer says that it knows nothing of the code any more.
+    let gate = sandbox.issuer.hold(Endpoint::DeviceToken);
+    let expired = Trouble::error(400, "expired_token");
+    sandbox.issuer.plan_always(Endpoint::DeviceToken, expired);
+    let first = sandbox.spawn(&LOGIN);
+    sandbox.issuer.await_requests(Endpoint::DeviceToken, 1);
+    let second = prompted(&sandbox);
+    gate.open();
+    assert_signed_in(&sandbox, &first.finish(), RESUMED);
+    let reason = "codex-auth: could not sign in: another codex-auth command has used this code, or removed it\n";
+    let second = second.finish();
+    second.assert(1, "", &format!("{RESUMED}{PROMPT}{reason}"));
+    assert_eq!(sandbox.issuer.count(Endpoint::DeviceToken), 1);
+    assert_eq!(sandbox.issuer.count(Endpoint::UserCode), 1);
 }
 
 #[test]
@@ -303,7 +321,7 @@ fn two_logins_that_begin_at_once_wait_for_one_code() {
     gate.open();
     let codes = both
         .each_mut()
-        .map(|running| running.await_line(|line| line.starts_with("CODE-")));
+        .map(|running| running.await_line(|line| line.trim().starts_with("CODE-")));
     assert_eq!(codes[0], codes[1]);
     // Both codes, as it is left open which one the two have agreed on.
     sandbox.issuer.approve();
@@ -334,11 +352,11 @@ fn after_an_exchange_in_trouble_the_next_login_goes_on() {
     sandbox
         .issuer
         .plan(Endpoint::Exchange, Trouble::status(503));
-    let words = "codex-auth: could not sign in yet, but the code is not lost: run the same command again: \
-                 the issuer has trouble itself, or a proxy before it (status 503)\n";
+    let reason = "codex-auth: could not sign in yet: run codex-auth login --device-code again, the code is still good: \
+                 server error at the issuer, or at a proxy before it (status 503)\n";
     let failed = sandbox.run(&LOGIN);
-    failed.assert(75, "", &format!("{TAKEN_UP}{words}"));
-    assert_signed_in(&sandbox, &sandbox.run(&LOGIN), TAKEN_UP);
+    failed.assert(75, "", &format!("{RESUMED}{reason}"));
+    assert_signed_in(&sandbox, &sandbox.run(&LOGIN), RESUMED);
 }
 
 #[test]
@@ -348,9 +366,9 @@ fn after_a_refused_exchange_the_next_login_begins_anew() {
     sandbox.issuer.approve();
     let refusal = Trouble::error(400, "invalid_grant");
     sandbox.issuer.plan(Endpoint::Exchange, refusal);
-    let words = "codex-auth: could not sign in: planned by the test (invalid_grant, status 400)\n";
+    let reason = "codex-auth: could not sign in: planned by the test (invalid_grant, status 400)\n";
     let refused = sandbox.run(&LOGIN);
-    refused.assert(1, "", &format!("{TAKEN_UP}{words}"));
+    refused.assert(1, "", &format!("{RESUMED}{reason}"));
     assert!(!pending(&sandbox).exists());
 }
 
@@ -386,16 +404,15 @@ fn over_ssh_no_browser_is_started_and_the_ways_that_work_are_named() {
     running.finish().assert(
         0,
         "",
-        "Open this address in a browser to sign in:
-
-[ISSUER]/oauth/authorize?[..]
-
-This machine is used over SSH, and the browser is elsewhere. What works:
-- Forward the port from the machine with the browser, and then open the address:
+        "Open this address in your browser:
+  [ISSUER]/oauth/authorize?[..]
+Your browser is at the other end of this SSH session. What works:
+- Forward the port before you open the address:
   ssh -L [..]:localhost:[..] HOST
-- Stop this, and run codex-auth login --device-code: nothing has to come back
-  here.
-Signed in as someone@mail.example (plus).
+- Press Ctrl-C, and sign in with a code instead:
+  codex-auth login --device-code
+Waiting for up to 15 minutes.
+Signed in as someone@mail.example (Plus)
 ",
     );
     assert!(!sandbox.folder().join("opened").exists());
@@ -423,16 +440,48 @@ mod on_a_terminal {
         sandbox
             .issuer
             .plan(Endpoint::DeviceToken, Trouble::status(500));
-        terminal.await_text("left (the issuer has ", 1);
+        terminal.await_text("left (server error at ", 1);
         sandbox.issuer.approve();
         let (code, screen) = terminal.finish();
         assert_eq!(code, 0);
         let frames = countdown(&screen);
         assert!(frames.iter().all(|frame| frame.len() < 40), "{frames:?}");
         assert!(
-            screen.ends_with(&format!("\r\x1b[K{SIGNED_IN}")),
+            screen.contains(&format!("\r\x1b[K\x1b[32m✓\x1b[0m {SIGNED_IN}")),
             "{screen:?}"
         );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn in_the_background_nothing_is_drawn_over_the_prompt() {
+        let sandbox = Sandbox::new();
+        let script = r#""$0" login --device-code & wait $!"#;
+        let Some(terminal) = Terminal::shell(&sandbox, script, 80) else {
+            return;
+        };
+        terminal.await_text("CODE-00001", 1);
+        sandbox.issuer.await_answers(Endpoint::DeviceToken, 1);
+        sandbox.issuer.approve();
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen:?}");
+        assert!(!screen.contains('\r'), "{screen:?}");
+        assert!(!screen.contains("Press Enter"), "{screen:?}");
+        assert!(screen.contains("Signed in as"), "{screen:?}");
+    }
+
+    #[test]
+    fn enter_copies_the_code() {
+        let sandbox = Sandbox::new();
+        let mut terminal = Terminal::start(&sandbox, &LOGIN, 80);
+        terminal.await_text("Press Enter to copy the code.", 1);
+        assert!(!terminal.screen().contains("\x1b]52"));
+        terminal.type_line("");
+        // CODE-00001
+        terminal.await_text("\x1b]52;c;Q09ERS0wMDAwMQ==\x07", 1);
+        terminal.await_text("Copied, if your terminal allows it.", 1);
+        sandbox.issuer.approve();
+        assert_eq!(terminal.finish().0, 0);
     }
 
     #[test]
@@ -442,10 +491,10 @@ mod on_a_terminal {
         terminal.await_text("left", 1);
         let screen = terminal.screen();
         let page = format!("{}/codex/device", sandbox.issuer.url());
-        let link = format!("\n\x1b]8;;{page}\x1b\\{page}\x1b]8;;\x1b\\\n");
+        let link = format!("\n  \x1b]8;;{page}\x1b\\{page}\x1b]8;;\x1b\\\n");
         assert!(screen.contains(&link), "{screen:?}");
         assert!(
-            screen.contains("\n\x1b[1;36mCODE-00001\x1b[0m\n"),
+            screen.contains("\n  \x1b[1;36mCODE-00001\x1b[0m\n"),
             "{screen:?}"
         );
     }
@@ -458,13 +507,20 @@ mod on_a_terminal {
         let terminal = Terminal::start(&sandbox, &arguments, 80);
         terminal.await_text("left", 1);
         let screen = terminal.screen();
-        assert!(screen.contains("\nCODE-00001\n"), "{screen:?}");
+        assert!(screen.contains("\n  CODE-00001\n"), "{screen:?}");
         assert!(screen.contains(&"█".repeat(37)), "{screen:?}");
         assert!(
             !screen.contains('m') || !screen.contains("\x1b[1"),
             "{screen:?}"
         );
         assert!(!screen.contains("\x1b[38"), "{screen:?}");
+        sandbox.issuer.approve();
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0);
+        assert!(
+            screen.contains(&format!("\x1b[K✓ {SIGNED_IN}")),
+            "{screen:?}"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use support::sandbox::{LIFE, Sandbox};
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
 
-/// A renewal fails with exit code 1 and these words, before a request is sent; a token that still lives is served.
+/// A refresh fails with exit code 1 and these words, before a request is sent; a token that still lives is served.
 #[track_caller]
 fn assert_nothing_is_sent(sandbox: &Sandbox, words: &str) {
     sandbox
@@ -21,7 +21,7 @@ fn assert_nothing_is_sent(sandbox: &Sandbox, words: &str) {
     sandbox.run(&["token"]).assert(
         0,
         TOKEN,
-        &format!("codex-auth: {words}; the token still lives\n"),
+        &format!("codex-auth: warning: {words}; the current token expires in [..]\n"),
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
     assert!(sandbox.can_refresh());
@@ -32,61 +32,66 @@ fn assert_nothing_is_sent(sandbox: &Sandbox, words: &str) {
 #[test]
 fn a_file_that_is_no_login_is_an_error_and_stays_as_it_is() {
     let nuls = "\0".repeat(4096);
-    let huge = " ".repeat(1024 * 1024 + 1);
-    for (text, words) in [
-        ("", "the file is empty"),
+    let huge = " ".repeat(4 * 1024 * 1024 + 1);
+    let damaged = "the file is damaged: it is no JSON object";
+    for (text, code, words) in [
+        ("", 4, "the file is empty"),
         (
             "{\"tokens\":{\"access_token\":\"a",
-            "the file is damaged: it is no JSON",
+            4,
+            "the file is damaged (line 1, column 28)",
         ),
-        (nuls.as_str(), "the file is damaged: it is no JSON"),
-        ("\u{feff}{}", "the file is damaged: it is no JSON"),
-        ("[]", "the file holds no login"),
-        ("\"sk-secret\"", "the file holds no login"),
+        (nuls.as_str(), 4, damaged),
+        ("\u{feff}{}", 4, damaged),
+        ("[]", 4, damaged),
+        ("\"sk-secret\"", 4, damaged),
         (
-            huge.as_str(),
-            "it is larger than 1048576 bytes, so it is no login",
+            "{\"tokens\":{\"access_token\":7}}",
+            4,
+            "the file is damaged (line 1, column 27)",
         ),
+        (huge.as_str(), 1, "it has more than 4194304 bytes"),
         (
             "{\"version\":2}",
-            "the file is of a newer codex-auth: update this one",
-        ),
-        (
-            "{\"version\":\"x\"}",
-            "the file is of a newer codex-auth: update this one",
+            1,
+            "the file was written by a newer codex-auth: update this one",
         ),
     ] {
+        // A login replaces what is damaged, and nothing else.
+        let advice = if code == 4 {
+            ": run codex-auth login"
+        } else {
+            ""
+        };
         let sandbox = Sandbox::new();
         sandbox.store("default", text);
-        let words = format!("codex-auth: could not read [HOME]/default.json: {words}\n");
-        sandbox.run(&["token"]).assert(1, "", &words);
-        sandbox
-            .run(&["token", "--force-refresh"])
-            .assert(1, "", &words);
-        sandbox.run(&["account-id"]).assert(1, "", &words);
+        let words = format!("codex-auth: could not read [HOME]/default.json: {words}{advice}\n");
+        for arguments in [
+            &["token"][..],
+            &["token", "--format", "json"],
+            &["token", "--force-refresh"],
+            &["account-id"],
+        ] {
+            sandbox.run(arguments).assert(code, "", &words);
+        }
         assert_eq!(fs::read_to_string(sandbox.file("default")).unwrap(), text);
     }
 }
 
 #[test]
 fn a_login_without_an_access_token_is_an_error() {
-    for text in [
-        "{}",
-        "{\"tokens\":7}",
-        "{\"tokens\":{\"access_token\":7}}",
-        "{\"tokens\":{\"access_token\":\"a\\nb\"}}",
-    ] {
+    for text in ["{}", "{\"tokens\":{\"access_token\":\"a\\nb\"}}"] {
         let sandbox = Sandbox::new();
         sandbox.store("default", text);
         sandbox
             .run(&["token"])
-            .assert(1, "", "codex-auth: the stored login has no access token\n");
+            .assert(4, "", "codex-auth: could not read [HOME]/default.json: the file has no access token: run codex-auth login\n");
     }
 }
 
 #[test]
 fn a_login_replaces_a_damaged_file() {
-    for text in ["", "{", "[]", "{\"version\":2}"] {
+    for text in ["", "{", "[]", "{\"version\":\"x\"}"] {
         let sandbox = Sandbox::new();
         sandbox.store("default", text);
         let mut login = sandbox.spawn(&["login"]);
@@ -196,10 +201,26 @@ fn no_file_is_ever_created_for_others() {
         .lines()
         .filter(|line| line.contains("O_CREAT"))
         .collect();
-    assert!(!created.is_empty(), "the renewal created nothing:\n{trace}");
+    assert!(!created.is_empty(), "the refresh created nothing:\n{trace}");
     for line in created {
         assert!(line.contains(", 0600)"), "{line}");
     }
+}
+
+#[test]
+fn a_new_folder_keeps_itself_out_of_a_repository() {
+    let sandbox = Sandbox::new();
+    let mut login = sandbox.spawn(&["login"]);
+    login.sign_in();
+    assert_eq!(login.finish().code, 0);
+    let ignored = sandbox.home().join(".gitignore");
+    assert_eq!(fs::read_to_string(&ignored).unwrap(), "*\n");
+    // Who does not want it is not given it again.
+    fs::remove_file(&ignored).unwrap();
+    sandbox
+        .run(&["token", "--force-refresh"])
+        .assert(0, TOKEN, "");
+    assert!(!ignored.exists());
 }
 
 #[cfg(unix)]
@@ -224,7 +245,7 @@ fn a_read_only_file_is_not_replaced() {
     set_mode(&sandbox.file("default"), 0o400);
     assert_nothing_is_sent(
         &sandbox,
-        "could not make room for [HOME]/default.json: the file is read-only",
+        "could not make room for [HOME]/default.json: the file is read-only: run chmod 600 [HOME]/default.json",
     );
 }
 
@@ -266,7 +287,7 @@ fn a_read_only_file_system_serves_a_token_that_lives() {
     sandbox.run(&["token", "--force-refresh"]).assert(
         1,
         "",
-        "codex-auth: could not lock [HOME]/default.json: Read-only file system (os error 30)\n",
+        "codex-auth: could not lock [HOME]/default.json: [HOME]/default.lock is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to\n",
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
 }
@@ -295,7 +316,7 @@ fn a_file_that_is_mounted_by_itself_is_found_out_before_the_request() {
     let _mounted = Mounted(sandbox.file("default"));
     assert_nothing_is_sent(
         &sandbox,
-        "could not make room for [HOME]/default.json: [..] (os error 16)",
+        "could not make room for [HOME]/default.json: [HOME]/default.json is a mount of its own, which cannot be replaced: mount its folder instead",
     );
 }
 
@@ -368,11 +389,11 @@ fn a_token_that_could_not_be_saved_is_still_given_to_the_caller() {
     let mounted = Mounted(sandbox.file("default"));
     gate.open();
     let output = caller.finish();
-    output.assert(0, TOKEN, "codex-auth: the token was renewed, but could not be stored: mend that before it ends, or run codex-auth \
-         login: could not save [HOME]/default.json: [..] (os error 16)\n");
+    output.assert(0, TOKEN, "codex-auth: warning: the token was refreshed, but could not be stored yet: make room before it expires, or run codex-auth \
+         login: could not save [HOME]/default.json: [..]\n");
     assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
     drop(mounted);
-    // What was written beside it takes its place at the next renewal.
+    // What was written beside it takes its place at the next refresh.
     sandbox.run(&["token"]).assert(0, TOKEN, "");
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
     assert!(sandbox.can_refresh());
@@ -393,14 +414,118 @@ fn a_linked_file_keeps_its_link() {
     assert!(sandbox.can_refresh());
     sandbox
         .run(&["logout"])
-        .assert(0, "", "Signed out (profile default).\n");
-    assert!(!real.join("login.json").exists());
+        .assert(0, "", "Removed the link to [FOLDER]/elsewhere/login.json (profile default), and left what is there.\n");
+    assert!(real.join("login.json").exists());
+    assert!(sandbox.issuer.requests_to(Endpoint::Revoke).is_empty());
     assert!(!sandbox.file("default").is_symlink());
+}
+
+/// Two names in one home, and one in another home.
+#[cfg(unix)]
+#[test]
+fn two_names_for_one_file_share_one_lock() {
+    use std::os::unix::fs::symlink;
+    let sandbox = Sandbox::new();
+    let other = sandbox.folder().join("other-home");
+    fs::create_dir(&other).unwrap();
+    set_mode(&other, 0o700);
+    sandbox.plant_expiring_in(-60, LIFE);
+    symlink("default.json", sandbox.file("work")).unwrap();
+    symlink(sandbox.file("default"), other.join("default.json")).unwrap();
+    let in_other = || {
+        let mut command = sandbox.command(&["token", "--force-refresh"]);
+        command.env("CODEX_AUTH_HOME", &other);
+        sandbox.start(command)
+    };
+    for _ in 0..4 {
+        let callers = [
+            sandbox.spawn(&["token", "--force-refresh"]),
+            sandbox.spawn(&["--profile", "work", "token", "--force-refresh"]),
+            in_other(),
+        ];
+        for caller in callers {
+            caller.finish().assert(0, TOKEN, "");
+        }
+        assert!(sandbox.can_refresh());
+    }
+    assert_eq!(sandbox.issuer.reuses(), 0);
+    assert!(sandbox.file("work").is_symlink() && other.join("default.json").is_symlink());
+    // Signing out of a second name leaves the login to the first.
+    sandbox.run(&["--profile", "work", "logout"]).assert(
+        0,
+        "",
+        "Removed the link to [HOME]/default.json (profile work), and left what is there.\n",
+    );
+    assert!(sandbox.can_refresh() && !sandbox.file("work").exists());
 }
 
 #[cfg(unix)]
 #[test]
-fn a_link_into_a_folder_of_others_is_not_followed_by_a_renewal() {
+fn a_link_to_codexs_own_file_is_never_written_through() {
+    let sandbox = Sandbox::new();
+    let codexs = sandbox.codex_login(200);
+    sandbox.store_codex(&codexs.to_string());
+    sandbox.plant();
+    fs::remove_file(sandbox.file("default")).unwrap();
+    std::os::unix::fs::symlink(sandbox.codex_file(), sandbox.file("default")).unwrap();
+    let words = "codex-auth: [..][HOME]/default.json is a link to Codex's own login, which is only read here: use --profile codex, and remove the link\n";
+    for arguments in [
+        &["token", "--force-refresh"][..],
+        &["logout"],
+        &["login", "--no-browser"],
+    ] {
+        sandbox.run(arguments).assert(1, "", words);
+    }
+    let found = fs::read_to_string(sandbox.codex_file()).unwrap();
+    assert_eq!(found, codexs.to_string());
+    assert!(sandbox.issuer.requests().is_empty());
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_never_overwritten() {
+    let newer = "{\"version\":2,\"tokens\":{\"refresh_token\":\"r\"}}";
+    let sandbox = Sandbox::new();
+    sandbox.store("default", newer);
+    sandbox.run(&["login", "--no-browser"]).assert(
+        1,
+        "",
+        "codex-auth: could not make room for [HOME]/default.json: the file was written by a newer codex-auth: update this one\n",
+    );
+    assert_eq!(fs::read_to_string(sandbox.file("default")).unwrap(), newer);
+    // Nor is a staged file of such a version.
+    sandbox.plant_expiring_in(-60, LIFE);
+    let staged = sandbox.home().join("default.json.new");
+    fs::write(&staged, newer).unwrap();
+    sandbox.run(&["token"]).assert(
+        1,
+        "",
+        "codex-auth: could not lock [HOME]/default.json: could not read [HOME]/default.json.new: the file was written by a newer codex-auth: update this one\n",
+    );
+    assert_eq!(fs::read_to_string(&staged).unwrap(), newer);
+    assert!(sandbox.can_refresh() && sandbox.issuer.requests().is_empty());
+}
+
+#[test]
+fn unknown_members_survive_a_refresh_and_a_file_that_grows_can_still_be_read() {
+    let sandbox = Sandbox::new();
+    let mut stored = sandbox.plant_expiring_in(-60, LIFE);
+    let filling = "x".repeat(1024 * 1024 - stored.to_string().len() - 200);
+    stored["future"] = serde_json::json!({ "filling": filling });
+    let number = "123456789012345678901234567890";
+    let text = stored
+        .to_string()
+        .replacen('{', &format!("{{\"big\":{number},"), 1);
+    sandbox.store("default", &text);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    let text = fs::read_to_string(sandbox.file("default")).unwrap();
+    assert!(text.contains(number) && sandbox.stored()["future"]["filling"] == *filling);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_into_a_folder_of_others_is_not_followed_by_a_refresh() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(200, LIFE);
     let real = sandbox.folder().join("elsewhere");
@@ -410,7 +535,7 @@ fn a_link_into_a_folder_of_others_is_not_followed_by_a_renewal() {
     std::os::unix::fs::symlink(real.join("login.json"), sandbox.file("default")).unwrap();
     assert_nothing_is_sent(
         &sandbox,
-        "could not make room for [HOME]/default.json: others can write to its folder: run chmod 700 '[FOLDER]/elsewhere'",
+        "could not lock [HOME]/default.json: others can write to its folder: run chmod 700 '[FOLDER]/elsewhere'",
     );
 }
 
@@ -428,8 +553,8 @@ fn what_is_planted_where_our_files_go_is_not_followed() {
         fs::write(&victim, "precious").unwrap();
         std::os::unix::fs::symlink(&victim, sandbox.home().join(name)).unwrap();
         sandbox.run(&["token"]).assert(code, stdout, stderr);
-        let renewals = sandbox.issuer.count(REFRESH);
-        assert_eq!(renewals, usize::from(code == 0), "{name}");
+        let refreshes = sandbox.issuer.count(REFRESH);
+        assert_eq!(refreshes, usize::from(code == 0), "{name}");
         assert!(sandbox.can_refresh(), "{name}");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "{name}");
     }
@@ -504,18 +629,11 @@ fn a_profile_name_does_not_lead_out_of_the_folder() {
     ] {
         for command in ["token", "status", "account-id", "login", "logout"] {
             sandbox.run(&[command, "--profile", name]).assert(
-                1,
+                2,
                 "",
-                "codex-auth: [..] is no profile name: [..]\n",
+                "codex-auth: invalid value [..]: use 1 to 64 of [..]\n",
             );
         }
-        // Nor does the name that a worker is told.
-        sandbox.run(&["renewal-worker", name, ""]).assert(
-            1,
-            "",
-            "codex-auth: [..] is no profile name: [..]
-",
-        );
     }
     assert_eq!(fs::read_to_string(&outside).unwrap(), login.to_string());
     assert_eq!(sandbox.issuer.requests().len(), 0);
@@ -527,11 +645,11 @@ fn fifos_and_devices_do_not_hang_it() {
     for (name, words) in [
         (
             "default.json",
-            "could not read [HOME]/default.json: it is no regular file",
+            "could not read [HOME]/default.json: it is not a regular file",
         ),
         (
             "default.lock",
-            "could not lock [HOME]/default.json: [HOME]/default.lock is no regular file",
+            "could not lock [HOME]/default.json: [HOME]/default.lock is not a regular file",
         ),
         ("default.json.new", ""),
     ] {
@@ -599,7 +717,7 @@ fn a_copy_of_the_login_that_was_left_behind_is_removed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn where_there_are_no_locks_it_goes_on_without() {
+fn where_there_are_no_locks_a_valid_token_is_printed_and_nothing_refreshed() {
     let sandbox = Sandbox::new();
     let source = "#include <errno.h>\nint flock(int f, int o) { errno = EOPNOTSUPP; return -1; }\n";
     let Some(shim) = sandbox.shim(source) else {
@@ -610,27 +728,26 @@ fn where_there_are_no_locks_it_goes_on_without() {
         command.env("LD_PRELOAD", &shim);
         sandbox.start(command).finish()
     };
-    sandbox.plant_expiring_in(-60, LIFE);
+    let words = "could not lock [HOME]/default.json: the file system has no locks: set CODEX_AUTH_HOME to a folder on a local disk";
+    sandbox.plant();
     unlocked(&["token"]).assert(0, TOKEN, "");
-    unlocked(&["token", "--force-refresh"]).assert(0, TOKEN, "");
-    unlocked(&["logout"]).assert(0, "", "Signed out (profile default).\n");
-    let left: Vec<_> = fs::read_dir(sandbox.home())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    assert_eq!(left, ["default.lock"]);
+    sandbox.plant_expiring_in(200, LIFE);
+    let warning = format!("codex-auth: warning: {words}; the current token expires in 3 minutes\n");
+    unlocked(&["token"]).assert(0, TOKEN, &warning);
+    sandbox.plant_expiring_in(-60, LIFE);
+    for arguments in [&["token"][..], &["logout"], &["login"]] {
+        unlocked(arguments).assert(1, "", &format!("codex-auth: {words}\n"));
+    }
+    assert!(sandbox.issuer.requests().is_empty());
+    assert!(sandbox.can_refresh());
 }
 
 #[test]
-fn a_logout_removes_what_killed_renewals_left() {
+fn a_logout_removes_what_killed_refreshes_left() {
     let sandbox = Sandbox::new();
     sandbox.plant();
-    let names = ["default.json.4711.new", "default.json.4712.new"];
-    let of_others = [
-        "default.json.json.4711.new",
-        "work.json.4711.new",
-        "default.json.old.new",
-    ];
+    let names = ["default.json.new", "default.json.again", "default.device"];
+    let of_others = ["default.json.json.new", "work.json.new", "default.json.old"];
     for name in names.iter().chain(&of_others) {
         fs::write(sandbox.home().join(name), "{}").unwrap();
     }
@@ -666,7 +783,7 @@ fn a_stored_login_is_read_as_it_is_written() {
                 .as_str()
                 .is_some_and(|time| time.ends_with('Z')),
         ),
-        ("pause", stored["pause"] == Value::Null),
+        ("backoff", stored["backoff"] == Value::Null),
     ] {
         assert!(is_right, "{member}: {stored}");
     }

@@ -1,5 +1,6 @@
 //! `doctor`: each of its lines, with the fault that it is there to find.
 
+use std::fmt::Write;
 use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
@@ -9,6 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use support::expect;
 use support::fake_issuer::wire::Answer;
 use support::fake_issuer::{Endpoint, Trouble, now};
 use support::sandbox::{LIFE, Sandbox, skip};
@@ -27,11 +29,41 @@ fn without_login() -> Sandbox {
     sandbox
 }
 
-/// States the exit code and one line among the others.
+/// States the exit code, and all findings: a line for each, `problem  check: what was found: what to do`.
+#[track_caller]
+fn assert_report(sandbox: &Sandbox, arguments: &[&str], code: i32, lines: &str) {
+    let output = sandbox.run(&[arguments, &["doctor", "--verbose"]].concat());
+    let report = output.named(&in_lines(&output.stdout));
+    let (found, stderr) = (output.code, output.stderr.as_str());
+    let difference = expect::difference("findings", lines, &report);
+    assert_eq!((found, stderr), (code, ""), "{difference}");
+    assert!(expect::matches(lines, &report), "{difference}");
+}
+
+/// The findings without the lines above and below them, the advice behind each.
+fn in_lines(stdout: &str) -> String {
+    let mut report = String::new();
+    for line in stdout.lines().skip(1) {
+        if let Some(advice) = line.strip_prefix(&" ".repeat(16)) {
+            report.truncate(report.trim_end().len());
+            writeln!(report, ": {advice}").unwrap();
+        }
+        for (mark, level) in [("✓ ", "ok"), ("! ", "warning"), ("✗ ", "problem")] {
+            if let Some((check, found)) = line
+                .strip_prefix(mark)
+                .and_then(|line| line.split_once(' '))
+            {
+                writeln!(report, "{level:<8} {check}: {}", found.trim_start()).unwrap();
+            }
+        }
+    }
+    report
+}
+
+/// States the exit code and one finding among the others.
 #[track_caller]
 fn assert_finds(sandbox: &Sandbox, code: i32, line: &str) {
-    let output = sandbox.run(&["doctor"]);
-    output.assert(code, &format!("...\n{line}\n...\n"), "");
+    assert_report(sandbox, &[], code, &format!("...\n{line}\n...\n"));
 }
 
 /// A port of this machine on which nobody listens.
@@ -44,27 +76,58 @@ fn closed_port() -> u16 {
 fn where_nothing_stands_in_the_way_every_line_says_so() {
     let sandbox = healthy();
     sandbox.issuer.plan_always(Endpoint::Other, dated(0));
-    sandbox.run(&["doctor"]).assert(
+    assert_report(
+        &sandbox,
+        &[],
         0,
-        "ok       store: [HOME] is yours alone\n\
-         ok       file: [HOME]/default.json is yours alone\n\
-         ok       lock: the file system locks\n\
-         ok       replace: a login can be replaced at once and as a whole\n\
+        "ok       store: [HOME] is private\n\
+         ok       file: [HOME]/default.json is private\n\
+         ok       lock: the file system has locks\n\
+         ok       replace: credentials can be replaced in one step\n\
          ok       login: default: fresh\n\
-         ok       sharing: no login is a copy of another one here, or of Codex's\n\
-         ok       port: a free one can be had\n\
-         ok       browser: browser opens it\n\
+         ok       sharing: no two profiles have the same login\n\
+         ok       port: any free one\n\
+         ok       browser: opened with browser\n\
          ok       certificates: [..] are trusted: [..]\n\
          ok       issuer: [ISSUER]\n\
          ok       proxy: none, the issuer is reached directly\n\
          ok       dns: 127.0.0.1 has one address in [..] ms\n\
          ok       tcp: 127.0.0.1 port [..] was reached in [..] ms\n\
          ok       http: the issuer answered in [..] ms (status 200)\n\
-         ok       clock: as the issuer's\n",
-        "",
+         ok       clock: the same as the issuer's\n",
     );
     let left: Vec<_> = fs::read_dir(sandbox.home()).unwrap().collect();
     assert_eq!(left.len(), 1, "the trial left something behind: {left:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_a_second_name_and_no_copy() {
+    let sandbox = healthy();
+    std::os::unix::fs::symlink("default.json", sandbox.file("work")).unwrap();
+    assert_finds(
+        &sandbox,
+        0,
+        "ok       sharing: no two profiles have the same login",
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn another_program_of_the_same_name_is_found() {
+    let mut sandbox = healthy();
+    let other = sandbox.folder().join("other");
+    fs::create_dir(&other).unwrap();
+    sandbox.script("codex-auth", "exit 1");
+    fs::copy(sandbox.bin().join("codex-auth"), other.join("codex-auth")).unwrap();
+    std::os::unix::fs::symlink(&other, sandbox.folder().join("again")).unwrap();
+    let folders = ["bin", "other", "again"].map(|name| sandbox.folder().join(name));
+    sandbox.set("PATH", std::env::join_paths(folders).unwrap());
+    assert_finds(
+        &sandbox,
+        0,
+        "warning  program: [FOLDER]/bin/codex-auth comes first in PATH, before [FOLDER]/other/codex-auth: remove those that you do not want, or change PATH",
+    );
 }
 
 #[test]
@@ -76,8 +139,15 @@ fn the_json_has_stable_names() {
     let report: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(report["version"], 1);
     assert_eq!(report["program"], env!("CARGO_PKG_VERSION"));
+    assert!(
+        report["system"]
+            .as_str()
+            .unwrap()
+            .ends_with(std::env::consts::ARCH)
+    );
+    assert_eq!(report["variables"][0], "CODEX_AUTH_HOME");
     let lock = json!({
-        "check": "lock", "level": "ok", "found": "the file system locks", "advice": null,
+        "check": "lock", "level": "ok", "found": "the file system has locks", "advice": null,
     });
     let findings = report["findings"].as_array().unwrap();
     assert!(findings.contains(&lock), "{findings:?}");
@@ -93,13 +163,14 @@ fn the_json_has_stable_names() {
 #[test]
 fn before_the_first_login_nothing_is_wrong_and_nothing_is_left() {
     let sandbox = without_login();
-    sandbox.run(&["doctor"]).assert(
+    assert_report(
+        &sandbox,
+        &[],
         0,
-        "ok       store: [HOME] is not there yet: the first login creates it\n\
+        "ok       store: [HOME] does not exist yet: the first login creates it\n\
          ok       lock: [..]\n\
          ok       replace: [..]\n\
          ok       login: default: not signed in: run codex-auth login\n...\n",
-        "",
     );
     assert!(!sandbox.home().exists());
 }
@@ -108,16 +179,18 @@ fn before_the_first_login_nothing_is_wrong_and_nothing_is_left() {
 fn a_store_that_is_no_folder_is_found() {
     let mut sandbox = without_login();
     fs::write(sandbox.home(), "").unwrap();
-    sandbox.run(&["doctor"]).assert(
+    assert_report(
+        &sandbox,
+        &[],
         1,
-        "problem  store: [HOME] is no folder: move it away, or set CODEX_AUTH_HOME to a folder\n...\n",
-        "",
+        "problem  store: [HOME] is not a folder: move it away, or set CODEX_AUTH_HOME to a folder\n...\n",
     );
     sandbox.set("CODEX_AUTH_HOME", "relative");
-    sandbox.run(&["doctor"]).assert(
+    assert_report(
+        &sandbox,
+        &[],
         1,
         "problem  store: CODEX_AUTH_HOME is relative: use an absolute path: correct the variable\n...\n",
-        "",
     );
 }
 
@@ -128,7 +201,7 @@ fn a_file_system_that_gives_no_lock_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  lock: could not lock [HOME]/.doctor.json: [..]: make room, or set CODEX_AUTH_HOME to a folder on a local disk that can be written to",
+        "problem  lock: could not lock [HOME]/.doctor.json: [..]: make room, or set CODEX_AUTH_HOME to a writable folder on a local disk",
     );
 }
 
@@ -139,7 +212,7 @@ fn a_login_that_could_not_be_replaced_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  replace: could not make room for [HOME]/.doctor.json: [..]: make room, or set CODEX_AUTH_HOME to a folder on a local disk that can be written to",
+        "problem  replace: [..][HOME]/.doctor.json: [..]: make room, or set CODEX_AUTH_HOME to a writable folder on a local disk",
     );
     assert!(sandbox.can_refresh());
 }
@@ -151,14 +224,14 @@ fn a_login_that_is_no_file_or_only_to_be_read_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  file: [HOME]/folder.json is no regular file: move it away",
+        "problem  file: [HOME]/folder.json is not a regular file: move it away",
     );
     let sandbox = healthy();
     fs::create_dir(sandbox.home().join("default.lock")).unwrap();
     assert_finds(
         &sandbox,
         1,
-        "problem  file: [HOME]/default.lock is no regular file: move it away",
+        "problem  file: [HOME]/default.lock is not a regular file: move it away",
     );
     let sandbox = healthy();
     let mut permissions = fs::metadata(sandbox.file("default")).unwrap().permissions();
@@ -167,7 +240,7 @@ fn a_login_that_is_no_file_or_only_to_be_read_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  file: [HOME]/default.json is read-only: run chmod 600 '[HOME]/default.json'",
+        "problem  file: [HOME]/default.json is read-only: run chmod 600 [HOME]/default.json",
     );
 }
 
@@ -182,7 +255,7 @@ fn a_login_with_two_names_is_found() {
     assert_finds(
         &sandbox,
         0,
-        "warning  file: [HOME]/default.json has another name (a hard link), which a renewal leaves with a used-up login: remove the other name",
+        "warning  file: [HOME]/default.json has another name (a hard link), which a refresh leaves with a used refresh token: remove the other name",
     );
 }
 
@@ -196,8 +269,8 @@ fn what_is_remembered_of_a_login_is_told() {
     });
     let sandbox = without_login();
     for (profile, member, value) in [
-        ("refused", "refusal", refusal),
-        ("paused", "pause", pause),
+        ("revoked", "revoked", refusal),
+        ("waiting", "backoff", pause),
         ("ended", "issuer", Value::Null),
     ] {
         let mut login = sandbox.plant_as(profile, -60, LIFE);
@@ -210,28 +283,108 @@ fn what_is_remembered_of_a_login_is_told() {
     sandbox.store("ending", &ending.to_string());
     sandbox.store("damaged", "{");
     sandbox.store_codex(&sandbox.codex_login(0).to_string());
-    sandbox.run(&["--profile", "codex", "doctor"]).assert(
+    assert_report(
+        &sandbox,
+        &["--profile", "codex"],
         1,
         "...\n\
-         problem  login: damaged: could not read [HOME]/damaged.json: the file is damaged: it is no JSON: run codex-auth --profile damaged login\n\
-         problem  login: ended: no token can be had: the stored login cannot be renewed, as it lacks its issuer or its refresh token: run codex-auth --profile ended login\n\
-         warning  login: ending: a token can be had, but not be renewed: the stored login cannot be renewed, [..]\n\
+         problem  login: damaged: could not read [HOME]/damaged.json: the file is damaged (line 1, column 1): run codex-auth --profile damaged login\n\
+         problem  login: ended: no token: [..]: run codex-auth --profile ended login\n\
+         warning  login: ending: the token is valid, but cannot be refreshed: [..]\n\
          ok       login: expired: expired\n\
-         warning  login: paused: the last renewal failed (the issuer has trouble), the next one is tried in 50 minutes ([..]): wait, and see the lines of the network\n\
-         problem  login: refused: the issuer refused to renew it: It was used before.: run codex-auth --profile refused login\n\
-         problem  login: codex: no token can be had: Codex's token has ended: run codex, which alone renews it, or sign in here with codex-auth login\n\
+         problem  login: revoked: the issuer revoked the login: It was used before.: run codex-auth --profile revoked login\n\
+         warning  login: waiting: the last refresh failed (the issuer has trouble), the next one is tried in 50 minutes ([..]): wait, and see the lines of the network\n\
+         problem  login: codex: no token: Codex's token [..]: run codex, [..]\n\
          ...\n",
-        "",
     );
     assert_eq!(sandbox.issuer.count(Endpoint::Refresh), 0);
 }
 
 #[test]
-fn a_name_that_is_none_is_found() {
+fn a_bad_profile_name_is_wrong_usage() {
     let sandbox = healthy();
     sandbox.run(&["--profile", "a/b", "doctor"]).assert(
+        2,
+        "",
+        "codex-auth: invalid value \"a/b\" for --profile: use [..]\n",
+    );
+}
+
+#[test]
+fn what_passed_is_only_counted_unless_asked_for() {
+    let mut sandbox = healthy();
+    sandbox.set("https_proxy", "");
+    sandbox.set("no_proxy", "internal.example");
+    sandbox.issuer.plan_always(Endpoint::Other, dated(0));
+    let header = format!(
+        "codex-auth {}, [..]; set: CODEX_AUTH_HOME, CODEX_AUTH_ISSUER, CODEX_AUTH_PORT, CODEX_AUTH_CHATGPT_URL, CODEX_HOME, BROWSER, no_proxy\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let passed = format!("{header}✓ 15 checks passed (--verbose lists them)\nNo problems.\n");
+    sandbox.run(&["doctor"]).assert(0, &passed, "");
+    sandbox.set("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
+    sandbox.unset("BROWSER");
+    sandbox.set("CODEX_AUTH_PORT", "none");
+    sandbox.run(&["doctor"]).assert(
         1,
-        "...\nproblem  login: \"a/b\" is no profile name: [..]: choose another name\n...\n",
+        "codex-auth [..], over SSH; set: [..]\n\
+         ✓ 13 checks passed (--verbose lists them)\n\
+         ✗ port          CODEX_AUTH_PORT is \"none\": use 0 to 65535\n                \
+                         correct the variable\n\
+         ! browser       cannot be opened over SSH\n                \
+                         use codex-auth login --device-code, or open the address elsewhere and paste the one that it ends on\n\
+         1 problem, 1 warning.\n",
+        "",
+    );
+    sandbox.run(&["doctor", "--verbose"]).assert(
+        1,
+        "codex-auth [..]\n✓ store         [HOME] is private\n...\n✗ port          [..]\n...\n1 problem, 1 warning.\n",
+        "",
+    );
+}
+
+/// People mount single files into containers.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_is_a_mount_is_found() {
+    let sandbox = healthy();
+    let spaced = sandbox.folder().join("a store");
+    fs::rename(sandbox.home(), &spaced).unwrap();
+    let file = spaced.join("default.json");
+    let words = [
+        "unshare",
+        "--mount",
+        "--",
+        "sh",
+        "-c",
+        "mount --bind \"$1\" \"$1\" && shift && exec \"$@\"",
+        "sh",
+    ];
+    let words = words
+        .into_iter()
+        .map(std::ffi::OsString::from)
+        .chain([file.into()]);
+    let within = |command: &[&str]| {
+        let program = support::sandbox::program().into_iter();
+        let arguments = command.iter().map(std::ffi::OsString::from);
+        let tried = command.is_empty().then(|| "true".into());
+        let called: Vec<_> = words
+            .clone()
+            .chain(tried.into_iter().chain(program.chain(arguments)))
+            .collect();
+        let mut command = sandbox.command_of(&called);
+        command.env("CODEX_AUTH_HOME", &spaced);
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        sandbox.start(command).finish()
+    };
+    if within(&[]).code != 0 {
+        skip("no mount can be made here");
+        return;
+    }
+    let output = within(&["doctor"]);
+    output.assert(
+        1,
+        "...\n✗ file          [FOLDER]/a store/default.json is a mount of its own: it cannot be replaced, so no refresh can be stored\n                mount the folder instead of the file\n...\n",
         "",
     );
 }
@@ -247,14 +400,14 @@ fn a_login_that_was_copied_is_found_by_its_fingerprint() {
     assert_finds(
         &sandbox,
         1,
-        "problem  sharing: default: it is a copy of Codex's own login: the first to be renewed ends the other: run codex-auth --profile default logout --no-revoke, then codex-auth login",
+        "problem  sharing: default: it is a copy of Codex's own login: the first to be refreshed ends the other: run codex-auth --profile default logout --no-revoke, then codex-auth login",
     );
     fs::remove_file(sandbox.codex_file()).unwrap();
     sandbox.store("work", &copy.to_string());
     assert_finds(
         &sandbox,
         1,
-        "problem  sharing: work: it is a copy of the profile default: the first to be renewed ends the other: run codex-auth --profile work logout --no-revoke, then codex-auth --profile work login",
+        "problem  sharing: work: it is a copy of the profile default: the first to be refreshed ends the other: run codex-auth --profile work logout --no-revoke, then codex-auth --profile work login",
     );
 }
 
@@ -272,7 +425,9 @@ fn a_port_that_is_taken_is_found_with_its_holder() {
     assert_finds(
         &sandbox,
         1,
-        &format!("problem  port: {port} is held by {who}: end it, or sign in with --device-code"),
+        &format!(
+            "problem  port: {port} is in use by {who}: end it, or use codex-auth login --device-code"
+        ),
     );
     drop(holder);
     assert_finds(&sandbox, 0, &format!("ok       port: {port} is free"));
@@ -292,7 +447,7 @@ fn a_browser_that_cannot_be_opened_is_found() {
         assert_finds(
             &sandbox,
             0,
-            "warning  browser: none of these programs is there to open one: /nowhere/browser, /nowhere/other: set BROWSER, or open the printed address yourself and paste where it ends, or sign in with --device-code",
+            "warning  browser: none of these programs is installed: /nowhere/browser, /nowhere/other: set BROWSER, or use codex-auth login --device-code, or open the address elsewhere and paste the one that it ends on",
         );
     }
     sandbox.unset("BROWSER");
@@ -300,7 +455,7 @@ fn a_browser_that_cannot_be_opened_is_found() {
     assert_finds(
         &sandbox,
         0,
-        "warning  browser: none is opened at the far end of an SSH connection: open the printed address yourself and paste where it ends, or sign in with --device-code",
+        "warning  browser: cannot be opened over SSH: use codex-auth login --device-code, or open the address elsewhere and paste the one that it ends on",
     );
 }
 
@@ -316,7 +471,7 @@ fn certificates_that_cannot_be_read_are_found() {
         assert_finds(&sandbox, 1, &line);
         fs::write(&file, "nothing").unwrap();
         let line = format!(
-            "problem  certificates: [FOLDER]/roots.pem, which {variable} names, has no certificate in it (BEGIN CERTIFICATE): correct the variable, or unset it"
+            "problem  certificates: could not read [FOLDER]/roots.pem, which {variable} names: no certificate in it (BEGIN CERTIFICATE): correct the variable, or unset it"
         );
         assert_finds(&sandbox, 1, &line);
     }
@@ -326,10 +481,11 @@ fn certificates_that_cannot_be_read_are_found() {
 fn an_issuer_that_no_token_must_be_sent_to_is_found() {
     let mut sandbox = without_login();
     sandbox.set("CODEX_AUTH_ISSUER", "http://issuer.example");
-    sandbox.run(&["doctor"]).assert(
+    assert_report(
+        &sandbox,
+        &[],
         1,
-        "...\nproblem  issuer: CODEX_AUTH_ISSUER cannot be used: it is plain http, and issuer.example is not this machine: correct the variable\n",
-        "",
+        "...\nproblem  issuer: invalid CODEX_AUTH_ISSUER: plain http is only allowed to a loopback address: correct the variable\n",
     );
 }
 
@@ -338,10 +494,11 @@ fn a_proxy_that_is_none_or_does_not_answer_is_found() {
     let mut sandbox = without_login();
     sandbox.set("CODEX_AUTH_ISSUER", "https://issuer.example");
     sandbox.set("https_proxy", "http://me:s3cret@:1");
-    sandbox.run(&["doctor"]).assert(
+    assert_report(
+        &sandbox,
+        &[],
         1,
-        "...\nproblem  proxy: https_proxy cannot be used: give a URL [..]: correct the variable\n",
-        "",
+        "...\nproblem  proxy: invalid https_proxy: use a URL such as [..]: correct the variable\n",
     );
     let port = closed_port();
     sandbox.set("https_proxy", format!("http://me:s3cret@127.0.0.1:{port}"));
@@ -349,9 +506,9 @@ fn a_proxy_that_is_none_or_does_not_answer_is_found() {
         "...\n\
          ok       proxy: http://127.0.0.1:{port} (https_proxy)\n\
          ok       dns: 127.0.0.1 has one address in [..] ms\n\
-         problem  tcp: 127.0.0.1 port {port} was not reached: the connection was refused: check the network [..]\n"
+         problem  tcp: could not connect to 127.0.0.1 port {port}: connection refused: check the network [..]\n"
     );
-    sandbox.run(&["doctor"]).assert(1, &stdout, "");
+    assert_report(&sandbox, &[], 1, &stdout);
 }
 
 /// No name server is asked: the name has a longer part than any name may have.
@@ -361,9 +518,9 @@ fn a_name_that_is_not_found_is_found_out() {
     let name = "x".repeat(64);
     sandbox.set("CODEX_AUTH_ISSUER", format!("https://{name}.example"));
     let stdout = format!(
-        "...\nproblem  dns: {name}.example was not found ([..]): check that this machine is online; behind a company proxy, set https_proxy\n"
+        "...\nproblem  dns: could not resolve {name}.example: [..]: check that this machine is online; behind a company proxy, set https_proxy\n"
     );
-    sandbox.run(&["doctor"]).assert(1, &stdout, "");
+    assert_report(&sandbox, &[], 1, &stdout);
 }
 
 #[test]
@@ -372,9 +529,9 @@ fn an_issuer_that_is_not_reached_is_found() {
     let port = closed_port();
     sandbox.set("CODEX_AUTH_ISSUER", format!("http://127.0.0.1:{port}"));
     let stdout = format!(
-        "...\nproblem  tcp: 127.0.0.1 port {port} was not reached: the connection was refused: check the network and its firewall, and whether a proxy has to be used or not\n"
+        "...\nproblem  tcp: could not connect to 127.0.0.1 port {port}: connection refused: check the network and its firewall, and whether a proxy has to be used or not\n"
     );
-    sandbox.run(&["doctor"]).assert(1, &stdout, "");
+    assert_report(&sandbox, &[], 1, &stdout);
 }
 
 #[test]
@@ -382,10 +539,11 @@ fn a_certificate_that_nobody_vouches_for_is_found() {
     let mut sandbox = without_login();
     let server = untrusted_server();
     sandbox.set("CODEX_AUTH_ISSUER", format!("https://{server}"));
-    sandbox.run(&["doctor"]).assert(
+    assert_report(
+        &sandbox,
+        &[],
         1,
         "...\nok       tcp: [..]\nproblem  http: 127.0.0.1: [..]certificate[..]: see the lines of the proxy and of the certificates\n",
-        "",
     );
 }
 
@@ -422,7 +580,7 @@ fn an_issuer_that_does_not_answer_properly_is_found() {
     assert_finds_last(
         &sandbox,
         1,
-        "problem  http: 127.0.0.1: the connection was closed [..]: see the lines of the proxy and of the certificates\n",
+        "problem  http: 127.0.0.1: connection closed [..]: see the lines of the proxy and of the certificates\n",
     );
     let again = "try it again later, or from another network";
     plan(Trouble::redirect("/portal"));
@@ -430,7 +588,7 @@ fn an_issuer_that_does_not_answer_properly_is_found() {
         &sandbox,
         0,
         &format!(
-            "warning  http: the issuer redirected us [..] (status 302): {again}\nok       clock: [..]\n"
+            "warning  http: the issuer redirected the request [..] (status 302): {again}\nok       clock: [..]\n"
         ),
     );
     plan(Trouble::status(503));
@@ -438,15 +596,14 @@ fn an_issuer_that_does_not_answer_properly_is_found() {
         &sandbox,
         0,
         &format!(
-            "warning  http: the issuer has trouble itself, [..] (status 503): {again}\nok       clock: [..]\n"
+            "warning  http: server error at the issuer, or at a proxy before it (status 503): {again}\nok       clock: [..]\n"
         ),
     );
 }
 
 #[track_caller]
 fn assert_finds_last(sandbox: &Sandbox, code: i32, lines: &str) {
-    let output = sandbox.run(&["doctor"]);
-    output.assert(code, &format!("...\n{lines}"), "");
+    assert_report(sandbox, &[], code, &format!("...\n{lines}"));
 }
 
 /// An answer of an issuer whose clock is ahead by so many seconds.
@@ -476,7 +633,7 @@ fn a_clock_that_is_wrong_is_found() {
     assert_finds_last(
         &sandbox,
         0,
-        "ok       clock: not compared, as the issuer's answer has no date\n",
+        "ok       clock: not compared: the issuer's response has no date\n",
     );
 }
 
@@ -487,7 +644,11 @@ fn no_secret_is_printed() {
     sandbox.store_codex(&sandbox.codex_login(LIFE).to_string());
     sandbox.set("https_proxy", "http://me:s3cret@127.0.0.1:1");
     sandbox.set("CODEX_AUTH_TOKEN", "s3cret");
-    for arguments in [&["doctor"][..], &["doctor", "--json"]] {
+    for arguments in [
+        &["doctor"][..],
+        &["doctor", "--verbose"],
+        &["doctor", "--json"],
+    ] {
         let output = sandbox.run(arguments);
         let shown = output.named(&format!("{}{}", output.stdout, output.stderr));
         for secret in ["TOKEN]", "s3cret", "someone@mail.example", "account-1"] {
@@ -520,20 +681,19 @@ mod with_modes_and_owners {
         assert_finds_first(
             &sandbox,
             1,
-            "problem  store: others can write to [HOME] (mode 770): run chmod 700 '[HOME]'",
+            "problem  store: others can write to [HOME] (mode 770): run chmod 700 [HOME]",
         );
         set_mode(&sandbox.home(), 0o755);
         assert_finds_first(
             &sandbox,
             0,
-            "warning  store: others can look into [HOME] (mode 755): run chmod 700 '[HOME]'",
+            "warning  store: others can look into [HOME] (mode 755): run chmod 700 [HOME]",
         );
     }
 
     #[track_caller]
     fn assert_finds_first(sandbox: &Sandbox, code: i32, line: &str) {
-        let output = sandbox.run(&["doctor"]);
-        output.assert(code, &format!("{line}\n...\n"), "");
+        assert_report(sandbox, &[], code, &format!("{line}\n...\n"));
     }
 
     #[test]
@@ -543,7 +703,7 @@ mod with_modes_and_owners {
         assert_finds(
             &sandbox,
             0,
-            "warning  file: others can read [HOME]/default.json (mode 644): run chmod 600 '[HOME]/default.json', and sign in anew if somebody may have copied it",
+            "warning  file: others can read [HOME]/default.json (mode 644): run chmod 600 [HOME]/default.json, and sign in again if somebody may have copied it",
         );
     }
 

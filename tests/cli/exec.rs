@@ -31,7 +31,7 @@ fn without_a_login_nothing_is_run() {
 }
 
 #[test]
-fn a_token_that_has_ended_is_renewed_first() {
+fn a_token_that_has_ended_is_refreshed_first() {
     let Some(program) = ourselves() else { return };
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
@@ -59,7 +59,7 @@ mod on_unix {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_renewal_in_the_background_is_no_child_of_the_command() {
+    fn a_refresh_in_the_background_is_no_child_of_the_command() {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(3600, LIFE);
         let gate = sandbox.issuer.hold(Endpoint::Refresh);
@@ -72,7 +72,7 @@ mod on_unix {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_renewal_that_is_not_awaited_is_no_child_of_the_command() {
+    fn a_refresh_that_is_not_awaited_is_no_child_of_the_command() {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(100, LIFE);
         let gate = sandbox.issuer.hold(Endpoint::Refresh);
@@ -81,26 +81,48 @@ mod on_unix {
         output.assert(
             7,
             "<>\n",
-            "codex-auth: could not renew the login within 3 s: [..]; the token still lives\n",
+            "codex-auth: warning: could not refresh the token within 3s: [..]; the current token expires in [..]\n",
         );
         gate.open();
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
-    fn what_asks_us_to_end_reaches_a_command_that_we_wait_for() {
-        use rustix::process::Signal;
-        for signal in [Signal::TERM, Signal::HUP] {
-            let sandbox = Sandbox::new();
-            sandbox.plant_expiring_in(100, LIFE);
-            let gate = sandbox.issuer.hold(Endpoint::Refresh);
-            let script =
-                "trap 'exit 5' TERM HUP; echo ready >&2; for i in 1 2 3 4 5; do /bin/sleep 1; done";
-            let mut running = sandbox.spawn(&["exec", "--", "/bin/sh", "-c", script]);
-            running.await_text("ready");
-            running.signal(signal);
-            running.finish().assert(5, "", "...\nready\n");
-            gate.open();
+    fn a_longer_life_can_be_asked_for() {
+        let sandbox = Sandbox::new();
+        sandbox.plant_expiring_in(3600 * 30, LIFE);
+        let words = [
+            "exec",
+            "--min-ttl",
+            "2d",
+            "--",
+            "/bin/sh",
+            "-c",
+            "echo $CODEX_AUTH_TOKEN",
+        ];
+        let output = sandbox.run(&words);
+        output.assert(0, "[TOKEN]\n", "");
+        assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
+    }
+
+    /// As execvp(3) has it in glibc, and every shell.
+    #[test]
+    fn a_script_without_its_first_line_is_run_by_a_shell() {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        let script = sandbox.bin().join("script");
+        let text = "printf 'echo \"$0 $1 ${CODEX_AUTH_TOKEN:+set}\"' > \"$1\"; chmod +x \"$1\"";
+        let mut writer = std::process::Command::new("/bin/sh");
+        assert!(
+            writer
+                .args(["-c", text, "sh"])
+                .arg(&script)
+                .status()
+                .unwrap()
+                .success()
+        );
+        for name in [script.to_str().unwrap(), "script"] {
+            let output = sandbox.run(&["exec", "--", name, "word"]);
+            output.assert(0, "[FOLDER]/bin/script word set\n", "");
         }
     }
 

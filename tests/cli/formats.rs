@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use support::fake_issuer::Account;
-use support::sandbox::Sandbox;
+use support::sandbox::{LIFE, Sandbox};
 
 /// A login whose workspace is pinned to a region.
 fn signed_in() -> Sandbox {
@@ -58,6 +58,7 @@ fn each_format_is_printed_as_it_is_documented() {
 fn json_tells_the_end_in_both_ways() {
     let sandbox = signed_in();
     let output = sandbox.run(&["--profile", "default", "token", "--format", "json"]);
+    let mut printed: Value = serde_json::from_str(output.line()).unwrap();
     let stored = sandbox.stored();
     let end = stored["expires_at"].as_u64().unwrap();
     let date = humantime::parse_rfc3339("1970-01-01T00:00:00Z").unwrap()
@@ -65,6 +66,7 @@ fn json_tells_the_end_in_both_ways() {
     let expected = json!({
         "version": 1,
         "token": stored["tokens"]["access_token"],
+        "access_token": stored["tokens"]["access_token"],
         "token_type": "Bearer",
         "expires_at": humantime::format_rfc3339_seconds(date).to_string(),
         "expires_at_epoch": end,
@@ -72,10 +74,10 @@ fn json_tells_the_end_in_both_ways() {
         "plan": "plus",
         "profile": "default",
     });
-    assert_eq!(
-        serde_json::from_str::<Value>(output.line()).unwrap(),
-        expected
-    );
+    // However long the call took.
+    let left = printed.as_object_mut().unwrap().remove("expires_in");
+    assert!((1..=LIFE).contains(&left.unwrap().as_u64().unwrap()));
+    assert_eq!(printed, expected);
     assert_eq!((output.code, output.stderr.as_str()), (0, ""));
 }
 
@@ -155,6 +157,22 @@ mod on_unix {
             let headers = format!("codex-auth token --format headers | curl -H @- {url}");
             assert_eq!(asked(&sandbox, &headers), expected, "{id:?}");
         }
+    }
+
+    #[test]
+    fn an_account_id_of_another_account_does_not_stay_in_the_shell() {
+        let sandbox = Sandbox::new();
+        if sandbox.install().is_none() {
+            return;
+        }
+        sandbox.issuer.set(|its| its.account.id = None);
+        sandbox.plant();
+        let script = "\
+            CODEX_AUTH_ACCOUNT_ID=other\n\
+            eval \"$(codex-auth token --format env)\"\n\
+            echo \"${CODEX_AUTH_ACCOUNT_ID-unset}\"";
+        let output = sandbox.start(sandbox.shell(script)).finish();
+        output.assert(0, "unset\n", "");
     }
 
     #[test]

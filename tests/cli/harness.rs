@@ -355,6 +355,78 @@ fn a_revoked_login_is_not_refreshed() {
     assert_eq!(issuer.take_violations().len(), 1);
 }
 
+#[test]
+fn an_issuer_that_revokes_forms_only_refuses_json() {
+    let issuer = FakeIssuer::start();
+    issuer.set(|its| its.revokes_forms_only = true);
+    let token = issuer.grant(0)["access_token"].clone();
+    let pairs = [
+        ("token", token.as_str().unwrap()),
+        ("token_type_hint", "access_token"),
+        ("client_id", CLIENT_ID),
+    ];
+    let body =
+        json!({ "token": pairs[0].1, "token_type_hint": pairs[1].1, "client_id": CLIENT_ID });
+    assert_eq!(post_json(&issuer, "/oauth/revoke", &body).status, 415);
+    assert!(issuer.revoked().is_empty());
+    let url = format!("{}/oauth/revoke", issuer.url());
+    let headers = [("Content-Type", FORM)];
+    let answer = browser::send("POST", &url, &headers, &encode(&pairs));
+    assert_eq!(answer.status, 200);
+    assert_eq!(issuer.revoked(), [pairs[0].1]);
+    let wrong = encode(&[pairs[0], ("token_type_hint", "any"), pairs[2]]);
+    let answer = browser::send("POST", &url, &headers, &wrong);
+    assert_eq!((answer.status, issuer.take_violations().len()), (400, 1));
+}
+
+#[test]
+fn an_access_token_is_told_whose_it_is() {
+    let issuer = FakeIssuer::start();
+    let url = format!(
+        "{}/api/accounts/v1/user-auth-credential/whoami",
+        issuer.url()
+    );
+    let ask = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        browser::send("GET", &url, &[("Authorization", &*bearer)], "")
+    };
+    let token = issuer.grant_personal();
+    assert!(token.starts_with("at-"));
+    let owner = json!({
+        "email": "someone@mail.example", "chatgpt_user_id": "user-of-someone@mail.example",
+        "chatgpt_account_id": "account-1", "chatgpt_plan_type": "plus", "chatgpt_account_is_fedramp": false,
+    });
+    assert_eq!(json_of(&ask(&token)), owner);
+    issuer.reject_access_tokens();
+    assert_error(&ask(&token), 401, "invalid_token");
+    assert_eq!(browser::get(&url).status, 400);
+    assert_eq!(issuer.take_violations().len(), 1);
+}
+
+#[test]
+fn the_backend_insists_on_the_headers_of_the_account() {
+    let issuer = FakeIssuer::start();
+    issuer.set(|its| {
+        let claims = json!({ "chatgpt_data_residency": "eu", "chatgpt_account_is_fedramp": true });
+        its.account.claims = claims.as_object().unwrap().clone();
+    });
+    let url = format!("{}/backend-api/wham/usage", issuer.url());
+    let bearer = format!("Bearer {}", issuer.grant_personal());
+    let ask = |more: &[(&str, &str)]| {
+        let headers = [
+            ("Authorization", &*bearer),
+            ("ChatGPT-Account-Id", "account-1"),
+        ];
+        browser::send("GET", &url, &[&headers, more].concat(), "")
+    };
+    let residency = ("x-openai-internal-codex-residency", "eu");
+    let fedramp = ("X-OpenAI-Fedramp", "true");
+    assert_eq!(ask(&[residency, fedramp]).status, 200);
+    assert_error(&ask(&[fedramp]), 401, "unauthorized");
+    assert_eq!(ask(&[residency]).status, 400);
+    assert_eq!(issuer.take_violations().len(), 1);
+}
+
 /// Begins a device login, and gives the body that asks how it stands.
 fn begin_device_login(issuer: &FakeIssuer) -> Value {
     let path = "/api/accounts/deviceauth/usercode";

@@ -12,8 +12,8 @@ use support::sandbox::{LIFE, Sandbox};
 
 const TOKEN: &str = "[TOKEN]\n";
 // What stands between depends on where the tests run: with or without a display, in a container.
-pub const SIGNED_IN: &str = "Open this address in a browser to sign in:\n\n[ISSUER]/oauth/authorize?[..]\n\n...\nSigned in as \
-                         someone@mail.example (plus).\n";
+pub const SIGNED_IN: &str = "Open this address in your browser:\n  [ISSUER]/oauth/authorize?[..]\n...\nSigned in as \
+                         someone@mail.example (Plus)\n";
 
 /// A sandbox with a login that has to survive whatever happens.
 fn signed_in() -> (Sandbox, Value) {
@@ -25,10 +25,7 @@ fn signed_in() -> (Sandbox, Value) {
 #[track_caller]
 fn assert_untouched(sandbox: &Sandbox, planted: &Value) {
     assert_eq!(&sandbox.stored(), planted);
-    assert!(
-        sandbox.can_refresh(),
-        "the old login was ended at the issuer"
-    );
+    assert!(sandbox.can_refresh(), "the old login was revoked");
     sandbox.run(&["token"]).assert(0, TOKEN, "");
 }
 
@@ -49,7 +46,7 @@ fn redirect(address: &str) -> String {
 }
 
 /// Starts a login and gives it with its address.
-fn start(sandbox: &Sandbox, arguments: &[&str]) -> (Running, String) {
+pub fn start(sandbox: &Sandbox, arguments: &[&str]) -> (Running, String) {
     let mut login = sandbox.spawn(arguments);
     let address = login.address();
     (login, address)
@@ -143,11 +140,11 @@ fn the_address_says_what_the_issuer_wants_to_know() {
 
 // The browser of the person.
 
-/// The same words where a browser is started.
-pub fn opening(words: &str) -> String {
-    words.replace(
-        "Open this address in a browser to sign in:",
-        "Opening the browser to sign in. If it does not come up, open this address:",
+/// The same where a browser is started.
+pub fn opening(message: &str) -> String {
+    message.replace(
+        "Open this address in your browser:",
+        "Opening your browser. If nothing happens, open:",
     )
 }
 
@@ -200,7 +197,41 @@ fn a_browser_that_cannot_be_started_is_no_failure() {
     login.finish().assert(0, "", &opening(SIGNED_IN));
 }
 
+#[test]
+fn a_browser_that_is_named_in_a_container_is_the_only_way_that_is_told() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("BROWSER", "/nonexistent/browser");
+    sandbox.set("container", "podman");
+    let (login, address) = start(&sandbox, &["login"]);
+    assert_eq!(browser::visit(&address).status, 200);
+    login.finish().assert(
+        0,
+        "",
+        "Opening your browser. If nothing happens, open:\n  [ISSUER]/oauth/authorize?[..]\n\
+         Waiting for up to 15 minutes.\nSigned in as someone@mail.example (Plus)\n",
+    );
+}
+
 // What comes to the callback, and does not count.
+
+#[test]
+fn https_is_closed_at_once_and_explained() {
+    let sandbox = Sandbox::new();
+    let (mut login, address) = start(&sandbox, &["login"]);
+    let back = redirect_uri(&address);
+    for _ in 0..2 {
+        assert!(browser::raw(&back, b"\x16\x03\x01\x02\x00\x01").is_empty());
+    }
+    login.await_text("Your browser came back with https");
+    assert_eq!(browser::visit(&address).status, 200);
+    login.finish().assert(
+        0,
+        "",
+        "...\nWaiting for up to 15 minutes.\n\
+         Your browser came back with https, which is not served here: change https to\n\
+         http in its address bar.\nSigned in as someone@mail.example (Plus)\n",
+    );
+}
 
 #[test]
 fn strange_requests_are_answered_and_the_login_goes_on() {
@@ -266,6 +297,14 @@ fn strange_requests_are_answered_and_the_login_goes_on() {
         assert_eq!(page.status, status, "{method} {url} {headers:?}");
         assert_safe_page(&page);
         assert!(!page.text().contains(&state), "{url}");
+        let is_other =
+            status == 400 && url.contains("=wrong") || url.contains(&format!("{state}x"));
+        let comfort = if is_other {
+            "<p>Yours is still waiting.</p>"
+        } else {
+            "<p>Your own sign-in is not affected.</p>"
+        };
+        assert!(status == 404 || page.text().contains(comfort), "{url}");
     }
     // A look ahead does not spend the code, and gets no body.
     let look =
@@ -291,6 +330,26 @@ fn an_answer_that_names_its_issuer_counts() {
     sandbox.issuer.set(|its| its.iss = Some(url));
     let (login, address) = start(&sandbox, &["login"]);
     assert_goes_on(login, &address);
+}
+
+#[test]
+fn a_bare_access_denied_is_explained() {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| {
+        its.consent = Consent::Refuse {
+            error: "access_denied".to_owned(),
+            description: None,
+        };
+    });
+    let (login, address) = start(&sandbox, &["login"]);
+    let page = browser::visit(&address).text();
+    let reason = "ccess denied: the sign-in was cancelled, or your account may not use it";
+    assert!(page.contains(&format!(">A{reason}.</p>")), "{page}");
+    login.finish().assert(
+        1,
+        "",
+        &format!("...\ncodex-auth: could not sign in: a{reason}\n"),
+    );
 }
 
 #[test]
@@ -322,7 +381,7 @@ fn a_refusal_of_the_issuer_ends_the_login_in_its_own_words() {
 
 #[test]
 fn an_exchange_that_fails_leaves_the_old_login_as_it_was() {
-    for (trouble, code, words) in [
+    for (trouble, code, message) in [
         (
             Trouble::error(400, "invalid_grant"),
             1,
@@ -340,7 +399,7 @@ fn an_exchange_that_fails_leaves_the_old_login_as_it_was() {
         (
             Trouble::body("{}"),
             1,
-            "the issuer's answer has no access token",
+            "unexpected response from the issuer (status 200)",
         ),
         (
             Trouble::body("{\"access_token\":\"a\"}"),
@@ -356,22 +415,28 @@ fn an_exchange_that_fails_leaves_the_old_login_as_it_was() {
         sandbox.issuer.plan(Endpoint::Exchange, trouble);
         let (login, address) = start(&sandbox, &["login"]);
         let page = browser::visit(&address);
-        assert!(page.text().contains("Sign-in failed"), "{}", page.text());
+        let text = page.text();
+        assert!(text.contains("Sign-in failed"), "{text}");
+        assert!(!text.contains("ould not sign in"), "{text}");
+        assert!(
+            text.contains("<p>If you were signed in before, you still are. "),
+            "{text}"
+        );
         assert_safe_page(&page);
         login.finish().assert(
             code,
             "",
-            &format!("...\ncodex-auth: could not sign in: {words}\n"),
+            &format!("...\ncodex-auth: could not sign in: {message}\n"),
         );
         assert_untouched(&sandbox, &planted);
     }
 }
 
 #[test]
-fn a_login_whose_id_token_is_not_for_us_is_refused_and_ended_at_the_issuer() {
+fn a_login_whose_id_token_is_not_for_us_is_refused_and_revoked() {
     type Change = fn(&mut support::fake_issuer::Manners);
     let changes: [(Change, &str); 6] = [
-        (|its| its.id_life = 0, "its ID token has already ended"),
+        (|its| its.id_life = 0, "its ID token has already expired"),
         (
             |its| its.id_audience = Some(json!(["another-client"])),
             "its ID token is for another client",
@@ -393,7 +458,7 @@ fn a_login_whose_id_token_is_not_for_us_is_refused_and_ended_at_the_issuer() {
             "its ID token is from another issuer",
         ),
     ];
-    for (change, words) in changes {
+    for (change, message) in changes {
         let (sandbox, planted) = signed_in();
         sandbox.issuer.set(change);
         let (login, address) = start(&sandbox, &["login"]);
@@ -402,7 +467,7 @@ fn a_login_whose_id_token_is_not_for_us_is_refused_and_ended_at_the_issuer() {
             1,
             "",
             &format!(
-                "...\ncodex-auth: could not sign in: could not trust the issuer's answer: {words}\n"
+                "...\ncodex-auth: could not sign in: could not trust the issuer's answer: {message}\n"
             ),
         );
         assert_untouched(&sandbox, &planted);
@@ -414,7 +479,7 @@ fn a_login_whose_id_token_is_not_for_us_is_refused_and_ended_at_the_issuer() {
 }
 
 #[test]
-fn a_login_without_an_access_token_is_ended_at_the_issuer() {
+fn a_login_without_an_access_token_is_revoked() {
     let (sandbox, planted) = signed_in();
     sandbox.issuer.set(|its| its.omit.push("access_token"));
     let (login, address) = start(&sandbox, &["login"]);
@@ -510,7 +575,7 @@ fn a_login_that_can_no_longer_be_stored_spends_no_code() {
     login.finish().assert(
         1,
         "",
-        "...\ncodex-auth: could not sign in: could not make room for [HOME]/default.json: the file is read-only\n",
+        "...\ncodex-auth: could not sign in: could not make room for [HOME]/default.json: the file is read-only: run chmod 600 [HOME]/default.json\n",
     );
     mode(0o600);
     assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 0);
@@ -518,7 +583,7 @@ fn a_login_that_can_no_longer_be_stored_spends_no_code() {
 }
 
 #[test]
-fn a_new_login_replaces_the_old_one_and_then_ends_it_at_the_issuer() {
+fn a_new_login_replaces_the_old_one_and_then_revokes_it() {
     let (sandbox, planted) = signed_in();
     sandbox
         .issuer
@@ -527,7 +592,7 @@ fn a_new_login_replaces_the_old_one_and_then_ends_it_at_the_issuer() {
     assert_eq!(browser::visit(&address).status, 200);
     login
         .finish()
-        .assert(0, "", "...\nSigned in as other@mail.example (plus).\n");
+        .assert(0, "", "...\nSigned in as other@mail.example (Plus)\n");
     sandbox.run(&["account-id"]).assert(0, "account-2\n", "");
     let old = planted["tokens"]["refresh_token"].as_str().unwrap();
     assert_eq!(sandbox.issuer.revoked(), [old]);
@@ -535,7 +600,7 @@ fn a_new_login_replaces_the_old_one_and_then_ends_it_at_the_issuer() {
 }
 
 #[test]
-fn an_old_login_that_is_somebody_elses_too_is_not_ended() {
+fn an_old_login_that_is_somebody_elses_too_is_not_revoked() {
     let (sandbox, planted) = signed_in();
     sandbox.store("work", &planted.to_string());
     let (login, address) = start(&sandbox, &["login"]);
@@ -543,25 +608,29 @@ fn an_old_login_that_is_somebody_elses_too_is_not_ended() {
     login.finish().assert(
         0,
         "",
-        "...\nSigned in as someone@mail.example (plus).\n\
-         Did not revoke the login that was here before, as it is a copy of the profile work.\n",
+        "...\nSigned in as someone@mail.example (Plus)\n\
+         Did not revoke the earlier login, as it is a copy of the profile work.\n",
     );
     assert!(sandbox.issuer.revoked().is_empty());
 }
 
 #[test]
-fn a_new_login_counts_even_if_the_old_one_cannot_be_ended() {
+fn a_new_login_counts_even_if_the_old_one_cannot_be_revoked() {
     let (sandbox, _) = signed_in();
     sandbox
         .issuer
         .plan_always(Endpoint::Revoke, Trouble::status(500));
     let (login, address) = start(&sandbox, &["login"]);
-    assert_goes_on(login, &address);
+    assert_eq!(browser::visit(&address).status, 200);
+    let warning = "codex-auth: warning: could not revoke the earlier login at the issuer: [..] (status 500)\n";
+    login
+        .finish()
+        .assert(0, "", &format!("{SIGNED_IN}{warning}"));
     assert!(sandbox.can_refresh());
 }
 
 #[test]
-fn a_login_during_a_renewal_waits_for_it_and_then_replaces_it() {
+fn a_login_during_a_refresh_waits_for_it_and_then_replaces_it() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let gate = sandbox.issuer.gate();
@@ -575,14 +644,14 @@ fn a_login_during_a_renewal_waits_for_it_and_then_replaces_it() {
         .issuer
         .set(|its| its.account = Account::new("account-2", "other@mail.example"));
     let browser = std::thread::spawn(move || browser::visit(&address).status);
-    login.await_text("Waiting for another process that is renewing this login.");
+    login.await_text("Waiting for another process that is refreshing this token.");
     gate.open();
     assert_eq!(browser.join().unwrap(), 200);
-    let waiting = "\n...\nWaiting for another process that is renewing this login.\n";
-    let words = SIGNED_IN.replace("\n...\n", waiting);
+    let waiting = "\n...\nWaiting for another process that is refreshing this token.\n";
+    let message = SIGNED_IN.replace("\n...\n", waiting);
     login
         .finish()
-        .assert(0, "", &words.replace("someone@", "other@"));
+        .assert(0, "", &message.replace("someone@", "other@"));
     caller.finish().assert(0, TOKEN, "");
     sandbox.run(&["account-id"]).assert(0, "account-2\n", "");
     assert!(sandbox.can_refresh());
@@ -595,11 +664,9 @@ fn a_login_without_an_account_is_an_error_only_for_who_asks_for_it() {
     let (login, address) = start(&sandbox, &["login"]);
     assert_goes_on(login, &address);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
-    sandbox.run(&["account-id"]).assert(
-        1,
-        "",
-        "codex-auth: the stored login names no ChatGPT account: run codex-auth login\n",
-    );
+    sandbox
+        .run(&["account-id"])
+        .assert(1, "", "codex-auth: this login names no ChatGPT account\n");
 }
 
 // Ports.
@@ -615,10 +682,61 @@ fn a_port_that_somebody_holds_is_left_alone() {
         1,
         "",
         &format!(
-            "codex-auth: could not wait for the browser: other programs hold port {port}: [..]\n"
+            "codex-auth: could not sign in: port {port} is in use by another program: close it, or run codex-auth login --device-code\n"
         ),
     );
     assert!(holder.accept().is_err(), "somebody knocked");
+}
+
+#[test]
+fn advice_names_the_profile_and_the_workspace() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port().to_string();
+    let mut sandbox = Sandbox::new();
+    sandbox.set("CODEX_AUTH_PORT", &port);
+    let login = [
+        "--profile",
+        "work",
+        "login",
+        "--workspace",
+        "account-1, a.b",
+    ];
+    let command = "codex-auth --profile work login --workspace account-1 --workspace a.b";
+    sandbox.run(&login).assert(
+        1,
+        "",
+        &format!(
+            "codex-auth: could not sign in: port {port} is in use by another program: close it, or run {command} \
+             --device-code\n"
+        ),
+    );
+    sandbox.set("CODEX_AUTH_PORT", "0");
+    sandbox.set("SSH_TTY", "/dev/pts/0");
+    let mut running = sandbox.spawn(&login);
+    running.sign_in();
+    running.finish().assert(
+        0,
+        "",
+        &format!("...\n  {command} --device-code\n...\nSigned in as someone@mail.example (Plus)\n"),
+    );
+}
+
+#[test]
+fn workspaces_are_trimmed_and_checked_before_the_sign_in() {
+    let sandbox = Sandbox::new();
+    let (login, address) = start(&sandbox, &["login", "--workspace", "other, account-1"]);
+    assert_eq!(
+        parameter(&address, "allowed_workspace_id"),
+        "other,account-1"
+    );
+    assert_goes_on(login, &address);
+    for value in ["a b", "a,,b", "", "!x"] {
+        sandbox.run(&["login", "--workspace", value]).assert(
+            2,
+            "",
+            "error: invalid value [..] for '--workspace <ID>': use the workspace's ID, of A-Z a-z 0-9 _ . : -\n...\n",
+        );
+    }
 }
 
 #[test]
@@ -645,26 +763,26 @@ fn the_port_of_the_redirect_uri_is_1455_else_1457() {
 
 #[test]
 fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
-    for (name, value, words) in [
+    for (name, value, message) in [
         (
             "CODEX_AUTH_ISSUER",
             "http://issuer.example",
-            "CODEX_AUTH_ISSUER cannot be used: it is plain http, and issuer.example is not this machine",
+            "invalid CODEX_AUTH_ISSUER: plain http is only allowed to a loopback address",
         ),
         (
             "CODEX_AUTH_ISSUER",
             "issuer.example",
-            "CODEX_AUTH_ISSUER cannot be used: it is neither https nor http",
+            "invalid CODEX_AUTH_ISSUER: only https and http are supported",
         ),
         (
             "CODEX_AUTH_ISSUER",
             "https://me:pw@issuer.example",
-            "CODEX_AUTH_ISSUER cannot be used: it has a user name in it",
+            "invalid CODEX_AUTH_ISSUER: user names are not allowed in it",
         ),
         (
             "CODEX_AUTH_ISSUER",
             "nonsense here",
-            "CODEX_AUTH_ISSUER cannot be used: it is no URL",
+            "invalid CODEX_AUTH_ISSUER: not a URL",
         ),
         (
             "CODEX_AUTH_CLIENT_ID",
@@ -691,17 +809,12 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
             "relative/folder",
             "CODEX_AUTH_HOME is relative/folder: use an absolute path",
         ),
-        (
-            "CODEX_AUTH_PROFILE",
-            "../evil",
-            "\"../evil\" is no profile name: use 1 to 64 of A-Z a-z 0-9 . _ -, no dot in front, and no device of Windows",
-        ),
     ] {
         let (mut sandbox, planted) = signed_in();
         sandbox.set(name, value);
         sandbox
             .run(&["login"])
-            .assert(1, "", &format!("codex-auth: {words}\n"));
+            .assert(1, "", &format!("codex-auth: {message}\n"));
         let (home, profile) = (sandbox.home(), "default");
         sandbox.set("CODEX_AUTH_HOME", home);
         sandbox.set("CODEX_AUTH_PROFILE", profile);
@@ -716,7 +829,9 @@ mod at_a_terminal {
     use super::*;
     use crate::terminal::Terminal;
 
-    const INVITED: &str = "paste that page's address here:";
+    const ANNOUNCED: &str = "\n\x1b[32m✓\x1b[0m Signed in as someone@mail.example (Plus)\n  \
+                             Next: TOKEN=$(codex-auth token), or codex-auth setup codex\n";
+    const INVITED: &str = "Page does not load? Paste its address here.";
 
     fn start(sandbox: &Sandbox) -> (Terminal, String) {
         let terminal = Terminal::start(sandbox, &["login"], 80);
@@ -742,10 +857,7 @@ mod at_a_terminal {
             });
             let (code, screen) = terminal.finish();
             assert_eq!(code, 0, "{form}: {screen}");
-            assert!(
-                screen.ends_with("Signed in as someone@mail.example (plus).\n"),
-                "{form}: {screen}"
-            );
+            assert!(screen.ends_with(ANNOUNCED), "{form}: {screen}");
             sandbox.run(&["token"]).assert(0, TOKEN, "");
         }
     }
@@ -754,25 +866,90 @@ mod at_a_terminal {
     #[test]
     fn in_the_background_nothing_is_asked_and_the_browser_still_comes_back() {
         let sandbox = Sandbox::new();
-        let words = [
-            "/usr/bin/setsid",
-            "--ctty",
-            "/bin/sh",
-            "-mc",
-            r#""$0" login & wait $!"#,
-        ];
-        let Some(program) = support::sandbox::native_program() else {
+        let Some(terminal) = Terminal::shell(&sandbox, r#""$0" login & wait $!"#, 80) else {
             return;
         };
-        let mut words: Vec<_> = words.map(std::ffi::OsString::from).to_vec();
-        words.push(program.into());
-        let mut command = sandbox.command_of(&words);
-        command.env("TERM", "xterm-256color");
-        let terminal = Terminal::of(command, 80);
         assert_eq!(browser::visit(&terminal.address()).status, 200);
         let (code, screen) = terminal.finish();
         assert_eq!(code, 0, "{screen}");
         assert!(!screen.contains(INVITED), "{screen}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_login_that_is_put_into_the_background_still_serves_the_browser() {
+        let sandbox = Sandbox::new();
+        let script = r#""$0" login; echo stopped; bg; wait %1; echo "ended with $?""#;
+        let Some(mut terminal) = Terminal::shell(&sandbox, script, 80) else {
+            return;
+        };
+        terminal.await_text("Waiting for up to", 1);
+        let address = terminal.address();
+        terminal.press("\x1a");
+        terminal.await_text("stopped\r\n", 1);
+        assert_eq!(browser::visit(&address).status, 200);
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+        assert!(screen.ends_with("ended with 0\n"), "{screen}");
+        sandbox.run(&["token"]).assert(0, TOKEN, "");
+    }
+
+    #[test]
+    fn what_is_no_text_does_not_end_pasting() {
+        let sandbox = Sandbox::new();
+        let (mut terminal, address) = start(&sandbox);
+        terminal.press_bytes(b"\xff\xfe\n\n");
+        terminal.await_text("Not accepted: ", 1);
+        terminal.type_line(&format!("\x1b[200~{}.\x1b[201~", redirect(&address)));
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+        assert_eq!(screen.matches("Not accepted: ").count(), 1, "{screen}");
+    }
+
+    #[test]
+    fn who_can_neither_paste_nor_come_back_is_told_so() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sandbox = Sandbox::new();
+        let port = holder.local_addr().unwrap().port().to_string();
+        sandbox.set("CODEX_AUTH_PORT", port);
+        let (mut terminal, _) = start(&sandbox);
+        terminal.press("\x04");
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 1, "{screen}");
+        assert!(
+            screen.ends_with(
+                "codex-auth: could not sign in: nothing was pasted, and the browser cannot come back here: run \
+                 codex-auth login --device-code\n"
+            ),
+            "{screen}"
+        );
+    }
+
+    #[test]
+    fn after_the_end_of_the_input_the_browser_can_still_come_back() {
+        let sandbox = Sandbox::new();
+        let (mut terminal, address) = start(&sandbox);
+        terminal.press("\x04");
+        assert_eq!(browser::visit(&address).status, 200);
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+    }
+
+    #[test]
+    fn the_next_commands_are_those_for_the_profile() {
+        let sandbox = Sandbox::new();
+        let arguments = ["--profile", "work", "login"];
+        let mut terminal = Terminal::start(&sandbox, &arguments, 80);
+        let address = terminal.address();
+        terminal.type_line(&redirect(&address));
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+        assert!(
+            screen.ends_with(
+                "\n  Next: TOKEN=$(codex-auth --profile work token), or codex-auth --profile work setup codex\n"
+            ),
+            "{screen}"
+        );
     }
 
     #[test]
@@ -787,7 +964,7 @@ mod at_a_terminal {
         ];
         for (before, line) in wrong.iter().enumerate() {
             terminal.type_line(line);
-            terminal.await_text("That does not help: ", before + 1);
+            terminal.await_text("Not accepted: ", before + 1);
         }
         terminal.type_line(&redirect(&address));
         let (code, screen) = terminal.finish();
@@ -821,7 +998,7 @@ mod at_a_terminal {
         let (code, screen) = terminal.finish();
         assert_eq!(code, 0, "{screen}");
         assert!(
-            screen.starts_with("The browser cannot come back here, as other programs hold port"),
+            screen.starts_with("Your browser cannot come back here by itself, as port "),
             "{screen}"
         );
     }

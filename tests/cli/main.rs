@@ -1,22 +1,36 @@
 //! The program as people and programs use it: the real binary against a fake issuer.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests make the files and variables that they need"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a failed step of a test ends the test"
 )]
 
 #[cfg(unix)]
+mod callers;
+#[cfg(unix)]
 mod codex;
 mod codex_profile;
+#[cfg(unix)]
+mod completions;
 mod device;
 mod disk;
 mod doctor;
 mod exec;
+#[cfg(target_os = "linux")]
+mod faults;
 mod formats;
 mod harness;
+mod help;
 mod login;
 mod logout;
+#[cfg(target_os = "linux")]
+mod masks;
+mod network;
 mod profiles;
 mod refresh;
 mod secrets;

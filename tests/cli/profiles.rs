@@ -40,7 +40,7 @@ fn a_profile_that_is_not_signed_in_says_how_to() {
     sandbox.run(&["--profile", "work", "token"]).assert(
         4,
         "",
-        "codex-auth: not signed in: run codex-auth --profile work login\n",
+        "codex-auth: not signed in to the profile work (stored: default): run codex-auth --profile work login\n",
     );
 }
 
@@ -55,7 +55,7 @@ fn what_mends_one_profile_never_replaces_another() {
             sandbox.run(&["--profile", profile, "token"]).assert(
                 4,
                 "",
-                &format!("codex-auth: the issuer refused to renew the login: [..]: run {mend}\n"),
+                &format!("codex-auth: the issuer refused to refresh the token: [..]: run {mend}\n"),
             );
         }
     };
@@ -72,15 +72,44 @@ fn no_name_leads_out_of_the_store() {
     for name in ["../x", "/etc/passwd", "a/b", ".x", "", "a b", "con"] {
         for command in ["token", "status", "logout", "login", "account-id"] {
             let output = sandbox.run(&["--profile", name, command]);
-            let stderr = format!("codex-auth: {name:?} is no profile name: use 1 to 64 of [..]\n");
-            output.assert(1, "", &stderr);
+            let stderr =
+                format!("codex-auth: invalid value {name:?} for --profile: use 1 to 64 of [..]\n");
+            output.assert(2, "", &stderr);
         }
     }
+    let mut sandbox = Sandbox::new();
+    sandbox.set("CODEX_AUTH_PROFILE", "a/b");
+    let stderr = "codex-auth: invalid value \"a/b\" for CODEX_AUTH_PROFILE: use 1 to 64 of [..]\n";
+    sandbox.run(&["token"]).assert(2, "", stderr);
+    let verified = sandbox.run(&["token", "--verify"]);
+    verified.assert(2, "", stderr);
     assert!(!sandbox.home().exists());
 }
 
 #[test]
-fn two_profiles_are_renewed_at_the_same_time() {
+fn all_profiles_and_one_profile_exclude_each_other() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_as("default", LIFE.cast_signed(), LIFE);
+    sandbox.plant_as("work", LIFE.cast_signed(), LIFE);
+    for command in ["logout", "status"] {
+        for words in [
+            ["--profile", "work", command, "--all"],
+            [command, "--profile", "work", "--all"],
+            [command, "--all", "--profile", "work"],
+        ] {
+            sandbox.run(&words).assert(
+                2,
+                "",
+                "codex-auth: --all cannot be used with --profile: --all means every profile\n",
+            );
+        }
+    }
+    assert!(sandbox.file("default").exists() && sandbox.file("work").exists());
+    assert!(sandbox.issuer.requests().is_empty());
+}
+
+#[test]
+fn two_profiles_are_refreshed_at_the_same_time() {
     let sandbox = Sandbox::new();
     sandbox.plant_as("one", -1, 3600);
     sandbox.plant_as("other", -1, 3600);
@@ -121,7 +150,7 @@ fn a_login_into_another_workspace_is_refused_and_revoked_and_the_old_one_stays()
     output.assert(
         1,
         "",
-        "...\ncodex-auth: could not sign in: the login is for the workspace account-1, and only team-1 or team-2 is accepted: choose it in the browser\n",
+        "...\ncodex-auth: could not sign in: you chose workspace account-1, and only team-1 or team-2 is accepted: choose it in the browser\n",
     );
     assert!(
         !page.text().contains("You are signed in"),
@@ -151,7 +180,7 @@ fn a_login_without_an_account_is_in_no_workspace() {
     running.finish().assert(
         1,
         "",
-        "...\ncodex-auth: could not sign in: the login is for the workspace without an ID, and only team-1 is accepted: choose it in the browser\n",
+        "...\ncodex-auth: could not sign in: you chose a workspace without an ID, and only team-1 is accepted: choose it in the browser\n",
     );
     assert!(!sandbox.file("default").exists());
     assert_eq!(sandbox.issuer.revoked().len(), 1);

@@ -1,4 +1,4 @@
-//! The renewal: many callers, killed callers, lost answers, refusals, clocks. Whatever happens, no login is lost.
+//! The refresh: many callers, killed callers, lost answers, refusals, clocks. Whatever happens, no login is lost.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,8 @@ use support::sandbox::{LIFE, Sandbox};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
-const STILL_ALIVE: &str = "codex-auth: could not renew the login: [..]; the token still lives\n";
+const STILL_ALIVE: &str =
+    "codex-auth: warning: could not refresh the token: [..]; the current token expires in [..]\n";
 
 /// Starts so many callers.
 fn start(sandbox: &Sandbox, callers: usize, arguments: &[&str]) -> Vec<Running> {
@@ -40,15 +41,15 @@ fn edit(sandbox: &Sandbox, change: impl FnOnce(&mut Value)) {
 /// Makes the pause after a failure as long as no test lasts: an hour.
 fn prolong_pause(sandbox: &Sandbox) {
     edit(sandbox, |login| {
-        let until = time_of(&login["pause"]["at"]) + Duration::from_secs(3600);
-        login["pause"]["until"] = json!(humantime::format_rfc3339_micros(until).to_string());
+        let until = time_of(&login["backoff"]["at"]) + Duration::from_secs(3600);
+        login["backoff"]["until"] = json!(humantime::format_rfc3339_micros(until).to_string());
     });
 }
 
 /// Lets the pause after a failure be over.
 fn end_pause(sandbox: &Sandbox) {
     edit(sandbox, |login| {
-        login["pause"]["until"] = login["pause"]["at"].clone();
+        login["backoff"]["until"] = login["backoff"]["at"].clone();
     });
 }
 
@@ -58,7 +59,7 @@ fn time_of(value: &Value) -> SystemTime {
 
 /// How long the stored pause is.
 fn pause(sandbox: &Sandbox) -> Duration {
-    let pause = &sandbox.stored()["pause"];
+    let pause = &sandbox.stored()["backoff"];
     time_of(&pause["until"])
         .duration_since(time_of(&pause["at"]))
         .unwrap()
@@ -76,7 +77,7 @@ fn of_many_callers_one_refreshes() {
 }
 
 #[test]
-fn callers_that_come_while_a_renewal_is_under_way_get_its_token() {
+fn callers_that_come_while_a_refresh_is_under_way_get_its_token() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let gate = sandbox.issuer.hold(REFRESH);
@@ -95,18 +96,15 @@ fn callers_that_want_another_token_share_the_one_that_is_under_way() {
     sandbox.plant();
     let gate = sandbox.issuer.hold(REFRESH);
     let callers = start(&sandbox, 8, &["token", "--force-refresh"]);
-    for caller in &callers {
-        // Now it knows which token it does not want.
-        await_child(caller.pid());
-    }
-    sandbox.issuer.await_requests(REFRESH, 1);
+    // Now each knows which token it does not want.
+    sandbox.await_lock_users(callers.len());
     gate.open();
     assert_all_get_the_newest(&sandbox, callers);
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
 
 #[test]
-fn a_forced_renewal_gives_another_token_each_time() {
+fn a_forced_refresh_gives_another_token_each_time() {
     let sandbox = Sandbox::new();
     let planted = sandbox.plant();
     let first = sandbox.run(&["token", "--force-refresh"]);
@@ -127,7 +125,7 @@ fn a_fast_refusal_costs_one_request_and_all_are_told() {
         caller.finish().assert(
             4,
             "",
-            "codex-auth: the issuer refused to renew the login: [..] (refresh_token_invalidated, status 401): run \
+            "codex-auth: the issuer refused to refresh the token: [..] (refresh_token_invalidated, status 401): run \
              codex-auth login\n",
         );
     }
@@ -144,7 +142,7 @@ fn a_fast_failure_costs_one_request_and_all_are_told() {
     for caller in start(&sandbox, 8, &["token"]) {
         caller
             .finish()
-            .assert(75, "", "codex-auth: could not renew the login: [..]\n");
+            .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
     }
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
@@ -219,7 +217,7 @@ fn a_caller_that_does_not_wait_for_its_children_is_told_all_the_same() {
     run().assert(
         75,
         "",
-        "codex-auth: could not renew the login: [..]500[..]\n",
+        "codex-auth: could not refresh the token: [..]500[..]\n",
     );
     sandbox
         .issuer
@@ -227,12 +225,12 @@ fn a_caller_that_does_not_wait_for_its_children_is_told_all_the_same() {
     run().assert(
         4,
         "",
-        "codex-auth: the issuer refused to renew the login: [..]\n",
+        "codex-auth: the issuer refused to refresh the token: [..]\n",
     );
 }
 
 #[test]
-fn a_caller_waits_no_longer_than_its_timeout_and_the_renewal_goes_on() {
+fn a_caller_waits_no_longer_than_its_timeout_and_the_refresh_goes_on() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let gate = sandbox.issuer.hold(REFRESH);
@@ -240,7 +238,7 @@ fn a_caller_waits_no_longer_than_its_timeout_and_the_renewal_goes_on() {
     sandbox.run(&["token", "--timeout", "1s"]).assert(
         75,
         "",
-        "codex-auth: could not renew the login within 1 s: the renewal goes on, try again later\n",
+        "codex-auth: could not refresh the token within 1s: the refresh goes on, try again later\n",
     );
     sandbox.issuer.await_requests(REFRESH, 1);
     gate.open();
@@ -257,7 +255,7 @@ fn a_lock_that_is_held_for_ever_ends_in_a_temporary_failure() {
     sandbox.run(&["token", "--timeout", "1s"]).assert(
         75,
         "",
-        "codex-auth: could not renew the login within 1 s: [..]\n",
+        "codex-auth: could not refresh the token within 1s: [..]\n",
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
     drop(lock);
@@ -274,23 +272,14 @@ fn a_worker_that_is_killed_blocks_nobody() {
     sandbox.issuer.plan(REFRESH, unanswered);
     let caller = sandbox.spawn(&["token"]);
     sandbox.issuer.await_requests(REFRESH, 1);
-    let worker = await_child(caller.pid());
+    let worker = sandbox.await_worker();
     signal_to(worker, false, rustix::process::Signal::KILL);
     caller.finish().assert(
         75,
         "",
-        "codex-auth: could not renew the login: its worker was ended\n",
+        "codex-auth: could not refresh the token: the worker was killed\n",
     );
     sandbox.run(&["token"]).assert(0, TOKEN, "");
-}
-
-/// The worker of a caller, once it is there: nobody tells when it starts.
-#[cfg(target_os = "linux")]
-fn await_child(parent: u32) -> u32 {
-    support::process::until("a worker of the caller", || {
-        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-        children.ok()?.split_whitespace().next()?.parse().ok()
-    })
 }
 
 /// The first wait for a lock ends as if a signal had interrupted it.
@@ -334,22 +323,146 @@ fn a_wait_for_the_lock_that_is_interrupted_goes_on() {
 // Ahead of time.
 
 #[test]
-fn a_token_that_is_due_is_printed_at_once_and_renewed_in_the_background() {
+fn who_finds_a_token_due_has_it_refreshed_and_prints_the_new_one() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(3600, LIFE);
+    let output = sandbox.run(&["token"]);
+    output.assert(0, TOKEN, "");
+    assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+}
+
+#[test]
+fn while_a_token_that_is_due_is_refreshed_all_others_print_it() {
     let sandbox = Sandbox::new();
     let planted = sandbox.plant_expiring_in(3600, LIFE);
     let gate = sandbox.issuer.hold(REFRESH);
-    // While the renewal is held, callers get the old token, and none starts another.
+    let starter = sandbox.spawn(&["token"]);
+    sandbox.issuer.await_requests(REFRESH, 1);
     for _ in 0..3 {
         let output = sandbox.run(&["token"]);
         output.assert(0, TOKEN, "");
         assert_eq!(output.line(), planted["tokens"]["access_token"]);
-        sandbox.issuer.await_requests(REFRESH, 1);
     }
     gate.open();
-    // Waits for the lock, so that it comes after the one in the background.
+    let output = starter.finish();
+    output.assert(0, TOKEN, "");
+    assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+}
+
+#[test]
+fn who_has_a_due_token_refreshed_waits_a_few_seconds_at_most() {
+    let sandbox = Sandbox::new();
+    let planted = sandbox.plant_expiring_in(3600, LIFE);
+    let gate = sandbox.issuer.hold(REFRESH);
+    let output = sandbox.run(&["token"]);
+    output.assert(0, TOKEN, "");
+    assert_eq!(output.line(), planted["tokens"]["access_token"]);
+    gate.open();
     let output = sandbox.run(&["token", "--min-ttl", "2h"]);
     output.assert(0, TOKEN, "");
     assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+}
+
+#[test]
+fn a_due_token_that_cannot_be_refreshed_is_printed_with_a_warning() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(3600, LIFE);
+    sandbox.issuer.end_logins();
+    let warning = "codex-auth: warning: the issuer refused to refresh the token: [..]: run codex-auth login; the current token expires in [..]\n";
+    sandbox.run(&["token"]).assert(0, TOKEN, warning);
+    sandbox.run(&["token"]).assert(0, TOKEN, warning);
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    // What passes by itself is told once.
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(3600, LIFE);
+    sandbox
+        .issuer
+        .plan_always(REFRESH, Trouble::retry_after(500, "30"));
+    let warning = "codex-auth: warning: could not refresh the token: [..]; the current token expires in [..]\n";
+    sandbox.run(&["token"]).assert(0, TOKEN, warning);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+}
+
+/// The caller runs in a PID namespace that ends with it, as that of a container does.
+#[cfg(target_os = "linux")]
+#[test]
+fn where_the_system_ends_what_is_left_behind_the_caller_stays_until_the_refresh_has_ended() {
+    for (left, arguments) in [
+        (3600, &["token"][..]),
+        (200, &["token"]),
+        (-60, &["token", "--timeout", "1s"]),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.plant_expiring_in(left, LIFE);
+        let delay = Trouble::Delay(Duration::from_secs(4));
+        sandbox.issuer.plan(REFRESH, delay);
+        let words = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+        let mut command = words.map(std::ffi::OsString::from).to_vec();
+        command[0] = "/usr/bin/unshare".into();
+        command.extend(support::sandbox::program());
+        command.extend(arguments.iter().map(std::ffi::OsString::from));
+        let output = sandbox.start(sandbox.command_of(&command)).finish();
+        if output.stderr.contains("unshare") {
+            return support::sandbox::skip("no PID namespaces here");
+        }
+        output.assert(0, TOKEN, "");
+        assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
+        assert!(sandbox.can_refresh());
+    }
+}
+
+#[test]
+fn a_token_that_expires_while_its_refresh_hangs_is_not_printed() {
+    for life in [2, 3] {
+        let sandbox = Sandbox::new();
+        sandbox.plant_expiring_in(1, life);
+        let gate = sandbox.issuer.hold(REFRESH);
+        let words = "codex-auth: could not refresh the token within 3s: the refresh goes on, try again later\n";
+        sandbox.run(&["token"]).assert(75, "", words);
+        gate.open();
+        sandbox.issuer.await_answers(REFRESH, 1);
+    }
+}
+
+/// Workers wait for the lock no longer than their callers.
+#[cfg(target_os = "linux")]
+#[test]
+fn callers_that_give_up_leave_no_crowd_of_workers_behind() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let gate = sandbox.issuer.hold(REFRESH);
+    for _ in 0..8 {
+        sandbox.run(&["token", "--timeout", "0s"]).assert(
+            75,
+            "",
+            "codex-auth: could not refresh the token within 0s: the refresh goes on, try again later\n",
+        );
+    }
+    sandbox.issuer.await_requests(REFRESH, 1);
+    sandbox.await_lock_users(1);
+    gate.open();
+    assert_all_get_the_newest(&sandbox, start(&sandbox, 1, &["token"]));
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+}
+
+#[test]
+fn a_whole_life_that_is_asked_for_again_at_once_can_be_had_a_little_later() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-1, 3600);
+    let ask = || sandbox.run(&["token", "--min-ttl", "1h"]);
+    ask().assert(0, TOKEN, "");
+    edit(&sandbox, |stored| {
+        stored["expires_at"] = json!(stored["expires_at"].as_u64().unwrap() - 1);
+    });
+    ask().assert(
+        75,
+        "",
+        "codex-auth: could not get a token that is valid for 1h: the newest one expires in 59 minutes: try again in [..]\n",
+    );
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
 
@@ -368,15 +481,15 @@ fn a_token_that_is_fresh_is_left_alone() {
 }
 
 #[test]
-fn what_was_renewed_just_now_is_good_however_short_it_lives() {
+fn what_was_refreshed_just_now_is_good_however_short_it_lives() {
     for life in [60, 660, 3600, LIFE, 31 * 86400] {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(-1, life);
-        let renewed = sandbox.run(&["token"]);
-        renewed.assert(0, TOKEN, "");
+        let refreshed = sandbox.run(&["token"]);
+        refreshed.assert(0, TOKEN, "");
         let again = sandbox.run(&["token"]);
         again.assert(0, TOKEN, "");
-        assert_eq!(again.line(), renewed.line(), "a token of {life} s");
+        assert_eq!(again.line(), refreshed.line(), "a token of {life} s");
         assert_eq!(sandbox.issuer.count(REFRESH), 1, "a token of {life} s");
     }
 }
@@ -389,7 +502,7 @@ fn a_life_that_no_new_token_has_is_a_failure_that_spends_no_refresh_token() {
         sandbox.run(&["token", "--min-ttl", "2h"]).assert(
             1,
             "",
-            "codex-auth: could not get a token for 7200 s: the newest one lives 1[..] s; ask for less with --min-ttl\n",
+            "codex-auth: could not get a token that is valid for 2h: the newest one expires in [..]: use a smaller --min-ttl\n",
         );
     }
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
@@ -398,7 +511,7 @@ fn a_life_that_no_new_token_has_is_a_failure_that_spends_no_refresh_token() {
     sandbox.run(&["token", "--min-ttl", "2h"]).assert(
         1,
         "",
-        "codex-auth: could not get a token for 7200 s: the newest one lives 3[..] s; ask for less with --min-ttl\n",
+        "codex-auth: could not get a token that is valid for 2h: the newest one expires in [..]: use a smaller --min-ttl\n",
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
@@ -423,7 +536,7 @@ fn a_refusal_is_final_until_the_next_login() {
         sandbox.run(&["token"]).assert(
             4,
             "",
-            "codex-auth: the issuer refused to renew the login: [..]\n",
+            "codex-auth: the issuer refused to refresh the token: [..]\n",
         );
     }
     sandbox.run(&["token", "--force-refresh"]).assert(
@@ -450,7 +563,7 @@ fn a_refused_login_serves_its_token_while_it_lives() {
         sandbox.run(&["token"]).assert(
             0,
             TOKEN,
-            "codex-auth: the issuer refused to renew the login: [..]: run codex-auth login; the token still lives\n",
+            "codex-auth: warning: the issuer refused to refresh the token: [..]: run codex-auth login; the current token expires in [..]\n",
         );
     }
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
@@ -468,7 +581,9 @@ fn every_final_refusal_is_known() {
         "app_session_terminated",
         "invalid_client",
         "unauthorized_client",
-        "access_denied",
+        "account_deactivated",
+        "account_suspended",
+        "account_deleted",
     ] {
         for (status, body) in [
             (400, json!({"error": {"code": code, "message": "Words."}})),
@@ -482,7 +597,7 @@ fn every_final_refusal_is_known() {
                 Trouble::Answer(support::fake_issuer::Answer::json(status, &body)),
             );
             let words = format!(
-                "codex-auth: the issuer refused to renew the login: Words. ({code}, status {status}): run codex-auth login\n"
+                "codex-auth: the issuer refused to refresh the token: Words. ({code}, status {status}): run codex-auth login\n"
             );
             sandbox.run(&["token"]).assert(4, "", &words);
         }
@@ -515,11 +630,11 @@ fn everything_else_is_temporary() {
         sandbox.issuer.plan(REFRESH, trouble);
         sandbox
             .run(&["token"])
-            .assert(75, "", "codex-auth: could not renew the login: [..]\n");
+            .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
         end_pause(&sandbox);
         sandbox.run(&["token"]).assert(0, TOKEN, "");
         assert_eq!(sandbox.issuer.count(REFRESH), 2);
-        assert_eq!(sandbox.stored()["pause"], Value::Null);
+        assert_eq!(sandbox.stored()["backoff"], Value::Null);
     }
 }
 
@@ -531,7 +646,7 @@ fn pauses_grow_to_a_minute() {
     for (attempt, seconds) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
         sandbox
             .run(&["token"])
-            .assert(75, "", "codex-auth: could not renew the login: [..]\n");
+            .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
         let least = Duration::from_secs(seconds);
         assert!(
             (least..=least * 5 / 4).contains(&pause(&sandbox)),
@@ -541,7 +656,7 @@ fn pauses_grow_to_a_minute() {
         prolong_pause(&sandbox);
         sandbox
             .run(&["token"])
-            .assert(75, "", "codex-auth: could not renew the login: [..]\n");
+            .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
         assert_eq!(sandbox.issuer.count(REFRESH), attempt + 1);
         end_pause(&sandbox);
     }
@@ -562,7 +677,7 @@ fn a_pause_that_the_issuer_asks_for_is_kept() {
             .plan(REFRESH, Trouble::retry_after(429, value));
         sandbox
             .run(&["token"])
-            .assert(75, "", "codex-auth: could not renew the login: [..]\n");
+            .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
         let seconds = pause(&sandbox).as_secs_f64().round();
         assert!(
             (f64::from(least)..=f64::from(most)).contains(&seconds),
@@ -579,10 +694,10 @@ fn a_clock_that_was_set_back_ends_a_pause() {
     sandbox.issuer.plan(REFRESH, Trouble::status(500));
     sandbox
         .run(&["token"])
-        .assert(75, "", "codex-auth: could not renew the login: [..]\n");
+        .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
     edit(&sandbox, |login| {
-        login["pause"]["at"] = json!("2100-01-01T00:00:00Z");
-        login["pause"]["until"] = json!("2100-01-01T00:00:30Z");
+        login["backoff"]["at"] = json!("2100-01-01T00:00:00Z");
+        login["backoff"]["until"] = json!("2100-01-01T00:00:30Z");
     });
     sandbox.run(&["token"]).assert(0, TOKEN, "");
 }
@@ -596,7 +711,7 @@ fn a_login_ends_a_pause() {
         .plan(REFRESH, Trouble::retry_after(503, "600"));
     sandbox
         .run(&["token"])
-        .assert(75, "", "codex-auth: could not renew the login: [..]\n");
+        .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
     let mut login = sandbox.spawn(&["login"]);
     login.sign_in();
     login.finish().assert(0, "", SIGNED_IN);
@@ -613,10 +728,10 @@ fn after_a_lost_answer_the_same_refresh_token_is_tried_once_more() {
         sandbox.issuer.plan(REFRESH, trouble);
         sandbox
             .run(&["token"])
-            .assert(75, "", "codex-auth: could not renew the login: [..]\n");
+            .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
         end_pause(&sandbox);
         // The issuer has spent it, so now the login has ended.
-        let words = "codex-auth: the issuer refused to renew the login: [..] (refresh_token_reused, status 401): [..]\n";
+        let words = "codex-auth: the issuer refused to refresh the token: [..] (refresh_token_reused, status 401): [..]\n";
         sandbox.run(&["token"]).assert(4, "", words);
         sandbox.run(&["token"]).assert(4, "", words);
         let requests = sandbox.issuer.requests_to(REFRESH);
@@ -639,12 +754,12 @@ fn a_reused_token_is_believed_only_after_another_look_at_the_disk() {
     sandbox.issuer.plan(REFRESH, reused);
     let caller = sandbox.spawn(&["token"]);
     sandbox.issuer.await_requests(REFRESH, 1);
-    // Somebody who takes no locks has renewed it meanwhile.
-    let renewed = sandbox.plant();
+    // Somebody who takes no locks has refreshed it meanwhile.
+    let refreshed = sandbox.plant();
     gate.open();
     let output = caller.finish();
     output.assert(0, TOKEN, "");
-    assert_eq!(output.line(), renewed["tokens"]["access_token"]);
+    assert_eq!(output.line(), refreshed["tokens"]["access_token"]);
 }
 
 // Still alive, still served.
@@ -665,7 +780,7 @@ fn a_token_that_lives_is_served_when_the_issuer_is_in_trouble() {
     ] {
         sandbox
             .run(strict)
-            .assert(75, "", "codex-auth: could not renew the login: [..]\n");
+            .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
     }
     sandbox
         .run(&["token", "--min-ttl", "1m"])
@@ -680,7 +795,7 @@ fn a_token_that_lives_is_served_after_a_short_wait() {
     sandbox.run(&["token"]).assert(
         0,
         TOKEN,
-        "codex-auth: could not renew the login within 3 s: the renewal goes on, try again later; the token still lives\n",
+        "codex-auth: warning: could not refresh the token within 3s: the refresh goes on, try again later; the current token expires in [..]\n",
     );
     gate.open();
 }
@@ -719,9 +834,9 @@ fn a_clock_that_is_days_off_does_no_harm() {
         let sandbox = Sandbox::new();
         sandbox.issuer.set(|its| its.clock_ahead = ahead);
         sandbox.plant_expiring_in(-60, LIFE);
-        let renewed = sandbox.run(&["token"]);
-        renewed.assert(0, TOKEN, "");
-        assert_eq!(sandbox.run(&["token"]).line(), renewed.line());
+        let refreshed = sandbox.run(&["token"]);
+        refreshed.assert(0, TOKEN, "");
+        assert_eq!(sandbox.run(&["token"]).line(), refreshed.line());
         assert_eq!(sandbox.issuer.count(REFRESH), 1);
         let left = sandbox.stored()["expires_at"].as_u64().unwrap() - now();
         assert!((LIFE - 60..=LIFE).contains(&left), "{left}");
@@ -729,7 +844,7 @@ fn a_clock_that_is_days_off_does_no_harm() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_costs_one_early_renewal() {
+fn a_clock_that_was_set_back_costs_one_early_refresh() {
     let sandbox = Sandbox::new();
     sandbox.plant();
     edit(&sandbox, |login| {
@@ -773,7 +888,7 @@ fn what_is_missing_in_an_answer_stays_as_it_was() {
 }
 
 #[test]
-fn a_renewal_that_keeps_the_access_token_is_not_repeated_at_every_call() {
+fn a_refresh_that_keeps_the_access_token_is_not_repeated_at_every_call() {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| its.omit.push("access_token"));
     sandbox.plant_expiring_in(200, LIFE);
@@ -784,7 +899,7 @@ fn a_renewal_that_keeps_the_access_token_is_not_repeated_at_every_call() {
 }
 
 #[test]
-fn a_renewal_without_a_token_that_lives_is_a_failure_that_pauses() {
+fn a_refresh_without_a_token_that_lives_is_a_failure_that_pauses() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     sandbox.issuer.set(|its| its.omit.push("access_token"));
@@ -794,11 +909,11 @@ fn a_renewal_without_a_token_that_lives_is_a_failure_that_pauses() {
     };
     failed();
     edit(&sandbox, |login| {
-        login["pause"]["until"] = json!("2100-01-01T00:00:00Z");
+        login["backoff"]["until"] = json!("2100-01-01T00:00:00Z");
     });
     failed();
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
-    assert_eq!(sandbox.stored()["pause"]["attempts"], 1);
+    assert_eq!(sandbox.stored()["backoff"]["attempts"], 1);
     assert!(sandbox.can_refresh());
 }
 
@@ -817,7 +932,7 @@ fn an_opaque_access_token_lives_as_the_answer_says() {
 }
 
 #[test]
-fn unknown_members_survive_a_renewal() {
+fn unknown_members_survive_a_refresh() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     edit(&sandbox, |login| {
@@ -839,10 +954,67 @@ fn the_tokens_of_another_account_are_not_stored_over_a_login() {
     sandbox.run(&["token"]).assert(
         4,
         "",
-        "codex-auth: the issuer refused to renew the login: the issuer answered with the tokens of another account: run \
+        "codex-auth: the issuer refused to refresh the token: the issuer answered with the tokens of another account: run \
          codex-auth login\n",
     );
     assert_eq!(sandbox.stored()["tokens"], planted["tokens"]);
+    // Nobody else would ever revoke them.
+    let theirs = sandbox.issuer.refresh_tokens().pop().unwrap();
+    assert_eq!(sandbox.issuer.revoked(), [theirs]);
+}
+
+/// What never reached the issuer says nothing about it: a caller that has no network makes nobody else wait.
+#[test]
+fn a_failure_before_a_connection_stands_pauses_nobody() {
+    let sandbox = Sandbox::new();
+    let planted = sandbox.plant_expiring_in(-60, LIFE);
+    let issuer = planted["issuer"].clone();
+    for url in ["http://127.0.0.1:9", "https://no-such-host.invalid"] {
+        edit(&sandbox, |stored| stored["issuer"] = json!(url));
+        sandbox
+            .run(&["token"])
+            .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
+        assert!(sandbox.stored()["backoff"].is_null(), "{url}");
+    }
+    edit(&sandbox, |stored| stored["issuer"] = issuer);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_due_token_that_could_not_be_stored_starts_no_worker() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(3600, LIFE);
+    let read_only = std::fs::Permissions::from_mode(0o400);
+    std::fs::set_permissions(sandbox.file("default"), read_only).unwrap();
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    assert!(!sandbox.lock_file().exists(), "a worker took the lock");
+}
+
+/// Whoever waits for the end of a pipe that the caller has inherited must not wait for the worker.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_leaves_the_callers_pipes_even_where_there_is_no_proc() {
+    if !rustix::process::geteuid().is_root() {
+        return support::sandbox::skip("only root can unmount /proc");
+    }
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let gate = sandbox.issuer.hold(REFRESH);
+    let script = "umount -l /proc && exec 9>&1 && exec \"$@\" token";
+    let words = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", script, "sh"];
+    let mut command = words.map(std::ffi::OsString::from).to_vec();
+    command.extend(support::sandbox::program());
+    let mut command = sandbox.command_of(&command);
+    command.env("PATH", "/usr/bin:/bin");
+    let mut caller = sandbox.start(command);
+    sandbox.issuer.await_requests(REFRESH, 1);
+    caller.kill();
+    // It comes back only when all that has its pipes has ended, and the worker is held.
+    caller.finish().assert(-9, "", "");
+    gate.open();
+    assert_all_get_the_newest(&sandbox, start(&sandbox, 1, &["token"]));
 }
 
 #[test]
@@ -856,7 +1028,7 @@ fn a_login_without_its_issuer_is_sent_nowhere() {
         sandbox.run(&["token"]).assert(
             4,
             "",
-            "codex-auth: the stored login cannot be renewed, [..]: run codex-auth login\n",
+            "codex-auth: the stored credentials have no issuer or no refresh token: run codex-auth login\n",
         );
         assert_eq!(sandbox.issuer.requests().len(), 0);
     }
@@ -872,6 +1044,24 @@ fn an_issuer_in_the_file_that_is_no_safe_address_gets_nothing() {
     sandbox.run(&["token"]).assert(
         1,
         "",
-        "codex-auth: could not trust the issuer of the stored login: [..]\n",
+        "codex-auth: could not trust the issuer of the stored credentials: [..]\n",
     );
+}
+
+/// On a terminal, and only there.
+#[cfg(unix)]
+#[test]
+fn a_person_is_told_what_takes_time() {
+    use crate::terminal::Terminal;
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let gate = sandbox.issuer.hold(REFRESH);
+    let terminal = Terminal::start(&sandbox, &["token"], 80);
+    terminal.await_text("Refreshing the token …", 1);
+    gate.open();
+    let (code, screen) = terminal.finish();
+    let token = sandbox.issuer.access_tokens().pop().unwrap();
+    assert_eq!(code, 0);
+    let wiped = format!("\r\u{1b}[K{token}\n");
+    assert!(screen.ends_with(&wiped), "{screen:?}");
 }

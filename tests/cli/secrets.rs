@@ -310,7 +310,7 @@ impl Seen {
 
     /// What a command printed, but for what it was asked for.
     fn note_output(&mut self, sandbox: &Sandbox, output: &Output) {
-        let is_address = |line: &&str| line.starts_with(sandbox.issuer.url());
+        let is_address = |line: &&str| line.trim().starts_with(sandbox.issuer.url());
         let lines = output.stderr.lines().filter(|line| !is_address(line));
         self.note("stderr", lines.collect::<Vec<_>>().join("\n"));
         let tokens = sandbox.issuer.access_tokens();

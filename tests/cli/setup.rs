@@ -18,7 +18,9 @@ fn codex_is_told_everything_it_needs() {
         0,
         "\
 # Codex CLI: put this into ~/.codex/config.toml (or $CODEX_HOME/config.toml). The first line belongs above all
-# [tables] that are there already. After signing in to another account, replace it.
+# [tables] that are there already. After signing in to another account, replace it. Without a token Codex shows why.
+# Start it with CODEX_AUTH_HOME=[HOME] in its environment.
+# Start it with CODEX_AUTH_CHATGPT_URL=[ISSUER]/backend-api in its environment.
 model_provider = \"chatgpt\"
 
 [model_providers.chatgpt]
@@ -59,6 +61,10 @@ fn the_profile_and_the_region_of_the_login_are_told_too() {
         0,
         "\
 ...
+model_provider = \"chatgpt-work\"
+
+[model_providers.chatgpt-work]
+name = \"ChatGPT (work) through codex-auth\"
 base_url = \"https://proxy.example/v1\"
 wire_api = \"responses\"
 http_headers = { \"ChatGPT-Account-Id\" = \"team-1\", \"x-openai-internal-codex-residency\" = \"eu\" }
@@ -83,12 +89,100 @@ fn a_login_without_an_account_has_no_headers() {
 }
 
 #[test]
-fn without_a_login_somebody_has_to_sign_in_first() {
+fn without_a_login_there_is_a_placeholder() {
     let sandbox = Sandbox::new();
-    sandbox.run(&["setup", "codex"]).assert(
-        4,
+    sandbox.run(&["--profile", "work", "setup", "codex"]).assert(
+        0,
+        "...\n# Not signed in: ACCOUNT-ID is a placeholder. Run codex-auth --profile work login, then this again.\n...\nhttp_headers = { \"ChatGPT-Account-Id\" = \"ACCOUNT-ID\" }\n...\n",
         "",
-        "codex-auth: not signed in: run codex-auth login\n",
+    );
+    sandbox.store("work", "{");
+    sandbox
+        .run(&["--profile", "work", "setup", "codex"])
+        .assert(
+            0,
+            "...\n# Not signed in: ACCOUNT-ID is a placeholder. [..]\n...\n",
+            "",
+        );
+}
+
+#[test]
+fn a_header_that_a_program_could_run_is_left_out() {
+    let sandbox = Sandbox::new();
+    let id = Some("!touch${IFS}x".to_owned());
+    sandbox.issuer.set(|its| its.account.id = id);
+    sandbox.plant();
+    for program in [
+        "codex",
+        "pi",
+        "copilot",
+        "opencode",
+        "hermes",
+        "openai-python",
+        "openai-node",
+    ] {
+        let output = sandbox.run(&["setup", program]);
+        let told = format!("{}{}", output.stdout, output.stderr);
+        assert_eq!(output.code, 0, "{told}");
+        assert!(!told.contains("touch"), "{told}");
+        let note = "The header ChatGPT-Account-Id is left out: its value has unusual characters.";
+        assert!(told.contains(note), "{told}");
+    }
+}
+
+#[test]
+fn a_profile_with_a_dot_is_a_key_in_quotes() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_as("a.b", 1000, 2000);
+    sandbox.run(&["--profile", "a.b", "setup", "codex"]).assert(
+        0,
+        "...\nmodel_provider = \"chatgpt-a.b\"\n\n[model_providers.\"chatgpt-a.b\"]\n...\n[model_providers.\"chatgpt-a.b\".auth]\n...\n",
+        "",
+    );
+}
+
+#[test]
+fn crush_needs_a_base_url() {
+    signed_in().run(&["setup", "crush"]).assert(
+        2,
+        "",
+        "codex-auth: crush needs --base-url URL: the ChatGPT backend refuses its requests (they have no instructions)\n",
+    );
+}
+
+#[test]
+fn hermes_gets_a_token_for_as_long_as_it_keeps_one() {
+    signed_in().run(&["setup", "hermes"]).assert(
+        0,
+        "\
+# Hermes: [..]
+providers:
+  chatgpt:
+    base_url: \"[ISSUER]/backend-api/codex\"
+    api_mode: codex_responses
+    key_cmd: \"[..]codex-auth[..] --profile default token --verify --timeout 8s --min-ttl 20m\"
+    extra_headers:
+      ChatGPT-Account-Id: \"account-1\"
+",
+        "",
+    );
+}
+
+#[test]
+fn copilot_gets_variables() {
+    signed_in().run(&["setup", "copilot"]).assert(
+        0,
+        "\
+# GitHub Copilot CLI: [..]
+...
+export COPILOT_PROVIDER_BASE_URL=[ISSUER]/backend-api/codex
+export COPILOT_PROVIDER_TYPE=openai
+export COPILOT_PROVIDER_WIRE_API=responses
+export COPILOT_PROVIDER_API_KEY_COMMAND='[..] token --verify --timeout 8s'
+export COPILOT_PROVIDER_HEADERS='ChatGPT-Account-Id: account-1'
+export COPILOT_MODEL=MODEL
+",
+        "",
     );
 }
 
@@ -109,7 +203,7 @@ fn a_base_url_that_would_show_the_token_is_refused() {
     sandbox.run(&words).assert(
         2,
         "",
-        "codex-auth: --base-url cannot be used: it is plain http, and proxy.example is not this machine\n",
+        "codex-auth: --base-url cannot be used: plain http is only allowed to a loopback address\n",
     );
 }
 
@@ -130,10 +224,10 @@ fn programs_with_json_get_json() {
         claude["env"]["ANTHROPIC_BASE_URL"],
         "https://proxy.example/v1"
     );
-    let pi = &configuration(&sandbox, "pi")["providers"]["codex-auth"];
+    let pi = &configuration(&sandbox, "pi")["providers"]["chatgpt"];
     assert_eq!(pi["baseUrl"], "https://proxy.example/v1");
     assert_eq!(pi["headers"], json!({ "ChatGPT-Account-Id": "account-1" }));
-    let crush = &configuration(&sandbox, "crush")["providers"]["codex-auth"];
+    let crush = &configuration(&sandbox, "crush")["providers"]["chatgpt"];
     assert_eq!(crush["base_url"], "https://proxy.example/v1");
     assert_eq!(
         crush["extra_headers"],
@@ -153,6 +247,7 @@ fn vt_code_is_told_how_to_call_us() {
 name = \"chatgpt\"
 display_name = \"ChatGPT through codex-auth\"
 base_url = \"[ISSUER]/backend-api/codex\"
+api_format = \"openai-responses\"
 model = \"MODEL\"
 
 [custom_providers.auth]
@@ -185,8 +280,8 @@ mod on_unix {
     fn the_lines_for_a_shell_work_from_any_path() {
         for (program, path) in [
             ("claude-code", "/apiKeyHelper"),
-            ("pi", "/providers/codex-auth/apiKey"),
-            ("crush", "/providers/codex-auth/api_key"),
+            ("pi", "/providers/chatgpt/apiKey"),
+            ("crush", "/providers/chatgpt/api_key"),
         ] {
             let sandbox = signed_in();
             let Some(output) = setup(&sandbox, program) else {
@@ -218,21 +313,126 @@ mod on_unix {
         output.assert(0, link, "");
     }
 
+    /// What `setup` printed, run by a program of this machine; `None` where there is none.
+    fn run_by(
+        sandbox: &Sandbox,
+        program: &str,
+        name: &str,
+        before: &str,
+        after: &str,
+    ) -> Option<Output> {
+        let found = sandbox.shell(&format!("command -v {program}"));
+        if sandbox.start(found).finish().code != 0 {
+            support::sandbox::skip(&format!("no {program} here"));
+            return None;
+        }
+        let text = setup(sandbox, name)?.stdout;
+        let kept =
+            |line: &&str| !line.starts_with("import OpenAI") && !line.starts_with("from openai");
+        let lines: Vec<&str> = text.lines().filter(kept).collect();
+        let script = sandbox.folder().join("script.mjs");
+        std::fs::write(
+            &script,
+            format!("{before}\n{}\n{after}\n", lines.join("\n")),
+        )
+        .unwrap();
+        let line = format!("exec {program} '{}'", script.display());
+        let mut command = sandbox.shell(&line);
+        // What the text itself has to bring along.
+        command
+            .env_remove("CODEX_AUTH_HOME")
+            .env_remove("CODEX_AUTH_CHATGPT_URL");
+        Some(sandbox.start(command).finish())
+    }
+
     #[test]
-    fn the_lines_for_curl_work_as_they_are() {
+    fn the_lines_for_python_get_a_token_and_raise_without_one() {
+        let (before, after) = (
+            "class OpenAI:\n    def __init__(self, **its): print(its['api_key']())",
+            "",
+        );
         let sandbox = signed_in();
-        if sandbox
-            .start(sandbox.shell("command -v curl"))
-            .finish()
-            .code
-            != 0
-        {
-            support::sandbox::skip("no curl here");
+        let run = || run_by(&sandbox, "python3", "openai-python", before, after);
+        let Some(output) = run() else { return };
+        output.assert(0, "[TOKEN]\n", "");
+        let sandbox = Sandbox::new();
+        let output = run_by(&sandbox, "python3", "openai-python", before, after).unwrap();
+        output.assert(1, "", "codex-auth: not signed in: run codex-auth login\nTraceback [..]\n...\nsubprocess.CalledProcessError: [..] status 4.\n");
+    }
+
+    #[test]
+    fn the_lines_for_node_get_a_token_and_reject_without_one() {
+        let before = "class OpenAI { constructor(its) { its.apiKey().then(console.log); } }";
+        let sandbox = signed_in();
+        let Some(output) = run_by(&sandbox, "node", "openai-node", before, "") else {
+            return;
+        };
+        output.assert(0, "[TOKEN]\n", "");
+        let sandbox = Sandbox::new();
+        let output = run_by(&sandbox, "node", "openai-node", before, "").unwrap();
+        output.assert(
+            1,
+            "",
+            "...\n[..]codex-auth: not signed in: run codex-auth login\n...\n",
+        );
+    }
+
+    #[test]
+    fn the_plugin_for_opencode_sets_the_header_of_its_own_provider() {
+        let after = "\
+            const hooks = await CodexAuth();\n\
+            const config = { provider: { other: 1 } };\n\
+            await hooks.config(config);\n\
+            console.log(Object.keys(config.provider).join());\n\
+            for (const providerID of ['other', 'chatgpt']) {\n\
+              const output = { headers: {} };\n\
+              await hooks['chat.headers']({ model: { providerID } }, output);\n\
+              console.log(JSON.stringify(output.headers));\n\
+            }";
+        let sandbox = signed_in();
+        let Some(output) = run_by(&sandbox, "node", "opencode", "", after) else {
+            return;
+        };
+        output.assert(
+            0,
+            "other,chatgpt\n{}\n{\"Authorization\":\"Bearer [TOKEN]\"}\n",
+            "",
+        );
+    }
+
+    #[test]
+    fn the_line_for_curl_works_as_it_is_and_sends_nothing_without_a_token() {
+        let sandbox = signed_in();
+        if !sandbox.has_curl() {
             return;
         }
         let lines = sandbox.run(&["setup", "curl"]).stdout;
         let output = sandbox.start(sandbox.shell(&lines)).finish();
-        let answer = "{\"plan_type\":\"plus\"}";
-        assert_eq!((output.code, output.stdout), (0, answer.repeat(2)));
+        assert_eq!(
+            (output.code, output.stdout.as_str()),
+            (0, "{\"plan_type\":\"plus\"}")
+        );
+        std::fs::remove_file(sandbox.file("default")).unwrap();
+        let output = sandbox.start(sandbox.shell(&lines)).finish();
+        output.assert(
+            2,
+            "",
+            "codex-auth: not signed in: run codex-auth login\ncurl: [..]\n...\n",
+        );
+        assert_eq!(sandbox.issuer.requests().len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_printed_is_said_to_be_needed() {
+        use std::os::unix::ffi::OsStringExt;
+        let mut sandbox = signed_in();
+        for bytes in [&b"/home/\xff"[..], b"/home/\x1b[31m"] {
+            sandbox.set("CODEX_AUTH_HOME", OsString::from_vec(bytes.to_vec()));
+            sandbox.run(&["setup", "curl"]).assert(
+                0,
+                "...\n# Start it with the same CODEX_AUTH_HOME in its environment as here.\n{ CODEX_AUTH_CHATGPT_URL=[..]\n",
+                "",
+            );
+        }
     }
 }

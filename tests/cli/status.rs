@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::verify::in_time;
-use support::fake_issuer::{Account, Endpoint, Trouble, now};
+use support::fake_issuer::{Account, Answer, Endpoint, Trouble, now};
 use support::sandbox::{LIFE, Sandbox};
 
 fn stamp(seconds: u64) -> String {
@@ -21,22 +21,22 @@ fn planted(left: i64, change: impl Fn(&mut Value)) -> Sandbox {
     sandbox
 }
 
-fn refused(login: &mut Value) {
+fn revoked(login: &mut Value) {
     let reason = "It was used before.\n\u{1b}[31m(refresh_token_reused)";
-    login["refusal"] = json!({ "reason": reason, "at": stamp(now() - 7200) });
+    login["revoked"] = json!({ "reason": reason, "at": stamp(now() - 7200) });
 }
 
-fn paused(login: &mut Value) {
+fn in_backoff(login: &mut Value) {
     let pause = json!({
         "reason": "the issuer has trouble",
         "attempts": 3,
         "at": stamp(now() - 5),
         "until": stamp(now() + 3030),
     });
-    login["pause"] = pause;
+    login["backoff"] = pause;
 }
 
-fn not_renewable(login: &mut Value) {
+fn not_refreshable(login: &mut Value) {
     login["tokens"]
         .as_object_mut()
         .unwrap()
@@ -84,9 +84,9 @@ fn a_fresh_login_is_shown_whole() {
         "Signed in as someone@mail.example (plus)\n  \
            Profile:    default\n  \
            Account ID: account-1\n  \
-           Token:      good, ends in 8 days ([..]-[..]-[..] [..]:[..]:[..] UTC)\n  \
-           Renewed:    1 day ago ([..] UTC)\n  \
-           Stored in:  [HOME]/default.json\n  \
+           Token:      valid, expires in 8 days ([..]-[..]-[..] [..]:[..]:[..] UTC)\n  \
+           Refreshed:  1 day ago ([..] UTC)\n  \
+           File:       [HOME]/default.json\n  \
            Issuer:     [ISSUER]\n",
         "",
     );
@@ -110,21 +110,22 @@ fn the_json_has_stable_names() {
         "account_id": "account-1",
         "issuer": sandbox.issuer.url(),
         "store": sandbox.file("default"),
-        "expires_at": stamp(login["expires_at"].as_u64().unwrap()).replace('Z', ".000000Z"),
-        "last_refresh": login["last_refresh"],
-        "refusal": null,
-        "pause": null,
+        "expires_at": stamp(login["expires_at"].as_u64().unwrap()),
+        "last_refresh": login["last_refresh"].as_str().unwrap().replace(".000000Z", "Z"),
+        "revoked": null,
+        "backoff": null,
         "check": null,
+        "usage": null,
     });
     assert_eq!(status, expected);
 }
 
 #[test]
-fn a_login_that_is_due_is_renewed_at_its_next_use() {
+fn a_token_that_is_due_is_refreshed_at_its_next_use() {
     let sandbox = planted(7200 + 60, |_| {});
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n...\n  Token:      good, ends in 2 hours ([..]), renewed at its next use\n...\n",
+        "Signed in as someone@mail.example (plus)\n...\n  Token:      valid, expires in 2 hours ([..]), refreshed at its next use\n...\n",
         "",
     );
     assert_state(&sandbox, "due", true);
@@ -134,85 +135,81 @@ fn a_login_that_is_due_is_renewed_at_its_next_use() {
 }
 
 #[test]
-fn an_expired_login_that_can_be_renewed_needs_nobody() {
+fn an_expired_token_that_can_be_refreshed_needs_nobody() {
     let sandbox = planted(-7200, |_| {});
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n...\n  Token:      ended 2 hours ago ([..]), renewed at its next use\n...\n",
+        "Signed in as someone@mail.example (plus)\n...\n  Token:      expired 2 hours ago ([..]), refreshed at its next use\n...\n",
         "",
     );
     assert_state(&sandbox, "expired", true);
 }
 
 #[test]
-fn an_expired_login_that_cannot_be_renewed_looks_dead() {
-    let without_refresh_token = planted(-7200, not_renewable);
+fn an_expired_token_that_cannot_be_refreshed_needs_a_person() {
+    let without_refresh_token = planted(-7200, not_refreshable);
     let without_issuer = planted(-7200, |login| login["issuer"] = json!(""));
     for sandbox in [without_refresh_token, without_issuer] {
         sandbox.run(&["status"]).assert(
             4,
-            "No token can be had: the stored login cannot be renewed, as it lacks its issuer or its refresh token: run codex-auth login\n...\n  Token:      ended 2 hours ago ([..]), cannot be renewed\n...\n",
+            "No token: [..]: run codex-auth login\n...\n  Token:      expired 2 hours ago ([..])\n...\n",
             "",
         );
-        assert_state(&sandbox, "ended", false);
+        assert_state(&sandbox, "expired", false);
     }
     let distrusted = planted(-1, |login| login["issuer"] = json!("http://mail.example"));
-    assert_state(&distrusted, "ended", false);
+    assert_state(&distrusted, "expired", false);
 }
 
 #[test]
-fn a_refused_login_lives_as_long_as_its_token() {
-    let alive = planted(7200 + 60, refused);
-    alive.run(&["status"]).assert(
+fn a_revoked_login_serves_as_long_as_its_token_is_valid() {
+    let valid = planted(7200 + 60, revoked);
+    valid.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus), as long as the token lives: then run codex-auth login\n...\n  \
-           Token:      good, ends in 2 hours ([..]), cannot be renewed\n  \
-           Renewed:    [..]\n  \
-           Refused:    2 hours ago ([..]): It was used before.  [31m(refresh_token_reused)\n...\n",
+        "Signed in as someone@mail.example (plus) until the token expires: then run codex-auth login\n...\n  \
+           Token:      valid, expires in 2 hours ([..]), cannot be refreshed\n  \
+           Refreshed:  [..]\n  \
+           Revoked:    2 hours ago ([..]): It was used before.  [31m(refresh_token_reused)\n...\n",
         "",
     );
-    assert_state(&alive, "refused", true);
-    let dead = planted(-60, refused);
-    dead.run(&["status"]).assert(
+    assert_state(&valid, "revoked", true);
+    let expired = planted(-60, revoked);
+    expired.run(&["status"]).assert(
         4,
-        "No token can be had: the issuer ended the login: run codex-auth login\n...\n  Refused:    [..]\n...\n",
+        "No token: the issuer revoked the login: run codex-auth login\n...\n  Revoked:    [..]\n...\n",
         "",
     );
-    assert_state(&dead, "refused", false);
-    let refusal = json_of(&dead, &[], 4)["refusal"]["reason"].clone();
-    assert!(refusal.as_str().unwrap().starts_with("It was used before."));
+    assert_state(&expired, "revoked", false);
+    let reason = json_of(&expired, &[], 4)["revoked"]["reason"].clone();
+    assert!(reason.as_str().unwrap().starts_with("It was used before."));
 }
 
 #[test]
-fn a_refusal_that_the_issuer_just_gave_is_told() {
+fn a_revocation_that_the_issuer_just_told_is_shown() {
     let sandbox = planted(-60, |_| {});
     sandbox.issuer.end_logins();
-    sandbox.run(&["token"]).assert(
-        4,
-        "",
-        "codex-auth: the issuer refused to renew the login: [..]\n",
-    );
+    sandbox.run(&["token"]).assert(4, "", "codex-auth: [..]\n");
     sandbox.run(&["status"]).assert(
         4,
-        "No token can be had: the issuer ended the login: run codex-auth login\n...\n  Refused:    [..] ago ([..]): The login has ended. (refresh_token_invalidated, status 401)\n...\n",
+        "No token: the issuer revoked the login: run codex-auth login\n...\n  Revoked:    [..] ([..]): The login has ended. (refresh_token_invalidated, status 401)\n...\n",
         "",
     );
 }
 
 #[test]
-fn a_paused_login_needs_nobody() {
+fn a_login_in_backoff_needs_nobody() {
     for left in [-60, 7200] {
-        let sandbox = planted(left, paused);
+        let sandbox = planted(left, in_backoff);
         sandbox.run(&["status"]).assert(
             0,
-            "Signed in as someone@mail.example (plus)\n...\n  Paused:     the next renewal is tried in 50 minutes ([..]): the issuer has trouble\n...\n",
+            "Signed in as someone@mail.example (plus)\n...\n  Backoff:    next refresh in 50 minutes ([..]): the issuer has trouble\n...\n",
             "",
         );
-        assert_state(&sandbox, "paused", true);
+        assert_state(&sandbox, "backoff", true);
     }
     let over = planted(-60, |login| {
-        paused(login);
-        login["pause"]["until"] = json!(stamp(now() - 1));
+        in_backoff(login);
+        login["backoff"]["until"] = json!(stamp(now() - 1));
     });
     assert_state(&over, "expired", true);
 }
@@ -224,9 +221,9 @@ fn variables_of_the_network_change_no_state() {
         (86_400 * 5, |_| {}, "fresh", true),
         (60, |_| {}, "due", true),
         (-7200, |_| {}, "expired", true),
-        (-60, paused, "paused", true),
-        (-60, refused, "refused", false),
-        (-60, not_renewable, "ended", false),
+        (-60, in_backoff, "backoff", true),
+        (-60, revoked, "revoked", false),
+        (-60, not_refreshable, "expired", false),
     ];
     for (left, change, state, usable) in states {
         let mut sandbox = planted(left, change);
@@ -241,28 +238,35 @@ fn variables_of_the_network_change_no_state() {
 
 #[test]
 fn what_cannot_be_read_is_said_to_be_so() {
-    for (text, cause) in [
-        ("", "could not read [HOME]/default.json: the file is empty"),
+    for (text, code, cause) in [
+        ("", 4, "the file is empty: run codex-auth login"),
         (
             "\0\0\0",
-            "could not read [HOME]/default.json: the file is damaged: it is no JSON",
+            4,
+            "the file is damaged: it is no JSON object: run codex-auth login",
         ),
         (
             "{}",
-            "could not use [HOME]/default.json: the stored login has no access token",
+            4,
+            "the file has no access token: run codex-auth login",
         ),
         (
             "{\"version\":2}",
-            "could not read [HOME]/default.json: the file is of a newer codex-auth: update this one",
+            1,
+            "the file was written by a newer codex-auth: update this one",
         ),
     ] {
         let sandbox = Sandbox::new();
         sandbox.store("default", text);
         let stdout = format!(
-            "No token can be had: {cause}\n  Profile:    default\n  Stored in:  [HOME]/default.json\n"
+            "No token: could not read [HOME]/default.json: {cause}\n  Profile:    default\n  File:       [HOME]/default.json\n"
         );
-        sandbox.run(&["status"]).assert(4, &stdout, "");
-        assert_state(&sandbox, "unreadable", false);
+        sandbox.run(&["status"]).assert(code, &stdout, "");
+        let json = json_of(&sandbox, &[], code);
+        assert_eq!(
+            (&json["state"], &json["usable"]),
+            (&json!("unreadable"), &json!(false))
+        );
     }
 }
 
@@ -281,58 +285,60 @@ fn codexs_login_is_shown_as_codexs() {
         "Signed in as someone@mail.example (plus)\n  \
            Profile:    codex\n  \
            Account ID: account-1\n  \
-           Token:      good, ends in 2 hours ([..])\n  \
-           Renewed:    [..]\n  \
-           Stored in:  [FOLDER]/.codex/auth.json\n",
+           Token:      valid, expires in 2 hours ([..])\n  \
+           Refreshed:  [..]\n  \
+           File:       [FOLDER]/.codex/auth.json\n",
         "",
     );
     sandbox.store_codex(&sandbox.codex_login(0).to_string());
     sandbox.run(&status).assert(
         4,
-        "No token can be had: Codex's token has ended: run codex, which alone renews it, or sign in here with codex-auth login\n...\n  Token:      ended [..] ago ([..])\n...\n",
+        "No token: Codex's token [..]: run codex, [..]\n...\n  Token:      expired [..] ([..])\n...\n",
         "",
     );
     sandbox.store_codex(&json!({ "OPENAI_API_KEY": "sk-of-somebody" }).to_string());
     sandbox.run(&status).assert(
         4,
-        "No token can be had: could not use [FOLDER]/.codex/auth.json: Codex is signed in with an API key, [..]\n...\n",
+        "No token: could not use [FOLDER]/.codex/auth.json: Codex is signed in with an API key, [..]\n...\n",
         "",
     );
     assert!(sandbox.issuer.requests().is_empty());
 }
 
 #[test]
-fn all_logins_are_shown_and_codexs_is_not_one_of_them() {
+fn all_profiles_are_shown_and_codexs_is_not_one_of_them() {
     let sandbox = Sandbox::new();
     sandbox
         .run(&["status", "--all"])
-        .assert(4, "Nobody is signed in: run codex-auth login\n", "");
+        .assert(4, "Not signed in: run codex-auth login\n", "");
     assert_eq!(
         json_of(&sandbox, &["--all"], 4),
-        json!({ "version": 1, "logins": [] })
+        json!({ "version": 1, "profiles": [] })
     );
     sandbox.store_codex(&sandbox.codex_login(LIFE).to_string());
-    sandbox.plant_as("default", LIFE.cast_signed(), LIFE);
+    sandbox.plant_as("default", (LIFE - 3600).cast_signed(), LIFE);
     sandbox
         .issuer
         .set(|its| its.account = Account::new("team-1", "other@mail.example"));
     sandbox.plant_as("work", -60, LIFE);
     sandbox.run(&["status", "--all"]).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n  Profile:    default\n...\n\nSigned in as other@mail.example (plus)\n  Profile:    work\n...\n",
+        "PROFILE  ACCOUNT               PLAN  TOKEN\n\
+         default  someone@mail.example  plus  valid, 9 days left\n\
+         work     other@mail.example    plus  expired, refreshed at its next use\n",
         "",
     );
     sandbox.store("damaged", "{");
     sandbox.store("codex", "{}");
     let all = json_of(&sandbox, &["--all"], 4);
-    let states: Vec<&Value> = all["logins"]
+    let states: Vec<&Value> = all["profiles"]
         .as_array()
         .unwrap()
         .iter()
         .map(|login| &login["state"])
         .collect();
     assert_eq!(states, ["unreadable", "fresh", "expired"]);
-    assert_eq!(all["logins"][0].get("version"), None);
+    assert_eq!(all["profiles"][0].get("version"), None);
 }
 
 #[test]
@@ -345,13 +351,13 @@ fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
             let check = &json_of(sandbox, &["--check"], 0)["check"];
             assert_eq!(check["verdict"], verdict, "{check}");
         };
-        assert_checked(&sandbox, "accepted", "accepted the token");
+        assert_checked(&sandbox, "accepted", "accepts the token");
         let trouble = Trouble::status(500);
         sandbox.issuer.plan_always(Endpoint::Usage, trouble);
         assert_checked(&sandbox, "unreachable", "unreachable: [..] (status 500)");
         sandbox.issuer.end_plans(Endpoint::Usage);
         sandbox.issuer.reject_access_tokens();
-        let words = "rejected the token: codex-auth token --force-refresh renews it";
+        let words = "rejects the token: codex-auth token --force-refresh gets a new one";
         assert_checked(&sandbox, "rejected", words);
         sandbox.set("CODEX_AUTH_CHATGPT_URL", "http://127.0.0.1:9");
         assert_checked(&sandbox, "unreachable", "unreachable: 127.0.0.1: [..]");
@@ -359,12 +365,12 @@ fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
 }
 
 #[test]
-fn a_token_that_the_backend_rejects_is_as_good_as_ended() {
+fn a_token_that_the_backend_rejects_counts_as_expired() {
     in_time(|| {
-        let refused = planted(7200, refused);
-        refused.issuer.reject_access_tokens();
-        assert_eq!(json_of(&refused, &["--check"], 4)["usable"], false);
-        let kept = planted(7200, not_renewable);
+        let revoked = planted(7200, revoked);
+        revoked.issuer.reject_access_tokens();
+        assert_eq!(json_of(&revoked, &["--check"], 4)["usable"], false);
+        let kept = planted(7200, not_refreshable);
         kept.issuer.reject_access_tokens();
         assert_eq!(json_of(&kept, &["--check"], 4)["usable"], false);
         let codexs = Sandbox::new();
@@ -372,14 +378,14 @@ fn a_token_that_the_backend_rejects_is_as_good_as_ended() {
         codexs.issuer.reject_access_tokens();
         codexs.run(&["--profile", "codex", "status", "--check"]).assert(
         4,
-        "No token can be had: the backend rejects Codex's token: run codex\n...\n  Backend:    rejected the token\n...\n",
+        "No token: the backend rejects Codex's token: run codex\n...\n  Backend:    rejects the token\n...\n",
         "",
     );
     });
 }
 
 #[test]
-fn a_token_that_has_ended_is_not_sent_to_the_backend() {
+fn an_expired_token_is_not_sent_to_the_backend() {
     let sandbox = planted(-60, |_| {});
     assert_eq!(json_of(&sandbox, &["--check"], 0)["check"], Value::Null);
     assert_eq!(sandbox.issuer.count(Endpoint::Usage), 0);
@@ -389,9 +395,9 @@ fn a_token_that_has_ended_is_not_sent_to_the_backend() {
 #[test]
 fn no_secret_is_shown() {
     for (left, change) in [
-        (7200, refused as fn(&mut Value)),
-        (-60, paused),
-        (7200, not_renewable),
+        (7200, revoked as fn(&mut Value)),
+        (-60, in_backoff),
+        (7200, not_refreshable),
     ] {
         let sandbox = planted(left, change);
         for arguments in [
@@ -404,4 +410,65 @@ fn no_secret_is_shown() {
             assert!(!shown.contains("TOKEN]"), "{shown}");
         }
     }
+}
+
+#[test]
+fn the_usage_of_the_plan_is_told() {
+    let sandbox = planted(86_400 * 5, |_| {});
+    let answer = json!({ "plan_type": "plus", "rate_limit": {
+        "allowed": true,
+        "limit_reached": false,
+        "primary_window": { "used_percent": 37, "limit_window_seconds": 18_000, "reset_at": now() + 7230 },
+        "secondary_window": { "used_percent": 4.5, "limit_window_seconds": 604_800, "reset_at": now() + 172_830 },
+    } });
+    let answered = Trouble::Answer(Answer::json(200, &answer));
+    sandbox.issuer.plan_always(Endpoint::Usage, answered);
+    sandbox.run(&["status", "--usage"]).assert(
+        0,
+        "Signed in as [..]\n...\n  \
+           5 hours:    37% used, resets in 2 hours ([..] UTC)\n  \
+           Week:       4% used, resets in 2 days ([..] UTC)\n",
+        "",
+    );
+    let request = &sandbox.issuer.requests_to(Endpoint::Usage)[0];
+    assert_eq!(request.header("chatgpt-account-id"), Some("account-1"));
+    let usage = &json_of(&sandbox, &["--usage"], 0)["usage"];
+    let expected = json!({ "limit_reached": false, "error": null, "windows": [
+        { "window_seconds": 18_000, "used_percent": 37.0, "resets_at": stamp(answer["rate_limit"]["primary_window"]["reset_at"].as_u64().unwrap()) },
+        { "window_seconds": 604_800, "used_percent": 4.5, "resets_at": stamp(answer["rate_limit"]["secondary_window"]["reset_at"].as_u64().unwrap()) },
+    ] });
+    assert_eq!(*usage, expected);
+}
+
+#[test]
+fn a_usage_that_is_not_told_does_no_harm() {
+    let sandbox = planted(86_400 * 5, |_| {});
+    sandbox.run(&["status", "--usage"]).assert(
+        0,
+        "Signed in as [..]\n...\n  Usage:      unknown\n",
+        "",
+    );
+    sandbox
+        .issuer
+        .plan_always(Endpoint::Usage, Trouble::status(500));
+    sandbox.run(&["status", "--usage", "--all"]).assert(
+        0,
+        "PROFILE  [..]\ndefault  [..]\n  Usage:      unknown: [..] (status 500)\n",
+        "",
+    );
+    let usage = &json_of(&sandbox, &["--usage"], 0)["usage"];
+    assert_eq!(usage["windows"], json!([]));
+    assert!(usage["error"].as_str().unwrap().ends_with("(status 500)"));
+}
+
+#[test]
+fn of_a_profile_that_is_not_there_the_others_are_named() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_as("default", 1000, 2000);
+    sandbox.plant_as("work", 1000, 2000);
+    sandbox.run(&["--profile", "wrok", "status"]).assert(
+        4,
+        "Not signed in to the profile wrok (stored: default, work): run codex-auth --profile wrok login\n",
+        "",
+    );
 }

@@ -44,6 +44,19 @@ impl Terminal {
         Self::of(command, columns)
     }
 
+    /// A shell with job control that runs a script, in which `$0` is the program. `None`, and said so, where an emulator
+    /// would have to start it.
+    #[cfg(target_os = "linux")]
+    pub fn shell(sandbox: &Sandbox, script: &str, columns: u16) -> Option<Self> {
+        let program = support::sandbox::native_program()?;
+        let mut words = controlling();
+        words.extend(["/bin/sh", "-mc", script].map(OsString::from));
+        words.push(program.into());
+        let mut command = sandbox.command_of(&words);
+        command.env("TERM", "xterm-256color");
+        Some(Self::of(command, columns))
+    }
+
     /// Starts any command so.
     #[track_caller]
     pub fn of(mut command: Command, columns: u16) -> Self {
@@ -84,7 +97,13 @@ impl Terminal {
     /// Types these characters: `\x03` is Ctrl-C, `\x04` is Ctrl-D.
     #[track_caller]
     pub fn press(&mut self, keys: &str) {
-        let typed = self.keyboard.write_all(keys.as_bytes());
+        self.press_bytes(keys.as_bytes());
+    }
+
+    /// The same for what is no text.
+    #[track_caller]
+    pub fn press_bytes(&mut self, keys: &[u8]) {
+        let typed = self.keyboard.write_all(keys);
         typed.expect("the terminal is gone");
     }
 

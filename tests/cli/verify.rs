@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::login::SIGNED_IN;
 use support::fake_issuer::{Endpoint, Trouble};
 use support::sandbox::{LIFE, Sandbox};
@@ -19,10 +21,7 @@ fn signed_in() -> Sandbox {
 /// The backend is awaited for 1.5 s. Where the machine was slower than that, what a round found says nothing, and another
 /// one is made.
 pub fn in_time(round: impl Fn()) {
-    let late = [
-        "no complete answer came within 1.5 s",
-        "the connection did not come about in time",
-    ];
+    let late = ["request timed out after 1.5 s", "connection timed out"];
     for _ in 0..20 {
         let Err(failure) = catch_unwind(AssertUnwindSafe(&round)) else {
             return;
@@ -66,7 +65,7 @@ fn without_the_option_the_backend_is_not_asked() {
 }
 
 #[test]
-fn a_rejected_token_is_renewed_once_and_the_new_one_printed() {
+fn a_rejected_token_is_refreshed_once_and_the_new_one_printed() {
     in_time(|| {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
@@ -86,7 +85,7 @@ fn a_rejected_token_is_renewed_once_and_the_new_one_printed() {
 }
 
 #[test]
-fn of_many_callers_with_a_rejected_token_one_renews() {
+fn of_many_callers_with_a_rejected_token_one_refreshes() {
     in_time(|| {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
@@ -94,7 +93,7 @@ fn of_many_callers_with_a_rejected_token_one_renews() {
         let callers: Vec<_> = (0..8)
             .map(|_| sandbox.spawn(&["token", "--verify"]))
             .collect();
-        // Until the renewal is answered, all of them find the old token.
+        // Until the refresh is answered, all of them find the old token.
         sandbox.issuer.await_requests(Endpoint::Usage, 8);
         gate.open();
         for caller in callers {
@@ -107,7 +106,7 @@ fn of_many_callers_with_a_rejected_token_one_renews() {
 }
 
 #[test]
-fn a_caller_whose_token_was_renewed_while_it_asked_takes_the_new_one() {
+fn a_caller_whose_token_was_refreshed_while_it_asked_takes_the_new_one() {
     in_time(|| {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
@@ -130,11 +129,11 @@ fn what_is_no_verdict_is_a_warning() {
         for (trouble, words) in [
             (
                 Trouble::status(403),
-                "the backend answered what was not expected (status 403)",
+                "unexpected response from the backend (status 403)",
             ),
             (
                 Trouble::status(429),
-                "the backend had too many requests from here (status 429)",
+                "too many requests to the backend (status 429)",
             ),
             (
                 Trouble::error(500, "oops"),
@@ -142,16 +141,16 @@ fn what_is_no_verdict_is_a_warning() {
             ),
             (
                 Trouble::redirect("/elsewhere"),
-                "the backend redirected us (a captive portal? sign in to the network with a browser) (status 302)",
+                "the backend redirected the request (captive portal? sign in to the network with a browser) (status 302)",
             ),
             (
                 Trouble::DropBefore,
-                "127.0.0.1: the connection was closed before the answer was complete",
+                "127.0.0.1: connection closed before the response was complete",
             ),
         ] {
             sandbox.issuer.plan(Endpoint::Usage, trouble);
             let words =
-                format!("codex-auth: could not find out whether the token works: {words}\n");
+                format!("codex-auth: warning: could not check the token at the backend: {words}\n");
             sandbox
                 .run(&["token", "--verify"])
                 .assert(0, "[TOKEN]\n", &words);
@@ -168,7 +167,7 @@ fn a_backend_that_is_silent_is_a_warning() {
     sandbox.run(&["token", "--verify"]).assert(
         0,
         "[TOKEN]\n",
-        "codex-auth: could not find out whether the token works: 127.0.0.1: no complete answer came within 1.5 s\n",
+        "codex-auth: warning: could not check the token at the backend: 127.0.0.1: request timed out after 1.5 s\n",
     );
 }
 
@@ -183,22 +182,72 @@ fn a_backend_that_is_away_is_a_warning() {
     sandbox.run(&["token", "--verify"]).assert(
         0,
         "[TOKEN]\n",
-        "codex-auth: could not find out whether the token works: 127.0.0.1: the connection was refused\n",
+        "codex-auth: warning: could not check the token at the backend: 127.0.0.1: connection refused\n",
     );
 }
 
 #[test]
-fn a_token_that_is_rejected_although_it_is_new_is_printed_with_a_warning() {
+fn a_new_token_that_is_rejected_is_not_printed_and_the_next_call_refreshes() {
     in_time(|| {
         let sandbox = Sandbox::new();
         sandbox.plant();
         sandbox.issuer.reject_access_tokens();
         sandbox.run(&["token", "--verify"]).assert(
-            0,
-            "[TOKEN]\n",
-            "codex-auth: the backend rejects the token, although it was received just now\n",
+            75,
+            "",
+            "codex-auth: the backend rejects the token, although it was received just now: try again\n",
         );
         assert_eq!(requests(&sandbox), (1, 0));
+        let output = sandbox.run(&["token", "--verify"]);
+        output.assert(0, "[TOKEN]\n", "");
+        assert_eq!(output.line(), newest_token(&sandbox));
+        assert_eq!(requests(&sandbox), (1, 1));
+    });
+}
+
+/// Moves the stored times of an earlier rejection and of the last refresh back.
+fn let_pass(sandbox: &Sandbox, seconds: u64) {
+    let mut stored = sandbox.stored();
+    let back = |value: &Value| {
+        let time = humantime::parse_rfc3339(value.as_str().unwrap()).unwrap();
+        json!(humantime::format_rfc3339_micros(time - Duration::from_secs(seconds)).to_string())
+    };
+    stored["last_refresh"] = back(&stored["last_refresh"]);
+    if stored["rejected_at"].is_string() {
+        stored["rejected_at"] = back(&stored["rejected_at"]);
+    }
+    stored["rejection_backoff"]["until"] = back(&stored["rejection_backoff"]["until"]);
+    sandbox.store("default", &stored.to_string());
+}
+
+#[test]
+fn a_backend_that_rejects_every_token_costs_ever_fewer_refreshes() {
+    in_time(|| {
+        let sandbox = signed_in();
+        let rejected = Trouble::error(401, "token_revoked");
+        sandbox.issuer.plan_always(Endpoint::Usage, rejected);
+        sandbox
+            .run(&["token", "--verify"])
+            .assert(0, "[TOKEN]\n", "");
+        let words = "codex-auth: the backend rejects the token, also after a refresh: the next refresh is tried in [..]\n";
+        for minutes in [1, 2, 4] {
+            for _ in 0..3 {
+                sandbox.run(&["token", "--verify"]).assert(75, "", words);
+            }
+            let_pass(&sandbox, 60 * minutes - 5);
+            sandbox.run(&["token", "--verify"]).assert(75, "", words);
+            let_pass(&sandbox, 6);
+            let output = sandbox.run(&["token", "--verify"]);
+            output.assert(0, "[TOKEN]\n", "");
+            assert_eq!(output.line(), newest_token(&sandbox));
+        }
+        assert_eq!(sandbox.issuer.count(Endpoint::Refresh), 4);
+        // One that is accepted ends it.
+        sandbox.issuer.end_plans(Endpoint::Usage);
+        sandbox
+            .run(&["token", "--verify"])
+            .assert(0, "[TOKEN]\n", "");
+        assert!(sandbox.stored()["rejection_backoff"].is_null());
     });
 }
 
@@ -214,7 +263,7 @@ fn a_rejected_token_is_not_printed_if_it_cannot_be_replaced_now() {
             sandbox.run(&["token", "--verify"]).assert(
             75,
             "",
-            "codex-auth: the backend rejects the token: could not renew the login: the issuer had too many requests from here (status 429)\n",
+            "codex-auth: the backend rejects the token: could not refresh the token: too many requests to the issuer (status 429)\n",
         );
         }
         assert_eq!(requests(&sandbox), (1, 1), "five callers cost two requests");
@@ -231,7 +280,7 @@ fn a_rejected_token_of_a_dead_login_asks_for_a_person() {
             sandbox.run(&["token", "--verify"]).assert(
             4,
             "",
-            "codex-auth: the backend rejects the token: the issuer refused to renew the login: [..]: run codex-auth login\n",
+            "codex-auth: the backend rejects the token: the issuer refused to refresh the token: [..]: run codex-auth login\n",
         );
         }
         assert_eq!(requests(&sandbox), (1, 1), "five callers cost two requests");
@@ -244,7 +293,7 @@ fn a_new_login_forgets_that_the_old_token_was_rejected() {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
         sandbox.issuer.end_logins();
-        sandbox.run(&["token", "--verify"]).assert(4, "", "codex-auth: the backend rejects the token: the issuer refused to renew the login: [..]: run codex-auth login\n");
+        sandbox.run(&["token", "--verify"]).assert(4, "", "codex-auth: the backend rejects the token: the issuer refused to refresh the token: [..]: run codex-auth login\n");
         assert!(sandbox.stored()["rejected_at"].is_string());
         let mut login = sandbox.spawn(&["login", "--no-browser"]);
         login.sign_in();
@@ -257,7 +306,7 @@ fn a_new_login_forgets_that_the_old_token_was_rejected() {
 }
 
 #[test]
-fn a_renewal_that_is_too_slow_is_awaited_no_longer_than_asked() {
+fn a_refresh_that_is_too_slow_is_awaited_no_longer_than_asked() {
     in_time(|| {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
@@ -265,7 +314,7 @@ fn a_renewal_that_is_too_slow_is_awaited_no_longer_than_asked() {
         sandbox.run(&["token", "--verify", "--timeout", "1s"]).assert(
         75,
         "",
-        "codex-auth: the backend rejects the token: could not renew the login within 1 s: the renewal goes on, try again later\n",
+        "codex-auth: the backend rejects the token: could not refresh the token within 1s: the refresh goes on, try again later\n",
     );
         gate.open();
         sandbox.issuer.await_answers(Endpoint::Refresh, 1);
@@ -277,18 +326,18 @@ fn a_renewal_that_is_too_slow_is_awaited_no_longer_than_asked() {
 }
 
 #[test]
-fn a_renewal_forgets_that_the_old_token_was_rejected() {
+fn a_refresh_forgets_that_the_old_token_was_rejected() {
     in_time(|| {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
         sandbox
             .issuer
             .plan(Endpoint::Refresh, Trouble::retry_after(429, "3600"));
-        sandbox.run(&["token", "--verify"]).assert(75, "", "codex-auth: the backend rejects the token: could not renew the login: [..] (status 429)\n");
+        sandbox.run(&["token", "--verify"]).assert(75, "", "codex-auth: the backend rejects the token: could not refresh the token: [..] (status 429)\n");
         let mut stored = sandbox.stored();
         assert!(stored["rejected_at"].is_string());
         // The pause is over.
-        stored.as_object_mut().unwrap().remove("pause");
+        stored.as_object_mut().unwrap().remove("backoff");
         sandbox.store("default", &stored.to_string());
         for _ in 0..2 {
             let output = sandbox.run(&["token", "--verify"]);
@@ -318,7 +367,7 @@ fn twenty_failing_calls_ask_the_issuer_no_more_often_than_the_pauses_allow() {
     let begun = std::time::Instant::now();
     for _ in 0..20 {
         let output = sandbox.run(&["token"]);
-        output.assert(75, "", "codex-auth: could not renew the login: [..]\n");
+        output.assert(75, "", "codex-auth: could not refresh the token: [..]\n");
     }
     let (_, refreshes) = requests(&sandbox);
     let allowed = attempts_in(begun.elapsed());

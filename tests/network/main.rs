@@ -3,30 +3,42 @@
 //! The environment belongs to a whole process. So each request is made by this test binary, started anew as `probe`.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests make the files and variables that they need"
+)]
+#![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on has failed, in its helpers too"
 )]
 
+mod issuer;
 mod servers;
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, fs, process, thread};
 
 use codex_auth::error;
 use codex_auth::net::http;
+use codex_auth::net::url::Url;
 use servers::{
     Authority, OK, authority, connect_proxy, dead_port, encrypted, encrypted_proxy, late_proxy,
     plain, saying, silent, socks_proxy, trickling,
 };
+#[cfg(target_os = "linux")]
+use support::unanswering::Unanswering;
 use tempfile::TempDir;
 
-const HOSTS: [&str; 3] = ["issuer.test", "127.0.0.1", "192.0.2.7"];
+/// To us it is the name of a host; every resolver knows it, without asking, for 127.0.0.1.
+const ALIAS: &str = "127.0.0.0x1";
+const HOSTS: [&str; 4] = ["issuer.test", "127.0.0.1", "192.0.2.7", ALIAS];
 /// Long enough for anything that ends.
 const AMPLE: u64 = 30_000;
 
-/// A request: `get URL`, `form URL` or `json URL`; or `stay URL`, which lives on until its stdin ends.
+/// A request for the path `x` of a URL: `get URL`, `form URL` or `json URL`; or `stay URL`, which lives on until its
+/// stdin ends.
 struct Probe {
     request: String,
     milliseconds: u64,
@@ -95,37 +107,55 @@ fn probe() {
         panic!("{task}");
     };
     let limit = Duration::from_millis(limit.parse().unwrap());
-    let answer = http::Client::new(url).and_then(|client| match method {
-        "form" => client.post_form(url, "a=b", limit),
-        "json" => client.post_json(url, "{}", limit),
-        _ => client.get(url, &[("X-Test", "yes")], limit),
+    let client = Url::parse(url).and_then(|url| http::Client::new(&url));
+    let client = client.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        process::exit(error::exit_code(&error).into())
     });
-    match answer {
-        Ok(answer) if answer.body.len() > 1000 => eprintln!("{} bytes", answer.body.len()),
-        Ok(answer) => {
-            let body = String::from_utf8(answer.body).unwrap();
-            eprintln!(
-                "{} {:?} {:?} {body}",
-                answer.status, answer.retry_after, answer.date
-            );
-        }
-        Err(error) => {
-            eprintln!("{error:#}");
+    let response = match method {
+        "form" => client.post_form("x", "a=b", limit),
+        "json" => client.post_json("x", "{}", limit),
+        _ => client.get("x", &[("X-Test", "yes".to_owned())], limit),
+    };
+    match response {
+        Ok(response) => eprintln!("{}", shown(response)),
+        Err(no) => {
+            let reached = if no.reached { "" } else { "not reached: " };
+            eprintln!("{reached}{}", no.reason);
             if method == "stay" {
                 let _ = io::stdin().read_to_end(&mut Vec::new());
             }
-            process::exit(error::exit_code(&error).into());
+            process::exit(error::exit_code(&no.into()).into());
         }
     }
     process::exit(0);
+}
+
+/// All that is known of a response, on one line.
+fn shown(response: http::Response) -> String {
+    let flaw = response
+        .flaw
+        .map_or_else(String::new, |flaw| format!(" ({flaw})"));
+    if response.body.len() > 1000 {
+        return format!("{} bytes{flaw}", response.body.len());
+    }
+    let body = String::from_utf8(response.body).unwrap();
+    let (wait, date) = (response.retry_after, response.date);
+    format!("{} {wait:?} {date:?} {body}{flaw}", response.status)
 }
 
 fn good(body: &str) -> (i32, String) {
     (0, format!("200 None None {body}"))
 }
 
+/// A failure after which the server may have seen the request.
 fn failed(words: impl Into<String>) -> (i32, String) {
     (75, words.into())
+}
+
+/// A failure before a connection to the server stood.
+fn not_reached(words: &str) -> (i32, String) {
+    failed(format!("not reached: {words}"))
 }
 
 fn wrong(words: impl Into<String>) -> (i32, String) {
@@ -137,6 +167,7 @@ struct Site {
     authority: Authority,
     file: String,
     port: u16,
+    requests: mpsc::Receiver<String>,
     folder: TempDir,
 }
 
@@ -145,11 +176,12 @@ fn site() -> Site {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("corp.pem");
     fs::write(&file, &authority.pem).unwrap();
-    let port = encrypted(&authority.server, OK);
+    let (port, requests) = encrypted(&authority.server, OK);
     Site {
         authority,
         file: file.to_str().unwrap().to_owned(),
         port,
+        requests,
         folder,
     }
 }
@@ -181,12 +213,12 @@ fn requests_carry_what_they_should() {
     ] {
         let (port, requests) = plain(OK);
         let mut probe = get("");
-        probe.request = format!("{method} http://127.0.0.1:{port}/x");
+        probe.request = format!("{method} http://127.0.0.1:{port}/");
         assert_eq!(probe.run(), good("ok"));
         let request = requests.recv().unwrap();
         let lines: Vec<_> = request.lines().collect();
         let agent = concat!("user-agent: codex-auth/", env!("CARGO_PKG_VERSION"));
-        for line in has.into_iter().chain([agent]) {
+        for line in has.into_iter().chain([agent, "connection: close"]) {
             assert!(lines.contains(&line), "no {line} in {request}");
         }
         assert!(!request.contains(lacks), "{lacks} in {request}");
@@ -233,7 +265,7 @@ fn a_redirect_is_returned_and_not_followed() {
 }
 
 #[test]
-fn an_answer_may_have_one_mebibyte_and_no_more() {
+fn no_more_than_one_mebibyte_is_read() {
     let longest = "x".repeat(1 << 20);
     for framing in ["Content-Length: 1048576\r\n", ""] {
         let (port, _requests) = plain(format!("HTTP/1.1 200 OK\r\n{framing}\r\n{longest}"));
@@ -242,8 +274,12 @@ fn an_answer_may_have_one_mebibyte_and_no_more() {
     }
     for framing in ["Content-Length: 1048577\r\n", ""] {
         let (port, _requests) = plain(format!("HTTP/1.1 200 OK\r\n{framing}\r\n{longest}x"));
-        let answer = get(&format!("http://127.0.0.1:{port}/")).run();
-        assert_eq!(answer, failed("127.0.0.1: the answer is longer than 1 MiB"));
+        let (code, words) = get(&format!("http://127.0.0.1:{port}/")).run();
+        assert_eq!(code, 0);
+        assert!(
+            words.ends_with(" bytes (response is longer than 1 MiB)"),
+            "{words}"
+        );
     }
 }
 
@@ -279,8 +315,8 @@ fn a_certificate_that_is_not_trusted_is_named_with_its_issuer() {
     let (site, other) = (site(), site());
     let url = format!("https://127.0.0.1:{}/", site.port);
     let untrusted = |source: &str| {
-        failed(format!(
-            "127.0.0.1: its certificate was issued by «Corp Proxy CA», which is not trusted (if that is your company's \
+        not_reached(&format!(
+            "127.0.0.1: server certificate issued by «Corp Proxy CA» is not trusted (if that is your company's \
              proxy, set CODEX_CA_CERTIFICATE to the PEM file of its CA; trusted are {source})"
         ))
     };
@@ -320,31 +356,22 @@ fn a_file_that_gives_no_authority_is_named_before_anything_is_sent() {
     for variable in ["CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"] {
         let said = |name: &str| get(&url).with(variable, file(name)).run();
         let (code, words) = said("missing");
-        let could_not = format!(
-            "could not read {}, which {variable} names: ",
-            file("missing")
+        let could_not =
+            |name: &str| format!("could not read {}, which {variable} names: ", file(name));
+        assert!(
+            code == 1 && words.starts_with(&could_not("missing")),
+            "{words}"
         );
-        assert!(code == 1 && words.starts_with(&could_not), "{words}");
-        for name in ["empty", "text", "strange"] {
-            let words = "has no certificate in it (BEGIN CERTIFICATE)";
-            assert_eq!(
-                said(name),
-                wrong(format!("{}, which {variable} names, {words}", file(name)))
-            );
+        for (name, words) in [
+            ("empty", "no certificate in it (BEGIN CERTIFICATE)"),
+            ("text", "no certificate in it (BEGIN CERTIFICATE)"),
+            ("strange", "no certificate in it (BEGIN CERTIFICATE)"),
+            ("damaged", "the file is damaged"),
+            (".", "not a regular file"),
+        ] {
+            assert_eq!(said(name), wrong(could_not(name) + words));
         }
-        assert_eq!(
-            said("damaged"),
-            wrong(format!(
-                "{}, which {variable} names, is damaged",
-                file("damaged")
-            ))
-        );
     }
-    let empty = get(&url).with("SSL_CERT_FILE", "").run();
-    assert_eq!(
-        empty,
-        wrong("SSL_CERT_FILE is empty: name a PEM file, or unset it")
-    );
     let words = "SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it";
     assert_eq!(
         get(&url)
@@ -357,6 +384,62 @@ fn a_file_that_gives_no_authority_is_named_before_anything_is_sent() {
         wrong(words)
     );
     assert!(requests.try_recv().is_err());
+}
+
+#[test]
+fn a_trusted_certificate_of_openssl_is_a_certificate() {
+    let site = site();
+    let url = format!("https://127.0.0.1:{}/", site.port);
+    let trusted = site
+        .authority
+        .pem
+        .replace("CERTIFICATE-", "TRUSTED CERTIFICATE-");
+    assert!(trusted.starts_with("-----BEGIN TRUSTED CERTIFICATE-----"));
+    fs::write(&site.file, trusted).unwrap();
+    for variable in ["CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"] {
+        assert_eq!(get(&url).with(variable, &site.file).run(), good("ok"));
+    }
+}
+
+#[test]
+fn a_variable_that_is_empty_is_unset() {
+    let site = site();
+    let url = format!("https://127.0.0.1:{}/", site.port);
+    let probe = get(&url).with("CODEX_CA_CERTIFICATE", "");
+    let (code, words) = probe
+        .with("SSL_CERT_FILE", "")
+        .with("SSL_CERT_DIR", "")
+        .run();
+    let untrusted =
+        "not reached: 127.0.0.1: server certificate issued by «Corp Proxy CA» is not trusted";
+    assert!(code == 75 && words.starts_with(untrusted), "{words}");
+    assert!(
+        words.ends_with("trusted are those of the system)"),
+        "{words}"
+    );
+}
+
+/// Nobody would ever write into it.
+#[cfg(unix)]
+#[test]
+fn a_fifo_is_not_waited_for() {
+    let site = site();
+    let url = format!("https://127.0.0.1:{}/", site.port);
+    let fifo = site.folder.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    let fifo = fifo.to_str().unwrap();
+    for variable in ["CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"] {
+        assert_eq!(
+            get(&url).with(variable, fifo).run(),
+            wrong(format!(
+                "could not read {fifo}, which {variable} names: not a regular file"
+            ))
+        );
+    }
+    // In a folder it is passed over, as everything that is no certificate.
+    let folder = site.folder.path().to_str().unwrap();
+    assert_eq!(get(&url).with("SSL_CERT_DIR", folder).run(), good("ok"));
 }
 
 #[test]
@@ -377,17 +460,17 @@ fn a_certificate_that_is_not_for_this_host_or_day_is_refused() {
         (
             ["127.0.0.1"],
             2001,
-            "is not valid today (is the clock of this machine right?)",
+            "has expired (is the clock of this machine right?)",
         ),
     ] {
         let authority = authority("Corp Proxy CA", &hosts, year);
         let site = site();
         fs::write(&site.file, &authority.pem).unwrap();
-        let port = encrypted(&authority.server, OK);
+        let (port, _requests) = encrypted(&authority.server, OK);
         let probe = get(&format!("https://127.0.0.1:{port}/")).with("SSL_CERT_FILE", &site.file);
         assert_eq!(
             probe.run(),
-            failed(format!("127.0.0.1: its certificate {words}"))
+            not_reached(&format!("127.0.0.1: certificate {words}"))
         );
     }
 }
@@ -428,19 +511,18 @@ fn a_proxy_gets_its_password_and_asks_for_it() {
             .with("https_proxy", format!("http://{user}127.0.0.1:{proxy}"))
             .run()
     };
-    let at =
-        format!("issuer.test through the proxy http://127.0.0.1:{proxy} (https_proxy): the proxy");
+    let at = format!("issuer.test through the proxy http://127.0.0.1:{proxy} (https_proxy):");
     assert_eq!(through("me:p%40ss:word@"), good("ok"));
     assert_eq!(
         through(""),
-        failed(format!(
-            "{at} wants a user name and a password (407): set https_proxy to http://USER:PASSWORD@HOST:PORT"
+        not_reached(&format!(
+            "{at} proxy authentication required (status 407): set https_proxy to http://USER:PASSWORD@HOST:PORT"
         ))
     );
     assert_eq!(
         through("me:other@"),
-        failed(format!(
-            "{at} refused the user name or the password in https_proxy (407)"
+        not_reached(&format!(
+            "{at} proxy rejected the user name or password in https_proxy (status 407)"
         ))
     );
     assert_eq!(requests.iter().take(3).count(), 3);
@@ -455,9 +537,9 @@ fn a_proxy_that_refuses_is_told() {
         probe
             .with("https_proxy", format!("127.0.0.1:{refusing}"))
             .run(),
-        failed(format!(
-            "issuer.test through the proxy http://127.0.0.1:{refusing} (https_proxy): the proxy did not open a \
-             connection (proxy server responded 403)"
+        not_reached(&format!(
+            "issuer.test through the proxy http://127.0.0.1:{refusing} (https_proxy): proxy refused to connect (status \
+             403)"
         ))
     );
 }
@@ -475,46 +557,29 @@ fn a_proxy_is_itself_reached_by_tls_where_its_url_says_so() {
     assert_eq!(through(proxy, &site.file), good("ok"));
     let (code, words) = through(proxy, &other.file);
     let at = format!("issuer.test through the proxy https://127.0.0.1:{proxy} (https_proxy): ");
-    let whose = format!(
-        "{at}the proxy's certificate was issued by «Corp Proxy CA», which is not trusted ("
-    );
+    let whose =
+        format!("not reached: {at}proxy certificate issued by «Corp Proxy CA» is not trusted (");
     assert!(code == 75 && words.starts_with(&whose), "{words}");
     let proxy = saying("HTTP/1.1 400 Bad Request\r\n\r\n");
     let at = format!("issuer.test through the proxy https://127.0.0.1:{proxy} (https_proxy): ");
     let words =
-        "the proxy's answer is no TLS (a captive portal, or a proxy that wants http:// in front?)";
-    assert_eq!(through(proxy, &site.file), failed(at + words));
+        "proxy: not a TLS server (a captive portal? a proxy that wants http:// in its URL?)";
+    assert_eq!(through(proxy, &site.file), not_reached(&(at + words)));
 }
 
 #[test]
 fn a_name_is_resolved_here_for_socks5_and_there_for_socks5h() {
     let site = site();
-    // 127.1 is a name to us, and every resolver knows it without asking.
-    let (plain, _requests) = plain(OK);
-    for (url, server, scheme, target) in [
-        (
-            "https://issuer.test/",
-            site.port,
-            "socks5h",
-            "name issuer.test",
-        ),
-        (
-            "https://192.0.2.7/",
-            site.port,
-            "socks5h",
-            "address [192, 0, 2, 7]",
-        ),
-        (
-            "https://192.0.2.7/",
-            site.port,
-            "socks5",
-            "address [192, 0, 2, 7]",
-        ),
-        ("http://127.1/", plain, "socks5", "address [127, 0, 0, 1]"),
-        ("http://127.1/", plain, "socks5h", "name 127.1"),
+    for (host, scheme, target) in [
+        ("issuer.test", "socks5h", "name issuer.test"),
+        ("192.0.2.7", "socks5h", "address [192, 0, 2, 7]"),
+        ("192.0.2.7", "socks5", "address [192, 0, 2, 7]"),
+        (ALIAS, "socks5", "address [127, 0, 0, 1]"),
+        (ALIAS, "socks5h", "name 127.0.0.0x1"),
     ] {
-        let (proxy, requests) = socks_proxy(server);
-        let probe = get(url).with("CODEX_CA_CERTIFICATE", &site.file);
+        let (proxy, requests) = socks_proxy(site.port);
+        let url = format!("https://{host}/");
+        let probe = get(&url).with("CODEX_CA_CERTIFICATE", &site.file);
         let answer = probe
             .with("all_proxy", format!("{scheme}://127.0.0.1:{proxy}"))
             .run();
@@ -524,27 +589,54 @@ fn a_name_is_resolved_here_for_socks5_and_there_for_socks5h() {
 }
 
 #[test]
+fn the_kind_of_a_socks_proxy_is_named_where_it_is_wrong() {
+    let unknown = format!("{}.test", "x".repeat(70));
+    let (socks, _requests) = socks_proxy(dead_port());
+    let proxy = format!("socks5://127.0.0.1:{socks}");
+    let at = format!("{unknown} through the proxy {proxy} (all_proxy)");
+    let probe = get(&format!("https://{unknown}/")).with("all_proxy", proxy);
+    assert_eq!(
+        probe.run(),
+        not_reached(&format!(
+            "{at}: could not resolve host (write socks5h:// in all_proxy to have the proxy resolve it)"
+        ))
+    );
+    for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
+        let proxy = format!("socks5h://127.0.0.1:{}", saying(answer));
+        let at = format!("issuer.test through the proxy {proxy} (https_proxy)");
+        let probe = get("https://issuer.test/").with("https_proxy", proxy);
+        assert_eq!(
+            probe.run(),
+            not_reached(&format!(
+                "{at}: proxy does not speak SOCKS (if it is an HTTP proxy, write http:// in https_proxy)"
+            ))
+        );
+    }
+}
+
+#[test]
 fn a_dead_proxy_is_a_failure_and_never_a_direct_connection() {
-    let (port, requests) = plain(OK);
-    let url = format!("http://127.1:{port}/");
-    assert_eq!(get(&url).run(), good("ok"));
-    assert!(requests.recv().is_ok());
+    let site = site();
+    let url = format!("https://{ALIAS}:{}/", site.port);
+    let to_site = || get(&url).with("CODEX_CA_CERTIFICATE", &site.file);
+    assert_eq!(to_site().run(), good("ok"));
+    assert!(site.requests.recv().is_ok());
     let dead = dead_port();
     for variable in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         for scheme in ["http", "https", "socks5", "socks5h"] {
             let proxy = format!("{scheme}://me:secret@127.0.0.1:{dead}");
-            let at = format!("127.1 through the proxy {scheme}://127.0.0.1:{dead} ({variable})");
-            let answer = get(&url).with(variable, proxy).run();
-            assert_eq!(answer, failed(format!("{at}: the connection was refused")));
+            let at = format!("{ALIAS} through the proxy {scheme}://127.0.0.1:{dead} ({variable})");
+            let answer = to_site().with(variable, proxy).run();
+            assert_eq!(answer, not_reached(&format!("{at}: connection refused")));
         }
     }
-    assert!(requests.try_recv().is_err());
+    assert!(site.requests.try_recv().is_err());
 }
 
 #[test]
 fn a_value_that_cannot_be_used_is_an_error_and_never_a_direct_connection() {
-    let (port, requests) = plain(OK);
-    let url = format!("http://127.1:{port}/");
+    let site = site();
+    let url = format!("https://{ALIAS}:{}/", site.port);
     for variable in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         for value in [
             "http://me:secret@",
@@ -552,19 +644,23 @@ fn a_value_that_cannot_be_used_is_an_error_and_never_a_direct_connection() {
             "http://me:secret@127.0.0.1:x",
             "secret stuff",
         ] {
-            let words = "cannot be used: give a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 \
-                         or socks5h (in the password, write %40 for @ and the like)";
-            let answer = get(&url).with(variable, value).run();
-            assert_eq!(answer, wrong(format!("{variable} {words}")), "{value}");
+            let words = "use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h (in the \
+                         password, write %40 for @ and the like)";
+            let probe = get(&url).with("CODEX_CA_CERTIFICATE", &site.file);
+            let answer = probe.with(variable, value).run();
+            assert_eq!(
+                answer,
+                wrong(format!("invalid {variable}: {words}")),
+                "{value}"
+            );
         }
     }
-    assert!(requests.try_recv().is_err());
+    assert!(site.requests.try_recv().is_err());
 }
 
 #[test]
 fn the_variables_have_the_order_of_curl() {
-    let (port, _requests) = plain(OK);
-    let url = format!("http://127.1:{port}/");
+    let url = format!("https://{ALIAS}/");
     let names = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
     // On Windows there is no difference between small and capital letters.
     let names = if cfg!(windows) {
@@ -585,7 +681,7 @@ fn the_variables_have_the_order_of_curl() {
             .fold(probe, |probe, name| probe.with(name, ""));
         let (code, words) = probe.run();
         assert!(
-            code == 1 && words.starts_with(&format!("{first} cannot be used")),
+            code == 1 && words.starts_with(&format!("invalid {first}")),
             "{words}"
         );
     }
@@ -594,6 +690,7 @@ fn the_variables_have_the_order_of_curl() {
 #[test]
 fn this_machine_and_what_no_proxy_covers_are_reached_directly() {
     let (port, _requests) = plain(OK);
+    let site = site();
     let dead = format!("http://127.0.0.1:{}", dead_port());
     for host in ["127.0.0.1", "localhost"] {
         let probe = get(&format!("http://{host}:{port}/"));
@@ -601,8 +698,10 @@ fn this_machine_and_what_no_proxy_covers_are_reached_directly() {
         assert_eq!(probe.with("https_proxy", "unusable:").run(), good("ok"));
     }
     for variable in ["no_proxy", "NO_PROXY"] {
-        let probe = get(&format!("http://127.1:{port}/")).with("https_proxy", &dead);
-        assert_eq!(probe.with(variable, "a.example, 127.1").run(), good("ok"));
+        let probe = get(&format!("https://{ALIAS}:{}/", site.port)).with("https_proxy", &dead);
+        let probe = probe.with("CODEX_CA_CERTIFICATE", &site.file);
+        let hosts = format!("a.example, {ALIAS}");
+        assert_eq!(probe.with(variable, hosts).run(), good("ok"));
     }
 }
 
@@ -613,19 +712,46 @@ fn a_name_that_is_not_found_and_a_port_that_is_closed_are_told() {
     // No label is that long, so nobody has to be asked.
     let unknown = format!("{}.test", "x".repeat(70));
     let hint = "(is this machine online? behind a company proxy, is https_proxy set?)";
-    let answer = get(&format!("http://{unknown}/")).run();
+    let answer = get(&format!("https://{unknown}/")).run();
     assert_eq!(
         answer,
-        failed(format!("{unknown}: its name was not found {hint}"))
+        not_reached(&format!("{unknown}: could not resolve host {hint}"))
     );
-    let probe = get("http://issuer.test/").with("https_proxy", format!("http://{unknown}:80"));
+    let probe = get("https://issuer.test/").with("https_proxy", format!("http://{unknown}:80"));
     let at = format!("issuer.test through the proxy http://{unknown}:80 (https_proxy)");
     assert_eq!(
         probe.run(),
-        failed(format!("{at}: the proxy's name was not found {hint}"))
+        not_reached(&format!(
+            "{at}: could not resolve proxy (is this machine online?)"
+        ))
     );
     let answer = get(&format!("http://127.0.0.1:{}/", dead_port())).run();
-    assert_eq!(answer, failed("127.0.0.1: the connection was refused"));
+    assert_eq!(answer, not_reached("127.0.0.1: connection refused"));
+}
+
+#[test]
+fn localhost_is_this_machine_in_any_spelling() {
+    let (port, _requests) = plain(OK);
+    for host in ["localhost", "LocalHost", "localhost."] {
+        let answer = get(&format!("http://{host}:{port}/")).run();
+        assert_eq!(answer, good("ok"), "{host}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dead_route_of_one_family_costs_no_request() {
+    let (port, _requests) = plain(OK);
+    let _dead = Unanswering::start(&format!("[::1]:{port}"));
+    let answer = get(&format!("http://localhost:{port}/")).run();
+    assert_eq!(answer, good("ok"));
+    let dead = Unanswering::start("127.0.0.1:0");
+    let _other = Unanswering::start(&format!("[::1]:{}", dead.address.port()));
+    let probe = get(&format!("http://localhost:{}/", dead.address.port()));
+    assert_eq!(
+        probe.within(1500).run(),
+        not_reached("localhost: connection timed out")
+    );
 }
 
 #[test]
@@ -634,22 +760,19 @@ fn a_connection_that_is_cut_is_told() {
     let site = site();
     assert_eq!(
         get(&format!("http://127.0.0.1:{port}/")).run(),
-        failed("127.0.0.1: the connection was closed before the answer was complete")
+        failed("127.0.0.1: connection closed before the response was complete")
     );
     let probe = get(&format!("https://127.0.0.1:{port}/")).with("CODEX_CA_CERTIFICATE", &site.file);
     assert_eq!(
         probe.run(),
-        failed("127.0.0.1: its TLS handshake was cut off (does a filter stand in the way?)")
-    );
-    let (port, _requests) = plain("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
-    assert_eq!(
-        get(&format!("http://127.0.0.1:{port}/")).run(),
-        failed("127.0.0.1: the connection was closed before the answer was complete")
+        not_reached(
+            "127.0.0.1: connection closed during the TLS handshake (is a firewall in the way?)"
+        )
     );
     let (port, _requests) = plain("SSH-2.0-OpenSSH_9.9\r\n\r\n");
     let (code, words) = get(&format!("http://127.0.0.1:{port}/")).run();
     assert!(
-        code == 75 && words.starts_with("127.0.0.1: the answer cannot be understood: "),
+        code == 75 && words.starts_with("127.0.0.1: invalid HTTP response: "),
         "{words}"
     );
 }
@@ -661,36 +784,52 @@ fn a_server_that_stalls_at_any_step_is_given_up_in_time() {
     let body = trickling("HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n");
     // The connection has two thirds of the limit. The last third is 3 s, so that a slow machine does not take one for the
     // other.
-    let late = "no complete answer came within 9 s";
-    let handshake = "TLS handshake did not end in time (does a filter stand in the way?)";
-    let way = "the connection did not come about in time (is a firewall or a proxy in the way?)";
+    let late = "request timed out after 9 s";
+    let handshake = "TLS handshake timed out (is a firewall in the way?)";
+    let way = "connection timed out";
     let direct = [
-        (format!("http://127.0.0.1:{silent}"), late.to_owned()),
+        (
+            format!("http://127.0.0.1:{silent}"),
+            failed(format!("127.0.0.1: {late}")),
+        ),
         (
             format!("https://127.0.0.1:{silent}"),
-            format!("its {handshake}"),
+            not_reached(&format!("127.0.0.1: {handshake}")),
         ),
-        (format!("http://127.0.0.1:{head}"), late.to_owned()),
-        (format!("http://127.0.0.1:{body}"), late.to_owned()),
+        (
+            format!("http://127.0.0.1:{head}"),
+            failed(format!("127.0.0.1: {late}")),
+        ),
+        (
+            format!("http://127.0.0.1:{body}"),
+            (0, format!("200 None None ({late})")),
+        ),
     ]
-    .map(|(url, words)| (get(&url), format!("127.0.0.1: {words}")));
+    .map(|(url, outcome)| (get(&url), outcome));
     let proxied = [
         (format!("http://127.0.0.1:{silent}"), way.to_owned()),
         (format!("socks5h://127.0.0.1:{silent}"), way.to_owned()),
         (
             format!("https://127.0.0.1:{silent}"),
-            format!("the proxy's {handshake}"),
+            format!("proxy: {handshake}"),
         ),
         (format!("http://127.0.0.1:{head}"), late.to_owned()),
     ]
     .map(|(proxy, words)| {
         let line = format!("issuer.test through the proxy {proxy} (https_proxy): {words}");
-        (get("https://issuer.test/").with("https_proxy", proxy), line)
+        (
+            get("https://issuer.test/").with("https_proxy", proxy),
+            not_reached(&line),
+        )
     });
     thread::scope(|scope| {
-        for (probe, line) in direct.into_iter().chain(proxied) {
+        for (probe, outcome) in direct.into_iter().chain(proxied) {
             let probe = probe.with("CODEX_CA_CERTIFICATE", &site.file).within(9000);
-            scope.spawn(move || assert_eq!(probe.run(), failed(line)));
+            scope.spawn(move || {
+                let (code, words) = probe.run();
+                let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert_eq!((code, words), outcome);
+            });
         }
     });
 }
@@ -698,29 +837,25 @@ fn a_server_that_stalls_at_any_step_is_given_up_in_time() {
 #[test]
 fn a_request_that_was_given_up_is_not_sent_later() {
     let site = site();
-    let give_up = &|url: &str| {
-        let (proxy, finish, received) = late_proxy();
-        let probe = get(url)
-            .with("CODEX_CA_CERTIFICATE", &site.file)
-            .within(1500);
-        let mut probe = probe.with("https_proxy", format!("127.0.0.1:{proxy}"));
-        probe.request = format!("stay {url}");
-        let mut child = probe.start();
-        let mut line = String::new();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        stderr.read_line(&mut line).unwrap();
-        assert!(
-            line.ends_with("(https_proxy): no complete answer came within 1.5 s\n"),
-            "{line}"
-        );
-        finish.send(()).unwrap();
-        assert_eq!(received.recv().unwrap(), "", "{url}");
-        drop(child.stdin.take());
-        assert_eq!(child.wait().unwrap().code(), Some(75));
-    };
-    thread::scope(|scope| {
-        for url in ["https://issuer.test/", "http://127.1/"] {
-            scope.spawn(move || give_up(url));
-        }
-    });
+    let (proxy, finish, received) = late_proxy();
+    let probe = get("https://issuer.test/").with("CODEX_CA_CERTIFICATE", &site.file);
+    let mut probe = probe
+        .with("https_proxy", format!("127.0.0.1:{proxy}"))
+        .within(1500);
+    probe.request = "stay https://issuer.test/".to_owned();
+    let mut child = probe.start();
+    let mut line = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    stderr.read_line(&mut line).unwrap();
+    assert_eq!(
+        line,
+        format!(
+            "not reached: issuer.test through the proxy http://127.0.0.1:{proxy} (https_proxy): request timed out after \
+             1.5 s\n"
+        )
+    );
+    finish.send(()).unwrap();
+    assert_eq!(received.recv().unwrap(), "");
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(75));
 }

@@ -82,12 +82,20 @@ pub fn plain(answer: impl Into<Vec<u8>>) -> (u16, mpsc::Receiver<String>) {
     (port, requests)
 }
 
-/// The same over TLS.
-pub fn encrypted(config: &Arc<ServerConfig>, answer: &'static str) -> u16 {
+/// The same over TLS. What does not come to a request is not heard.
+pub fn encrypted(
+    config: &Arc<ServerConfig>,
+    answer: &'static str,
+) -> (u16, mpsc::Receiver<String>) {
+    let (heard, requests) = mpsc::channel();
     let config = Arc::clone(config);
-    listen(move |stream| {
-        converse(wrap(&config, stream), answer.as_bytes());
-    })
+    let port = listen(move |stream| {
+        let request = converse(wrap(&config, stream), answer.as_bytes());
+        if !request.is_empty() {
+            let _ = heard.send(request);
+        }
+    });
+    (port, requests)
 }
 
 fn wrap<S: Read + Write>(
@@ -217,6 +225,15 @@ fn relay(client: TcpStream, server: TcpStream) {
     let (mut from, mut to) = (server, client);
     let _ = io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Both);
+}
+
+/// Answers each request, and resets the connection then: the system does that where something was left unread.
+pub fn resetting(answer: String) -> u16 {
+    listen(move |mut stream| {
+        head(&mut stream);
+        stream.peek(&mut [0]).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+    })
 }
 
 /// Takes whatever comes, and never says a word.

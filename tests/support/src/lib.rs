@@ -2,6 +2,10 @@
 //! their browser.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "tests make the files and variables that they need"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a failed step of a test ends the test"
@@ -10,5 +14,8 @@
 pub mod browser;
 pub mod expect;
 pub mod fake_issuer;
+#[cfg(target_os = "linux")]
+pub mod locks;
 pub mod process;
 pub mod sandbox;
+pub mod unanswering;

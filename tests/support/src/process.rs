@@ -136,7 +136,8 @@ impl Running {
     /// The address that stands on stderr on a line of its own.
     #[track_caller]
     pub fn address(&mut self) -> String {
-        self.await_line(|line| line.starts_with("http") && !line.contains(' '))
+        let is_address = |line: &str| line.trim().starts_with("http") && !line.trim().contains(' ');
+        self.await_line(is_address).trim().to_owned()
     }
 
     /// Opens that address as the person's browser does, and gives the page that it ends on.

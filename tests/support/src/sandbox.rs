@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fake_issuer::{CLIENT_ID, FakeIssuer, now};
+#[cfg(target_os = "linux")]
+use crate::locks;
 use crate::process::{Names, Output, Running, until};
 
 /// The life of an access token as the issuer gives it, in seconds.
@@ -298,6 +300,30 @@ impl Sandbox {
         })
     }
 
+    /// The file that is locked by whoever replaces the credentials.
+    pub fn lock_file(&self) -> PathBuf {
+        self.home().join("default.lock")
+    }
+
+    /// The worker that holds the lock, once one does.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub fn await_worker(&self) -> u32 {
+        until("a worker with the lock", || {
+            locks::users(&self.lock_file()).holding.first().copied()
+        })
+    }
+
+    /// Waits until so many processes hold the lock or wait for it.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub fn await_lock_users(&self, count: usize) {
+        until("so many users of the lock", || {
+            let users = locks::users(&self.lock_file());
+            (users.holding.len() + users.waiting.len() == count).then_some(())
+        });
+    }
+
     /// Whether the stored login can still be renewed: it is not lost.
     #[track_caller]
     pub fn can_refresh(&self) -> bool {
@@ -341,7 +367,8 @@ fn put(path: &Path, text: &str) {
 /// `CODEX_AUTH_TEST_RUNNER` (an emulator, by its path or its name) if there is one.
 pub fn program() -> Vec<OsString> {
     let program = std::env::var_os("CODEX_AUTH_TEST_BIN").unwrap_or_else(built);
-    let runner = std::env::var_os("CODEX_AUTH_TEST_RUNNER").map(find);
+    let runner = std::env::var_os("CODEX_AUTH_TEST_RUNNER")
+        .map(|name| find_program(&name).map_or(name, PathBuf::into_os_string));
     runner.into_iter().chain([program]).collect()
 }
 
@@ -358,11 +385,10 @@ fn built() -> OsString {
 }
 
 /// Where a program of this machine is: the sandbox's own `PATH` does not lead there.
-fn find(name: OsString) -> OsString {
+pub fn find_program(name: impl AsRef<Path>) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).map(|folder| folder.join(&name));
-    let found = places.find(|place| place.is_file());
-    found.map_or(name, PathBuf::into_os_string)
+    places.find(|place| place.is_file())
 }
 
 /// The program, for tests in which something else starts it. `None`, and said so, where an emulator would have to.

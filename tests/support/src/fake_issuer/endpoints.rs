@@ -22,6 +22,8 @@ pub enum Endpoint {
     Refresh,
     /// `POST /oauth/revoke`
     Revoke,
+    /// `GET /api/accounts/v1/user-auth-credential/whoami`
+    Whoami,
     /// `POST /api/accounts/deviceauth/usercode`
     UserCode,
     /// `POST /api/accounts/deviceauth/token`
@@ -45,6 +47,7 @@ impl Endpoint {
             }
             ("POST", "/oauth/token") => Self::Exchange,
             ("POST", "/oauth/revoke") => Self::Revoke,
+            ("GET", "/api/accounts/v1/user-auth-credential/whoami") => Self::Whoami,
             ("POST", "/api/accounts/deviceauth/usercode") => Self::UserCode,
             ("POST", "/api/accounts/deviceauth/token") => Self::DeviceToken,
             ("GET", "/backend-api/wham/usage") => Self::Usage,
@@ -124,6 +127,7 @@ pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -
         Endpoint::Exchange => exchange(state, request),
         Endpoint::Refresh => refresh(state, request),
         Endpoint::Revoke => revoke(state, request),
+        Endpoint::Whoami => whoami(state, request),
         Endpoint::UserCode => user_code(state, request),
         Endpoint::DeviceToken => device_token(state, request),
         Endpoint::Usage => usage(state, request),
@@ -398,21 +402,55 @@ impl State {
 }
 
 fn revoke(state: &mut State, request: &Request) -> Served {
-    let given = object(request, &["token", "token_type_hint", "client_id"])?;
-    ensure(
-        given["token_type_hint"] == "refresh_token",
-        "token_type_hint is not refresh_token",
-    )?;
+    let needed = ["token", "token_type_hint", "client_id"];
+    let is_form = has_type(request, "application/x-www-form-urlencoded");
+    if state.manners.revokes_forms_only && !is_form {
+        return Err(Refused(415, "invalid_request", "Send a form."));
+    }
+    let given = if is_form {
+        form(request, &needed)?
+    } else {
+        object(request, &needed)?
+    };
     ensure(
         given["client_id"] == state.manners.client_id,
         "client_id is unknown",
     )?;
-    if let Some(family) = state.books.family_of(&given["token"]) {
-        state.books.end_family(family);
+    let token = &given["token"];
+    match given["token_type_hint"].as_str() {
+        "refresh_token" => {
+            if let Some(family) = state.books.family_of(token) {
+                state.books.end_family(family);
+            }
+        }
+        "access_token" => state.books.reject_access_token(token),
+        _ => return Err(Violation("token_type_hint is unknown".to_owned())),
     }
-    state.revoked.push(given["token"].clone());
+    state.revoked.push(token.clone());
     // An unknown token is as good as revoked (RFC 7009 section 2.2).
     Ok(Answer::json(200, &json!({})))
+}
+
+/// Whose access token came along.
+fn whoami(state: &mut State, request: &Request) -> Served {
+    ensure(request.query.is_empty(), "there is a query")?;
+    let token =
+        bearer(request).ok_or_else(|| Violation("no access token came along".to_owned()))?;
+    let Some(account) = state.books.holder(token, state.clock()) else {
+        return Err(Refused(
+            401,
+            "invalid_token",
+            "The access token is not accepted.",
+        ));
+    };
+    let body = json!({
+        "email": account.email,
+        "chatgpt_user_id": account.user_id,
+        "chatgpt_account_id": account.id,
+        "chatgpt_plan_type": account.plan,
+        "chatgpt_account_is_fedramp": account.is_fedramp(),
+    });
+    Ok(Answer::json(200, &body))
 }
 
 fn user_code(state: &mut State, request: &Request) -> Served {
@@ -506,6 +544,18 @@ fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Account, Refusa
         request.header("chatgpt-account-id") == account.id.as_deref(),
         "ChatGPT-Account-Id is not the one of the token",
     )?;
+    let is_fedramp = account.is_fedramp().then_some("true");
+    ensure(
+        request.header("x-openai-fedramp") == is_fedramp,
+        "X-OpenAI-Fedramp is not what the account needs",
+    )?;
+    if request.header("x-openai-internal-codex-residency") != account.residency() {
+        return Err(Refused(
+            401,
+            "unauthorized",
+            "The workspace is not available in this region.",
+        ));
+    }
     Ok(account)
 }
 

@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 
 pub use endpoints::{Consent, Endpoint};
 pub use tokens::{Account, challenge, json_web_token, now, unique};
-pub use trouble::Trouble;
 use trouble::{Course, Delivery, Instead};
+pub use trouble::{Flaw, Trouble};
 pub use wire::{Answer, Request};
 
 /// The public client of Codex CLI.
@@ -63,6 +63,8 @@ pub struct Manners {
     pub null: Vec<&'static str>,
     /// Whether a refresh token that comes a second time ends the whole login.
     pub family_ends_at_reuse: bool,
+    /// Whether it refuses to revoke what does not come as a form (RFC 7009 section 2.1).
+    pub revokes_forms_only: bool,
     /// The status of a final refusal: 400 or 401.
     pub refusal_status: u16,
     pub consent: Consent,
@@ -94,6 +96,7 @@ impl Default for Manners {
             omit: Vec::new(),
             null: Vec::new(),
             family_ends_at_reuse: false,
+            revokes_forms_only: false,
             refusal_status: 401,
             consent: Consent::Grant,
             iss: None,
@@ -228,6 +231,13 @@ impl FakeIssuer {
         })
     }
 
+    /// Makes an access token as an admin console does (`at-…`): it is never refreshed.
+    pub fn grant_personal(&self) -> String {
+        let mut state = self.shared.lock();
+        let account = state.manners.account.clone();
+        state.books.issue_personal(account).to_owned()
+    }
+
     /// Ends every login: no refresh token works any more (`refresh_token_invalidated`).
     pub fn end_logins(&self) {
         self.shared.lock().books.end_all();
@@ -353,7 +363,9 @@ impl FakeIssuer {
         let devices = state.devices.iter();
         let devices = devices.map(|device| (device.id.clone(), "[DEVICE ID]"));
         let issued = state.books.issued.iter().flat_map(named);
+        let personal = state.books.personal.iter();
         issued
+            .chain(personal.map(|token| (token.clone(), "[TOKEN]")))
             .chain(codes)
             .chain(verifiers)
             .chain(devices)
@@ -569,6 +581,10 @@ fn deliver(
         Delivery::Nothing => return Ok(false),
         Delivery::Half => {
             stream.write_all(&whole[..whole.len() - answer.body.len() / 2])?;
+            return Ok(false);
+        }
+        Delivery::Flawed(flaw) => {
+            stream.write_all(&flaw.spoil(answer.clone()))?;
             return Ok(false);
         }
         Delivery::Whole => stream.write_all(&whole)?,

@@ -32,6 +32,18 @@ impl Account {
         }
     }
 
+    pub fn is_fedramp(&self) -> bool {
+        self.claims.get("chatgpt_account_is_fedramp") == Some(&json!(true))
+    }
+
+    /// The region that its workspace is pinned to.
+    pub fn residency(&self) -> Option<&str> {
+        ["chatgpt_compute_residency", "chatgpt_data_residency"]
+            .iter()
+            .find_map(|name| self.claims.get(*name)?.as_str())
+            .filter(|region| *region != "no_constraint")
+    }
+
     fn claims(&self) -> Value {
         let mut claims = self.claims.clone();
         claims.insert("chatgpt_user_id".to_owned(), json!(self.user_id));
@@ -99,6 +111,8 @@ pub(super) struct Books {
     access: HashMap<String, AccessToken>,
     /// All sets, the newest last.
     pub issued: Vec<Issued>,
+    /// Those that belong to no login.
+    pub personal: Vec<String>,
 }
 
 impl Books {
@@ -148,6 +162,25 @@ impl Books {
         self.access
             .values_mut()
             .for_each(|token| token.rejected = true);
+    }
+
+    pub fn reject_access_token(&mut self, access: &str) {
+        if let Some(token) = self.access.get_mut(access) {
+            token.rejected = true;
+        }
+    }
+
+    /// Makes an access token that belongs to no login, as an admin console does.
+    pub fn issue_personal(&mut self, account: Account) -> &str {
+        let token = AccessToken {
+            account,
+            ends: u64::MAX,
+            rejected: false,
+        };
+        let access = format!("at-{}", unique());
+        self.access.insert(access.clone(), token);
+        self.personal.push(access);
+        &self.personal[self.personal.len() - 1]
     }
 
     /// Whose access token this is, if it still works at `now`.

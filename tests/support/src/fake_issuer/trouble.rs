@@ -19,6 +19,8 @@ pub enum Trouble {
     DropAfter,
     /// Done, then the head and half of the body, then the connection ends.
     Truncate,
+    /// Done, and all of the body is sent, but something else is wrong with the answer.
+    Flaw(Flaw),
     /// Done, answered after this time.
     Delay(Duration),
     /// Done, answered when the gate opens.
@@ -70,6 +72,49 @@ impl Trouble {
     }
 }
 
+/// What can be wrong with an answer that has all of its body. The connection ends after it.
+#[derive(Clone, Copy, Debug)]
+pub enum Flaw {
+    /// Its length is said to be greater.
+    LongLength,
+    /// It comes in chunks, and the last one is missing.
+    NoLastChunk,
+    /// Another status.
+    Status(u16),
+    /// A byte order mark stands before the body.
+    ByteOrderMark,
+    /// A word follows the body, and counts to its length.
+    Garbage,
+}
+
+impl Flaw {
+    /// The bytes of an answer with this flaw.
+    pub(super) fn spoil(self, mut answer: Answer) -> Vec<u8> {
+        let body = |answer: &Answer| [answer.head().as_bytes(), &answer.body].concat();
+        let length = answer.body.len();
+        match self {
+            Self::LongLength => {
+                let head = answer.head().replace(
+                    &format!("Content-Length: {length}"),
+                    &format!("Content-Length: {}", length + 1000),
+                );
+                return [head.as_bytes(), &answer.body].concat();
+            }
+            Self::NoLastChunk => {
+                let head = answer.head().replace(
+                    &format!("Content-Length: {length}\r\n"),
+                    &format!("Transfer-Encoding: chunked\r\n\r\n{length:x}"),
+                );
+                return [head.trim_end().as_bytes(), b"\r\n", &answer.body, b"\r\n"].concat();
+            }
+            Self::Status(status) => answer.status = status,
+            Self::ByteOrderMark => answer.body.splice(..0, *b"\xef\xbb\xbf").for_each(drop),
+            Self::Garbage => answer.body.extend(b"\n<!-- cached -->"),
+        }
+        body(&answer)
+    }
+}
+
 /// A planned answer taken apart into the moments at which it matters.
 #[derive(Default)]
 pub(super) struct Course {
@@ -91,6 +136,7 @@ pub(super) enum Delivery {
     Whole,
     Half,
     Nothing,
+    Flawed(Flaw),
     Drip(Duration),
 }
 
@@ -102,6 +148,7 @@ impl Course {
             Trouble::DropBefore => self.instead = Some(Instead::Bytes(Vec::new())),
             Trouble::DropAfter => self.delivery = Delivery::Nothing,
             Trouble::Truncate => self.delivery = Delivery::Half,
+            Trouble::Flaw(flaw) => self.delivery = Delivery::Flawed(flaw),
             Trouble::Delay(time) => self.delay += time,
             Trouble::Hold(gate) => self.gates.push(gate),
             Trouble::Drip(pause) => self.delivery = Delivery::Drip(pause),

@@ -1,9 +1,13 @@
-//! The stress run: logins are renewed while processes are killed, crowds ask, the issuer fails and the disk fills up. It
-//! prints the figures that the README gives.
+//! The stress run: logins are refreshed while processes are killed, crowds ask, the issuer fails and the disk fills up, and
+//! in places that end (`places`). It prints the figures that the README gives.
 //!
-//! `cargo test --release --test stress -- --ignored --nocapture` takes a few minutes. The moments are random;
-//! `CODEX_AUTH_TEST_SEED` repeats those of an earlier run.
+//! `cargo test --release --test stress -- --ignored --nocapture` takes some minutes. The moments are random;
+//! `CODEX_AUTH_TEST_SEED` repeats those of an earlier run, and `CODEX_AUTH_TEST_ROUNDS=5` makes 5 percent of the rounds.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests make the files and variables that they need"
+)]
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +15,9 @@
     reason = "a failed step of a test ends the test"
 )]
 #![allow(clippy::print_stdout, reason = "its figures are what it is for")]
+
+mod containers;
+mod places;
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -25,10 +32,11 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, Signal};
 
 use support::browser;
 use support::fake_issuer::{Endpoint, Trouble};
+use support::locks;
 use support::process::{self, Running, until};
 use support::sandbox::{LIFE, Sandbox};
 
@@ -56,30 +64,39 @@ fn figure(what: impl Into<String>, outcome: String, holds: bool) -> Figure {
 
 #[test]
 #[ignore = "it takes minutes, and is for its figures"]
-fn no_renewal_loses_a_login() {
+fn no_refresh_loses_a_login() {
     let seed = std::env::var("CODEX_AUTH_TEST_SEED").map(|seed| seed.parse().unwrap());
     let seed = seed.unwrap_or_else(|_| rand::random());
     println!("CODEX_AUTH_TEST_SEED={seed}");
-    let figures = [
-        vec![
-            kill_callers(seed, 1000, false),
-            kill_callers(seed, 1000, true),
-        ],
-        [64, 256]
-            .iter()
-            .map(|callers| crowd(*callers, &["token"]))
-            .collect(),
-        [64, 256]
-            .iter()
-            .map(|callers| crowd(*callers, &FORCED))
-            .collect(),
-        vec![mix(seed, 20), storm(seed, 1000), fill_disks(seed, 300)],
-        vec![
-            kill_workers(seed, 500, Aim::AnyMoment),
-            kill_workers(seed, 500, Aim::AfterTheAnswer),
-        ],
+    let mut figures = vec![
+        kill_callers(seed, 1000, "caller", &[]),
+        kill_callers(seed, 1000, GROUP, &[]),
     ];
-    let figures: Vec<Figure> = figures.into_iter().flatten().collect();
+    for (state, wrapper) in places::STATES {
+        figures.push(kill_callers(
+            seed,
+            500,
+            &format!("caller, with {state},"),
+            wrapper,
+        ));
+    }
+    figures.extend(places::end_namespaces(seed));
+    figures.extend([
+        places::end_sandboxes(seed),
+        places::use_two_names(seed),
+        places::cut_off(seed),
+        places::stop_callers(seed),
+    ]);
+    for arguments in [&["token"][..], &FORCED] {
+        figures.extend([64, 256].map(|callers| crowd(callers, arguments)));
+    }
+    figures.extend([
+        mix(seed, 20),
+        storm(seed, 1000),
+        fill_disks(seed, 300),
+        kill_workers(seed, 500, Aim::AnyMoment),
+        kill_workers(seed, 500, Aim::AfterTheAnswer),
+    ]);
     println!("\n| What was done | What came of it |\n| --- | --- |");
     for figure in &figures {
         println!("| {} | {} |", figure.what, figure.outcome);
@@ -89,9 +106,19 @@ fn no_renewal_loses_a_login() {
     assert!(broken.is_empty(), "not as it must be: {broken:?}");
 }
 
-/// Works in as many threads as keep the processors busy, each with moments of its own.
-fn in_lanes(seed: u64, work: impl Fn(&mut StdRng) + Sync) {
-    let lanes = 2 * thread::available_parallelism().map_or(1, usize::from) as u64;
+/// How many rounds are made of so many.
+fn rounds(usual: usize) -> usize {
+    let percent = std::env::var("CODEX_AUTH_TEST_ROUNDS").map(|percent| percent.parse().unwrap());
+    (usual * percent.unwrap_or(100) / 100).max(1)
+}
+
+/// As many threads as keep the processors busy.
+fn lanes() -> u64 {
+    2 * thread::available_parallelism().map_or(1, usize::from) as u64
+}
+
+/// Works in so many threads, each with moments of its own.
+fn in_lanes(lanes: u64, seed: u64, work: impl Fn(&mut StdRng) + Sync) {
     thread::scope(|scope| {
         for lane in 0..lanes {
             let work = &work;
@@ -112,16 +139,23 @@ fn strict_sandbox() -> Sandbox {
 fn await_worker(sandbox: &Sandbox) -> File {
     let mut options = File::options();
     let lock = options.create(true).append(true);
-    let lock = lock.open(sandbox.home().join("default.lock")).unwrap();
+    let lock = lock.open(sandbox.lock_file()).unwrap();
     lock.lock().unwrap();
     lock
 }
 
-/// A caller whose output nobody reads, in a process group of its own.
-fn spawn(sandbox: &Sandbox) -> Child {
-    let mut command = sandbox.command(&FORCED);
+/// A caller whose output nobody reads, in a process group of its own, behind another program if there is one.
+fn spawn_behind(sandbox: &Sandbox, wrapper: &[&str]) -> Child {
+    let mut command = match wrapper {
+        [] => sandbox.command(&FORCED),
+        _ => places::behind(sandbox, wrapper, &FORCED),
+    };
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.process_group(0).spawn().unwrap()
+}
+
+fn spawn(sandbox: &Sandbox) -> Child {
+    spawn_behind(sandbox, &[])
 }
 
 fn up_to(random: &mut StdRng, longest: Duration) -> Duration {
@@ -130,22 +164,21 @@ fn up_to(random: &mut StdRng, longest: Duration) -> Duration {
 
 // Killed callers.
 
-/// Kills callers until so many renewals were made.
-fn kill_callers(seed: u64, renewals: usize, whole_group: bool) -> Figure {
-    let (made, killed, lost) = (
-        AtomicUsize::new(0),
-        AtomicUsize::new(0),
-        AtomicUsize::new(0),
-    );
-    in_lanes(seed, |random| {
+/// Who is killed if not a caller alone.
+const GROUP: &str = "whole process group";
+
+/// Kills callers, or their groups, until so many refreshes were made.
+fn kill_callers(seed: u64, usual: usize, who: &str, wrapper: &[&str]) -> Figure {
+    let refreshes = rounds(usual);
+    let [made, killed, lost, wrong] = [const { AtomicUsize::new(0) }; 4];
+    in_lanes(lanes(), seed, |random| {
         let sandbox = strict_sandbox();
         sandbox.plant();
-        while made.load(Relaxed) < renewals {
+        while made.load(Relaxed) < refreshes {
             let before = sandbox.issuer.count(REFRESH);
-            killed.fetch_add(
-                usize::from(kill_caller(&sandbox, random, whole_group)),
-                Relaxed,
-            );
+            let code = kill_caller(&sandbox, random, wrapper, who == GROUP);
+            killed.fetch_add(usize::from(code == KILLED), Relaxed);
+            wrong.fetch_add(usize::from(code != KILLED && code != 0), Relaxed);
             let lock = await_worker(&sandbox);
             let is_lost = !sandbox.can_refresh();
             drop(lock);
@@ -158,22 +191,19 @@ fn kill_callers(seed: u64, renewals: usize, whole_group: bool) -> Figure {
         let goes_on = sandbox.run(&FORCED).code == 0 && sandbox.issuer.reuses() == 0;
         lost.fetch_add(usize::from(!goes_on), Relaxed);
     });
-    let (made, killed, lost) = (made.into_inner(), killed.into_inner(), lost.into_inner());
-    let what = if whole_group {
-        "whole process group"
-    } else {
-        "caller"
-    };
+    let [made, killed, lost, wrong] = [made, killed, lost, wrong].map(AtomicUsize::into_inner);
     figure(
-        format!("{made} renewals, the {what} killed at a random moment ({killed} kills hit)"),
+        format!("{made} refreshes, the {who} killed at a random moment ({killed} kills hit)"),
         format!("{lost} logins lost"),
-        lost == 0,
+        lost + wrong == 0,
     )
 }
 
-/// Starts a caller, and kills it at some moment of its life, or just after. Says whether it still ran.
-fn kill_caller(sandbox: &Sandbox, random: &mut StdRng, whole_group: bool) -> bool {
-    let mut caller = spawn(sandbox);
+const KILLED: i32 = -Signal::KILL.as_raw();
+
+/// Starts a caller, and kills it at some moment of its life, or just after. Gives its exit code.
+fn kill_caller(sandbox: &Sandbox, random: &mut StdRng, wrapper: &[&str], whole_group: bool) -> i32 {
+    let mut caller = spawn_behind(sandbox, wrapper);
     thread::sleep(up_to(random, DELAY * 3 / 2));
     let pid = Pid::from_child(&caller);
     // One that has ended keeps its ID until we wait for it.
@@ -182,21 +212,20 @@ fn kill_caller(sandbox: &Sandbox, random: &mut StdRng, whole_group: bool) -> boo
     } else {
         rustix::process::kill_process(pid, Signal::KILL).unwrap();
     }
-    process::code(caller.wait().unwrap()) == -Signal::KILL.as_raw()
+    process::code(caller.wait().unwrap())
 }
 
 // Crowds.
 
-/// Lets so many callers find the same token, and only then lets any of them have it renewed.
+/// Lets so many callers find the same token, and only then lets any of them have it refreshed.
 fn crowd(callers: usize, arguments: &[&str]) -> Figure {
     let sandbox = strict_sandbox();
     sandbox.plant_expiring_in(-60, LIFE);
     let lock = await_worker(&sandbox);
     let arguments = [arguments, &["--timeout", "10m"]].concat();
     let crowd: Vec<Running> = (0..callers).map(|_| sandbox.spawn(&arguments)).collect();
-    for caller in &crowd {
-        await_child(caller.pid());
-    }
+    // We hold it, and a worker of each waits for it.
+    sandbox.await_lock_users(callers + 1);
     drop(lock);
     let outputs: Vec<_> = crowd.into_iter().map(Running::finish).collect();
     let newest = sandbox.issuer.access_tokens().pop().unwrap() + "\n";
@@ -215,24 +244,6 @@ fn crowd(callers: usize, arguments: &[&str]) -> Figure {
     )
 }
 
-/// Waits until a process that goes on has started another. Nobody tells when it does.
-fn await_child(parent: u32) -> Pid {
-    until("a worker of the caller", || child_of(parent))
-}
-
-fn child_of(parent: u32) -> Option<Pid> {
-    let path = format!("/proc/{parent}/task/{parent}/children");
-    let children = fs::read_to_string(path).ok()?;
-    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
-}
-
-/// The worker of a caller that has not been waited for; none if it has ended. Not by its ID, which could become another's.
-fn worker_of(caller: &Child) -> Option<OwnedFd> {
-    let worker = child_of(caller.id())?;
-    let handle = rustix::process::pidfd_open(worker, PidfdFlags::empty()).ok()?;
-    (child_of(caller.id()) == Some(worker)).then_some(handle)
-}
-
 // Everything at once.
 
 /// What callers of all kinds ask for: they wait, or not, and want this or that.
@@ -247,7 +258,8 @@ const WISHES: [&[&str]; 7] = [
 ];
 
 /// 64 callers of all kinds, on two logins, while a person signs in again and workers are stopped for a while.
-fn mix(seed: u64, rounds: usize) -> Figure {
+fn mix(seed: u64, usual: usize) -> Figure {
+    let rounds = rounds(usual);
     let random = &mut StdRng::seed_from_u64(seed);
     let sandbox = strict_sandbox();
     let mut wrong = 0;
@@ -257,10 +269,10 @@ fn mix(seed: u64, rounds: usize) -> Figure {
         let mut login = sandbox.spawn(&["login", "--no-browser"]);
         let address = login.address();
         let mut callers = mixed_callers(&sandbox, random, 32);
-        stop_for_a_moment(&callers, random);
+        stop_for_a_moment(&sandbox, random);
         browser::visit(&address);
         callers.extend(mixed_callers(&sandbox, random, 32));
-        stop_for_a_moment(&callers, random);
+        stop_for_a_moment(&sandbox, random);
         wrong += usize::from(login.finish().code != 0);
         for caller in callers {
             wrong += usize::from(is_wrong(&sandbox, caller));
@@ -283,16 +295,11 @@ fn mixed_callers(sandbox: &Sandbox, random: &mut StdRng, count: usize) -> Vec<Ru
         .collect()
 }
 
-/// Stops the workers that can be found, and lets them go on.
-fn stop_for_a_moment(callers: &[Running], random: &mut StdRng) {
+/// Stops the workers that hold a lock or wait for one, and lets them go on.
+fn stop_for_a_moment(sandbox: &Sandbox, random: &mut StdRng) {
     thread::sleep(up_to(random, DELAY));
-    let workers: Vec<OwnedFd> = callers
-        .iter()
-        .filter_map(|caller| {
-            let worker = child_of(caller.pid())?;
-            rustix::process::pidfd_open(worker, PidfdFlags::empty()).ok()
-        })
-        .collect();
+    let locks = ["default.lock", "other.lock"].map(|name| sandbox.home().join(name));
+    let workers: Vec<OwnedFd> = locks.iter().flat_map(|lock| locks::handles(lock)).collect();
     for signal in [Signal::STOP, Signal::CONT] {
         for worker in &workers {
             // It may have ended.
@@ -310,8 +317,10 @@ fn is_wrong(sandbox: &Sandbox, caller: Running) -> bool {
             .issuer
             .access_tokens()
             .contains(&output.line().to_owned()),
-        1 => !output.stderr.contains("ask for less with --min-ttl"),
-        75 => !output.stderr.contains("within 0 s"),
+        1 => !output.stderr.contains("use a smaller --min-ttl"),
+        75 => !["within 0s", "is using it: try again later"]
+            .iter()
+            .any(|words| output.stderr.contains(words)),
         _ => true,
     };
     if is_wrong {
@@ -323,12 +332,13 @@ fn is_wrong(sandbox: &Sandbox, caller: Running) -> bool {
 // An issuer that fails.
 
 /// So many calls, spread over some pauses, while every request is answered with 500.
-fn storm(seed: u64, calls: usize) -> Figure {
+fn storm(seed: u64, usual: usize) -> Figure {
+    let calls = rounds(usual);
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     sandbox.issuer.plan_always(REFRESH, Trouble::status(500));
     let (called, told) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    in_lanes(seed, |random| {
+    in_lanes(lanes(), seed, |random| {
         while called.fetch_add(1, Relaxed) < calls {
             let output = sandbox.run(&["token"]);
             let is_told = output.code == 75 && output.stdout.is_empty();
@@ -388,9 +398,10 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Fills the disk at random moments of so many renewals.
-fn fill_disks(seed: u64, renewals: usize) -> Figure {
-    let what = format!("{renewals} renewals, the disk filled up at a random moment");
+/// Fills the disk at random moments of so many refreshes.
+fn fill_disks(seed: u64, usual: usize) -> Figure {
+    let refreshes = rounds(usual);
+    let what = format!("{refreshes} refreshes, the disk filled up at a random moment");
     if !rustix::process::geteuid().is_root() {
         return figure(what, "skipped: it needs root".to_owned(), true);
     }
@@ -399,11 +410,11 @@ fn fill_disks(seed: u64, renewals: usize) -> Figure {
         AtomicUsize::new(0),
         AtomicUsize::new(0),
     );
-    in_lanes(seed, |random| {
+    in_lanes(lanes(), seed, |random| {
         let sandbox = strict_sandbox();
         let _disk = SmallDisk::mount(sandbox.home());
         sandbox.plant();
-        while begun.fetch_add(1, Relaxed) < renewals {
+        while begun.fetch_add(1, Relaxed) < refreshes {
             let caller = sandbox.spawn(&FORCED);
             thread::sleep(up_to(random, DELAY * 3 / 2));
             let ballast = sandbox.home().join("ballast");
@@ -439,7 +450,7 @@ fn a_worker_that_is_stopped_longer_than_its_limit_loses_nothing() {
     let sandbox = strict_sandbox();
     sandbox.plant();
     let mut caller = spawn(&sandbox);
-    let worker = await_worker_of(&mut caller).unwrap();
+    let worker = await_worker_of(&sandbox, &mut caller).unwrap();
     sandbox.issuer.await_requests(REFRESH, 1);
     rustix::process::pidfd_send_signal(&worker, Signal::STOP).unwrap();
     caller.kill().unwrap();
@@ -455,7 +466,7 @@ fn a_worker_that_is_stopped_longer_than_its_limit_loses_nothing() {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Aim {
-    /// From its start on.
+    /// From the moment on at which it has the lock.
     AnyMoment,
     /// In the first milliseconds after the answer was sent.
     AfterTheAnswer,
@@ -481,9 +492,10 @@ struct Aftermath {
     was_sent: bool,
 }
 
-fn kill_workers(seed: u64, kills: usize, aim: Aim) -> Figure {
+fn kill_workers(seed: u64, usual: usize, aim: Aim) -> Figure {
+    let kills = rounds(usual);
     let (hits, killed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    in_lanes(seed, |random| {
+    in_lanes(lanes(), seed, |random| {
         let sandbox = strict_sandbox();
         let mut ours = Vec::new();
         while hits.load(Relaxed) < kills {
@@ -544,13 +556,13 @@ fn aftermath(sandbox: &Sandbox, killed: &Killed) -> Aftermath {
     }
 }
 
-/// Kills the worker that renews a new login at some moment, and tries again; none if it had ended before.
+/// Kills the worker that refreshes a new login at some moment, and tries again; none if it had ended before.
 fn kill_worker(sandbox: &Sandbox, random: &mut StdRng, aim: Aim) -> Option<Killed> {
     sandbox.plant();
     let had = refresh_token(sandbox);
     let before = sandbox.issuer.count(REFRESH);
     let mut caller = spawn(sandbox);
-    let worker = await_worker_of(&mut caller)?;
+    let worker = await_worker_of(sandbox, &mut caller)?;
     if aim == Aim::AfterTheAnswer {
         sandbox.issuer.await_answers(REFRESH, before + 1);
         thread::sleep(up_to(random, AFTERWARDS));
@@ -578,10 +590,10 @@ fn refresh_token(sandbox: &Sandbox) -> String {
         .to_owned()
 }
 
-/// The worker of a caller, as soon as it is there; none if the caller has ended before it was seen.
-fn await_worker_of(caller: &mut Child) -> Option<OwnedFd> {
+/// The worker with the lock, as soon as it is there; none if the caller has ended before it was seen.
+fn await_worker_of(sandbox: &Sandbox, caller: &mut Child) -> Option<OwnedFd> {
     until("a worker of the caller, or its end", || {
-        let worker = worker_of(caller);
+        let worker = locks::handles(&sandbox.lock_file()).pop();
         let has_ended = worker.is_none() && caller.try_wait().unwrap().is_some();
         (has_ended || worker.is_some()).then_some(worker)
     })

@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Writes docs/terminal.svg, the recording in the README: a real run of the program in a pseudo-terminal, with the fake issuer
+of the tests on loopback and this script as the browser. Long addresses are cut. It needs cargo and Python on Linux or macOS,
+and no account. CODEX_AUTH_TEST_BIN names a program that is built already."""
+
+import fcntl
+import html
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COLUMNS = 80
+COMMANDS = [
+    "codex-auth login",
+    "TOKEN=$(codex-auth token)",
+    'echo "${TOKEN:0:24}…"',
+    "codex-auth status --all",
+    "codex-auth setup codex | tail -n 5",
+]
+# Seconds that a command takes to be typed, and to be looked at when it has run.
+TYPED, SEEN = 1.0, 1.2
+WIDTH, HEIGHT, MARGIN = 8.43, 20, 20
+# A character that nothing else writes.
+PROMPT = "\x04"
+COLOURS = {"31": "#ff7b72", "32": "#56d364", "33": "#e3b341", "36": "#76e3ea"}
+TOKENS = re.compile(r"\x1b\[([0-9;]*)m|\x1b\]8;[^\x1b\x07]*(?:\x1b\\|\x07)|\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+")
+
+
+def browse(url):
+    urllib.request.urlopen(url).read()
+
+
+def built():
+    """The program, and the fake issuer."""
+    def build(*arguments):
+        command = ["cargo", "build", "--locked", "--quiet", "--message-format=json-render-diagnostics", *arguments]
+        lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        found = [message["executable"] for message in map(json.loads, lines) if message.get("executable")]
+        return found[-1]
+    program = os.environ.get("CODEX_AUTH_TEST_BIN") or build("--bin", "codex-auth")
+    return program, build("-p", "codex-auth-test-support", "--example", "issuer")
+
+
+def environment(folder, program, exports):
+    """Nothing of this machine's own."""
+    os.mkdir(f"{folder}/bin")
+    os.symlink(program, f"{folder}/bin/codex-auth")
+    variables = dict(word.split("=", 1) for word in exports.split()[1:])
+    browser = f"{sys.executable} {os.path.abspath(__file__)} %s"
+    path = f"{folder}/bin:/usr/local/bin:/usr/bin:/bin"
+    return variables | {"HOME": folder, "PATH": path, "TERM": "xterm-256color", "BROWSER": browser, "LANG": "C.UTF-8"}
+
+
+def await_prompt(shell):
+    """What the terminal shows up to the next prompt."""
+    shown = b""
+    while not shown.endswith(PROMPT.encode()):
+        if not select.select([shell], [], [], 60)[0]:
+            sys.exit(f"no prompt came after {shown.decode()}")
+        shown += os.read(shell, 65536)
+    return shown.decode().removesuffix(PROMPT)
+
+
+def run(shell, command):
+    os.write(shell, f"{command}\n".encode())
+    return await_prompt(shell)
+
+
+def session(folder, variables):
+    """The commands, each with what it showed and how long it took."""
+    child, shell = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        # Without readline the terminal echoes what is typed, and can be told not to.
+        os.execve("/bin/bash", ["bash", "--norc", "--noprofile", "--noediting", "-i"], variables | {"PS1": PROMPT})
+    fcntl.ioctl(shell, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
+    await_prompt(shell)
+    run(shell, "stty -echo")
+    for command in COMMANDS:
+        begun = time.monotonic()
+        shown = run(shell, command)
+        yield command, shown, time.monotonic() - begun
+    os.close(shell)
+    os.waitpid(child, 0)
+
+
+def lines(shown):
+    """The lines that stay on the screen, as lists of (style, text)."""
+    line, style, kept = [], "", []
+    for match in TOKENS.finditer(shown):
+        token = match.group()
+        if match.group(1) is not None:
+            style = match.group(1)
+        elif token == "\n":
+            kept += broken(line)
+            line = []
+        elif token.endswith("K"):
+            line = []
+        elif token[0] not in "\x1b\r":
+            line.append((style, token))
+    return kept + (broken(line) if line else [])
+
+
+def broken(line):
+    """A line as a terminal breaks it, but for an address, which is cut."""
+    text = "".join(text for _, text in line)
+    if len(text) > COLUMNS and text.strip().startswith("http"):
+        return [[(line[0][0], text[:COLUMNS - 1] + "…")]]
+    rows, used = [[]], 0
+    for style, text in line:
+        while text:
+            if used == COLUMNS:
+                rows.append([])
+                used = 0
+            part, text = text[:COLUMNS - used], text[COLUMNS - used:]
+            rows[-1].append((style, part))
+            used += len(part)
+    return rows
+
+
+def svg_line(number, line, at):
+    spans, column = [], 0
+    for style, text in line:
+        codes = style.split(";")
+        colour = next((f' fill="{COLOURS[code]}"' for code in codes if code in COLOURS), "")
+        bold = ' font-weight="bold"' if "1" in codes else ""
+        x = MARGIN + column * WIDTH
+        spans.append(f'<tspan x="{x:.1f}"{colour}{bold}>{html.escape(text, quote=False)}</tspan>')
+        column += len(text)
+    y = 64 + number * HEIGHT
+    return f'<text y="{y}" style="animation-delay:{at:.1f}s">{"".join(spans)}</text>'
+
+
+def draw(commands):
+    """Lines appear when they did; where nothing moves they are all there."""
+    drawn, at = [], 0.5
+    for command, shown, took in commands:
+        drawn.append(([("36;1", "$"), ("", f" {command}")], at))
+        at += TYPED + took
+        drawn += [(line, at) for line in lines(shown)]
+        at += SEEN
+    texts = "\n".join(svg_line(number, line, at) for number, (line, at) in enumerate(drawn))
+    width, height = round(2 * MARGIN + COLUMNS * WIDTH), 64 + len(drawn) * HEIGHT
+    return f"""\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">
+<title>codex-auth in a terminal</title>
+<style>
+text{{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#e6edf3;white-space:pre;animation:show .1s backwards}}
+@keyframes show{{from{{opacity:0}}}}
+@media (prefers-reduced-motion:reduce){{text{{animation:none}}}}
+</style>
+<rect width="{width}" height="{height}" rx="10" fill="#0d1117"/>
+<circle cx="22" cy="22" r="6" fill="#ff5f57"/><circle cx="42" cy="22" r="6" fill="#febc2e"/><circle cx="62" cy="22" r="6" fill="#28c840"/>
+{texts}
+</svg>
+"""
+
+
+def main():
+    program, issuer = built()
+    # A short name: some lines show it.
+    folder = tempfile.mkdtemp(prefix="home-")
+    server = subprocess.Popen([issuer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        variables = environment(folder, program, server.stdout.readline())
+        drawing = draw(session(folder, variables))
+    finally:
+        server.stdin.close()
+        server.wait()
+        shutil.rmtree(folder)
+    with open(f"{ROOT}/docs/terminal.svg", "w", encoding="utf-8") as file:
+        file.write(drawing)
+
+
+if len(sys.argv) > 1:
+    browse(sys.argv[1])
+else:
+    main()

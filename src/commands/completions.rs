@@ -1,0 +1,111 @@
+//! `completions`: the script for a shell, and the answers that it asks this program for with every TAB.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Command, CommandFactory, ValueEnum};
+use clap_complete::engine::{
+    ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
+use clap_complete::env::{CompleteEnv, Shells};
+
+use super::output::print;
+use crate::cli::{Cli, CompletionsArgs, Shell};
+use crate::settings::{CODEX_PROFILE, COMPLETE};
+use crate::store::codex_file;
+use crate::{settings, store};
+
+/// This program, as the scripts call it.
+const NAME: &str = "codex-auth";
+/// The function of the script for zsh.
+const ZSH_FUNCTION: &str = "_clap_dynamic_completer_codex_auth";
+
+pub fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
+    print(&script(args.shell)?)
+}
+
+/// The script that makes a shell ask this program.
+pub fn script(shell: Shell) -> Result<String> {
+    let name = shell.to_possible_value().context("no name of the shell")?;
+    let shells = Shells::builtins();
+    let writer = shells.completer(name.get_name()).context("unknown shell")?;
+    let mut script = Vec::new();
+    writer.write_registration(COMPLETE, NAME, NAME, NAME, &mut script)?;
+    let script = String::from_utf8(script)?;
+    Ok(match shell {
+        Shell::Zsh => also_as_function(&script),
+        _ => format!("{}\n", script.trim()),
+    })
+}
+
+/// In a folder of `fpath` the file itself is the function that zsh calls for the first TAB.
+fn also_as_function(script: &str) -> String {
+    let register = format!("compdef {ZSH_FUNCTION} {NAME}");
+    let either = format!(
+        "if [ \"$funcstack[1]\" = \"_{NAME}\" ]; then\n    {ZSH_FUNCTION} \"$@\"\nelse\n    {register}\nfi"
+    );
+    format!("{}\n", script.trim().replace(&register, &either))
+}
+
+/// Answers a shell. What cannot be completed is not: there is nobody to tell why.
+pub fn complete() -> ExitCode {
+    let folder = env::current_dir().ok();
+    let engine = CompleteEnv::with_factory(command).var(COMPLETE);
+    match engine.try_complete(env::args_os(), folder.as_deref()) {
+        Ok(true) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// The command line, with all that can stand in the place of its values.
+fn command() -> Command {
+    Cli::command()
+        .mut_arg("profile", |profile| {
+            profile.add(ArgValueCandidates::new(profiles))
+        })
+        .mut_subcommand("exec", |exec| {
+            exec.mut_arg("command", |words| {
+                words.add(ArgValueCompleter::new(command_words))
+            })
+        })
+}
+
+/// The profiles that are there.
+fn profiles() -> Vec<CompletionCandidate> {
+    let has_codexs = codex_file::path().is_ok_and(|path| path.exists());
+    let codexs = has_codexs.then(|| CODEX_PROFILE.to_owned());
+    let stored = store::profiles().unwrap_or_default();
+    let names = stored.into_iter().chain(codexs);
+    names.map(CompletionCandidate::new).collect()
+}
+
+/// The command that `exec` runs, and its arguments.
+fn command_words(current: &OsStr) -> Vec<CompletionCandidate> {
+    // The first `--` is that of the script. Before one of the person's own nothing of a command can stand.
+    let words = env::args_os().skip_while(|word| word != "--").skip(1);
+    let behind = words.skip_while(|word| word != "--").skip(1).count();
+    let is_path = current.to_string_lossy().contains(std::path::is_separator);
+    match behind {
+        0 => Vec::new(),
+        1 if !is_path => programs(current),
+        _ => PathCompleter::any().complete(current),
+    }
+}
+
+/// The programs in `PATH` whose names begin so.
+fn programs(beginning: &OsStr) -> Vec<CompletionCandidate> {
+    let beginning = beginning.to_string_lossy();
+    let in_folder = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+    let entries = settings::program_folders().into_iter().flat_map(in_folder);
+    let mut names: Vec<OsString> = entries
+        .map(|entry| entry.file_name())
+        .filter(|name| name.to_string_lossy().starts_with(&*beginning))
+        .collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().map(CompletionCandidate::new).collect()
+}

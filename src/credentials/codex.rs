@@ -1,0 +1,80 @@
+//! Codex's own `auth.json`, as far as its tokens concern us.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::{ACCESS_TOKEN_MODE, Credentials};
+use crate::error::Failure;
+use crate::text::text_of;
+
+/// Reads Codex's own file, of any of its versions: a member of another type counts as missing. The credentials have no issuer,
+/// whatever its other members say: so nobody gets the refresh token. Those of another kind are an error: an API key is no
+/// ChatGPT token.
+pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
+    if bytes.is_empty() {
+        bail!("the file is empty");
+    }
+    let file: Value = serde_json::from_slice(bytes)
+        .ok()
+        .filter(Value::is_object)
+        .context("the file is damaged: it is no JSON object")?;
+    let mut credentials = Credentials::default();
+    if let Some(token) = text_of(&file["personal_access_token"]) {
+        credentials.record.auth_mode = Some(ACCESS_TOKEN_MODE.to_owned());
+        credentials.record.tokens.access_token = Some(token);
+        return Ok(credentials);
+    }
+    check_mode(&file)?;
+    let (record, tokens) = (&mut credentials.record, &file["tokens"]);
+    record.tokens.access_token = text_of(&tokens["access_token"]);
+    record.tokens.refresh_token = text_of(&tokens["refresh_token"]);
+    record.tokens.id_token = text_of(&tokens["id_token"]);
+    record.tokens.account_id = text_of(&tokens["account_id"]);
+    record.last_refresh = text_of(&file["last_refresh"]);
+    Ok(credentials)
+}
+
+/// Codex's own rule: the mode says how it is signed in, else a key that is there.
+fn check_mode(file: &Value) -> Result<()> {
+    let instead = "run codex login, or sign in here with codex-auth login";
+    let mode = text_of(&file["auth_mode"]).map(|mode| mode.to_ascii_lowercase());
+    let has_key = text_of(&file["OPENAI_API_KEY"]).is_some();
+    match mode.as_deref() {
+        Some("apikey") => {}
+        None if has_key => {}
+        Some(mode) if !mode.starts_with("chatgpt") => {
+            let words = format!("Codex is not signed in with ChatGPT: {instead}");
+            return Err(Failure::LoginRequired(words).into());
+        }
+        _ => return Ok(()),
+    }
+    let words = format!("Codex is signed in with an API key, which is no ChatGPT token: {instead}");
+    Err(Failure::LoginRequired(words).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_key_is_told_by_the_mode_else_by_a_key() {
+        let refused = |text: &str| {
+            parse_codex(text.as_bytes())
+                .err()
+                .map(|error| error.to_string())
+        };
+        for text in [
+            r#"{"auth_mode":"apikey"}"#,
+            r#"{"auth_mode":"ApiKey","tokens":{}}"#,
+            r#"{"OPENAI_API_KEY":"sk-x","tokens":{"access_token":"a"}}"#,
+        ] {
+            assert!(refused(text).unwrap().contains("an API key"), "{text}");
+        }
+        for text in [
+            r#"{"OPENAI_API_KEY":null,"tokens":null,"last_refresh":null}"#,
+            r#"{"auth_mode":"chatgpt","OPENAI_API_KEY":"sk-x","version":"any"}"#,
+        ] {
+            assert_eq!(refused(text), None, "{text}");
+        }
+    }
+}

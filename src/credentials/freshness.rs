@@ -1,0 +1,193 @@
+//! How long an access token still serves: the one judge of it, for every command and for Codex's credentials too.
+
+use std::time::{Duration, SystemTime};
+
+use super::Credentials;
+use crate::time::seconds_since_epoch;
+
+/// The life that a token must have left if nobody says otherwise, in seconds.
+const MIN_TTL: u64 = 5 * 60;
+/// The shortest time before a token expires in which it is refreshed ahead of time, in seconds.
+const SHORTEST_WINDOW: u64 = 10 * 60;
+/// What was received less than so many seconds ago is as good as can be had.
+const NEW: u64 = 60;
+
+/// What a caller asks of a token.
+#[derive(Default, Clone, Copy)]
+pub struct TokenRequest {
+    /// Life that it must have left: if it is not there, that is a failure. Without one, there is a default.
+    pub min_ttl: Option<Duration>,
+    /// It must be another token than the stored one.
+    pub force_refresh: bool,
+    /// How long to wait for a refresh.
+    pub timeout: Option<Duration>,
+}
+
+/// How good a stored token is for a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freshness {
+    Fresh,
+    /// It can be used, and should be refreshed ahead of time.
+    Due,
+    /// It has to be refreshed before it is used.
+    Stale,
+}
+
+impl TokenRequest {
+    /// Whether a token that is merely valid does not do.
+    pub fn is_strict(&self) -> bool {
+        self.force_refresh || self.min_ttl.is_some()
+    }
+}
+
+impl Credentials {
+    /// How good the access token is for a request. Its life is counted from its receipt, on this machine's clock.
+    pub fn freshness(&self, request: &TokenRequest, now: SystemTime) -> Freshness {
+        if self.is_access_token_only() && !request.force_refresh {
+            return Freshness::Fresh;
+        }
+        let (left, window) = (self.seconds_left(now), self.window());
+        let needed = request
+            .min_ttl
+            .map_or(MIN_TTL.min(window / 2), |ttl| ttl.as_secs());
+        // More left than a whole life: the clock was set back since the receipt, so nobody knows what is left.
+        let is_from_the_future = self
+            .expires_in()
+            .is_some_and(|life| left > life.saturating_add(NEW));
+        if request.force_refresh || is_from_the_future || left == 0 || left < needed {
+            return Freshness::Stale;
+        }
+        if left <= window {
+            Freshness::Due
+        } else {
+            Freshness::Fresh
+        }
+    }
+
+    /// The seconds until the access token expires. One that does not tell when has none left, but for one that is never
+    /// refreshed: it is valid until the backend rejects it.
+    pub fn seconds_left(&self, now: SystemTime) -> u64 {
+        if self.is_access_token_only() {
+            return u64::MAX;
+        }
+        let end = self.expires_at().unwrap_or(0);
+        end.saturating_sub(seconds_since_epoch(now))
+    }
+
+    pub fn is_valid(&self, now: SystemTime) -> bool {
+        self.seconds_left(now) > 0
+    }
+
+    /// Whether the token was received just now: then it is not refreshed for its life's sake, however short that is.
+    pub fn is_new(&self, now: SystemTime) -> bool {
+        self.is_valid(now) && !self.time_until_old(now).is_zero()
+    }
+
+    /// How long the token still counts as new.
+    pub fn time_until_old(&self, now: SystemTime) -> Duration {
+        let limit = Duration::from_secs(NEW.min(self.expires_in().unwrap_or(u64::MAX) / 2));
+        let age = self
+            .received_at()
+            .and_then(|received| now.duration_since(received).ok());
+        age.map_or(Duration::ZERO, |age| limit.saturating_sub(age))
+    }
+
+    /// Whether no refresh would bring a better token for this request now: it is new, or not even a whole life is long enough.
+    pub fn is_as_good_as_any(&self, request: &TokenRequest, now: SystemTime) -> bool {
+        let is_usual = self.freshness(&TokenRequest::default(), now) == Freshness::Fresh;
+        !request.force_refresh && (self.is_new(now) || self.lives_too_short(request) && is_usual)
+    }
+
+    /// Whether a whole life of such a token is less than what is asked for.
+    pub fn lives_too_short(&self, request: &TokenRequest) -> bool {
+        let both = request.min_ttl.zip(self.expires_in());
+        both.is_some_and(|(ttl, life)| ttl.as_secs() > life)
+    }
+
+    /// The last tenth of the token's life, at least ten minutes, at most half of the life; in seconds.
+    fn window(&self) -> u64 {
+        let life = self.expires_in();
+        SHORTEST_WINDOW
+            .max(life.unwrap_or(0) / 10)
+            .min(life.unwrap_or(u64::MAX) / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::time_at;
+    use serde_json::json;
+
+    const NOW: u64 = 2_000_000_000;
+    const DAY: u64 = 86400;
+
+    fn credentials(left: u64, life: u64) -> Credentials {
+        let document =
+            json!({"tokens": {"access_token": "a"}, "expires_at": NOW + left, "expires_in": life});
+        Credentials::parse(document.to_string().into_bytes()).unwrap()
+    }
+
+    fn freshness_of(left: u64, life: u64, min_ttl: Option<u64>) -> Freshness {
+        let request = TokenRequest {
+            min_ttl: min_ttl.map(Duration::from_secs),
+            ..TokenRequest::default()
+        };
+        credentials(left, life).freshness(&request, time_at(NOW))
+    }
+
+    #[test]
+    fn a_token_is_due_in_the_last_tenth_of_its_life() {
+        for (life, window) in [
+            (10 * DAY, DAY),
+            (3600, 600),
+            (1200, 600),
+            (600, 300),
+            (60, 30),
+            (2, 1),
+        ] {
+            let of = |left| freshness_of(left, life, None);
+            assert_eq!(of(window + 1), Freshness::Fresh, "a life of {life}");
+            assert_eq!(of(window), Freshness::Due, "a life of {life}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_stale_with_less_than_five_minutes_or_half_of_that_time() {
+        for (life, needed) in [(10 * DAY, 300), (3600, 300), (600, 150), (60, 15)] {
+            let of = |left| freshness_of(left, life, None);
+            assert_eq!(of(needed), Freshness::Due, "a life of {life}");
+            assert_eq!(of(needed - 1), Freshness::Stale, "a life of {life}");
+        }
+        for life in [0, 1, 10 * DAY] {
+            let freshness = freshness_of(0, life, None);
+            assert_eq!(freshness, Freshness::Stale, "a life of {life}");
+        }
+    }
+
+    #[test]
+    fn a_life_that_is_asked_for_counts_to_the_second() {
+        let of = |left, ttl| freshness_of(left, 10 * DAY, Some(ttl));
+        assert_eq!(of(7200, 7200), Freshness::Due);
+        assert_eq!(of(7199, 7200), Freshness::Stale);
+        assert_eq!(of(1, 0), Freshness::Due);
+        assert_eq!(of(0, 0), Freshness::Stale);
+    }
+
+    #[test]
+    fn more_left_than_a_whole_life_means_that_the_clock_was_set_back() {
+        let of = |left, life| freshness_of(left, life, None);
+        assert_eq!(of(3600 + NEW, 3600), Freshness::Fresh);
+        assert_eq!(of(3600 + NEW + 1, 3600), Freshness::Stale);
+        assert_eq!(of(u64::MAX - NOW, u64::MAX), Freshness::Fresh);
+    }
+
+    #[test]
+    fn a_token_that_does_not_tell_when_it_expires_is_never_fresh() {
+        let bytes = br#"{"tokens":{"access_token":"opaque"}}"#;
+        let credentials = Credentials::parse(bytes.to_vec()).unwrap();
+        let freshness = credentials.freshness(&TokenRequest::default(), time_at(NOW));
+        assert_eq!(freshness, Freshness::Stale);
+        assert!(!credentials.is_valid(time_at(NOW)));
+    }
+}

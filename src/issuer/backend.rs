@@ -1,0 +1,91 @@
+//! The one question to the backend: whether it accepts an access token.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::issuer::response;
+use crate::net::http::{Client, Response};
+use crate::net::url::Url;
+
+/// A check of a token stands in the caller's way.
+const LIMIT: Duration = Duration::from_millis(1500);
+
+/// What the backend says of an access token.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Accepted,
+    Rejected,
+    /// It could not be found out, and why.
+    Unknown(String),
+}
+
+/// Asks the backend whether it accepts the access token in `headers`, which are all those that the account needs.
+pub fn check(backend: &Url, headers: &[(&str, String)]) -> Result<Verdict> {
+    let client = Client::new(backend)?;
+    Ok(match client.get("wham/usage", headers, LIMIT) {
+        Ok(response) => verdict(&response),
+        Err(no) => Verdict::Unknown(no.reason),
+    })
+}
+
+fn verdict(response: &Response) -> Verdict {
+    match response.status {
+        200 => Verdict::Accepted,
+        401 if !is_about_place(response) => Verdict::Rejected,
+        _ => Verdict::Unknown(response::describe("the backend", response)),
+    }
+}
+
+/// Whether a refusal is about where the request came from or went to: then another token fares no better.
+fn is_about_place(response: &Response) -> bool {
+    let (code, message) = response::error_of(&response.body);
+    let words = [code, message].into_iter().flatten();
+    let words = words.collect::<Vec<_>>().join(" ").to_ascii_lowercase();
+    ["region", "residency", "workspace"]
+        .iter()
+        .any(|word| words.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, body: &str) -> Verdict {
+        verdict(&Response {
+            status,
+            body: body.into(),
+            ..Response::default()
+        })
+    }
+
+    #[test]
+    fn a_token_is_rejected_only_where_the_token_is_to_blame() {
+        assert_eq!(judged(200, "{}"), Verdict::Accepted);
+        for body in ["", "<html>", r#"{"detail":"Token expired."}"#] {
+            assert_eq!(judged(401, body), Verdict::Rejected, "{body}");
+        }
+        for (body, words) in [
+            (
+                r#"{"error":{"code":"wrong_region","message":"No."}}"#,
+                "No. (wrong_region, status 401)",
+            ),
+            (
+                r#"{"detail":"The Residency header is missing."}"#,
+                "The Residency header is missing. (status 401)",
+            ),
+            (
+                r#"{"error":"workspace_mismatch"}"#,
+                "workspace_mismatch (status 401)",
+            ),
+        ] {
+            assert_eq!(judged(401, body), Verdict::Unknown(words.to_owned()));
+        }
+        for status in [302, 400, 403, 404, 429, 500] {
+            assert!(
+                matches!(judged(status, ""), Verdict::Unknown(_)),
+                "{status}"
+            );
+        }
+    }
+}

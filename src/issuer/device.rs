@@ -1,0 +1,325 @@
+//! The login on another device: a flow of the issuer's own, not that of RFC 8628.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::issuer::{Authorization, Issuer, response};
+use crate::net::http::Response;
+use crate::text::text_of;
+
+/// A person waits for the code.
+const LIMIT: Duration = Duration::from_secs(30);
+/// A poll that is late is made again: the person's answer waits at the issuer.
+const POLL_LIMIT: Duration = Duration::from_secs(10);
+/// The longest time that a server can silence a poll for: a person waits.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// A login that the person completes on another device.
+pub struct DeviceCode {
+    /// What the issuer calls it. Together with the user code it brings the login: it is a secret.
+    pub id: String,
+    /// What the person types.
+    pub user_code: String,
+    /// Seconds to wait between two polls, if the issuer says so sensibly.
+    pub interval: Option<u64>,
+}
+
+/// How a poll for a device login ended.
+pub enum Polled {
+    Approved(Authorization),
+    /// Final: the issuer's reason.
+    Refused(String),
+    /// The person is not done, or the answer could not be had: ask again.
+    Pending(Pending),
+}
+
+/// What is to be heeded when asking again.
+#[derive(Default)]
+pub struct Pending {
+    /// Polls are to be farther apart from now on.
+    pub slower: bool,
+    /// How long the server asks to be left alone, a minute at most.
+    pub retry_after: Option<Duration>,
+    /// Why there is no answer, if there is none.
+    pub trouble: Option<String>,
+}
+
+impl Issuer {
+    /// The page on which the person enters the user code.
+    pub fn device_page(&self) -> String {
+        self.url.join("codex/device")
+    }
+
+    /// Begins a login on another device. None: it is switched off.
+    pub fn begin_device_login(&self) -> Result<Option<DeviceCode>> {
+        let body = json!({"client_id": self.client_id}).to_string();
+        let path = "api/accounts/deviceauth/usercode";
+        let response = self.http.post_json(path, &body, LIMIT)?;
+        match response.status {
+            200 => match device_code(&response) {
+                Some(code) => Ok(Some(code)),
+                None => Err(response::unexpected(&response)),
+            },
+            404 => Ok(None),
+            _ => Err(response::unexpected(&response)),
+        }
+    }
+
+    /// Asks whether the person has entered the user code.
+    pub fn poll_device_login(&self, id: &str, user_code: &str) -> Polled {
+        let body = json!({"device_auth_id": id, "user_code": user_code}).to_string();
+        let path = "api/accounts/deviceauth/token";
+        match self.http.post_json(path, &body, POLL_LIMIT) {
+            Ok(response) => judge_poll(&response, &self.url.join("deviceauth/callback")),
+            Err(no) => Polled::Pending(Pending {
+                trouble: Some(no.reason),
+                ..Pending::default()
+            }),
+        }
+    }
+}
+
+/// Reads the response that begins a device login. Servers spell the code's name in two ways.
+fn device_code(response: &Response) -> Option<DeviceCode> {
+    let body = response::value(response);
+    Some(DeviceCode {
+        id: text_of(&body["device_auth_id"])?,
+        user_code: text_of(&body["user_code"]).or_else(|| text_of(&body["usercode"]))?,
+        interval: interval(&body["interval"]),
+    })
+}
+
+/// Seconds, as a number or as a string that holds one; a fraction counts as whole. Anything else is no interval.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is positive, and a number beyond u64 becomes the largest"
+)]
+fn interval(value: &Value) -> Option<u64> {
+    let number = match value {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
+    };
+    number
+        .filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0)
+        .map(|seconds| seconds.ceil() as u64)
+}
+
+fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
+    if response.status == 200
+        && let Some(authorization) = device_authorization(response, redirect_uri)
+    {
+        return Polled::Approved(authorization);
+    }
+    let code = response::error_of(&response.body).0.unwrap_or_default();
+    let refused = (400..500).contains(&response.status) && response.status != 429;
+    if refused && ends_device_login(&code) {
+        return Polled::Refused(response::describe("the issuer", response));
+    }
+    // 403 and 404 are what this issuer says for "not yet"; the first code is what RFC 8628 section 3.5 says for it.
+    let known = matches!(code.as_str(), "authorization_pending" | "slow_down");
+    let awaited = matches!(response.status, 403 | 404) || refused && known;
+    Polled::Pending(Pending {
+        slower: code == "slow_down" || response.status == 429 && response.retry_after.is_none(),
+        retry_after: response
+            .retry_after
+            .map(|time| time.min(LONGEST_RETRY_AFTER)),
+        trouble: (!awaited).then(|| response::describe("the issuer", response)),
+    })
+}
+
+fn device_authorization(response: &Response, redirect_uri: &str) -> Option<Authorization> {
+    let body = response::value(response);
+    Some(Authorization {
+        code: text_of(&body["authorization_code"])?,
+        redirect_uri: redirect_uri.to_owned(),
+        verifier: text_of(&body["code_verifier"])?,
+    })
+}
+
+/// Whether an error code says that this device login will never come about. How the issuer spells that is not
+/// documented, so the words count; prose, which a filter on the way may send, is no code.
+fn ends_device_login(code: &str) -> bool {
+    let is_code = code
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    let says = |word: &&str| code.to_ascii_lowercase().contains(word);
+    is_code
+        && (["denied", "declined", "rejected", "expired"]
+            .iter()
+            .any(says)
+            || matches!(
+                code,
+                "invalid_client" | "unauthorized_client" | "invalid_grant"
+            ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, body: &str) -> Response {
+        Response {
+            status,
+            body: body.into(),
+            ..Response::default()
+        }
+    }
+
+    /// The outcome in one word.
+    fn polled(response: &Response) -> &'static str {
+        match judge_poll(response, "redirect") {
+            Polled::Approved(_) => "approved",
+            Polled::Refused(_) => "refused",
+            Polled::Pending(Pending { slower: true, .. }) => "slower",
+            Polled::Pending(Pending { trouble: None, .. }) => "not yet",
+            Polled::Pending(_) => "trouble",
+        }
+    }
+
+    #[test]
+    fn an_interval_is_a_number_of_seconds_in_any_spelling() {
+        for (value, seconds) in [
+            (json!("5"), 5),
+            (json!(5), 5),
+            (json!(" 7 "), 7),
+            (json!(2.5), 3),
+            (json!("0.2"), 1),
+            (json!(1e300), u64::MAX),
+        ] {
+            assert_eq!(interval(&value), Some(seconds), "{value}");
+        }
+        for value in [
+            json!(0),
+            json!("0"),
+            json!(-1),
+            json!(""),
+            json!("soon"),
+            json!("NaN"),
+            json!("inf"),
+            json!(null),
+            json!(true),
+            json!([5]),
+        ] {
+            assert_eq!(interval(&value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_poll_is_final_only_if_the_issuer_says_so() {
+        let approved = r#"{"authorization_code":"c","code_challenge":"x","code_verifier":"v"}"#;
+        assert_eq!(polled(&response(200, approved)), "approved");
+        for (status, body) in [
+            (400, r#"{"error":"access_denied"}"#),
+            (403, r#"{"error":{"code":"access_denied","message":"No."}}"#),
+            (
+                403,
+                r#"{"error":{"code":"deviceauth_authorization_declined"}}"#,
+            ),
+            (404, r#"{"error":{"code":"deviceauth_expired"}}"#),
+            (
+                400,
+                r#"{"error":"expired_token","error_description":"Too late."}"#,
+            ),
+            (410, r#"{"code":"DEVICE_CODE_EXPIRED"}"#),
+            (401, r#"{"error":"invalid_client"}"#),
+        ] {
+            assert_eq!(
+                polled(&response(status, body)),
+                "refused",
+                "{status} {body}"
+            );
+        }
+        for (status, body) in [
+            (403, ""),
+            (404, "<html>"),
+            (
+                403,
+                r#"{"error":{"code":"deviceauth_authorization_unknown","message":"It is not known yet."}}"#,
+            ),
+            (403, r#"{"error":"Access denied by the filter."}"#),
+            (400, r#"{"error":"authorization_pending"}"#),
+        ] {
+            assert_eq!(
+                polled(&response(status, body)),
+                "not yet",
+                "{status} {body}"
+            );
+        }
+        for (status, body) in [
+            (400, "slow_down"),
+            (403, "slow_down"),
+            (429, "slow_down"),
+            (429, "busy"),
+        ] {
+            let body = json!({"error": body}).to_string();
+            assert_eq!(
+                polled(&response(status, &body)),
+                "slower",
+                "{status} {body}"
+            );
+        }
+        for (status, body) in [
+            (200, ""),
+            (200, "{"),
+            (200, "<html>"),
+            (200, r#"{"authorization_code":"c"}"#),
+            (200, r#"{"authorization_code":"c","code_verifier":""}"#),
+            (302, ""),
+            (400, r#"{"error":"invalid_request"}"#),
+            (408, ""),
+            (500, r#"{"error":"access_denied"}"#),
+            (502, "<html>"),
+        ] {
+            assert_eq!(
+                polled(&response(status, body)),
+                "trouble",
+                "{status} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn too_many_requests_with_a_time_to_wait_need_no_longer_interval() {
+        let busy = Response {
+            retry_after: Some(Duration::from_secs(7)),
+            ..response(429, "")
+        };
+        let Polled::Pending(pending) = judge_poll(&busy, "") else {
+            panic!("it is not pending");
+        };
+        assert!(!pending.slower);
+        assert_eq!(pending.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn no_server_silences_polls_for_longer_than_a_minute() {
+        let busy = Response {
+            retry_after: Some(Duration::from_secs(3600)),
+            ..response(503, "")
+        };
+        let Polled::Pending(pending) = judge_poll(&busy, "") else {
+            panic!("it is not pending");
+        };
+        assert_eq!(pending.retry_after, Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_user_code_is_read_in_both_spellings() {
+        for name in ["user_code", "usercode"] {
+            let body = json!({"device_auth_id": "d", name: "ABCD"}).to_string();
+            let code = device_code(&response(200, &body)).unwrap();
+            assert_eq!((code.user_code.as_str(), code.interval), ("ABCD", None));
+        }
+        for body in [
+            "",
+            "[]",
+            r#"{"user_code":"A"}"#,
+            r#"{"device_auth_id":"d","user_code":7}"#,
+        ] {
+            assert!(device_code(&response(200, body)).is_none(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What the issuer and the backend say in their responses: JSON, however it was delivered, and errors in several shapes.
+
+use serde::de::IgnoredAny;
+use serde_json::{Deserializer, Value};
+
+use crate::credentials::TokenResponse;
+use crate::error::Failure;
+use crate::net::http;
+use crate::net::http::Response;
+use crate::text::{redact, text_of};
+
+/// The tokens of a successful response, if it has any. They are taken whatever is wrong with the rest of it: the refresh
+/// token that they replace has been used up.
+pub fn tokens(response: &Response) -> Option<TokenResponse> {
+    if !(200..=299).contains(&response.status) {
+        return None;
+    }
+    let tokens = TokenResponse::parse(json(&response.body), response.date).ok()?;
+    let has_any = tokens.access_token.is_some()
+        || tokens.refresh_token.is_some()
+        || tokens.id_token.is_some();
+    has_any.then_some(tokens)
+}
+
+/// The body as a JSON value; null if it is none.
+pub fn value(response: &Response) -> Value {
+    serde_json::from_slice(json(&response.body)).unwrap_or_default()
+}
+
+/// A response that ends what was begun. If the server is merely in trouble, the failure is temporary.
+pub fn unexpected(response: &Response) -> anyhow::Error {
+    let reason = describe("the issuer", response);
+    match response.status {
+        200..=299 if response.flaw.is_some() => Failure::Temporary(reason).into(),
+        408 | 429 | 500.. => Failure::Temporary(reason).into(),
+        _ => anyhow::Error::msg(reason),
+    }
+}
+
+/// A response in words: the server's own first, if it has any.
+pub fn describe(who: &str, response: &Response) -> String {
+    let status = response.status;
+    match error_of(&response.body) {
+        (Some(code), Some(message)) => {
+            format!("{} ({}, status {status})", redact(&message), redact(&code))
+        }
+        (Some(words), None) | (None, Some(words)) => {
+            format!("{} (status {status})", redact(&words))
+        }
+        (None, None) => http::describe(who, response),
+    }
+}
+
+/// The error code and the message of a body, in any of the shapes that the issuer uses.
+pub fn error_of(body: &[u8]) -> (Option<String>, Option<String>) {
+    let body: Value = serde_json::from_slice(json(body)).unwrap_or_default();
+    let error = &body["error"];
+    let code = [&error["code"], error, &body["code"], &error["type"]]
+        .into_iter()
+        .find_map(text_of);
+    let message = [
+        &error["message"],
+        &body["error_description"],
+        &body["detail"],
+        &body["message"],
+    ]
+    .into_iter()
+    .find_map(text_of);
+    (code, message)
+}
+
+/// The first JSON value of a body, without the byte order mark before it and whatever comes after it. All of the body
+/// where there is none.
+fn json(body: &[u8]) -> &[u8] {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let mut values = Deserializer::from_slice(body).into_iter::<IgnoredAny>();
+    match values.next() {
+        Some(Ok(_)) => &body[..values.byte_offset()],
+        _ => body,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, body: &str) -> Response {
+        Response {
+            status,
+            body: body.into(),
+            ..Response::default()
+        }
+    }
+
+    #[test]
+    fn whole_tokens_are_taken_whatever_surrounds_them() {
+        let whole = r#"{"refresh_token":"rt_1","more":{"a":[1]}}"#;
+        for body in [
+            whole.to_owned(),
+            format!("\u{feff}{whole}"),
+            format!("  {whole}\r\n"),
+            format!("{whole}{whole}"),
+            format!("{whole}\0\0\0"),
+            format!("{whole}<html>"),
+        ] {
+            for status in [200, 201, 203] {
+                let tokens = tokens(&response(status, &body)).unwrap();
+                assert_eq!(tokens.refresh_token.as_deref(), Some("rt_1"), "{body}");
+            }
+            for status in [199, 300, 400, 500] {
+                assert!(tokens(&response(status, &body)).is_none(), "{status}");
+            }
+        }
+        for body in [
+            "",
+            "{",
+            "[]",
+            "{}",
+            r#"{"refresh_token":"rt_1""#,
+            r#"x{"refresh_token":"rt_1"}"#,
+        ] {
+            assert!(tokens(&response(200, body)).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_cut_off_response_is_worth_another_try() {
+        for (flaw, is_temporary) in [(Some("cut off".to_owned()), true), (None, false)] {
+            let error = unexpected(&Response {
+                flaw,
+                ..response(200, "")
+            });
+            let failure = error.downcast_ref();
+            assert_eq!(matches!(failure, Some(Failure::Temporary(_))), is_temporary);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The lock on a profile's file: the right to replace it.
+//!
+//! It lies beside the real file: links are resolved first, so that two names for one file share one lock. A file system that
+//! has no locks is refused: two processes there would spend the same refresh token.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::permissions::{check_folder, check_ours, create_folder, has_no_locks, open_private};
+use super::staged_file::{self, StagedFile};
+use super::{GITIGNORE, Store, describe, remove_if_there, sync_folder};
+use crate::credentials::Credentials;
+use crate::error::Failure;
+
+/// The right to replace the credentials, until it is dropped.
+pub struct Lock<'a> {
+    store: &'a Store,
+    target: PathBuf,
+    /// Locked as long as it is open.
+    _file: File,
+}
+
+impl<'a> Lock<'a> {
+    pub(super) fn take(store: &'a Store, patience: Duration) -> Result<Self> {
+        if create_folder(&store.folder)? {
+            keep_out_of_repositories(&store.folder);
+        }
+        check_folder(&store.folder)?;
+        check_ours(&fs::metadata(&store.folder)?)?;
+        let target = store.target()?;
+        let file = acquire(open(&path(&target))?, patience)?;
+        let lock = Self {
+            store,
+            target,
+            _file: file,
+        };
+        staged_file::recover(&lock.target)?;
+        Ok(lock)
+    }
+
+    /// Makes room for the credentials that are about to come: afterwards little can keep them from being saved (a broken
+    /// disk, a full one whose file system writes nothing in place, somebody who puts something in the way meanwhile). That
+    /// the file can be replaced at all is tried out with its present content.
+    pub fn stage(&self) -> Result<StagedFile> {
+        StagedFile::create(&self.target)
+            .with_context(|| format!("could not make room for {}", self.store.path().display()))
+    }
+
+    /// Replaces the credentials where no answer is awaited, so that nothing is lost if it fails.
+    pub fn save(&self, credentials: &Credentials) -> Result<()> {
+        self.stage()?.save(credentials)
+    }
+
+    /// Replaces the credentials with a new file, after their staged file could not be saved.
+    pub fn save_anew(&self, credentials: &Credentials) -> Result<()> {
+        staged_file::save_anew(&self.target, credentials)
+    }
+
+    /// Removes the credentials, what a refresh may have left beside them, and a device login that waits. Of a link only the
+    /// link is removed: what it leads to may be another profile's.
+    pub fn remove(&self) -> Result<()> {
+        let path = self.store.path();
+        let mut paths = vec![path.clone(), self.store.file("device")];
+        if !path.is_symlink() {
+            paths.extend(staged_file::names(&self.target));
+        }
+        for path in paths {
+            remove_if_there(&path)
+                .with_context(|| format!("could not remove {}", path.display()))?;
+        }
+        sync_folder(&self.store.folder);
+        Ok(())
+    }
+}
+
+/// People keep their configuration folder in a repository: the credentials do not belong there. Without the file they merely
+/// have to see to it themselves.
+fn keep_out_of_repositories(folder: &Path) {
+    let _ = open_private(&folder.join(GITIGNORE), true).and_then(|mut file| file.write_all(b"*\n"));
+}
+
+/// The lock of a file.
+pub(super) fn path(target: &Path) -> PathBuf {
+    target.with_extension("lock")
+}
+
+fn open(path: &Path) -> Result<File> {
+    let file = open_private(path, false).map_err(|error| describe(&error, path))?;
+    if !file.metadata()?.is_file() {
+        bail!("{} is not a regular file", path.display());
+    }
+    Ok(file)
+}
+
+fn acquire(file: File, patience: Duration) -> Result<File> {
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => {
+            bail!("the file system has no locks: set CODEX_AUTH_HOME to a folder on a local disk")
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+        Err(TryLockError::WouldBlock) => wait(file, patience),
+    }
+}
+
+/// A lock cannot be awaited with a time limit. So a thread waits; if it comes too late, it gives the lock back.
+fn wait(file: File, patience: Duration) -> Result<File> {
+    let holder = holder(&file).unwrap_or_else(|| "another process".to_owned());
+    let (sender, receiver) = mpsc::channel();
+    let waiting = thread::Builder::new().spawn(move || {
+        let locked = loop {
+            match file.lock() {
+                // A signal ends the wait, and std does not start it again.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result.map(|()| file),
+            }
+        };
+        // Nobody listens any more: the file is dropped, and the lock with it.
+        let _ = sender.send(locked);
+    });
+    waiting.map_err(|error| Failure::Temporary(error.to_string()))?;
+    match receiver.recv_timeout(patience) {
+        Ok(locked) => Ok(locked?),
+        Err(_) => Err(Failure::Temporary(format!("{holder} is using it: try again later")).into()),
+    }
+}
+
+/// Who holds the lock of a profile now; none if nobody does, or if there is no lock yet.
+pub(super) fn locked_by(store: &Store) -> Option<String> {
+    let file = File::open(store.lock_path().ok()?)
+        .ok()
+        .filter(|file| file.metadata().is_ok_and(|found| found.is_file()))?;
+    // A shared lock is in nobody's way but for a moment.
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            Some(holder(&file).unwrap_or_else(|| "another process".to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// The process that holds a lock: Linux tells it in /proc/locks (proc(5)).
+fn holder(file: &File) -> Option<String> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let inode = file.metadata().ok()?.ino();
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let pid = locks.lines().find_map(|line| pid_in(line, inode))?;
+        let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        Some(match command.trim() {
+            "" => format!("process {pid}"),
+            name => format!("process {pid} ({})", crate::text::printable(name)),
+        })
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+        None
+    }
+}
+
+/// The process in a line such as `1: FLOCK  ADVISORY  WRITE 4711 fe:01:123456 0 EOF`, if it is about this inode.
+#[cfg(target_os = "linux")]
+fn pid_in(line: &str, inode: u64) -> Option<u32> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let at = fields.iter().position(|field| *field == "WRITE")?;
+    let is_it = fields[1] == "FLOCK" && fields.get(at + 2)?.ends_with(&format!(":{inode}"));
+    is_it.then(|| fields[at + 1].parse().ok())?
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_lock_is_found_among_the_locks_of_the_system() {
+        let line = "3: FLOCK  ADVISORY  WRITE 4711 fe:01:123456 0 EOF";
+        assert_eq!(pid_in(line, 123_456), Some(4711));
+        assert_eq!(pid_in(line, 23456), None);
+        let waiting = "3: -> FLOCK  ADVISORY  WRITE 4712 fe:01:123456 0 EOF";
+        assert_eq!(pid_in(waiting, 123_456), None);
+        assert_eq!(
+            pid_in("3: POSIX  ADVISORY  WRITE 4711 fe:01:123456 0 EOF", 123_456),
+            None
+        );
+        assert_eq!(pid_in("", 1), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! The file beside the credentials that takes their place: room for it is made before the issuer is asked, and what was
+//! written whole is never thrown away.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::permissions::{check_ours, is_at, is_in_use, open_private};
+use super::{LARGEST, describe, parent, read, remove_if_there, sync_folder};
+use crate::credentials::Credentials;
+
+/// Room for credentials whose size is not known yet, in bytes.
+const ROOM: u64 = 16 * 1024;
+
+/// A file beside the credentials with its bytes already on the disk. What is saved into it takes their place.
+pub struct StagedFile {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    /// Whether whole credentials stand in the file: then it is worth keeping, even if it could not take its place.
+    whole: bool,
+}
+
+impl StagedFile {
+    pub(super) fn create(target: &Path) -> Result<Self> {
+        let present = check_replaceable(target)?;
+        if let Some(present) = &present {
+            let mut rehearsal = Self::filled(target, present.len() as u64)?;
+            rehearsal.write(present)?;
+            rehearsal.replace()?;
+        }
+        let size = present.map_or(0, |present| present.len() as u64);
+        let staged = Self::filled(target, 2 * size + ROOM)?;
+        // Its name must survive a power cut, too.
+        sync_folder(parent(target));
+        Ok(staged)
+    }
+
+    fn filled(target: &Path, size: u64) -> Result<Self> {
+        let path = name(target);
+        remove_if_there(&path)?;
+        let mut file = open_private(&path, true).map_err(|error| describe(&error, &path))?;
+        // Zeros, on the disk: some file systems give a block only when it is written.
+        io::copy(&mut io::repeat(0).take(size), &mut file)
+            .and_then(|_| file.sync_all())
+            .inspect_err(|_| drop(fs::remove_file(&path)))?;
+        Ok(Self {
+            file,
+            path,
+            target: target.to_owned(),
+            whole: false,
+        })
+    }
+
+    /// Puts the credentials in their place. If that fails, those that were there are still there, and these, if they are
+    /// whole, take their place at the next lock.
+    pub fn save(mut self, credentials: &Credentials) -> Result<()> {
+        self.put(credentials)
+    }
+
+    /// The same for credentials that are given up if they cannot take their place: then nothing of them stays.
+    pub fn save_or_discard(mut self, credentials: &Credentials) -> Result<()> {
+        let saved = self.put(credentials);
+        self.whole = saved.is_ok();
+        saved
+    }
+
+    fn put(&mut self, credentials: &Credentials) -> Result<()> {
+        let saved = credentials
+            .to_json()
+            .and_then(|bytes| self.write(&bytes))
+            .and_then(|()| self.replace());
+        saved.with_context(|| format!("could not save {}", self.target.display()))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.find_again()?;
+        self.file.rewind()?;
+        // First the length: nothing but the bytes themselves is missing then, and with the last of them they are whole.
+        self.file.set_len(bytes.len() as u64)?;
+        self.file.write_all(bytes)?;
+        self.whole = true;
+        Ok(self.file.sync_all()?)
+    }
+
+    /// Opens the file anew if somebody has removed it, or put another in its place, while the answer was awaited.
+    fn find_again(&mut self) -> Result<()> {
+        if !is_at(&self.file, &self.path) {
+            remove_if_there(&self.path)?;
+            self.file = open_private(&self.path, true)?;
+        }
+        Ok(())
+    }
+
+    fn replace(&self) -> Result<()> {
+        replace(&self.path, &self.target)
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if !self.whole {
+            // What stays behind is zeros, and the next one to take the lock removes it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Replaces a file with a new one that was never staged. What is staged stays until this has taken its place.
+pub(super) fn save_anew(target: &Path, credentials: &Credentials) -> Result<()> {
+    let path = name_anew(target);
+    remove_if_there(&path)?;
+    let mut file = open_private(&path, true)?;
+    file.write_all(&credentials.to_json()?)?;
+    file.sync_all()?;
+    replace(&path, target)?;
+    Ok(remove_if_there(&name(target))?)
+}
+
+/// Lets a file that was written whole, but had not taken its place when its writer was killed, take it now. To be called under
+/// the lock.
+pub(super) fn recover(target: &Path) -> Result<()> {
+    for path in names(target) {
+        recover_from(&path, target)?;
+    }
+    Ok(())
+}
+
+fn recover_from(path: &Path, target: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        // It is none of ours.
+        return Ok(remove_if_there(path)?);
+    }
+    let Some(bytes) = read(path).with_context(|| format!("could not read {}", path.display()))?
+    else {
+        return Ok(());
+    };
+    // A damaged one was not written whole. One that a newer version wrote is left to that.
+    let staged = match Credentials::parse(bytes) {
+        Err(error) if crate::error::exit_code(&error) == 1 => {
+            return Err(error).with_context(|| format!("could not read {}", path.display()));
+        }
+        parsed => parsed.ok(),
+    };
+    let present = read(target)?.and_then(|bytes| Credentials::parse(bytes).ok());
+    // Nothing older is ever left: whoever takes the lock finds it, and ends it here. The clock may have been set back.
+    let is_another = |staged: &Credentials| {
+        present.is_none_or(|present| staged.last_refresh() != present.last_refresh())
+    };
+    if staged.is_some_and(|staged| staged.refresh_token().is_some() && is_another(&staged)) {
+        return replace(path, target);
+    }
+    Ok(remove_if_there(path)?)
+}
+
+/// The names of all files that a refresh may leave beside a file.
+pub(super) fn names(target: &Path) -> [PathBuf; 2] {
+    [name(target), name_anew(target)]
+}
+
+fn name(target: &Path) -> PathBuf {
+    beside(target, ".new")
+}
+
+fn name_anew(target: &Path) -> PathBuf {
+    beside(target, ".again")
+}
+
+fn beside(target: &Path, extension: &str) -> PathBuf {
+    let mut path = target.to_owned();
+    path.as_mut_os_string().push(extension);
+    path
+}
+
+/// What is at that path now, if it may be replaced by this user and this version.
+pub(super) fn check_replaceable(target: &Path) -> Result<Option<Vec<u8>>> {
+    if target.is_symlink() {
+        bail!("{} is a link that leads nowhere", target.display());
+    }
+    let Some(present) = read(target)? else {
+        return Ok(None);
+    };
+    let metadata = fs::metadata(target)?;
+    check_ours(&metadata)?;
+    if metadata.permissions().readonly() {
+        bail!("the file is read-only: run chmod 600 {}", target.display());
+    }
+    if metadata.len() > LARGEST {
+        bail!("it has more than {LARGEST} bytes, so these are no credentials");
+    }
+    match Credentials::parse(present.clone()) {
+        // Whatever is damaged may be replaced.
+        Err(error) if crate::error::exit_code(&error) == 1 => Err(error),
+        _ => Ok(Some(present)),
+    }
+}
+
+fn replace(new: &Path, target: &Path) -> Result<()> {
+    rename(new, target).map_err(|error| describe(&error, target))?;
+    sync_folder(parent(target));
+    Ok(())
+}
+
+/// Tries again for a second where somebody else, such as a virus scanner, has one of the files open for a moment.
+fn rename(new: &Path, target: &Path) -> io::Result<()> {
+    for _ in 0..20 {
+        match fs::rename(new, target) {
+            Err(error) if is_in_use(&error) => thread::sleep(Duration::from_millis(50)),
+            result => return result,
+        }
+    }
+    fs::rename(new, target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(last_refresh: &str) -> String {
+        format!(r#"{{"tokens":{{"refresh_token":"r"}},"last_refresh":"{last_refresh}"}}"#)
+    }
+
+    #[test]
+    fn what_was_written_whole_takes_its_place_whichever_way_it_was_written() {
+        for name in [name, name_anew] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = folder.path().join("default.json");
+            fs::write(&target, record("2026-01-01T00:00:00Z")).unwrap();
+            for (left, expected) in [
+                (&record("2026-01-02T00:00:00Z")[..50], "2026-01-01"),
+                (&record("2026-01-02T00:00:00Z"), "2026-01-02"),
+            ] {
+                fs::write(name(&target), left).unwrap();
+                recover(&target).unwrap();
+                let found = fs::read_to_string(&target).unwrap();
+                assert!(found.contains(expected), "{left}: {found}");
+                assert!(!name(&target).exists());
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Completion, in the shells themselves: what they make of the scripts and of our answers. A shell that is not here is
+//! skipped, and said so.
+
+use std::fs;
+
+use crate::terminal::Terminal;
+use support::sandbox::{LIFE, Sandbox, skip};
+
+/// Beginnings of a line, and the last word of each when it is complete. Empty: nothing may come.
+const LINES: &[(&str, &str)] = &[
+    ("stat", "status"),
+    ("log", "login logout"),
+    ("token --form", "--format"),
+    ("token --format headers-", "headers-json"),
+    ("setup claude", "claude-code"),
+    ("completions po", "powershell"),
+    ("--profile wo", "work"),
+    ("status --profile de", "default"),
+    ("--profile some", ""),
+    ("token --min-ttl some", ""),
+    ("token some", ""),
+    ("exec some", ""),
+    ("exec -- ./some", "./some-file"),
+    ("exec -- codex-au", "codex-auth"),
+    ("exec -- cat some", "some-file"),
+];
+
+/// Two profiles, and a file whose name begins like nothing else. `None` where an emulator would have to start us.
+fn sandbox() -> Option<Sandbox> {
+    let sandbox = Sandbox::new();
+    sandbox.install()?;
+    sandbox.plant_as("default", LIFE.cast_signed(), LIFE);
+    sandbox.plant_as("work", LIFE.cast_signed(), LIFE);
+    fs::write(sandbox.folder().join("some-file"), "").unwrap();
+    Some(sandbox)
+}
+
+fn has(sandbox: &Sandbox, shell: &str) -> bool {
+    let found = sandbox
+        .start(sandbox.shell(&format!("command -v {shell}")))
+        .finish()
+        .code
+        == 0;
+    if !found {
+        skip(&format!("no {shell} here"));
+    }
+    found
+}
+
+/// Runs a shell's own script with the line in `$LINE`, and gives the words that it prints.
+fn words(sandbox: &Sandbox, shell: &str, script: &str, line: &str) -> String {
+    let mut command = sandbox.shell(&format!("exec {shell} \"$SCRIPT\""));
+    let file = sandbox.folder().join("script");
+    fs::write(&file, script).unwrap();
+    command
+        .env("SCRIPT", file)
+        .env("LINE", line)
+        .env("TERM", "xterm");
+    let output = sandbox.start(command).finish();
+    assert_eq!(output.stderr, "", "{line}");
+    let words: Vec<&str> = output.stdout.split_whitespace().collect();
+    words.join(" ")
+}
+
+#[track_caller]
+fn assert_completes(shell: &str, script: &str) {
+    let Some(sandbox) = sandbox() else { return };
+    if !has(&sandbox, shell) {
+        return;
+    }
+    for (line, expected) in LINES {
+        let found = words(&sandbox, shell, script, &format!("codex-auth {line}"));
+        assert_eq!(found, *expected, "{line}");
+    }
+}
+
+#[test]
+fn bash_completes() {
+    assert_completes(
+        "bash",
+        r#"
+source <(codex-auth completions bash)
+read -ra COMP_WORDS <<< "$LINE"
+COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
+[[ $(complete -p codex-auth) =~ -F\ ([^ ]+) ]]
+"${BASH_REMATCH[1]}" codex-auth "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+echo "${COMPREPLY[@]}"
+"#,
+    );
+}
+
+#[test]
+fn fish_completes() {
+    assert_completes(
+        "fish",
+        r#"
+codex-auth completions fish | source
+complete -C "$LINE" | string replace -r '\t.*' ''
+"#,
+    );
+}
+
+/// A line is typed into a zsh on a terminal, and what is on the line after a TAB is read back.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+zpty shell env PS1= zsh -f -i
+zpty -w shell 'unsetopt zle_bracketed_paste; unset zle_bracketed_paste; setopt no_beep no_auto_list no_auto_menu'
+zpty -w shell 'show() { print -r -- "<<${BUFFER##* }|${BUFFER}>>" }; zle -N show; bindkey "^X" show; SETUP; print rea""dy'
+zpty -r -m shell out '*ready*'
+zpty -w -n shell "$LINE"$'\t\x18'
+zpty -r -m shell out '*<<*>>*'
+buffer=${${out##*<<*\|}%%>>*}
+[[ $buffer == "$LINE" ]] || print -r -- ${${(z)buffer}[-1]}
+zpty -d shell
+"#;
+
+/// In zsh all lines with one candidate: of several it completes no more than what they begin with.
+fn assert_zsh_completes(set_up: &str) {
+    let Some(sandbox) = sandbox() else { return };
+    if !has(&sandbox, "zsh") {
+        return;
+    }
+    let functions = sandbox.folder().join("functions");
+    fs::create_dir(&functions).unwrap();
+    let script = sandbox.run(&["completions", "zsh"]).stdout;
+    fs::write(functions.join("_codex-auth"), script).unwrap();
+    let script = ZSH.replace("SETUP", set_up);
+    for (line, expected) in LINES.iter().filter(|(_, words)| !words.contains(' ')) {
+        let found = words(&sandbox, "zsh", &script, &format!("codex-auth {line}"));
+        assert_eq!(found, *expected, "{line}");
+    }
+}
+
+#[test]
+fn zsh_completes_with_a_script_that_is_read() {
+    assert_zsh_completes("autoload -Uz compinit; compinit -u -D; source functions/_codex-auth");
+}
+
+#[test]
+fn zsh_completes_with_a_script_in_its_path_of_functions() {
+    assert_zsh_completes("fpath=($PWD/functions $fpath); autoload -Uz compinit; compinit -u -D");
+}
+
+#[test]
+fn a_call_that_the_variable_leaks_into_does_what_it_always_does() {
+    let mut sandbox = Sandbox::new();
+    sandbox.plant();
+    sandbox.set("CODEX_AUTH_COMPLETE", "bash");
+    sandbox.run(&["token"]).assert(0, "[TOKEN]\n", "");
+    sandbox.run(&["account-id"]).assert(0, "account-1\n", "");
+}
+
+#[test]
+fn nothing_is_said_where_nothing_can_be_completed() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("CODEX_AUTH_COMPLETE", "no-such-shell");
+    sandbox.run(&["--", "codex-auth", ""]).assert(1, "", "");
+}
+
+/// Elvish knows of completion only on a terminal. What it finds for each line goes to a file.
+#[test]
+fn elvish_completes() {
+    let Some(sandbox) = sandbox() else { return };
+    if !has(&sandbox, "elvish") {
+        return;
+    }
+    let (lines, expected): (Vec<&str>, Vec<&str>) = LINES.iter().copied().unzip();
+    fs::write(sandbox.folder().join("lines"), lines.join("\n")).unwrap();
+    let script = r"
+use str
+eval (codex-auth completions elvish | slurp)
+var complete = $edit:completion:arg-completer[codex-auth]
+from-lines < lines | each {|line|
+  echo (str:join ' ' [($complete codex-auth (str:split ' ' $line))])
+} > found
+exit
+";
+    fs::write(sandbox.folder().join("rc.elv"), script).unwrap();
+    let mut command = sandbox.shell("exec elvish -rc rc.elv");
+    command.env("TERM", "xterm");
+    let (code, screen) = Terminal::of(command, 80).finish();
+    assert_eq!(code, 0, "{screen}");
+    let found = fs::read_to_string(sandbox.folder().join("found")).unwrap();
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+}

@@ -1,0 +1,646 @@
+//! Every call of the worker that changes files fails once, or is its last one (strace(1), fault injection): what becomes of
+//! the login. The only window is from the sending of the refresh token until its answer is written, and only for a kill.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use support::fake_issuer::{Endpoint, Trouble};
+use support::locks;
+use support::process::{Output, until};
+use support::sandbox::{LIFE, Sandbox, find_program, native_program, skip};
+
+const REFRESH: Endpoint = Endpoint::Refresh;
+const TOKEN: &str = "[TOKEN]\n";
+const FORCED: [&str; 2] = ["token", "--force-refresh"];
+const UNSAVED: &str =
+    "codex-auth: warning: the token was refreshed, but could not be stored yet: [..]\n";
+
+/// The calls that change files, or depend on them, by all names that they have on some processor.
+const CALLS: &str = "?open,openat,write,pwrite64,writev,lseek,ftruncate,fallocate,fsync,fdatasync,?rename,?renameat,\
+    renameat2,?unlink,unlinkat,?chmod,fchmod,fchmodat,?mkdir,mkdirat,flock,?stat,?lstat,fstat,?newfstatat,statx";
+
+/// One call as strace shows it.
+#[derive(Debug)]
+struct Call {
+    pid: String,
+    name: String,
+    text: String,
+    /// Whether it came back at all, with or without an error.
+    has_returned: bool,
+}
+
+/// What a run of some processes did, in order.
+struct Trace(Vec<Call>);
+
+impl Trace {
+    fn parse(text: &str) -> Self {
+        let mut calls: Vec<Call> = Vec::new();
+        for line in text.lines() {
+            let Some((pid, rest)) = line.split_once(' ') else {
+                continue;
+            };
+            let rest = rest.trim_start();
+            if let Some(resumed) = rest.strip_prefix("<... ") {
+                let of_it = |call: &&mut Call| call.pid == pid && resumed.starts_with(&call.name);
+                if let Some(call) = calls.iter_mut().rev().find(of_it) {
+                    call.has_returned = has_result(rest);
+                    call.text.push_str(rest);
+                }
+            } else if let Some((name, _)) = rest.split_once('(') {
+                calls.push(Call {
+                    pid: pid.to_owned(),
+                    name: name.to_owned(),
+                    text: rest.to_owned(),
+                    has_returned: has_result(rest),
+                });
+            }
+        }
+        Self(calls)
+    }
+
+    /// Where the refresh token was sent, if it was.
+    fn request(&self) -> Option<usize> {
+        self.0.iter().position(|call| call.name == "sendto")
+    }
+
+    /// Where its answer was written, if it was: credentials, after the request.
+    fn saved(&self) -> Option<usize> {
+        let is_it = |call: &Call| {
+            call.name == "write" && call.text.contains(", \"{\\n") && call.has_returned
+        };
+        let request = self.request()?;
+        self.0
+            .iter()
+            .skip(request)
+            .position(is_it)
+            .map(|found| found + request)
+    }
+
+    /// Whether a call at this place failed, or was the last one.
+    fn was_hit(&self, place: &Place, fault: Fault) -> bool {
+        let mut of_it = self.0.iter().filter(|call| call.name == place.call);
+        of_it.any(|call| match fault {
+            Fault::Error(_) => call.text.contains("(INJECTED)"),
+            Fault::Kill => !call.has_returned,
+        })
+    }
+
+    /// Every call of every process, by its name and its number: the longest row of each name.
+    fn all_places(&self) -> Vec<Place> {
+        let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for call in self.0.iter().filter(|call| call.name != "sendto") {
+            *counts.entry((&call.name, &call.pid)).or_default() += 1;
+        }
+        let mut longest: BTreeMap<&str, usize> = BTreeMap::new();
+        for ((name, _), count) in counts {
+            let known = longest.entry(name).or_default();
+            *known = count.max(*known);
+        }
+        let place = |call: &str, number| Place {
+            call: call.to_owned(),
+            number,
+        };
+        longest
+            .into_iter()
+            .flat_map(|(call, count)| (1..=count).map(move |number| place(call, number)))
+            .collect()
+    }
+
+    /// Whether what this did ended between the request and the storing of its answer.
+    fn ended_in_window(&self) -> bool {
+        self.request().is_some() && self.saved().is_none()
+    }
+
+    /// The calls of the worker, as of the first one that has to do with the store, each by its name and its number among those
+    /// of its name; and whether it comes after the request.
+    fn places(&self, home: &str) -> Vec<(Place, bool)> {
+        let worker = &self.0[0].pid;
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let (mut places, mut is_store) = (Vec::new(), false);
+        for (at, call) in self
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, call)| &call.pid == worker)
+        {
+            let count = counts.entry(&call.name).or_default();
+            *count += 1;
+            is_store |= call.text.contains(home);
+            if is_store && call.name != "sendto" {
+                let is_late = self.request().is_some_and(|request| at > request);
+                places.push((
+                    Place {
+                        call: call.name.clone(),
+                        number: *count,
+                    },
+                    is_late,
+                ));
+            }
+        }
+        places
+    }
+}
+
+/// `= 3` and `= -1 ENOSPC (…)`, not `= ?`.
+fn has_result(line: &str) -> bool {
+    let result = line.rsplit_once(" = ").map_or("", |(_, result)| result);
+    result.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
+/// A call among those of a process: the second `write`, for one.
+#[derive(Clone, Debug)]
+struct Place {
+    call: String,
+    number: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Fault {
+    Error(&'static str),
+    Kill,
+}
+
+const FAULTS: [Fault; 3] = [Fault::Error("EIO"), Fault::Error("ENOSPC"), Fault::Kill];
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => write!(f, "error={error}"),
+            Self::Kill => f.write_str("signal=KILL"),
+        }
+    }
+}
+
+/// The option of strace for a fault at one place.
+fn inject(place: &Place, fault: Fault) -> String {
+    format!("inject={}:{fault}:when={}", place.call, place.number)
+}
+
+/// The program under strace, with these `-e` options; none, and said so, where either cannot be had.
+fn traced(sandbox: &Sandbox, options: &[String], arguments: &[&str]) -> Option<Command> {
+    let program = native_program()?;
+    let Some(strace) = find_program("strace") else {
+        skip("no strace here");
+        return None;
+    };
+    let mut words: Vec<OsString> = vec![strace.into()];
+    // Asked to end, it lets go of what it traces.
+    words.extend(["-I", "waiting", "-f", "-qq", "-s", "8", "-o"].map(OsString::from));
+    words.push(trace_file(sandbox).into());
+    words.extend(["-e".into(), format!("trace={CALLS},sendto").into()]);
+    for option in options {
+        words.extend(["-e".into(), option.into()]);
+    }
+    words.push(program.into());
+    words.extend(arguments.iter().map(OsString::from));
+    Some(sandbox.command_of(&words))
+}
+
+fn trace_file(sandbox: &Sandbox) -> PathBuf {
+    sandbox.folder().join("trace")
+}
+
+/// What was traced last.
+fn trace(sandbox: &Sandbox) -> Trace {
+    Trace::parse(&fs::read_to_string(trace_file(sandbox)).unwrap())
+}
+
+// Every call in turn.
+
+/// How a worker finds the store and the issuer.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Scene {
+    /// The token has expired. There is something of an earlier worker, which was killed before it was of use.
+    Expired,
+    /// The same, and the issuer answers 500.
+    Refused,
+    /// The token has expired, and the issuer's answer cannot be written where there is room for it.
+    Unsaved,
+    /// An earlier worker wrote the new credentials whole, and was killed before they took the place of the spent ones.
+    Recovered,
+}
+
+/// The first one is made before the request, for a rehearsal.
+const UNSAVED_BY: &str = "inject=lseek:error=EIO:when=2";
+
+const SCENES: [(Scene, &str); 4] = [
+    (Scene::Expired, "a refresh"),
+    (
+        Scene::Refused,
+        "a refresh that is answered with 500, after its request",
+    ),
+    (
+        Scene::Unsaved,
+        "a refresh whose answer cannot be written at first, after its request",
+    ),
+    (
+        Scene::Recovered,
+        "the recovery of what a killed worker wrote",
+    ),
+];
+
+impl Scene {
+    /// Sets it, and gives what the worker is to do.
+    fn set(self, sandbox: &Sandbox, task: &Value) -> Value {
+        sandbox.issuer.end_plans(REFRESH);
+        let spent = sandbox.plant_expiring_in(-60, LIFE);
+        fs::write(sandbox.lock_file(), "").unwrap();
+        fs::set_permissions(sandbox.lock_file(), Permissions::from_mode(0o644)).unwrap();
+        for name in ["default.json.new", "default.json.again"] {
+            fs::write(sandbox.home().join(name), [0; 100]).unwrap();
+        }
+        match self {
+            Self::Expired | Self::Unsaved => {}
+            Self::Refused => sandbox.issuer.plan(REFRESH, Trouble::status(500)),
+            Self::Recovered => {
+                sandbox.issuer.end_logins();
+                sandbox.plant();
+                fs::rename(
+                    sandbox.file("default"),
+                    sandbox.home().join("default.json.new"),
+                )
+                .unwrap();
+                sandbox.store("default", &spent.to_string());
+            }
+        }
+        let mut task = task.clone();
+        task["last_refresh"] = spent["last_refresh"].clone();
+        task
+    }
+}
+
+/// What a caller tells its worker, taken from one at work.
+fn any_task() -> Value {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let gate = sandbox.issuer.hold(REFRESH);
+    let caller = sandbox.spawn(&["token"]);
+    let words = fs::read(format!("/proc/{}/cmdline", sandbox.await_worker())).unwrap();
+    gate.open();
+    caller.finish().assert(0, TOKEN, "");
+    serde_json::from_slice(words.split(|byte| *byte == 0).nth(2).unwrap()).unwrap()
+}
+
+/// Runs a worker under strace, with a fault if there is one, and gives its report; none if strace cannot be had. The test
+/// takes the place of the caller.
+fn run_worker(
+    sandbox: &Sandbox,
+    scene: Scene,
+    task: &Value,
+    fault: Option<String>,
+) -> Option<String> {
+    let unsaved = (scene == Scene::Unsaved).then(|| UNSAVED_BY.to_owned());
+    let options: Vec<String> = unsaved.into_iter().chain(fault).collect();
+    let mut command = traced(sandbox, &options, &["refresh-worker", &task.to_string()])?;
+    let output = command.output().unwrap();
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// One fault, and what came of it.
+struct Trial {
+    scene: Scene,
+    place: Place,
+    fault: Fault,
+    was_hit: bool,
+    in_window: bool,
+    is_lost: bool,
+    /// What must never be, in words.
+    wrong: Option<String>,
+}
+
+fn try_fault(
+    sandbox: &Sandbox,
+    task: &Value,
+    (scene, place, fault): (Scene, Place, Fault),
+) -> Trial {
+    let task = scene.set(sandbox, task);
+    let report = run_worker(sandbox, scene, &task, Some(inject(&place, fault))).unwrap();
+    let trace = trace(sandbox);
+    let mut wrong = check_report(sandbox, &task, &report);
+    sandbox.issuer.end_plans(REFRESH);
+    let next = sandbox.run(&FORCED);
+    let is_lost = !sandbox.can_refresh();
+    let is_expected = match next.code {
+        0 => sandbox
+            .issuer
+            .access_tokens()
+            .contains(&next.line().to_owned()),
+        4 => is_lost,
+        75 => scene == Scene::Refused,
+        _ => false,
+    };
+    if !is_expected {
+        wrong = Some(format!(
+            "the next caller got {}: {}{}",
+            next.code, next.stdout, next.stderr
+        ));
+    }
+    Trial {
+        in_window: fault == Fault::Kill && trace.ended_in_window(),
+        was_hit: trace.was_hit(&place, fault),
+        scene,
+        place,
+        fault,
+        is_lost,
+        wrong,
+    }
+}
+
+/// A worker that says that all is well has stored a token of the issuer, or hands it over.
+fn check_report(sandbox: &Sandbox, task: &Value, report: &str) -> Option<String> {
+    let report: Value = serde_json::from_str(report).ok()?;
+    if report["code"] != 0 {
+        return None;
+    }
+    let handed = report["credentials"]
+        .as_str()
+        .map(|text| serde_json::from_str(text).unwrap());
+    let credentials: Value = handed.unwrap_or_else(|| sandbox.stored());
+    let newest = sandbox.issuer.access_tokens().pop();
+    let is_new = credentials["last_refresh"] != task["last_refresh"];
+    let is_good = is_new && credentials["tokens"]["access_token"].as_str() == newest.as_deref();
+    (!is_good).then(|| format!("it reported {report}"))
+}
+
+/// A sandbox whose issuer ends a login as soon as one of its refresh tokens comes twice.
+fn strict_sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| its.family_ends_at_reuse = true);
+    sandbox
+}
+
+/// All faults that are to be tried: at each call that the worker makes when nothing fails.
+fn plan(task: &Value) -> Option<Vec<(Scene, Place, Fault)>> {
+    let mut plan = Vec::new();
+    for (scene, _) in SCENES {
+        let sandbox = strict_sandbox();
+        let task = scene.set(&sandbox, task);
+        run_worker(&sandbox, scene, &task, None)?;
+        let places = trace(&sandbox).places(sandbox.home().to_str().unwrap());
+        // Up to the request they are those of any refresh.
+        let is_new = |is_late: bool| is_late || matches!(scene, Scene::Expired | Scene::Recovered);
+        let is_free = |place: &Place| scene != Scene::Unsaved || place.call != "lseek";
+        let places = places
+            .into_iter()
+            .filter(|(place, is_late)| is_new(*is_late) && is_free(place));
+        for (place, _) in places {
+            plan.extend(FAULTS.map(|fault| (scene, place.clone(), fault)));
+        }
+    }
+    Some(plan)
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "its figures are worth reading")]
+fn a_fault_in_any_call_of_a_worker_loses_no_login() {
+    let task = any_task();
+    let Some(plan) = plan(&task) else { return };
+    let trials = in_lanes(&plan, |sandbox, one| try_fault(sandbox, &task, one.clone()));
+    let table = table(&trials);
+    println!("{table}");
+    let is_wrong = |trial: &&Trial| {
+        trial.wrong.is_some() || !trial.was_hit || trial.is_lost && !trial.in_window
+    };
+    let wrong: Vec<String> = trials
+        .iter()
+        .filter(is_wrong)
+        .map(Trial::to_string)
+        .collect();
+    assert!(wrong.is_empty(), "{table}\n{}", wrong.join("\n"));
+    // Without these the test would have tried nothing.
+    for call in ["write", "ftruncate", "fsync", "flock"] {
+        assert!(
+            trials.iter().any(|trial| trial.place.call == call),
+            "no {call}"
+        );
+    }
+    assert!(
+        trials.iter().any(|trial| trial.in_window),
+        "no kill hit the window"
+    );
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scene,
+            place,
+            fault,
+            was_hit,
+            in_window,
+            is_lost,
+            wrong,
+        } = self;
+        let wrong = wrong.as_deref().unwrap_or_default();
+        write!(
+            f,
+            "{scene:?}, {} {}, {fault}: hit {was_hit}, in the window {in_window}, lost {is_lost} {wrong}",
+            place.call, place.number
+        )
+    }
+}
+
+/// Does this for all of them, in as many threads as keep the processors busy.
+fn in_lanes<T: Sync, R: Send>(all: &[T], work: impl Fn(&Sandbox, &T) -> R + Sync) -> Vec<R> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let lanes = 2 * thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..lanes {
+            scope.spawn(|| {
+                let sandbox = strict_sandbox();
+                while let Some(one) = all.get(next.fetch_add(1, Relaxed)) {
+                    let result = work(&sandbox, one);
+                    done.lock().unwrap().push(result);
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap()
+}
+
+/// How many there were of each kind, and what became of the logins.
+fn table(trials: &[Trial]) -> String {
+    let mut table =
+        "| Where | Fault | Calls | Kept | Lost | In the window: kept | Lost |\n".to_owned();
+    table.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+    for (scene, words) in SCENES {
+        for fault in FAULTS {
+            let these = trials
+                .iter()
+                .filter(|trial| trial.scene == scene && trial.fault == fault);
+            let count = |in_window: bool, is_lost: bool| {
+                let fits =
+                    |trial: &&Trial| trial.in_window == in_window && trial.is_lost == is_lost;
+                these.clone().filter(fits).count()
+            };
+            let calls = these.clone().count();
+            let outcomes = [
+                count(false, false),
+                count(false, true),
+                count(true, false),
+                count(true, true),
+            ];
+            let outcomes = outcomes.map(|count| count.to_string()).join(" | ");
+            writeln!(table, "| {words} | {fault} | {calls} | {outcomes} |").unwrap();
+        }
+    }
+    table
+}
+
+/// A fault in the same call of the caller, of the process that starts the worker, and of the worker. What must never be, in
+/// words.
+fn try_all(sandbox: &Sandbox, place: &Place, fault: Fault) -> Option<String> {
+    sandbox.plant_expiring_in(-60, LIFE);
+    let command = traced(sandbox, &[inject(place, fault)], &["token"]).unwrap();
+    let first = sandbox.start(command).finish();
+    let may_be_lost = fault == Fault::Kill && trace(sandbox).ended_in_window();
+    let next = sandbox.run(&FORCED);
+    let known = sandbox.issuer.access_tokens();
+    let is_known = |output: &Output| known.contains(&output.line().to_owned());
+    let is_kept = next.code == 0 && is_known(&next) && sandbox.can_refresh();
+    if (is_kept || may_be_lost) && (first.code != 0 || is_known(&first)) {
+        return None;
+    }
+    let words =
+        [first, next].map(|output| format!("{} {}{}", output.code, output.stdout, output.stderr));
+    Some(format!(
+        "{fault} at {} {}: {}",
+        place.call,
+        place.number,
+        words.join(", then ")
+    ))
+}
+
+#[test]
+fn a_caller_that_succeeds_in_spite_of_a_fault_has_a_token_of_the_issuer() {
+    let sandbox = strict_sandbox();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let Some(mut command) = traced(&sandbox, &[], &["token"]) else {
+        return;
+    };
+    assert!(command.status().unwrap().success());
+    let places = trace(&sandbox).all_places();
+    let faults = [Fault::Error("EIO"), Fault::Kill];
+    let wrong = in_lanes(&places, |sandbox, place| {
+        faults.map(|fault| try_all(sandbox, place, fault))
+    });
+    let wrong: Vec<String> = wrong.into_iter().flatten().flatten().collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+// Single faults.
+
+/// As where the store is on a file system of another machine.
+#[test]
+fn without_locks_nothing_is_refreshed() {
+    const WORDS: &str = "could not lock [HOME]/default.json: the file system has no locks: set CODEX_AUTH_HOME to a folder on a local disk";
+    let no_locks = ["inject=flock:error=EOPNOTSUPP".to_owned()];
+    let sandbox = Sandbox::new();
+    let warned = format!("codex-auth: warning: {WORDS}; the current token expires in [..]\n");
+    for (left, code, stdout, stderr) in [
+        (-60, 1, "", format!("codex-auth: {WORDS}\n")),
+        (LIFE.cast_signed() / 2, 0, TOKEN, String::new()),
+        (3600, 0, TOKEN, warned),
+    ] {
+        let planted = sandbox.plant_expiring_in(left, LIFE);
+        let Some(command) = traced(&sandbox, &no_locks, &["token"]) else {
+            return;
+        };
+        sandbox
+            .start(command)
+            .finish()
+            .assert(code, stdout, &stderr);
+        assert_eq!(sandbox.stored(), planted);
+    }
+    assert_eq!(sandbox.issuer.count(REFRESH), 0);
+}
+
+/// The last call of this name before the answer was saved: it is made after the answer, and the worker alone makes so many.
+fn place_after_answer(sandbox: &Sandbox, call: &str) -> Option<Place> {
+    sandbox.plant_expiring_in(-60, LIFE);
+    assert!(
+        traced(sandbox, &[], &["token"])?
+            .status()
+            .unwrap()
+            .success()
+    );
+    let trace = trace(sandbox);
+    let saved = trace.saved().unwrap();
+    let of_it = |one: &&Call| one.pid == trace.0[saved].pid && one.name == call;
+    let number = trace.0[..=saved].iter().filter(of_it).count();
+    Some(Place {
+        call: call.to_owned(),
+        number,
+    })
+}
+
+#[test]
+fn a_write_that_fails_once_after_the_answer_costs_a_warning() {
+    for (call, error) in [("write", "ENOSPC"), ("ftruncate", "EIO"), ("lseek", "EIO")] {
+        let sandbox = strict_sandbox();
+        let Some(place) = place_after_answer(&sandbox, call) else {
+            return;
+        };
+        let planted = sandbox.plant_expiring_in(-60, LIFE);
+        let fault = [inject(&place, Fault::Error(error))];
+        let output = sandbox
+            .start(traced(&sandbox, &fault, &["token"]).unwrap())
+            .finish();
+        output.assert(0, TOKEN, UNSAVED);
+        assert_ne!(sandbox.stored()["last_refresh"], planted["last_refresh"]);
+        assert_eq!(
+            sandbox.run(&["token"]).assert(0, TOKEN, "").line(),
+            output.line()
+        );
+        sandbox.run(&FORCED).assert(0, TOKEN, "");
+        assert!(sandbox.can_refresh());
+    }
+}
+
+#[test]
+fn what_the_disk_does_not_take_is_saved_when_it_does() {
+    let sandbox = strict_sandbox();
+    let places = ["ftruncate", "fsync"].map(|call| place_after_answer(&sandbox, call));
+    let [Some(place), Some(synced)] = places else {
+        return;
+    };
+    let planted = sandbox.plant_expiring_in(-60, LIFE);
+    // From the answer on no file gets its content, until strace lets the worker go.
+    let faults = [
+        inject(&place, Fault::Error("EIO")),
+        format!("inject=fsync:error=ENOSPC:when={}+", synced.number + 1),
+    ];
+    let mut caller = sandbox.start(traced(&sandbox, &faults, &["token"]).unwrap());
+    caller.await_text("could not be stored yet");
+    let children = format!("/proc/{0}/task/{0}/children", caller.pid());
+    until("the end of the caller", || {
+        fs::read_to_string(&children)
+            .unwrap()
+            .is_empty()
+            .then_some(())
+    });
+    assert_eq!(sandbox.stored(), planted);
+    let worker = sandbox.await_worker();
+    caller.signal(Signal::TERM);
+    let output = caller.finish();
+    output.assert(-Signal::TERM.as_raw(), TOKEN, UNSAVED);
+    sandbox.await_stored(|stored| stored["last_refresh"] != planted["last_refresh"]);
+    assert_eq!(
+        sandbox.run(&["token"]).assert(0, TOKEN, "").line(),
+        output.line()
+    );
+    sandbox.run(&FORCED).assert(0, TOKEN, "");
+    assert!(!locks::users(&sandbox.lock_file()).holding.contains(&worker));
+    assert!(sandbox.can_refresh());
+}

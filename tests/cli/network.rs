@@ -1,0 +1,73 @@
+//! Where the issuer is, and how it is reached.
+
+use support::browser;
+use support::fake_issuer::{Endpoint, Flaw, Trouble};
+use support::sandbox::{LIFE, Sandbox};
+
+use crate::login::start;
+
+#[test]
+fn an_issuer_at_a_port_that_is_none_is_asked_for_nothing() {
+    for port in ["99999", "0", ""] {
+        let mut sandbox = Sandbox::new();
+        sandbox.set("CODEX_AUTH_ISSUER", format!("https://127.0.0.1:{port}"));
+        sandbox.run(&["login"]).assert(
+            1,
+            "",
+            &format!("codex-auth: invalid CODEX_AUTH_ISSUER: invalid port \"{port}\"\n"),
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn doctor_finds_a_route_that_is_dead_for_one_family() {
+    use support::unanswering::Unanswering;
+
+    let mut sandbox = Sandbox::new();
+    let port = sandbox.issuer.url().rsplit_once(':').unwrap().1.to_owned();
+    let dead = Unanswering::start(&format!("[::1]:{port}"));
+    sandbox.set("CODEX_AUTH_ISSUER", format!("http://localhost:{port}"));
+    let tcp = format!("tcp           localhost port {port} was reached in [..] ms");
+    sandbox.run(&["doctor", "--verbose"]).assert(
+        0,
+        &format!(
+            "...\n\
+             ✓ dns           localhost has 2 addresses in [..] ms\n\
+             ! {tcp}: IPv6 does not answer, IPv4 does\n                mend the IPv6 route of this network, or switch IPv6 off\n\
+             ✓ http          the issuer answered in [..] ms (status 200)\n\
+             ✓ clock         the same as the issuer's\n...\n"
+        ),
+        "",
+    );
+    // A family that this machine does not have is refused at once: nothing is wrong with that.
+    drop(dead);
+    sandbox
+        .run(&["doctor", "--verbose"])
+        .assert(0, &format!("...\n✓ {tcp}\n...\n"), "");
+}
+
+/// A refresh token that was used up must not be lost with the rest of a response.
+#[test]
+fn whole_tokens_are_stored_whatever_is_wrong_with_the_response() {
+    for flaw in [
+        Flaw::LongLength,
+        Flaw::NoLastChunk,
+        Flaw::Status(201),
+        Flaw::ByteOrderMark,
+        Flaw::Garbage,
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.plant_expiring_in(-60, LIFE);
+        let plan = |endpoint| sandbox.issuer.plan(endpoint, Trouble::Flaw(flaw));
+        plan(Endpoint::Refresh);
+        sandbox.run(&["token"]).assert(0, "[TOKEN]\n", "");
+        assert!(sandbox.can_refresh(), "{flaw:?}");
+        plan(Endpoint::Exchange);
+        let (login, address) = start(&sandbox, &["login", "--no-browser"]);
+        browser::visit(&address);
+        let signed_in = "...\nSigned in as someone@mail.example (Plus)\n";
+        login.finish().assert(0, "", signed_in);
+        assert!(sandbox.can_refresh(), "{flaw:?}");
+    }
+}
