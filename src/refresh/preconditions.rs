@@ -74,10 +74,7 @@ fn other_profiles(profile: &str) -> String {
     if others.is_empty() || profile == "default" {
         return String::new();
     }
-    format!(
-        " to the profile {profile} (stored: {})",
-        others.join(", ")
-    )
+    format!(" to the profile {profile} (stored: {})", others.join(", "))
 }
 
 /// The issuer that gave these credentials, and the refresh token, which nobody else ever gets.

@@ -509,12 +509,15 @@ fn what_a_newer_version_wrote_is_never_overwritten() {
 fn unknown_members_survive_a_refresh_and_a_file_that_grows_can_still_be_read() {
     let sandbox = Sandbox::new();
     let mut stored = sandbox.plant_expiring_in(-60, LIFE);
-    let filling = "x".repeat(1024 * 1024 - stored.to_string().len() - 200);
-    stored["future"] = serde_json::json!({ "filling": filling });
     let number = "123456789012345678901234567890";
-    let text = stored
-        .to_string()
-        .replacen('{', &format!("{{\"big\":{number},"), 1);
+    let mut with = |filling: &str| {
+        stored["future"] = serde_json::json!({ "filling": filling });
+        let text = stored.to_string();
+        text.replacen('{', &format!("{{\"big\":{number},"), 1)
+    };
+    // As large as a file may be to be refreshed.
+    let filling = "x".repeat(1024 * 1024 - with("").len());
+    let text = with(&filling);
     sandbox.store("default", &text);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
     sandbox.run(&["token"]).assert(0, TOKEN, "");
