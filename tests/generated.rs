@@ -80,7 +80,9 @@ fn commands() -> String {
             && !line.starts_with(".ie ")
             && !line.starts_with(".el ")
     };
-    text.split_inclusive('\n').filter(is_ours).collect()
+    let lines: String = text.split_inclusive('\n').filter(is_ours).collect();
+    // A string that those beginnings define.
+    lines.replace("\\*(Aq", "\\(aq")
 }
 
 /// `--profile` and `--help` stand once, in the part that is written by hand.
