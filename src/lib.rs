@@ -13,7 +13,7 @@
 //!                            Stale: have them refreshed, wait, load again
 //!   refresh::worker          a process of its own: lock, load again, stage a file, ask the issuer, save
 //!     issuer::refresh          one request, over `net`
-//! refresh::verify          with --verify: does the backend accept the token?
+//! profile::verified        with --verify: does the backend accept the token?
 //! commands::formats        the shape to print it in, then one write to stdout
 //! ```
 //!

@@ -10,9 +10,7 @@ use super::output::print;
 use crate::cli::TokenArgs;
 use crate::credentials::TokenRequest;
 use crate::profile;
-use crate::refresh::{ValidToken, verify};
-use crate::settings::{self, CODEX_PROFILE};
-use crate::store::Store;
+use crate::settings;
 use crate::terminal::warn;
 
 pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
@@ -24,7 +22,7 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     let profile = settings::profile(profile)?;
     let mut token = profile::valid_token(&profile, &request)?;
     if args.verify {
-        token = verified(&profile, token, &request)?;
+        token = profile::verified(&profile, token, &request)?;
     }
     if let Some(warning) = &token.warning {
         warn(warning);
@@ -36,12 +34,4 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
         &profile,
         now,
     )?)
-}
-
-/// The same token, after the backend was asked whether it accepts it; or another one.
-fn verified(profile: &str, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
-    match profile {
-        CODEX_PROFILE => verify::verified_of_codex(token),
-        _ => verify::verified(&Store::new(profile.to_owned())?, token, request),
-    }
 }

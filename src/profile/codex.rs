@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use crate::credentials::{Credentials, Freshness, TokenRequest};
 use crate::error::Failure;
-use crate::refresh::ValidToken;
+use crate::issuer::backend::Verdict;
+use crate::refresh::{ValidToken, verify};
 use crate::store::codex_file;
 
 /// Codex's token, if it satisfies the request.
@@ -17,6 +18,15 @@ pub fn valid_token(request: &TokenRequest) -> Result<ValidToken> {
     }
     check(&credentials, request, SystemTime::now())?;
     Ok(credentials.into())
+}
+
+/// Codex's token, after the backend was asked whether it accepts it.
+pub fn verified(token: ValidToken) -> Result<ValidToken> {
+    match verify::verdict(&token.credentials) {
+        Verdict::Accepted => Ok(token),
+        Verdict::Unknown(reason) => Ok(token.warn(verify::unknown(&reason))),
+        Verdict::Rejected => Err(not_usable("the backend rejects Codex's token").into()),
+    }
 }
 
 /// Fails if Codex has to refresh its token before it satisfies the request.

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::credentials::{Credentials, TokenRequest};
 use crate::error;
-use crate::refresh::{self, ValidToken};
+use crate::refresh::{self, ValidToken, verify};
 use crate::settings::{self, CODEX_PROFILE};
 use crate::store::{Lock, Store, codex_file};
 use crate::terminal::say;
@@ -29,6 +29,14 @@ pub fn valid_token(profile: &str, request: &TokenRequest) -> Result<ValidToken> 
     match profile {
         CODEX_PROFILE => codex::valid_token(request),
         _ => refresh::valid_token(&Store::new(profile.to_owned())?, request),
+    }
+}
+
+/// The same token, after the backend was asked whether it accepts it; or another one.
+pub fn verified(profile: &str, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
+    match profile {
+        CODEX_PROFILE => codex::verified(token),
+        _ => verify::verified(&Store::new(profile.to_owned())?, token, request),
     }
 }
 

@@ -66,13 +66,14 @@ fn check_refresh_helps(credentials: &Credentials, is_known: bool, now: SystemTim
 }
 
 /// What the backend says of the token.
-fn verdict(credentials: &Credentials) -> Verdict {
+pub fn verdict(credentials: &Credentials) -> Verdict {
     settings::backend()
         .and_then(|backend| backend::check(&backend, &credentials.headers()?))
         .unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}")))
 }
 
-fn unknown(reason: &str) -> String {
+/// The warning where the backend could not say it.
+pub fn unknown(reason: &str) -> String {
     format!("could not check the token at the backend: {reason}")
 }
 
@@ -110,16 +111,4 @@ fn note(store: &Store, seen: &Credentials, change: impl Fn(&mut Credentials)) {
         }
         Ok(())
     });
-}
-
-/// Codex's token, after the backend was asked whether it accepts it.
-pub fn verified_of_codex(token: ValidToken) -> Result<ValidToken> {
-    match verdict(&token.credentials) {
-        Verdict::Accepted => Ok(token),
-        Verdict::Unknown(reason) => Ok(token.warn(unknown(&reason))),
-        Verdict::Rejected => {
-            let words = "the backend rejects Codex's token";
-            Err(crate::profile::codex::not_usable(words).into())
-        }
-    }
 }
