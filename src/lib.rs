@@ -70,7 +70,7 @@ use crate::cli::{Cli, TokenArgs};
 
 /// Runs the command that the arguments of this process name.
 pub fn run() -> ExitCode {
-    store::permissions::forbid_core_dumps();
+    process::forbid_core_dumps();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let outcome = match words.as_slice() {
         // By far the most frequent call, met before the parser, which costs more than all the rest of it.

@@ -1,4 +1,4 @@
-//! Processes that outlive us and hear nothing of us, and the one that takes our place.
+//! Processes: those that outlive us and hear nothing of us, the one that takes our place, and what others may see of ours.
 
 #[cfg(unix)]
 use std::ffi::OsStr;
@@ -125,7 +125,7 @@ fn keep_streams() {
 #[cfg(unix)]
 pub fn become_command(mut command: Command) -> io::Result<ExitCode> {
     use std::os::unix::process::CommandExt;
-    crate::store::permissions::allow_core_dumps();
+    allow_core_dumps();
     let error = command.exec();
     if error.raw_os_error() != Some(Errno::ENOEXEC as i32) {
         return Err(error);
@@ -162,4 +162,34 @@ fn find(program: &OsStr) -> Option<PathBuf> {
 pub fn become_command(mut command: Command) -> io::Result<ExitCode> {
     let status = command.status()?;
     std::process::exit(status.code().unwrap_or(1))
+}
+
+/// The limit for core files, as we found it.
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+static CORE_LIMIT: std::sync::OnceLock<rustix::process::Rlimit> = std::sync::OnceLock::new();
+
+/// Keeps this process's memory out of core files, and out of the reach of other processes of the same user. Where the
+/// system refuses, there is nothing better to do.
+pub fn forbid_core_dumps() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let found = CORE_LIMIT.get_or_init(|| getrlimit(Resource::Core));
+        let none = Rlimit {
+            current: Some(0),
+            maximum: found.maximum,
+        };
+        let _ = setrlimit(Resource::Core, none);
+    }
+}
+
+/// Undoes that for a command that takes this process's place. Linux does it by itself (prctl(2), `PR_SET_DUMPABLE`).
+#[cfg(unix)]
+fn allow_core_dumps() {
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    if let Some(found) = CORE_LIMIT.get() {
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Core, *found);
+    }
 }

@@ -189,33 +189,3 @@ pub fn has_no_locks(error: &io::Error) -> bool {
     }
     error.kind() == io::ErrorKind::Unsupported
 }
-
-/// The limit for core files, as we found it.
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-static CORE_LIMIT: std::sync::OnceLock<rustix::process::Rlimit> = std::sync::OnceLock::new();
-
-/// Keeps this process's memory out of core files, and out of the reach of other processes of the same user. Where the
-/// system refuses, there is nothing better to do.
-pub fn forbid_core_dumps() {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let found = CORE_LIMIT.get_or_init(|| getrlimit(Resource::Core));
-        let none = Rlimit {
-            current: Some(0),
-            maximum: found.maximum,
-        };
-        let _ = setrlimit(Resource::Core, none);
-    }
-}
-
-/// Undoes that for a command that takes this process's place. Linux does it by itself (prctl(2), `PR_SET_DUMPABLE`).
-#[cfg(unix)]
-pub fn allow_core_dumps() {
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    if let Some(found) = CORE_LIMIT.get() {
-        let _ = rustix::process::setrlimit(rustix::process::Resource::Core, *found);
-    }
-}
