@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A failure that has an exit code of its own. It holds the words for it, which name no secret.
+/// A failure that has an exit code of its own. It holds its message, which names no secret.
 #[derive(Debug)]
 pub enum Failure {
     /// A person has to sign in: nothing that a program does will help.
@@ -16,8 +16,8 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LoginRequired(words) | Self::Temporary(words) | Self::Usage(words) => {
-                f.write_str(words)
+            Self::LoginRequired(message) | Self::Temporary(message) | Self::Usage(message) => {
+                f.write_str(message)
             }
         }
     }
@@ -26,7 +26,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// What clap ends with too.
-pub const USAGE: u8 = 2;
+const USAGE: u8 = 2;
 pub const LOGIN_REQUIRED: u8 = 4;
 /// `EX_TEMPFAIL` of `sysexits.h`.
 pub const TEMPORARY: u8 = 75;
@@ -41,12 +41,12 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// The error whose exit code and words another process of ours reports.
-pub fn from_code(code: u8, words: String) -> anyhow::Error {
+/// The error of which another process of ours reports the exit code and the message.
+pub fn from_code(code: u8, message: String) -> anyhow::Error {
     match code {
-        LOGIN_REQUIRED => Failure::LoginRequired(words).into(),
-        TEMPORARY => Failure::Temporary(words).into(),
-        _ => anyhow::Error::msg(words),
+        LOGIN_REQUIRED => Failure::LoginRequired(message).into(),
+        TEMPORARY => Failure::Temporary(message).into(),
+        _ => anyhow::Error::msg(message),
     }
 }
 

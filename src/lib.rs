@@ -5,12 +5,12 @@
 //! ```text
 //! run                      a bare `token` skips the parser (`cli`)
 //! commands::token          what is asked for: a `TokenRequest`
-//! profile::valid_token     which credentials: a profile's, or Codex's own
+//! profile::valid_token     whose credentials: a profile's, or Codex's own
 //! refresh::valid_token     load; how fresh are they?
 //!   store::Store::load       one open, one read, no lock, no network
 //!   Credentials::freshness   Fresh: print
-//!                            Due: print, but first have them refreshed, if nobody is at it
-//!                            Stale: have them refreshed, wait, load again
+//!                            Due: refresh ahead of time, unless another process does; then print
+//!                            Stale: refresh, wait, load again
 //!   refresh::worker          a process of its own: lock, load again, stage a file, ask the issuer, save
 //!     issuer::refresh          one request, over `net`
 //! profile::verified        with --verify: does the backend accept the token?
@@ -34,7 +34,7 @@
 //! | `net` | HTTP with limits on everything, proxies, TLS, URLs |
 //! | `credentials` | what is stored: tokens, when they expire, whose they are. No input or output |
 //! | `settings` | where things are: the only reader of the environment |
-//! | `process`, `terminal`, `text`, `time`, `error` | other processes; what a person sees; what of others' words may be shown; the clock; the failures that callers act on |
+//! | `process`, `terminal`, `text`, `time`, `error` | other processes; what a person sees; what may be shown of foreign text; the clock; the failures that callers act on |
 
 #![cfg_attr(
     test,
@@ -71,18 +71,18 @@ use crate::cli::{Cli, TokenArgs};
 /// Runs the command that the arguments of this process name.
 pub fn run() -> ExitCode {
     process::forbid_core_dumps();
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let outcome = match words.as_slice() {
-        // By far the most frequent call, met before the parser, which costs more than all the rest of it.
-        [word] if word == "token" => commands::token(None, &TokenArgs::default()),
-        [word, rest @ ..] if word == refresh::WORKER => refresh::work(rest),
-        [word, ..] if word == "--" && settings::is_set(settings::COMPLETE) => {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let outcome = match arguments.as_slice() {
+        // By far the most frequent call skips the parser, which would cost more than all the rest of it.
+        [command] if command == "token" => commands::token(None, &TokenArgs::default()),
+        [command, rest @ ..] if command == refresh::WORKER => refresh::work(rest),
+        [first, ..] if first == "--" && settings::is_set(settings::COMPLETE) => {
             return commands::completions::complete();
         }
         [] => commands::start_page(),
-        words => match Cli::try_parse() {
+        arguments => match Cli::try_parse() {
             Ok(cli) => commands::run(cli),
-            Err(error) => commands::hints::with_hint(error, words).exit(),
+            Err(error) => commands::hints::with_hint(error, arguments).exit(),
         },
     };
     outcome.unwrap_or_else(|error| {

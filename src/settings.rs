@@ -12,9 +12,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::net::url::Url;
-
 use crate::error::Failure;
+use crate::net::url::Url;
 
 /// The public client of Codex CLI: it has no secret.
 const CLIENT_ID: &str = "app_EMoamEEZ73f0CkXaXp7hrann";
@@ -52,9 +51,9 @@ pub const COMPLETE: &str = "CODEX_AUTH_COMPLETE";
 /// The profile that reads Codex's own login.
 pub const CODEX_PROFILE: &str = "codex";
 
-/// The profile to use: the option, else `CODEX_AUTH_PROFILE`, else `default`. A name that cannot be one is wrong usage.
+/// The profile to use: the option, else `CODEX_AUTH_PROFILE`, else `default`. An invalid name is wrong usage.
 pub fn profile(option: Option<String>) -> Result<String> {
-    let (name, origin) = match (option, foreign("CODEX_AUTH_PROFILE")) {
+    let (name, origin) = match (option, variable("CODEX_AUTH_PROFILE")) {
         (Some(name), _) => (name, "--profile"),
         (None, Some(name)) => (name.to_string_lossy().into_owned(), "CODEX_AUTH_PROFILE"),
         (None, None) => return Ok("default".to_owned()),
@@ -63,10 +62,10 @@ pub fn profile(option: Option<String>) -> Result<String> {
         return Ok(CODEX_PROFILE.to_owned());
     }
     if !is_profile_name(&name) {
-        let words = format!(
+        let message = format!(
             "invalid value {name:?} for {origin}: use 1 to 64 of A-Z a-z 0-9 . _ -, no dot in front, and no device name of Windows"
         );
-        return Err(Failure::Usage(words).into());
+        return Err(Failure::Usage(message).into());
     }
     Ok(name)
 }
@@ -87,7 +86,7 @@ pub fn is_codexs(name: &str) -> bool {
     name.eq_ignore_ascii_case(CODEX_PROFILE)
 }
 
-/// Whether a login may be called so. A name can be part of a file name on every system, and leads nowhere else.
+/// Whether a profile may have this name. It can be part of a file name on every system, and leads to no other folder.
 pub fn is_profile_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=64).contains(&name.len())
@@ -106,7 +105,7 @@ fn is_device(name: &str) -> bool {
     }
 }
 
-/// The folder of the logins: `CODEX_AUTH_HOME`, or `codex-auth` in the platform's configuration folder.
+/// The folder of the stored credentials: `CODEX_AUTH_HOME`, or `codex-auth` in the platform's configuration folder.
 pub fn home() -> Result<PathBuf> {
     if let Some(home) = path("CODEX_AUTH_HOME")? {
         return Ok(home);
@@ -139,9 +138,7 @@ pub fn backend() -> Result<Url> {
 pub fn client_id() -> Result<String> {
     let id = text("CODEX_AUTH_CLIENT_ID")?.unwrap_or_else(|| CLIENT_ID.to_owned());
     if !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        bail!(
-            "CODEX_AUTH_CLIENT_ID is no client id: it has blanks or other characters that none has"
-        );
+        bail!("invalid CODEX_AUTH_CLIENT_ID: use visible ASCII characters, without blanks");
     }
     Ok(id)
 }
@@ -154,7 +151,7 @@ pub fn callback_ports() -> Result<Vec<u16>> {
     let port = port
         .parse()
         .ok()
-        .with_context(|| format!("CODEX_AUTH_PORT is {port:?}: use 0 to 65535"))?;
+        .with_context(|| format!("invalid CODEX_AUTH_PORT {port:?}: use 0 to 65535"))?;
     Ok(vec![port])
 }
 
@@ -162,7 +159,7 @@ pub fn callback_ports() -> Result<Vec<u16>> {
 pub fn redirect_host() -> Result<String> {
     let host = text("CODEX_AUTH_REDIRECT_HOST")?.unwrap_or_else(|| "localhost".to_owned());
     if !matches!(host.as_str(), "localhost" | "127.0.0.1") {
-        bail!("CODEX_AUTH_REDIRECT_HOST is {host:?}: use localhost or 127.0.0.1");
+        bail!("invalid CODEX_AUTH_REDIRECT_HOST {host:?}: use localhost or 127.0.0.1");
     }
     Ok(host)
 }
@@ -179,17 +176,17 @@ pub fn no_proxy() -> Result<Option<String>> {
 
 /// The file that takes the place of the system's roots.
 pub fn system_ca_file() -> Option<PathBuf> {
-    foreign("SSL_CERT_FILE").map(PathBuf::from)
+    variable("SSL_CERT_FILE").map(PathBuf::from)
 }
 
 /// The folders that take the place of the system's roots.
 pub fn system_ca_folders() -> Option<Vec<PathBuf>> {
-    foreign("SSL_CERT_DIR").map(|value| env::split_paths(&value).collect())
+    variable("SSL_CERT_DIR").map(|value| env::split_paths(&value).collect())
 }
 
 /// The file of the roots that are trusted besides the system's.
 pub fn extra_ca_file() -> Option<PathBuf> {
-    foreign("CODEX_CA_CERTIFICATE").map(PathBuf::from)
+    variable("CODEX_CA_CERTIFICATE").map(PathBuf::from)
 }
 
 /// The variables whose paths may be relative, with absolute ones: for a process that works in another folder.
@@ -199,9 +196,9 @@ pub fn absolute_paths() -> Vec<(&'static str, OsString)> {
     };
     let files = ["SSL_CERT_FILE", "CODEX_CA_CERTIFICATE"].into_iter();
     let mut absolute: Vec<(&str, OsString)> = files
-        .filter_map(|name| Some((name, here.join(foreign(name)?).into())))
+        .filter_map(|name| Some((name, here.join(variable(name)?).into())))
         .collect();
-    let folders = foreign("SSL_CERT_DIR").and_then(|list| {
+    let folders = variable("SSL_CERT_DIR").and_then(|list| {
         env::join_paths(env::split_paths(&list).map(|folder| here.join(folder))).ok()
     });
     absolute.extend(folders.map(|list| ("SSL_CERT_DIR", list)));
@@ -215,12 +212,12 @@ pub fn no_color() -> bool {
 
 /// Whether the terminal knows no escape sequences. Windows does without `TERM`.
 pub fn has_dumb_terminal() -> bool {
-    foreign("TERM").map_or(cfg!(unix), |name| name == "dumb")
+    variable("TERM").map_or(cfg!(unix), |name| name == "dumb")
 }
 
 /// The browsers that the person chose (`BROWSER`), as they wrote them.
 pub fn browser() -> Option<String> {
-    foreign("BROWSER").map(|list| list.to_string_lossy().into_owned())
+    variable("BROWSER").map(|list| list.to_string_lossy().into_owned())
 }
 
 /// Whether we run at the far end of an SSH connection.
@@ -228,8 +225,8 @@ pub fn over_ssh() -> bool {
     ["SSH_CONNECTION", "SSH_TTY"].into_iter().any(is_set)
 }
 
-/// Whether the environment is that of a container (`container` is what systemd and Podman set) or of a machine for
-/// development that lives elsewhere.
+/// Whether the environment is that of a container (`container` is what systemd and Podman set) or of a remote
+/// development machine.
 pub fn in_container() -> bool {
     [
         "container",
@@ -254,7 +251,7 @@ pub fn has_display() -> bool {
 
 /// The folders that programs are looked for in.
 pub fn program_folders() -> Vec<PathBuf> {
-    foreign("PATH").map_or_else(Vec::new, |list| env::split_paths(&list).collect())
+    variable("PATH").map_or_else(Vec::new, |list| env::split_paths(&list).collect())
 }
 
 /// The names of those variables that are set. Their values may be secret.
@@ -262,18 +259,18 @@ pub fn variables_set() -> Vec<&'static str> {
     VARIABLES.into_iter().filter(|name| is_set(name)).collect()
 }
 
-/// A variable of somebody else's: its value, if it is set and not empty.
-pub fn foreign(name: &str) -> Option<OsString> {
+/// The value of a variable, if it is set and not empty.
+pub fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
 pub fn is_set(name: &str) -> bool {
-    foreign(name).is_some()
+    variable(name).is_some()
 }
 
-/// The value of a variable, if it is set and not empty. What is no UTF-8 is an error that names the variable.
+/// The same as text. What is not UTF-8 is an error that names the variable.
 pub fn text(name: &str) -> Result<Option<String>> {
-    foreign(name)
+    variable(name)
         .map(|value| {
             value
                 .into_string()
@@ -295,11 +292,11 @@ fn first(names: &[&'static str]) -> Result<Option<(&'static str, String)>> {
 
 /// An absolute path: a relative one would mean another login in every folder.
 fn path(name: &str) -> Result<Option<PathBuf>> {
-    let Some(path) = foreign(name).map(PathBuf::from) else {
+    let Some(path) = variable(name).map(PathBuf::from) else {
         return Ok(None);
     };
     if !path.is_absolute() {
-        bail!("{name} is {}: use an absolute path", path.display());
+        bail!("invalid {name} {}: use an absolute path", path.display());
     }
     Ok(Some(path))
 }

@@ -1,4 +1,4 @@
-//! What others have written, made fit to be shown: on one line, without control characters, and without what may be a secret.
+//! Foreign text, made fit to be shown: on one line, without control characters, and without what may be a secret.
 
 use std::path::Path;
 
@@ -8,19 +8,19 @@ use serde_json::Value;
 /// IDs of requests, which help, have up to 36.
 const SHORTEST_SECRET: usize = 40;
 
-/// What others have written, made fit for one line of a terminal: control characters become blanks, and what is longer
+/// Foreign text, made fit for one line of a terminal: control characters become blanks, and what is longer
 /// than 300 characters is cut.
-pub fn printable(words: &str) -> String {
-    shortened(&on_one_line(words))
+pub fn printable(text: &str) -> String {
+    shortened(&on_one_line(text))
 }
 
 /// The same for what a server said. It may repeat what it was sent: so a word that may be a secret becomes `…`.
-pub fn redact(words: &str) -> String {
-    shortened(&without_secrets(&on_one_line(words)))
+pub fn redact(text: &str) -> String {
+    shortened(&without_secrets(&on_one_line(text)))
 }
 
-fn on_one_line(words: &str) -> String {
-    let plain = words
+fn on_one_line(text: &str) -> String {
+    let plain = text
         .chars()
         .map(|c| if is_unprintable(c) { ' ' } else { c });
     plain.collect::<String>().trim().to_owned()
@@ -35,12 +35,12 @@ fn shortened(line: &str) -> String {
 
 fn without_secrets(line: &str) -> String {
     let is_between = |c: char| !(c.is_ascii_alphanumeric() || "-._~+%".contains(c));
-    let covered = |part: &str| {
-        let word = part.trim_end_matches(is_between);
+    let covered = |piece: &str| {
+        let word = piece.trim_end_matches(is_between);
         if is_secret(word) {
-            part.replace(word, "…")
+            piece.replace(word, "…")
         } else {
-            part.to_owned()
+            piece.to_owned()
         }
     };
     line.split_inclusive(is_between).map(covered).collect()
@@ -87,7 +87,7 @@ pub fn shell_path(path: &Path) -> String {
     shell_word(&shown)
 }
 
-/// A text that says something.
+/// The text of a JSON string that is not empty.
 pub fn text_of(value: &Value) -> Option<String> {
     value
         .as_str()
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn what_may_be_a_secret_is_left_out_of_a_reply() {
         let secret = format!("rt_{}", "aB3-_.~%2F".repeat(5));
-        for (words, wanted) in [
+        for (text, wanted) in [
             (
                 format!("unknown token {secret}"),
                 "unknown token …".to_owned(),
@@ -145,7 +145,7 @@ mod tests {
                 format!("{} …", "x".repeat(280)),
             ),
         ] {
-            assert_eq!(redact(&words), wanted);
+            assert_eq!(redact(&text), wanted);
         }
         for kept in [
             "req_0123456789abcdef0123456789abcdef",

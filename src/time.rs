@@ -11,7 +11,7 @@ pub fn seconds_since_epoch(time: SystemTime) -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// The time so many seconds after 1970. What lies beyond the year 9999 is none, as no calendar writes it.
+/// The time so many seconds after 1970. Times beyond the year 9999, which RFC 3339 cannot write, become its last second.
 pub fn time_at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))
 }
@@ -47,7 +47,7 @@ pub mod rfc3339 {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(from)?;
-        super::time_of(&text).ok_or_else(|| D::Error::custom("it is no time"))
+        super::time_of(&text).ok_or_else(|| D::Error::custom("not a time"))
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn times_read_as_people_say_them() {
         let now = 1_000_000_000;
-        for (seconds, words) in [
+        for (seconds, expected) in [
             (now + 863_999, "in 9 days (2001-09-19 01:46:39 UTC)"),
             (now + 86_400, "in 1 day (2001-09-10 01:46:40 UTC)"),
             (now + 86_399, "in 23 hours (2001-09-10 01:46:39 UTC)"),
@@ -99,7 +99,7 @@ mod tests {
             (now - 60, "1 minute ago (2001-09-09 01:45:40 UTC)"),
             (now - 7200, "2 hours ago (2001-09-08 23:46:40 UTC)"),
         ] {
-            assert_eq!(moment(seconds, time_at(now)), words);
+            assert_eq!(moment(seconds, time_at(now)), expected);
         }
     }
 }

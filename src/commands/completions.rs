@@ -61,20 +61,20 @@ pub fn complete() -> ExitCode {
     }
 }
 
-/// The command line, with all that can stand in the place of its values.
+/// The command line, with what can be completed in place of its values.
 fn command() -> Command {
     Cli::command()
         .mut_arg("profile", |profile| {
             profile.add(ArgValueCandidates::new(profiles))
         })
         .mut_subcommand("exec", |exec| {
-            exec.mut_arg("command", |words| {
-                words.add(ArgValueCompleter::new(command_words))
+            exec.mut_arg("command", |command| {
+                command.add(ArgValueCompleter::new(command_line))
             })
         })
 }
 
-/// The profiles that are there.
+/// The profiles that can be used now.
 fn profiles() -> Vec<CompletionCandidate> {
     let has_codexs = codex_file::path().is_ok_and(|path| path.exists());
     let codexs = has_codexs.then(|| CODEX_PROFILE.to_owned());
@@ -84,10 +84,15 @@ fn profiles() -> Vec<CompletionCandidate> {
 }
 
 /// The command that `exec` runs, and its arguments.
-fn command_words(current: &OsStr) -> Vec<CompletionCandidate> {
-    // The first `--` is that of the script. Before one of the person's own nothing of a command can stand.
-    let words = env::args_os().skip_while(|word| word != "--").skip(1);
-    let behind = words.skip_while(|word| word != "--").skip(1).count();
+fn command_line(current: &OsStr) -> Vec<CompletionCandidate> {
+    // The script puts the first `--`. The command comes after one that the person has typed.
+    let typed = env::args_os()
+        .skip_while(|argument| argument != "--")
+        .skip(1);
+    let behind = typed
+        .skip_while(|argument| argument != "--")
+        .skip(1)
+        .count();
     let is_path = current.to_string_lossy().contains(std::path::is_separator);
     match behind {
         0 => Vec::new(),

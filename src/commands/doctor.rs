@@ -20,9 +20,9 @@ const VERSION: u64 = 1;
 pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
     let findings = doctor::findings(settings::profile(profile)?);
     print(&if args.json {
-        format!("{:#}\n", in_json(&findings))
+        format!("{:#}\n", as_json(&findings))
     } else {
-        in_words(&findings, args.verbose)
+        as_text(&findings, args.verbose)
     })?;
     let blocked = count(&findings, Level::Problem) > 0;
     Ok(ExitCode::from(u8::from(blocked)))
@@ -35,8 +35,8 @@ fn count(findings: &[Finding], level: Level) -> usize {
         .count()
 }
 
-/// Where we run, then what is to be done, or everything.
-fn in_words(findings: &[Finding], verbose: bool) -> String {
+/// Where we run, then the findings that need something done; with `verbose`, all of them.
+fn as_text(findings: &[Finding], verbose: bool) -> String {
     let count_passed = || {
         let (mark, passed) = (mark(Level::Ok), count(findings, Level::Ok));
         format!("{mark} {passed} checks passed (--verbose lists them)\n")
@@ -56,7 +56,7 @@ fn in_words(findings: &[Finding], verbose: bool) -> String {
     );
     format!(
         "{}\n{passed}{shown}{}\n",
-        place_in_words(),
+        program_and_system(),
         summary(problems, warnings)
     )
 }
@@ -95,8 +95,8 @@ fn summary(problems: usize, warnings: usize) -> String {
 }
 
 /// `codex-auth 0.1.0, Linux x86_64, in a container; set: BROWSER`: what a bug report needs first.
-fn place_in_words() -> String {
-    let place = match environment() {
+fn program_and_system() -> String {
+    let environment = match environment() {
         Environment::Desktop => "",
         Environment::Wsl => ", WSL",
         Environment::Ssh => ", over SSH",
@@ -108,7 +108,7 @@ fn place_in_words() -> String {
         variables => format!("; set: {}", variables.join(", ")),
     };
     format!(
-        "codex-auth {}, {}{place}{variables}",
+        "codex-auth {}, {}{environment}{variables}",
         env!("CARGO_PKG_VERSION"),
         system()
     )
@@ -131,7 +131,7 @@ fn system() -> String {
 ///   `proxy`, `dns`, `tcp`, `http` or `clock`; some of them come several times, some only if those before passed.
 /// - `level`: `ok`, `warning` or `problem`.
 /// - `found` and `advice` (null if there is none), in words.
-fn in_json(findings: &[Finding]) -> Value {
+fn as_json(findings: &[Finding]) -> Value {
     let object = |finding: &Finding| {
         json!({
             "check": finding.check,

@@ -26,10 +26,10 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     if let Some(warning) = &found.warning {
         warn(warning);
     }
-    let (program, words) = args.command.split_first().context("no command was given")?;
+    let (program, arguments) = args.command.split_first().context("no command was given")?;
     let token = found.credentials.access_token()?;
     let mut command = Command::new(program);
-    command.args(words).env("CODEX_AUTH_TOKEN", token);
+    command.args(arguments).env("CODEX_AUTH_TOKEN", token);
     match found.credentials.account_id() {
         Some(id) => command.env("CODEX_AUTH_ACCOUNT_ID", id),
         // One that was inherited is of another login.
@@ -42,10 +42,10 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     };
     let name = printable(&program.to_string_lossy());
     complain(&format!("could not run {name}: {error}"));
-    Ok(ExitCode::from(code_of(&error)))
+    Ok(ExitCode::from(exit_code(&error)))
 }
 
-fn code_of(error: &io::Error) -> u8 {
+fn exit_code(error: &io::Error) -> u8 {
     match error.kind() {
         ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_RUNNABLE,

@@ -1,10 +1,10 @@
-//! What somebody meant who types the words of another tool.
+//! Suggestions for somebody who types the commands of another tool.
 
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-/// Words of other tools, and what they are here.
+/// Commands of other tools, and what they are here.
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["whoami", "info", "show", "current"], "codex-auth status"),
     (
@@ -30,9 +30,9 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["config", "configure"], "codex-auth setup PROGRAM"),
 ];
 
-/// The error with a tip, if we know what was meant by these words.
-pub fn with_hint(mut error: Error, words: &[OsString]) -> Error {
-    if let Some(meant) = meant(&error, words) {
+/// The error with a tip, if we know what these arguments were meant to be.
+pub fn with_hint(mut error: Error, arguments: &[OsString]) -> Error {
+    if let Some(meant) = meant(&error, arguments) {
         error.remove(ContextKind::SuggestedSubcommand);
         error.remove(ContextKind::SuggestedArg);
         let tip = format!("try: {meant}");
@@ -44,12 +44,12 @@ pub fn with_hint(mut error: Error, words: &[OsString]) -> Error {
     error
 }
 
-fn meant(error: &Error, words: &[OsString]) -> Option<String> {
+fn meant(error: &Error, arguments: &[OsString]) -> Option<String> {
     let typed = |kind| match error.get(kind) {
         Some(ContextValue::String(typed)) => Some(typed.as_str()),
         _ => None,
     };
-    let has = |word: &str| words.iter().any(|known| known == word);
+    let has = |argument: &str| arguments.iter().any(|given| given == argument);
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let typed = typed(ContextKind::InvalidSubcommand)?;

@@ -1,4 +1,6 @@
-//! One function per subcommand, and the only writers to stdout.
+//! One file per subcommand, and the only writers to stdout.
+//!
+//! `run` hands each parsed command to its function, which returns the exit code; `output` prints the result.
 
 pub mod completions;
 mod doctor;
@@ -19,9 +21,9 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
 use crate::error::Failure;
+use crate::profile::{store, stored};
 use crate::settings;
 
-use crate::profile::{store, stored};
 use output::print;
 pub use token::token;
 
@@ -47,7 +49,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-/// What clap does not check: that a global option goes with those of a subcommand.
+/// Checks what clap cannot: whether a global option may stand beside one of a subcommand.
 fn check_usage(profile: Option<&str>, command: &Command) -> Result<()> {
     let all = match command {
         Command::Status(args) => args.all,
@@ -55,13 +57,13 @@ fn check_usage(profile: Option<&str>, command: &Command) -> Result<()> {
         _ => false,
     };
     if all && profile.is_some() {
-        let words = "--all cannot be used with --profile: --all means every profile";
-        return Err(Failure::Usage(words.to_owned()).into());
+        let message = "--all cannot be used with --profile: --all means every profile";
+        return Err(Failure::Usage(message.to_owned()).into());
     }
     Ok(())
 }
 
-/// What somebody needs who called us without a word.
+/// Prints what to do first, for a call without any arguments.
 pub fn start_page() -> Result<ExitCode> {
     let command = Cli::command();
     let shown = command
@@ -81,7 +83,7 @@ Help:      codex-auth help COMMAND
     ))
 }
 
-/// Prints a text that is no command's, but stands among them so that `help` finds it.
+/// Prints a help topic: it is hidden among the commands so that `help` finds it.
 fn topic(name: &str) -> Result<ExitCode> {
     let mut command = Cli::command();
     let topic = command.find_subcommand_mut(name).context("no such topic")?;
@@ -91,6 +93,6 @@ fn topic(name: &str) -> Result<ExitCode> {
 fn account_id(profile: Option<String>) -> Result<ExitCode> {
     let profile = settings::profile(profile)?;
     let id = stored(&profile)?.account_id();
-    let id = id.context("this login names no ChatGPT account")?;
+    let id = id.context("the stored credentials name no ChatGPT account")?;
     print(&format!("{id}\n"))
 }

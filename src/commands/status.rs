@@ -43,7 +43,7 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
         rows.push(row(profile, args, now)?);
     }
     print(&match (args.json, args.all) {
-        (true, all) => format!("{:#}\n", in_json(&rows, all, now)),
+        (true, all) => format!("{:#}\n", as_json(&rows, all, now)),
         (false, true) => table(&rows, now),
         (false, false) => rows
             .iter()
@@ -53,7 +53,7 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(exit_code(&rows)))
 }
 
-/// That of the worst of them. A failure that signing in does not mend comes first.
+/// That of the worst of them: a failure that signing in does not cure comes first.
 fn exit_code(rows: &[Row]) -> u8 {
     let codes = rows.iter().map(|row| row.report.exit_code());
     let worst = codes.filter(|code| *code != 0).min().unwrap_or(0);
@@ -64,7 +64,7 @@ fn exit_code(rows: &[Row]) -> u8 {
     }
 }
 
-/// Looks at a profile, and asks the backend what was asked for. An expired token is not worth a question.
+/// Looks at a profile, and asks the backend what the options ask for, unless the token has expired.
 fn row(profile: &str, args: &StatusArgs, now: SystemTime) -> Result<Row> {
     let mut row = Row {
         report: Report::of(profile, now)?,
@@ -109,7 +109,7 @@ fn valid_credentials(report: &Report, now: SystemTime) -> Option<&Credentials> {
 ///   without `--usage`, and for an expired token.
 ///
 /// With `--all` it has only `version` and `profiles`, a list of such objects without their `version`.
-fn in_json(rows: &[Row], all: bool, now: SystemTime) -> Value {
+fn as_json(rows: &[Row], all: bool, now: SystemTime) -> Value {
     let mut profiles: Vec<Value> = rows.iter().map(|row| object(row, now)).collect();
     if all {
         return json!({"version": VERSION, "profiles": profiles});
@@ -170,7 +170,7 @@ fn usage_in_json(usage: &Result<Usage, String>) -> Value {
     }
 }
 
-/// The pause between two refreshes that is not over yet.
+/// The backoff, while it holds.
 fn backoff(report: &Report, now: SystemTime) -> Option<&Backoff> {
     let backoff = report.credentials.as_ref()?.backoff();
     backoff.filter(|backoff| backoff.holds(now))
@@ -245,7 +245,7 @@ fn token_cell(report: &Report, now: SystemTime) -> String {
         (Some(_), None) => format!("valid, {left}"),
         (Some(_), Some(_)) => format!("valid, {left}, then {sign_in}"),
         (None, _) => match backoff(report, now) {
-            Some(backoff) => format!("expired, next refresh {}", seen(backoff.until, now)),
+            Some(backoff) => format!("expired, next refresh {}", at(backoff.until, now)),
             None => "expired, refreshed at its next use".to_owned(),
         },
     }
@@ -275,20 +275,20 @@ fn describe(row: &Row, now: SystemTime) -> Result<String> {
     line("Account ID", credentials.and_then(Credentials::account_id))?;
     line(
         "Token",
-        credentials.map(|credentials| life(credentials, report, now)),
+        credentials.map(|credentials| expiry(credentials, report, now)),
     )?;
-    line("Refreshed", received_at.map(|time| seen(time, now)))?;
+    line("Refreshed", received_at.map(|time| at(time, now)))?;
     line(
         "Revoked",
         revoked_at.map(|revoked| revocation(revoked, now)),
     )?;
     line(
         "Backoff",
-        backoff(report, now).map(|backoff| pause(backoff, now)),
+        backoff(report, now).map(|backoff| next_refresh(backoff, now)),
     )?;
     line(
         "Backend",
-        verdict.map(|verdict| judged(verdict, report.usable)),
+        verdict.map(|verdict| describe_verdict(verdict, report.usable)),
     )?;
     line("File", Some(report.path.clone()))?;
     line(
@@ -312,10 +312,10 @@ fn headline(report: &Report) -> String {
         _ if report.usable && obstacle.is_some() => {
             format!(
                 "Signed in{} until the token expires: then run {sign_in}",
-                whose(report)
+                as_whom(report)
             )
         }
-        _ if report.usable => format!("Signed in{}", whose(report)),
+        _ if report.usable => format!("Signed in{}", as_whom(report)),
         State::Revoked => format!("No token: the issuer revoked the login: run {sign_in}"),
         _ => format!(
             "No token: {}",
@@ -324,14 +324,14 @@ fn headline(report: &Report) -> String {
     }
 }
 
-fn capitalized(words: &str) -> String {
-    let mut letters = words.chars();
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| {
         first.to_uppercase().chain(letters).collect()
     })
 }
 
-fn whose(report: &Report) -> String {
+fn as_whom(report: &Report) -> String {
     let credentials = report.credentials.as_ref();
     match (
         credentials.and_then(Credentials::email),
@@ -343,7 +343,7 @@ fn whose(report: &Report) -> String {
     }
 }
 
-fn life(credentials: &Credentials, report: &Report, now: SystemTime) -> String {
+fn expiry(credentials: &Credentials, report: &Report, now: SystemTime) -> String {
     let Some(end) = credentials.expires_at() else {
         return "expiry unknown".to_owned();
     };
@@ -360,23 +360,23 @@ fn life(credentials: &Credentials, report: &Report, now: SystemTime) -> String {
     format!("{state} {}{refresh}", moment(end, now))
 }
 
-fn seen(time: SystemTime, now: SystemTime) -> String {
+fn at(time: SystemTime, now: SystemTime) -> String {
     moment(seconds_since_epoch(time), now)
 }
 
 fn revocation(revoked: &Revoked, now: SystemTime) -> String {
-    format!("{}: {}", seen(revoked.at, now), revoked.reason())
+    format!("{}: {}", at(revoked.at, now), revoked.reason())
 }
 
-fn pause(backoff: &Backoff, now: SystemTime) -> String {
+fn next_refresh(backoff: &Backoff, now: SystemTime) -> String {
     format!(
         "next refresh {}: {}",
-        seen(backoff.until, now),
+        at(backoff.until, now),
         backoff.reason()
     )
 }
 
-fn judged(verdict: &Verdict, usable: bool) -> String {
+fn describe_verdict(verdict: &Verdict, usable: bool) -> String {
     match verdict {
         Verdict::Accepted => "accepts the token".to_owned(),
         Verdict::Rejected if usable => {

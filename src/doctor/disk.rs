@@ -32,10 +32,10 @@ pub fn findings() -> Vec<Finding> {
         }
     };
     let finding = of_folder(&folder);
-    let is_usable = finding.level != Level::Problem;
+    let is_writable = finding.level != Level::Problem;
     let mut findings = vec![finding];
     findings.extend(of_files());
-    if is_usable {
+    if is_writable {
         let was_there = folder.exists();
         findings.extend(try_out());
         if !was_there {
@@ -105,9 +105,9 @@ fn of_files() -> Vec<Finding> {
 /// What keeps the lock from being taken.
 fn of_lock(store: &Store) -> Option<Finding> {
     if let Some(holder) = store.locked_by() {
-        let words = format!("{}: {holder} holds the lock", store.profile());
-        let advice = "wait until its refresh has ended, or end it if it hangs";
-        return Some(Finding::warning("lock", words, advice));
+        let found = format!("{}: {holder} holds the lock", store.profile());
+        let advice = "wait until it has finished, or kill it if it hangs";
+        return Some(Finding::warning("lock", found, advice));
     }
     let path = store.lock_path().ok()?;
     obstacle(&path, &fs::metadata(&path).ok()?)
@@ -223,12 +223,13 @@ fn try_out() -> Vec<Finding> {
 }
 
 fn cannot(check: &'static str, error: &anyhow::Error) -> Finding {
-    let advice = "make room, or set CODEX_AUTH_HOME to a writable folder on a local disk";
+    let advice =
+        "free some disk space, or set CODEX_AUTH_HOME to a writable folder on a local disk";
     Finding::problem(check, format!("{error:#}"), advice)
 }
 
-fn of_locks(hold: bool) -> Finding {
-    if hold {
+fn of_locks(are_held: bool) -> Finding {
+    if are_held {
         return Finding::ok("lock", "the file system has locks");
     }
     Finding::warning(

@@ -11,7 +11,7 @@ pub enum Level {
 
 /// One thing that was looked at.
 pub struct Finding {
-    /// What was looked at: a short name that stays.
+    /// What was looked at: a short name, which scripts may rely on.
     pub check: &'static str,
     pub level: Level,
     /// What was found, in words.

@@ -1,4 +1,4 @@
-//! Findings about the stored credentials: what is remembered of them, and refresh tokens that two profiles share.
+//! Findings about the stored credentials: their state, and refresh tokens that two profiles share.
 
 use std::time::SystemTime;
 
@@ -91,8 +91,10 @@ fn last_failure(backoff: Option<&Backoff>, now: SystemTime) -> String {
 fn of_sharing() -> Vec<Finding> {
     let known = copies::known();
     let mut findings = Vec::new();
-    for (number, (profile, print)) in known.iter().enumerate() {
-        let earlier = known[..number].iter().filter(|(_, other)| other == print);
+    for (number, (profile, fingerprint)) in known.iter().enumerate() {
+        let earlier = known[..number]
+            .iter()
+            .filter(|(_, other)| other == fingerprint);
         findings.extend(earlier.map(|(other, _)| shared(profile, other)));
     }
     if findings.is_empty() {
@@ -105,9 +107,10 @@ fn of_sharing() -> Vec<Finding> {
 }
 
 fn shared(profile: &str, other: &str) -> Finding {
-    let whose = copies::whose(other);
-    let found =
-        format!("{profile}: it is a copy of {whose}: the first to be refreshed ends the other");
+    let other = copies::describe_holder(other);
+    let found = format!(
+        "{profile}: it is a copy of {other}: the first to be refreshed invalidates the other"
+    );
     let advice = format!(
         "run codex-auth --profile {profile} logout --no-revoke, then {}",
         settings::login_command(profile)

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::finding::{Finding, Level};
-use crate::net::http::{Client, describe, describe_io};
+use crate::net::http::{Client, describe_io, describe_unexpected};
 use crate::net::proxy::{self, Proxy};
 use crate::net::url::{Url, without_brackets};
 use crate::net::{connect, roots};
@@ -38,7 +38,7 @@ pub fn findings() -> Vec<Finding> {
     match proxy::for_url(&issuer) {
         Ok(proxy) => {
             findings.push(of_proxy(proxy.as_ref()));
-            findings.extend(walk(&issuer, proxy.as_ref()));
+            findings.extend(check_route(&issuer, proxy.as_ref()));
         }
         Err(error) => findings.push(Finding::problem(
             "proxy",
@@ -73,13 +73,13 @@ fn of_proxy(proxy: Option<&Proxy>) -> Finding {
     )
 }
 
-/// To the proxy, if there is one: the rest of the way is its business.
-fn walk(issuer: &Url, proxy: Option<&Proxy>) -> Vec<Finding> {
+/// The route to the issuer, or to the proxy if there is one, and one request over it.
+fn check_route(issuer: &Url, proxy: Option<&Proxy>) -> Vec<Finding> {
     let (host, port) = match proxy {
         Some(proxy) => (proxy.inner().host().to_owned(), proxy.inner().port()),
         None => (issuer.host().to_owned(), issuer.port()),
     };
-    let (found, addresses) = look_up(&host, port);
+    let (found, addresses) = resolve(&host, port);
     let mut findings = vec![found];
     if addresses.is_empty() {
         return findings;
@@ -88,13 +88,13 @@ fn walk(issuer: &Url, proxy: Option<&Proxy>) -> Vec<Finding> {
     let is_connected = connected.level != Level::Problem;
     findings.push(connected);
     if is_connected {
-        findings.extend(ask(issuer));
+        findings.extend(request(issuer));
     }
     findings
 }
 
 /// The addresses of a host, none if they were not found.
-fn look_up(host: &str, port: u16) -> (Finding, Vec<SocketAddr>) {
+fn resolve(host: &str, port: u16) -> (Finding, Vec<SocketAddr>) {
     let begun = Instant::now();
     match connect::resolve(without_brackets(host), port, DNS_LIMIT) {
         Ok(found) => {
@@ -102,18 +102,18 @@ fn look_up(host: &str, port: u16) -> (Finding, Vec<SocketAddr>) {
                 1 => "one address".to_owned(),
                 count => format!("{count} addresses"),
             };
-            let words = format!("{host} has {count} in {}", time_since(begun));
-            (Finding::ok("dns", words), found)
+            let resolved = format!("{host} has {count} in {}", time_since(begun));
+            (Finding::ok("dns", resolved), found)
         }
         Err(error) => {
             let why = match error.kind() {
                 io::ErrorKind::TimedOut => format!("no answer within {} s", DNS_LIMIT.as_secs()),
                 _ => printable(&error.to_string()),
             };
-            let words = format!("could not resolve {host}: {why}");
+            let problem = format!("could not resolve {host}: {why}");
             let advice =
                 "check that this machine is online; behind a company proxy, set https_proxy";
-            (Finding::problem("dns", words, advice), Vec::new())
+            (Finding::problem("dns", problem, advice), Vec::new())
         }
     }
 }
@@ -147,16 +147,16 @@ fn judge_connections(
     ipv6: Option<io::Result<SocketAddr>>,
     time: &str,
 ) -> Finding {
-    let one_sided = |dead: &str, works: &str| {
+    let one_sided = |silent: &str, works: &str| {
         Finding::warning(
             "tcp",
-            format!("{place} was reached in {time}: {dead} does not answer, {works} does"),
-            format!("mend the {dead} route of this network, or switch {dead} off"),
+            format!("{place} was reached in {time}: {silent} does not answer, {works} does"),
+            format!("fix the {silent} route of this network, or switch {silent} off"),
         )
     };
     match (ipv4, ipv6) {
-        (Some(Ok(_)), Some(Err(error))) if is_silence(&error) => one_sided("IPv6", "IPv4"),
-        (Some(Err(error)), Some(Ok(_))) if is_silence(&error) => one_sided("IPv4", "IPv6"),
+        (Some(Ok(_)), Some(Err(error))) if is_timeout(&error) => one_sided("IPv6", "IPv4"),
+        (Some(Err(error)), Some(Ok(_))) if is_timeout(&error) => one_sided("IPv4", "IPv6"),
         (Some(Ok(_)), _) | (_, Some(Ok(_))) => {
             Finding::ok("tcp", format!("{place} was reached in {time}"))
         }
@@ -171,13 +171,13 @@ fn judge_connections(
     }
 }
 
-/// Nothing came back. A refusal, or a family that this machine does not have, costs no time.
-fn is_silence(error: &io::Error) -> bool {
+/// Whether nothing came back. A refused connection, or a family that this machine does not have, costs no time.
+fn is_timeout(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut
 }
 
-/// One request. Any answer means that the issuer can be reached; its status may still tell of somebody in between.
-fn ask(issuer: &Url) -> Vec<Finding> {
+/// One request. Any answer means that the issuer can be reached; its status may still show that it came from something in between.
+fn request(issuer: &Url) -> Vec<Finding> {
     let begun = Instant::now();
     let response = Client::new(issuer)
         .and_then(|client| Ok(client.get(".well-known/jwks.json", &[], HTTP_LIMIT)?));
@@ -192,12 +192,12 @@ fn ask(issuer: &Url) -> Vec<Finding> {
     let finding = match response.status {
         status @ (200 | 404) => {
             let time = time_since(begun);
-            let words = format!("the issuer answered{tls} in {time} (status {status})");
-            Finding::ok("http", words)
+            let found = format!("the issuer answered{tls} in {time} (status {status})");
+            Finding::ok("http", found)
         }
         _ => Finding::warning(
             "http",
-            describe("the issuer", &response),
+            describe_unexpected("the issuer", &response),
             "try it again later, or from another network",
         ),
     };
@@ -215,8 +215,8 @@ fn of_clock(theirs: Option<u64>, now: SystemTime) -> Finding {
         return Finding::ok("clock", "the same as the issuer's");
     }
     let direction = if ours > theirs { "ahead of" } else { "behind" };
-    let words = format!("this machine is {} {direction} the issuer", span(off));
-    Finding::warning("clock", words, "set the clock")
+    let found = format!("this machine is {} {direction} the issuer", span(off));
+    Finding::warning("clock", found, "set the clock")
 }
 
 fn time_since(begun: Instant) -> String {

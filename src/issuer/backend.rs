@@ -25,26 +25,26 @@ pub fn check(backend: &Url, headers: &[(&str, String)]) -> Result<Verdict> {
     let client = Client::new(backend)?;
     Ok(match client.get("wham/usage", headers, LIMIT) {
         Ok(response) => verdict(&response),
-        Err(no) => Verdict::Unknown(no.reason),
+        Err(error) => Verdict::Unknown(error.reason),
     })
 }
 
 fn verdict(response: &Response) -> Verdict {
     match response.status {
         200 => Verdict::Accepted,
-        401 if !is_about_place(response) => Verdict::Rejected,
+        401 if !is_about_location(response) => Verdict::Rejected,
         _ => Verdict::Unknown(response::describe("the backend", response)),
     }
 }
 
-/// Whether a refusal is about where the request came from or went to: then another token fares no better.
-fn is_about_place(response: &Response) -> bool {
+/// Whether a 401 is about where the request came from or went to: then another token would not help.
+fn is_about_location(response: &Response) -> bool {
     let (code, message) = response::error_of(&response.body);
-    let words = [code, message].into_iter().flatten();
-    let words = words.collect::<Vec<_>>().join(" ").to_ascii_lowercase();
+    let error = [code, message].into_iter().flatten();
+    let error = error.collect::<Vec<_>>().join(" ").to_ascii_lowercase();
     ["region", "residency", "workspace"]
         .iter()
-        .any(|word| words.contains(word))
+        .any(|word| error.contains(word))
 }
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ mod tests {
         for body in ["", "<html>", r#"{"detail":"Token expired."}"#] {
             assert_eq!(judged(401, body), Verdict::Rejected, "{body}");
         }
-        for (body, words) in [
+        for (body, reason) in [
             (
                 r#"{"error":{"code":"wrong_region","message":"No."}}"#,
                 "No. (wrong_region, status 401)",
@@ -79,7 +79,7 @@ mod tests {
                 "workspace_mismatch (status 401)",
             ),
         ] {
-            assert_eq!(judged(401, body), Verdict::Unknown(words.to_owned()));
+            assert_eq!(judged(401, body), Verdict::Unknown(reason.to_owned()));
         }
         for status in [302, 400, 403, 404, 429, 500] {
             assert!(

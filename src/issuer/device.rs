@@ -26,7 +26,7 @@ pub struct DeviceCode {
     pub interval: Option<u64>,
 }
 
-/// How a poll for a device login ended.
+/// The outcome of a poll for a device login.
 pub enum Polled {
     Approved(Authorization),
     /// Final: the issuer's reason.
@@ -43,7 +43,7 @@ pub struct Pending {
     /// How long the server asks to be left alone, a minute at most.
     pub retry_after: Option<Duration>,
     /// Why there is no answer, if there is none.
-    pub trouble: Option<String>,
+    pub problem: Option<String>,
 }
 
 impl Issuer {
@@ -73,8 +73,8 @@ impl Issuer {
         let path = "api/accounts/deviceauth/token";
         match self.http.post_json(path, &body, POLL_LIMIT) {
             Ok(response) => judge_poll(&response, &self.url.join("deviceauth/callback")),
-            Err(no) => Polled::Pending(Pending {
-                trouble: Some(no.reason),
+            Err(error) => Polled::Pending(Pending {
+                problem: Some(error.reason),
                 ..Pending::default()
             }),
         }
@@ -126,7 +126,7 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
         retry_after: response
             .retry_after
             .map(|time| time.min(LONGEST_RETRY_AFTER)),
-        trouble: (!awaited).then(|| response::describe("the issuer", response)),
+        problem: (!awaited).then(|| response::describe("the issuer", response)),
     })
 }
 
@@ -139,8 +139,8 @@ fn device_authorization(response: &Response, redirect_uri: &str) -> Option<Autho
     })
 }
 
-/// Whether an error code says that this device login will never come about. How the issuer spells that is not
-/// documented, so the words count; prose, which a filter on the way may send, is no code.
+/// Whether an error code says that this device login cannot succeed any more. How the issuer spells that is not
+/// documented, so any of these words in it counts; prose, which a filter on the way may send, is no code.
 fn ends_device_login(code: &str) -> bool {
     let is_code = code
         .bytes()
@@ -174,8 +174,8 @@ mod tests {
             Polled::Approved(_) => "approved",
             Polled::Refused(_) => "refused",
             Polled::Pending(Pending { slower: true, .. }) => "slower",
-            Polled::Pending(Pending { trouble: None, .. }) => "not yet",
-            Polled::Pending(_) => "trouble",
+            Polled::Pending(Pending { problem: None, .. }) => "not yet",
+            Polled::Pending(_) => "problem",
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
         ] {
             assert_eq!(
                 polled(&response(status, body)),
-                "trouble",
+                "problem",
                 "{status} {body}"
             );
         }

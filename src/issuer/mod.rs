@@ -26,12 +26,12 @@ const REVOKE: &str = "oauth/revoke";
 const ORIGINATOR: &str = "codex-auth";
 /// A person waits for it.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(30);
-/// Nobody has to wait for a refresh as long as this, and its response is worth waiting for.
+/// Callers wait less long than the worker, for which the response is worth waiting.
 const REFRESH_LIMIT: Duration = Duration::from_secs(60);
 /// A person waits for it, who has what they came for already. It is for both tries together.
 const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 
-/// With 400 or 401 these end a login: the same refresh token will not be taken again.
+/// With 400 or 401 these error codes are final: the same refresh token will never be accepted again.
 const FINAL: [&str; 12] = [
     "refresh_token_expired",
     "refresh_token_reused",
@@ -61,11 +61,11 @@ pub struct Authorization {
     pub verifier: String,
 }
 
-/// How a refresh ended.
+/// The outcome of a refresh.
 pub enum RefreshOutcome {
     /// The token response.
     Tokens(TokenResponse),
-    /// Final: this refresh token will never work again. The issuer's words.
+    /// Final: this refresh token will never work again. The issuer's reason.
     Revoked(String),
     /// A 401 with a JSON error that nobody has described. It asks for a login, but may pass.
     Unauthorized {
@@ -144,7 +144,7 @@ impl Issuer {
     }
 
     /// Exchanges an authorization code for tokens (RFC 6749 section 4.1.3). What they say of themselves in the ID token
-    /// is checked; tokens that are refused for that are revoked, as nobody else will ever do it.
+    /// is checked; tokens that fail the check are revoked, as nobody else would do it.
     pub fn exchange(&self, authorization: &Authorization) -> Result<TokenResponse> {
         let form = self.form(
             "authorization_code",
@@ -165,7 +165,7 @@ impl Issuer {
         Ok(tokens)
     }
 
-    /// Revokes tokens that nobody will use. If that fails they expire by themselves, some day.
+    /// Revokes tokens that nobody will use. If that fails, they stay valid until they expire.
     pub fn revoke_unused(&self, tokens: &TokenResponse) {
         let refresh = tokens
             .refresh_token
@@ -194,7 +194,7 @@ impl Issuer {
     }
 
     /// Revokes a token, and the login that it belongs to (RFC 7009). It takes 5 s at most. The official client sends JSON
-    /// and not the form of the RFC: who does not understand the one gets the other.
+    /// and not the form of the RFC: an issuer that does not accept the first gets the second.
     pub fn revoke(&self, token: &str, kind: TokenKind) -> Result<()> {
         let begun = Instant::now();
         let members = [

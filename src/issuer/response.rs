@@ -27,7 +27,7 @@ pub fn value(response: &Response) -> Value {
     serde_json::from_slice(json(&response.body)).unwrap_or_default()
 }
 
-/// A response that ends what was begun. If the server is merely in trouble, the failure is temporary.
+/// The error for a response that cannot be used. It is temporary if the server is overloaded or failing.
 pub fn unexpected(response: &Response) -> anyhow::Error {
     let reason = describe("the issuer", response);
     match response.status {
@@ -37,17 +37,17 @@ pub fn unexpected(response: &Response) -> anyhow::Error {
     }
 }
 
-/// A response in words: the server's own first, if it has any.
+/// A description of a response: the server's own error first, if it has one.
 pub fn describe(who: &str, response: &Response) -> String {
     let status = response.status;
     match error_of(&response.body) {
         (Some(code), Some(message)) => {
             format!("{} ({}, status {status})", redact(&message), redact(&code))
         }
-        (Some(words), None) | (None, Some(words)) => {
-            format!("{} (status {status})", redact(&words))
+        (Some(error), None) | (None, Some(error)) => {
+            format!("{} (status {status})", redact(&error))
         }
-        (None, None) => http::describe(who, response),
+        (None, None) => http::describe_unexpected(who, response),
     }
 }
 

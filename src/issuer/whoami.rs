@@ -14,11 +14,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// What the issuer says of an access token.
 pub enum Whoami {
     Owner(TokenOwner),
-    /// The issuer does not accept the token: its words.
+    /// The issuer does not accept the token, for this reason.
     Rejected(String),
 }
 
-/// Whose an access token is. Members that the issuer does not name are none.
+/// Whose an access token is. A member that the issuer leaves out is `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TokenOwner {
     pub email: Option<String>,
@@ -100,7 +100,7 @@ mod tests {
         let body = r#"{"error":{"code":"invalid_token","message":"It was revoked."}}"#;
         assert!(matches!(
             judged(401, body),
-            Ok(Whoami::Rejected(words)) if words == "It was revoked. (invalid_token, status 401)"
+            Ok(Whoami::Rejected(reason)) if reason == "It was revoked. (invalid_token, status 401)"
         ));
         for (status, body, is_temporary) in [
             (200, "[]", false),

@@ -103,7 +103,7 @@ fn without_port(ports: &[u16], command: &str) -> Result<Option<Callback>> {
         bail!("could not sign in: {busy}: {remedy}, or run {command} --device-code");
     }
     tell(&format!(
-        "Your browser cannot come back here by itself, as {busy}."
+        "Your browser cannot be redirected back here: {busy}."
     ));
     Ok(None)
 }
@@ -173,7 +173,7 @@ fn take_pasted(expected: Expectation, events: Sender<Event>) -> Result<()> {
             }
             match redirect::parse_pasted(line, &expected) {
                 Ok(response) => {
-                    // Whoever came second is not awaited any more.
+                    // Nobody listens after the first response.
                     let _ = events.send(Event::Response(response, None));
                     false
                 }
@@ -206,9 +206,9 @@ fn wait(
                 "could not sign in: nobody signed in within {} minutes: run {command} again",
                 TIME_LIMIT.as_secs() / 60
             ),
-            // There is no callback, and the input has ended.
+            // No callback is served, and stdin is at its end.
             Err(RecvTimeoutError::Disconnected) => bail!(
-                "could not sign in: nothing was pasted, and the browser cannot come back here: run {command} --device-code"
+                "could not sign in: nothing was pasted, and the browser cannot be redirected here: run {command} --device-code"
             ),
         }
     }

@@ -1,5 +1,5 @@
-//! Signing in with a code that the person types on another device: no trouble but a final answer ends the wait before
-//! the code does, and a login that was interrupted is taken up again.
+//! Signing in with a code that the person types on another device: nothing but a final answer ends the wait before the
+//! code expires, and a login that was interrupted is resumed.
 
 use std::fs::{File, TryLockError};
 use std::thread;
@@ -189,7 +189,7 @@ fn wait(
         count_down(
             interval,
             end,
-            pending.trouble.as_deref().unwrap_or_default(),
+            pending.problem.as_deref().unwrap_or_default(),
         );
         attempt = session.poll(issuer, store)?;
     }
@@ -209,12 +209,12 @@ fn count_down(interval: Duration, end: Instant, note: &str) {
     }
 }
 
-/// A wait that ended in trouble may have ended otherwise; one that did not was the person's choice.
+/// It is temporary if the last poll had no answer: the person may have entered the code.
 fn too_late(pending: Pending, command: &str) -> Error {
     let minutes = LIFE / 60;
-    match pending.trouble {
-        Some(trouble) => Failure::Temporary(format!(
-            "could not sign in: no answer came within {minutes} minutes: {trouble}"
+    match pending.problem {
+        Some(problem) => Failure::Temporary(format!(
+            "could not sign in: no answer came within {minutes} minutes: {problem}"
         ))
         .into(),
         None => anyhow!(
@@ -298,8 +298,8 @@ impl Session {
 ///
 /// All of it is measured on the monotonic clock, so that a wall clock that is set, or that jumps when a laptop wakes up,
 /// neither ends the wait nor prolongs it. On Linux and macOS that clock stands still while the machine sleeps: what is
-/// left of the 15 minutes is then waited for after it, so that the polls end in any case, and the issuer says by itself
-/// if the code has expired. On Windows it goes on: then one last poll settles it. A wait is counted from the last
+/// left of the 15 minutes is then waited for after it, so that the polls end in any case, and the issuer says whether
+/// the code has expired. On Windows it goes on: then one last poll settles it. A wait is counted from the last
 /// answer, so no poll has to be made up for.
 struct Pace {
     interval: Duration,
@@ -321,7 +321,7 @@ impl Pace {
             self.interval += SLOWER;
         }
         let left = self.end.saturating_duration_since(now);
-        // A person waits: whoever asks to be left alone for hours is asked again all the same.
+        // A person waits: a server that asks for hours is polled again all the same.
         let asked = pending.retry_after.unwrap_or_default();
         let asked = asked.min(Duration::from_secs(LONGEST_INTERVAL));
         let wait = self.interval.max(asked);
@@ -354,20 +354,20 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_ends_in_trouble_may_be_worth_another_try() {
+    fn a_wait_that_ends_without_an_answer_is_a_temporary_failure() {
         let nobody = too_late(Pending::default(), "codex-auth login");
         assert!(nobody.downcast_ref::<Failure>().is_none());
         assert!(nobody.to_string().contains("nobody entered the code"));
         let unreachable = too_late(
             Pending {
-                trouble: Some("a.example: no answer".into()),
+                problem: Some("a.example: no answer".into()),
                 ..Pending::default()
             },
             "codex-auth login",
         );
         let failure = unreachable.downcast_ref();
         assert!(
-            matches!(failure, Some(Failure::Temporary(words)) if words.ends_with(": a.example: no answer"))
+            matches!(failure, Some(Failure::Temporary(message)) if message.ends_with(": a.example: no answer"))
         );
     }
 

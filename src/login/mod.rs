@@ -3,15 +3,15 @@
 //! The way through a login, which `commands::login` walks:
 //!
 //! ```text
-//! store::Lock::reserve         could the credentials be stored at all?
+//! store::Lock::stage           could the credentials be stored at all?
 //! browser::authorize           or device_code::authorize; both give an Authorization
 //!   callback::listen           before the browser starts, which may come back at once
 //!   pkce                       verifier, challenge and state
 //!   opener::open               a one-time link to the issuer, where there is a browser
 //!   callback, or a paste       redirect::parse_…: the state fits → the code
-//! Issuer::exchange, save       in one piece under the store's lock
-//! page::signed_in              only now the browser and the terminal say so
-//! Issuer::revoke               what the new login superseded
+//! Issuer::exchange, save       both under the store's lock
+//! page::signed_in              the browser and the terminal say so only now
+//! Issuer::revoke               the login that was there before
 //! ```
 
 pub mod browser;

@@ -40,7 +40,7 @@ pub fn environment() -> Environment {
     )
 }
 
-/// The farthest from the person comes first: a container on WSL has the kernel of WSL, too.
+/// What is farthest from the person comes first: a container on WSL has the kernel of WSL, too.
 #[expect(
     clippy::fn_params_excessive_bools,
     reason = "each is one thing that is so or not"
@@ -85,7 +85,7 @@ fn commands(url: &str) -> Vec<Vec<String>> {
     }
 }
 
-/// The kernel of WSL says whose it is.
+/// The kernel of WSL has Microsoft in its name.
 fn is_windows_kernel() -> bool {
     fs::read_to_string("/proc/sys/kernel/osrelease")
         .is_ok_and(|release| release.to_ascii_lowercase().contains("microsoft"))
@@ -109,9 +109,12 @@ fn split(entry: &str) -> Vec<&str> {
     entry.split_whitespace().collect()
 }
 
-fn with_url(words: &[&str], url: &str) -> Vec<String> {
-    let mut command: Vec<String> = words.iter().map(|word| word.replace("%s", url)).collect();
-    if !words.iter().any(|word| word.contains("%s")) {
+fn with_url(template: &[&str], url: &str) -> Vec<String> {
+    let mut command: Vec<String> = template
+        .iter()
+        .map(|word| word.replace("%s", url))
+        .collect();
+    if !template.iter().any(|word| word.contains("%s")) {
         command.push(url.into());
     }
     command
@@ -141,7 +144,7 @@ fn from_system(environment: Environment, url: &str) -> Vec<Vec<String>> {
     openers.iter().map(split).collect()
 }
 
-/// Runs a command until it ends, which may be as long as the browser lives. False if it could not show anything.
+/// Runs a command until it ends, which may be when the browser is closed. False if it could not show anything.
 fn try_opener(command: &[String]) -> bool {
     let started = Instant::now();
     match start(command).and_then(|mut child| child.wait().ok()) {
@@ -219,8 +222,9 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn what_fails_at_once_has_shown_nothing() {
-        let try_opener =
-            |words: &[&str]| try_opener(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let try_opener = |command: &[&str]| {
+            try_opener(&command.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
         assert!(try_opener(&["true"]));
         assert!(!try_opener(&["false"]));
         assert!(!try_opener(&["/no/such/browser"]));

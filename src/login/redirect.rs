@@ -24,7 +24,7 @@ pub struct Expectation {
 pub enum AuthorizationResponse {
     /// The authorization code. It is a secret until it is exchanged.
     Code(String),
-    /// No code: the reason in the issuer's own words, fit for one line of a terminal.
+    /// No code: the issuer's reason, fit for one line of a terminal.
     Error(String),
 }
 
@@ -91,12 +91,12 @@ pub fn parse_pasted(
     text: &str,
     expected: &Expectation,
 ) -> Result<AuthorizationResponse, &'static str> {
-    let text = without_remnants(text);
+    let text = without_wrapping(text);
     parse_query(&query_of(&text)?, expected)
 }
 
-/// What was meant: without what a terminal, a mail or a sentence puts around an address, or HTML into it.
-fn without_remnants(text: &str) -> String {
+/// The text without what a terminal, a mail or a sentence puts around an address, or HTML into it.
+fn without_wrapping(text: &str) -> String {
     let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
     let mut text = visible.trim();
     // Bracketed paste, of which a terminal or a line editor may swallow the escape character.

@@ -137,11 +137,11 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn an_address_that_does_not_answer_does_not_keep_the_next_one_from_being_tried() {
-        let dead = support::unanswering::Unanswering::start("[::1]:0");
+        let silent = support::unanswering::Unanswering::start("[::1]:0");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
-        assert_eq!(race(&[dead.address, open], LIMIT).unwrap(), open);
-        let error = race(&[dead.address], Duration::from_millis(50)).unwrap_err();
+        assert_eq!(race(&[silent.address, open], LIMIT).unwrap(), open);
+        let error = race(&[silent.address], Duration::from_millis(50)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 }

@@ -64,8 +64,8 @@ pub struct NoResponse {
 }
 
 impl From<NoResponse> for anyhow::Error {
-    fn from(no: NoResponse) -> Self {
-        Failure::Temporary(no.reason).into()
+    fn from(error: NoResponse) -> Self {
+        Failure::Temporary(error.reason).into()
     }
 }
 
@@ -214,7 +214,7 @@ impl Client {
             }
             ureq::Error::Timeout(_) => "connection timed out".to_owned(),
             ureq::Error::BodyExceedsLimit(_) => "response is longer than 1 MiB".to_owned(),
-            ureq::Error::ConnectProxyFailed(reason) => self.describe_refusal(reason),
+            ureq::Error::ConnectProxyFailed(reason) => self.describe_proxy_error(reason),
             other => format!("invalid HTTP response: {}", redact(&other.to_string())),
         }
     }
@@ -265,8 +265,8 @@ impl Client {
         }
     }
 
-    /// What a proxy means that does not open the tunnel. ureq says `proxy server responded 407/407`.
-    fn describe_refusal(&self, reason: &str) -> String {
+    /// Why a proxy did not open the tunnel. ureq says `proxy server responded 407/407`.
+    fn describe_proxy_error(&self, reason: &str) -> String {
         let variable = self.proxy.as_ref().map_or("https_proxy", Proxy::variable);
         let has_user = |proxy: &Proxy| proxy.inner().username().is_some();
         let has_user = self.proxy.as_ref().is_some_and(has_user);
@@ -316,7 +316,7 @@ impl Resolver for Addresses {
         let peer = Peer::of(uri, &self.host);
         let found = connect::resolve(host, port_of(uri), self.resolve_limit);
         let mut found = found.map_err(|_| ureq::Error::Other(Unresolved(peer).into()))?;
-        // What a proxy connects to is its business.
+        // The proxy itself chooses the address of the server.
         let is_ours = !self.is_proxied || peer == Peer::Proxy;
         if is_ours && found.len() > 1 {
             found = vec![connect::race(&found, self.connect_limit)?];
@@ -327,7 +327,7 @@ impl Resolver for Addresses {
     }
 }
 
-/// What becomes of a request.
+/// What a request reports from its thread.
 enum Event {
     /// The response, still without its body.
     Head(Response),
@@ -339,7 +339,7 @@ enum Event {
 /// What came within the limit, and what went wrong, if anything did.
 ///
 /// The request has a thread of its own: ureq counts the time in which this process is stopped, and its limit starts anew
-/// at each byte of a proxy's answer to CONNECT. What is given up before it was sent is not sent any more.
+/// at each byte of a proxy's answer to CONNECT. A request that is given up before it was sent is never sent.
 fn run(
     agent: Agent,
     head: request::Builder,
@@ -372,18 +372,18 @@ fn receive(events: &Receiver<Event>, limit: Duration) -> (Option<Response>, Opti
     (response, Some(ureq::Error::Timeout(ureq::Timeout::Global)))
 }
 
-/// Sends a request, and hands on what comes back as it comes.
+/// Sends a request, and forwards what comes back as it comes.
 fn exchange(agent: &Agent, head: request::Builder, body: Option<String>, events: &Sender<Event>) {
     let run = || match body {
         Some(body) => agent.run(head.body(body)?),
         None => agent.run(head.body(())?),
     };
-    let end = run().and_then(|response| hand_on(response, events));
+    let end = run().and_then(|response| forward(response, events));
     // Nobody listens after the limit.
     let _ = events.send(Event::End(end.err()));
 }
 
-fn hand_on(response: http::Response<Body>, events: &Sender<Event>) -> Result<(), ureq::Error> {
+fn forward(response: http::Response<Body>, events: &Sender<Event>) -> Result<(), ureq::Error> {
     let _ = events.send(Event::Head(read_head(&response)));
     let limits = response.into_body().into_with_config();
     // The byte that is too many is allowed to come, because ureq fails at the limit even if that was the last one.
@@ -470,9 +470,8 @@ pub fn describe_io(error: &io::Error) -> String {
     }
 }
 
-/// What a response probably means that is none of those which the protocol knows. `who` is the name of the service. It
-/// quotes nothing of the body.
-pub fn describe(who: &str, response: &Response) -> String {
+/// What an unexpected response probably means. `who` is the name of the service. It quotes nothing of the body.
+pub fn describe_unexpected(who: &str, response: &Response) -> String {
     let status = response.status;
     let what = match (status, is_page(&response.body)) {
         (300..=399 | 511, _) => {
@@ -510,7 +509,7 @@ mod tests {
             body: body.into(),
             ..Response::default()
         };
-        describe("the issuer", &response)
+        describe_unexpected("the issuer", &response)
     }
 
     #[test]
@@ -547,7 +546,7 @@ mod tests {
     #[test]
     fn other_responses_have_plain_words() {
         let server_error = "server error at the issuer, or at a proxy before it";
-        for (status, words) in [
+        for (status, expected) in [
             (200, "unexpected response from the issuer"),
             (407, "proxy authentication required"),
             (429, "too many requests to the issuer"),
@@ -556,7 +555,7 @@ mod tests {
         ] {
             assert_eq!(
                 described(status, "secret"),
-                format!("{words} (status {status})")
+                format!("{expected} (status {status})")
             );
         }
         assert_eq!(
@@ -588,7 +587,7 @@ mod tests {
             ..Response::default()
         };
         assert_eq!(
-            describe("the issuer", &response),
+            describe_unexpected("the issuer", &response),
             "unexpected response from the issuer (status 200; connection reset by peer)"
         );
     }

@@ -42,7 +42,7 @@ impl fmt::Display for Proxy {
 /// The proxy for a URL, if it has one: that of `https_proxy`, else of `all_proxy`, unless `NO_PROXY` covers the host.
 ///
 /// This machine itself is never reached through a proxy, whatever the variables say: to the proxy, 127.0.0.1 is another
-/// machine. Plain http is spoken to no other machine, so `http_proxy` has no say. A value that cannot be used is an error.
+/// machine. Plain http is used to no other machine, so `http_proxy` does not count. A value that cannot be used is an error.
 pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     if url.is_loopback() {
         return Ok(None);
@@ -63,12 +63,12 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     Ok(Some(Proxy { variable, inner }))
 }
 
-/// An empty host, or a port that is none, would lead to another place.
+/// The proxy of a variable, unless its host is empty or its port invalid: those would lead elsewhere.
 fn parse(value: &str) -> Option<ureq::Proxy> {
     let proxy = ureq::Proxy::new(value).ok()?;
     let authority = proxy.uri().authority()?;
-    let is_usable = !authority.host().is_empty() && url::port(authority).is_ok();
-    is_usable.then_some(proxy)
+    let is_valid = !authority.host().is_empty() && url::port(authority).is_ok();
+    is_valid.then_some(proxy)
 }
 
 /// Whether a list as in `NO_PROXY` covers a host: names with their subdomains, addresses, ranges of them, each with or

@@ -64,7 +64,7 @@ fn native() -> Vec<CertificateDer<'static>> {
 
 /// The system's roots. The built-in ones serve only where there is none, as in a container without a CA bundle.
 fn system(certificates: Vec<CertificateDer<'static>>) -> Roots {
-    let certificates = usable(certificates);
+    let certificates = trust_anchors(certificates);
     if !certificates.is_empty() {
         let source = "those of the system".to_owned();
         return Roots {
@@ -78,7 +78,7 @@ fn system(certificates: Vec<CertificateDer<'static>>) -> Roots {
     }
 }
 
-/// The certificates in a PEM file, at least one. Whatever is no regular file, such as a FIFO, could be waited for for ever.
+/// The certificates in a PEM file, at least one. Anything but a regular file, such as a FIFO, could block for ever.
 fn read(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let shown = file.display();
     let could_not = || format!("could not read {shown}, which {variable} names");
@@ -90,15 +90,15 @@ fn read(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
         .collect::<Result<_, _>>()
         .ok()
         .with_context(|| format!("{}: the file is damaged", could_not()))?;
-    let certificates = usable(certificates);
+    let certificates = trust_anchors(certificates);
     if certificates.is_empty() {
         bail!("{}: no certificate in it (BEGIN CERTIFICATE)", could_not());
     }
     Ok(certificates)
 }
 
-/// A PEM file in which OpenSSL's trusted certificates are called certificates. What such a one says besides of whom to
-/// trust for what, comes after the certificate itself.
+/// A PEM file in which OpenSSL's trusted certificates are called certificates. What they add, whom to trust for what,
+/// comes after the certificate itself.
 fn without_trust(pem: Vec<u8>) -> Vec<u8> {
     match String::from_utf8(pem) {
         Ok(text) => text
@@ -112,11 +112,11 @@ fn without_trust(pem: Vec<u8>) -> Vec<u8> {
 fn search(folders: &[PathBuf]) -> Vec<CertificateDer<'static>> {
     let found =
         |folder: &PathBuf| rustls_native_certs::load_certs_from_paths(None, Some(folder)).certs;
-    usable(folders.iter().flat_map(found).collect())
+    trust_anchors(folders.iter().flat_map(found).collect())
 }
 
 /// Those that can vouch for others: some systems keep ancient ones that rustls does not understand.
-fn usable(certificates: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
+fn trust_anchors(certificates: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
     let mut certificates: Vec<_> = certificates.into_iter().map(first_element).collect();
     certificates.retain(|certificate| webpki::anchor_from_trusted_cert(certificate).is_ok());
     certificates
@@ -161,13 +161,16 @@ mod tests {
             built_in.source,
             "the built-in ones, because the system has none"
         );
-        assert_eq!(usable(built_in.certificates.clone()), built_in.certificates);
+        assert_eq!(
+            trust_anchors(built_in.certificates.clone()),
+            built_in.certificates
+        );
     }
 
     #[test]
     fn what_follows_a_certificate_is_left_out() {
         let certificate = authority();
         let trusted = [certificate.as_ref(), b"\x30\x03\x0c\x01x"].concat();
-        assert_eq!(usable(vec![trusted.into()]), vec![certificate]);
+        assert_eq!(trust_anchors(vec![trusted.into()]), vec![certificate]);
     }
 }

@@ -78,7 +78,7 @@ impl fmt::Display for Peer {
 /// Why there is no TLS connection.
 #[derive(Debug)]
 pub enum TlsError {
-    /// Nobody who is trusted vouches for the certificate of this end.
+    /// No trusted authority issued the certificate of this peer.
     Untrusted(Peer),
     /// Any other reason, in words.
     Failed(String),
@@ -90,7 +90,7 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Untrusted(peer) => write!(f, "{peer} certificate is not trusted"),
-            Self::Failed(words) | Self::IssuedBy(words) => f.write_str(words),
+            Self::Failed(text) | Self::IssuedBy(text) => f.write_str(text),
         }
     }
 }
@@ -110,7 +110,7 @@ pub struct Handshake {
     pub host: String,
     /// Becomes true when a connection to the server of the request stands.
     pub connected: Arc<AtomicBool>,
-    /// The end whose certificate is only looked at: then no connection comes about.
+    /// The peer whose certificate is only inspected: then the connection ends there.
     pub inspected: Option<Peer>,
     pub tls: RustlsConnector,
 }
@@ -157,26 +157,26 @@ fn explain(peer: Peer, error: &ureq::Error) -> TlsError {
         Some(InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         )) => TlsError::Untrusted(peer),
-        Some(InvalidCertificate(reason)) => failed(peer, &refused(reason)),
+        Some(InvalidCertificate(reason)) => failed(peer, &describe_invalid(reason)),
         Some(InvalidMessage(_)) => failed(
             peer,
             "not a TLS server (a captive portal? a proxy that wants http:// in its URL?)",
         ),
         Some(other) => {
-            let words = printable(&other.to_string());
-            failed(peer, &format!("TLS handshake failed: {words}"))
+            let reason = printable(&other.to_string());
+            failed(peer, &format!("TLS handshake failed: {reason}"))
         }
     }
 }
 
-fn failed(peer: Peer, words: &str) -> TlsError {
+fn failed(peer: Peer, reason: &str) -> TlsError {
     TlsError::Failed(match peer {
-        Peer::Server => words.to_owned(),
-        Peer::Proxy => format!("proxy: {words}"),
+        Peer::Server => reason.to_owned(),
+        Peer::Proxy => format!("proxy: {reason}"),
     })
 }
 
-fn refused(reason: &CertificateError) -> String {
+fn describe_invalid(reason: &CertificateError) -> String {
     use CertificateError::{
         Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
         NotValidYetContext,

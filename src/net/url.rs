@@ -77,7 +77,7 @@ impl fmt::Display for Url {
     }
 }
 
-/// The port that an authority names. One that is none, such as 0 or 99999, is an error: `Authority` takes it for missing.
+/// The port that an authority names. An invalid one, such as 0 or 99999, is an error: `Authority` takes it for missing.
 pub fn port(authority: &Authority) -> Result<Option<u16>> {
     let whole = authority.as_str();
     let host_and_port = whole.rsplit_once('@').map_or(whole, |(_user, rest)| rest);
@@ -105,7 +105,7 @@ pub fn is_localhost(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
 }
 
-/// A host as the rest of the world writes it: in a URL an IPv6 address stands in brackets (RFC 3986 section 3.2.2).
+/// A host as it is written outside URLs: in a URL an IPv6 address has brackets (RFC 3986 section 3.2.2).
 pub fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }

@@ -38,22 +38,22 @@ pub fn check(
     if credentials.freshness(request, now) != Freshness::Stale {
         return Ok(());
     }
-    let words = match credentials.is_valid(now) {
+    let reason = match credentials.is_valid(now) {
         _ if request.force_refresh => "Codex's token cannot be refreshed from here",
         true => "Codex's token expires too soon",
         false => "Codex's token has expired",
     };
-    Err(not_usable(words))
+    Err(not_usable(reason))
 }
 
-/// The failure that only Codex, or a login of our own, can mend.
-pub fn not_usable(words: &str) -> Failure {
+/// The failure that only Codex, or a login of our own, resolves.
+pub fn not_usable(reason: &str) -> Failure {
     Failure::LoginRequired(format!(
-        "{words}: run codex, which alone refreshes it, or sign in here with codex-auth login"
+        "{reason}: run codex, which alone refreshes it, or sign in here with codex-auth login"
     ))
 }
 
 pub fn not_signed_in() -> Failure {
-    let words = "Codex is not signed in: run codex login, or sign in here with codex-auth login";
-    Failure::LoginRequired(words.to_owned())
+    let message = "Codex is not signed in: run codex login, or sign in here with codex-auth login";
+    Failure::LoginRequired(message.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Copies of one login, which have the same refresh token: whoever refreshes or revokes one of them ends the others.
+//! Copies of one login, which have the same refresh token: refreshing or revoking one of them invalidates the others.
 
 use std::fs;
 
@@ -10,11 +10,11 @@ use crate::store;
 use crate::store::Store;
 use crate::store::codex_file;
 
-/// What tells one refresh token from another, and is none itself.
-pub type Fingerprint = [u8; 32];
+/// Tells one refresh token from another, without being one.
+type Fingerprint = [u8; 32];
 
 /// Every login here that has a refresh token, by its profile: Codex's own, then ours in order. What cannot be read is
-/// nobody's copy. A link to the file of another profile is no copy, but a second name.
+/// left out. A link to the file of another profile is a second name, not a copy.
 pub fn known() -> Vec<(String, Fingerprint)> {
     let codexs = codex_file::load().ok().flatten();
     let codexs = codexs.map(|credentials| (CODEX_PROFILE.to_owned(), credentials));
@@ -42,16 +42,16 @@ pub fn known() -> Vec<(String, Fingerprint)> {
         .collect()
 }
 
-/// Of whose login here this one is a copy, which is or was that of `profile`, in words.
+/// Describes another login here of which this one, that of `profile`, is a copy.
 pub fn other_holder(credentials: &Credentials, profile: &str) -> Option<String> {
-    let print = fingerprint(credentials)?;
+    let ours = fingerprint(credentials)?;
     let mut known = known().into_iter();
-    let (other, _) = known.find(|(other, known)| other != profile && *known == print)?;
-    Some(whose(&other))
+    let (other, _) = known.find(|(other, known)| other != profile && *known == ours)?;
+    Some(describe_holder(&other))
 }
 
-/// The login of a profile, in words.
-pub fn whose(profile: &str) -> String {
+/// The login of a profile, as messages call it.
+pub fn describe_holder(profile: &str) -> String {
     match profile {
         CODEX_PROFILE => "Codex's own login".to_owned(),
         _ => format!("the profile {profile}"),

@@ -1,4 +1,7 @@
 //! The credentials that a command is about: those of a profile, or Codex's own.
+//!
+//! `valid_token` gives a token to print or pass on, by way of `refresh` or of `codex`. `report` says how a profile stands,
+//! for `status` and `doctor`. `copies` finds profiles that share a login.
 
 pub mod codex;
 pub mod copies;
@@ -24,7 +27,7 @@ pub fn store(profile: Option<String>) -> Result<Store> {
     Store::new(settings::profile(profile)?)
 }
 
-/// A token of this profile that satisfies the request: the one way to a token for all who print or pass it on.
+/// A token of this profile that satisfies the request: every command that prints a token or passes it on gets it here.
 pub fn valid_token(profile: &str, request: &TokenRequest) -> Result<ValidToken> {
     match profile {
         CODEX_PROFILE => codex::valid_token(request),

@@ -19,13 +19,13 @@ pub enum State {
     Fresh,
     /// The token can be used, and is refreshed at its next use.
     Due,
-    /// The token has expired. It is refreshed when the next one is asked for, if it is usable; Codex's, when Codex runs.
+    /// The token has expired. It is refreshed when the next one is asked for, if that can succeed; Codex's, when Codex runs.
     Expired,
     /// The issuer will not refresh it any more. It may still be valid.
     Revoked,
     /// The last refresh failed, and the next one has to wait. The token may still be valid.
     Backoff,
-    /// What is stored are no credentials, or cannot be read.
+    /// What is stored cannot be read, or is not credentials.
     Unreadable,
 }
 
@@ -35,7 +35,7 @@ pub struct Report {
     pub path: String,
     pub credentials: Option<Credentials>,
     pub state: State,
-    /// Whether a token can be had without a person, now or after a pause.
+    /// Whether a token can be had without a person, now or after the backoff.
     pub usable: bool,
     /// What keeps it from being used, or refreshed.
     pub obstacle: Option<String>,
@@ -119,10 +119,10 @@ impl Report {
             return self;
         };
         let (is_valid, backoff) = (credentials.is_valid(now), credentials.backoff());
-        let refused = credentials.revoked().map(Revoked::reason);
-        let asked = backoff.filter(|backoff| backoff.login_required);
+        let revoked = credentials.revoked().map(Revoked::reason);
+        let login_required = backoff.filter(|backoff| backoff.login_required);
         let is_refreshed = !credentials.is_access_token_only();
-        self.obstacle = refused.or(asked.map(Backoff::reason)).or_else(|| {
+        self.obstacle = revoked.or(login_required.map(Backoff::reason)).or_else(|| {
             let refreshable = refreshable(credentials, &self.profile);
             let error = refreshable.err().filter(|_| is_refreshed)?;
             Some(format!("{error:#}"))
@@ -130,7 +130,7 @@ impl Report {
         self.usable = is_valid || self.obstacle.is_none();
         self.state = match credentials.freshness(&TokenRequest::default(), now) {
             _ if credentials.revoked().is_some() => State::Revoked,
-            _ if asked.is_some() => State::Backoff,
+            _ if login_required.is_some() => State::Backoff,
             _ if !self.usable => State::Expired,
             _ if backoff.is_some_and(|backoff| backoff.holds(now)) => State::Backoff,
             Freshness::Fresh => State::Fresh,

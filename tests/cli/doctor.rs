@@ -154,7 +154,7 @@ fn the_json_has_stable_names() {
     let port = json!({
         "check": "port",
         "level": "problem",
-        "found": "CODEX_AUTH_PORT is \"none\": use 0 to 65535",
+        "found": "invalid CODEX_AUTH_PORT \"none\": use 0 to 65535",
         "advice": "correct the variable",
     });
     assert!(findings.contains(&port), "{findings:?}");
@@ -190,7 +190,7 @@ fn a_store_that_is_no_folder_is_found() {
         &sandbox,
         &[],
         1,
-        "problem  store: CODEX_AUTH_HOME is relative: use an absolute path: correct the variable\n...\n",
+        "problem  store: invalid CODEX_AUTH_HOME relative: use an absolute path: correct the variable\n...\n",
     );
 }
 
@@ -201,7 +201,7 @@ fn a_file_system_that_gives_no_lock_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  lock: could not lock [HOME]/.doctor.json: [..]: make room, or set CODEX_AUTH_HOME to a writable folder on a local disk",
+        "problem  lock: could not lock [HOME]/.doctor.json: [..]: free some disk space, or set CODEX_AUTH_HOME to a writable folder on a local disk",
     );
 }
 
@@ -212,7 +212,7 @@ fn a_login_that_could_not_be_replaced_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  replace: [..][HOME]/.doctor.json: [..]: make room, or set CODEX_AUTH_HOME to a writable folder on a local disk",
+        "problem  replace: [..][HOME]/.doctor.json: [..]: free some disk space, or set CODEX_AUTH_HOME to a writable folder on a local disk",
     );
     assert!(sandbox.can_refresh());
 }
@@ -329,7 +329,7 @@ fn what_passed_is_only_counted_unless_asked_for() {
         1,
         "codex-auth [..], over SSH; set: [..]\n\
          ✓ 13 checks passed (--verbose lists them)\n\
-         ✗ port          CODEX_AUTH_PORT is \"none\": use 0 to 65535\n                \
+         ✗ port          invalid CODEX_AUTH_PORT \"none\": use 0 to 65535\n                \
                          correct the variable\n\
          ! browser       cannot be opened over SSH\n                \
                          use codex-auth login --device-code, or open the address elsewhere and paste the one that it ends on\n\
@@ -400,14 +400,14 @@ fn a_login_that_was_copied_is_found_by_its_fingerprint() {
     assert_finds(
         &sandbox,
         1,
-        "problem  sharing: default: it is a copy of Codex's own login: the first to be refreshed ends the other: run codex-auth --profile default logout --no-revoke, then codex-auth login",
+        "problem  sharing: default: it is a copy of Codex's own login: the first to be refreshed invalidates the other: run codex-auth --profile default logout --no-revoke, then codex-auth login",
     );
     fs::remove_file(sandbox.codex_file()).unwrap();
     sandbox.store("work", &copy.to_string());
     assert_finds(
         &sandbox,
         1,
-        "problem  sharing: work: it is a copy of the profile default: the first to be refreshed ends the other: run codex-auth --profile work logout --no-revoke, then codex-auth --profile work login",
+        "problem  sharing: work: it is a copy of the profile default: the first to be refreshed invalidates the other: run codex-auth --profile work logout --no-revoke, then codex-auth --profile work login",
     );
 }
 
@@ -435,7 +435,7 @@ fn a_port_that_is_taken_is_found_with_its_holder() {
     assert_finds(
         &sandbox,
         1,
-        "problem  port: CODEX_AUTH_PORT is \"none\": use 0 to 65535: correct the variable",
+        "problem  port: invalid CODEX_AUTH_PORT \"none\": use 0 to 65535: correct the variable",
     );
 }
 

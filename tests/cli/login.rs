@@ -664,9 +664,11 @@ fn a_login_without_an_account_is_an_error_only_for_who_asks_for_it() {
     let (login, address) = start(&sandbox, &["login"]);
     assert_goes_on(login, &address);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
-    sandbox
-        .run(&["account-id"])
-        .assert(1, "", "codex-auth: this login names no ChatGPT account\n");
+    sandbox.run(&["account-id"]).assert(
+        1,
+        "",
+        "codex-auth: the stored credentials name no ChatGPT account\n",
+    );
 }
 
 // Ports.
@@ -787,27 +789,27 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
         (
             "CODEX_AUTH_CLIENT_ID",
             "a b",
-            "CODEX_AUTH_CLIENT_ID is no client id: it has blanks or other characters that none has",
+            "invalid CODEX_AUTH_CLIENT_ID: use visible ASCII characters, without blanks",
         ),
         (
             "CODEX_AUTH_PORT",
             "65536",
-            "CODEX_AUTH_PORT is \"65536\": use 0 to 65535",
+            "invalid CODEX_AUTH_PORT \"65536\": use 0 to 65535",
         ),
         (
             "CODEX_AUTH_PORT",
             "http",
-            "CODEX_AUTH_PORT is \"http\": use 0 to 65535",
+            "invalid CODEX_AUTH_PORT \"http\": use 0 to 65535",
         ),
         (
             "CODEX_AUTH_REDIRECT_HOST",
             "evil.example",
-            "CODEX_AUTH_REDIRECT_HOST is \"evil.example\": use localhost or 127.0.0.1",
+            "invalid CODEX_AUTH_REDIRECT_HOST \"evil.example\": use localhost or 127.0.0.1",
         ),
         (
             "CODEX_AUTH_HOME",
             "relative/folder",
-            "CODEX_AUTH_HOME is relative/folder: use an absolute path",
+            "invalid CODEX_AUTH_HOME relative/folder: use an absolute path",
         ),
     ] {
         let (mut sandbox, planted) = signed_in();
@@ -918,7 +920,7 @@ mod at_a_terminal {
         assert_eq!(code, 1, "{screen}");
         assert!(
             screen.ends_with(
-                "codex-auth: could not sign in: nothing was pasted, and the browser cannot come back here: run \
+                "codex-auth: could not sign in: nothing was pasted, and the browser cannot be redirected here: run \
                  codex-auth login --device-code\n"
             ),
             "{screen}"
@@ -998,7 +1000,7 @@ mod at_a_terminal {
         let (code, screen) = terminal.finish();
         assert_eq!(code, 0, "{screen}");
         assert!(
-            screen.starts_with("Your browser cannot come back here by itself, as port "),
+            screen.starts_with("Your browser cannot be redirected back here: port "),
             "{screen}"
         );
     }

@@ -34,7 +34,7 @@ fn doctor_finds_a_route_that_is_dead_for_one_family() {
         &format!(
             "...\n\
              ✓ dns           localhost has 2 addresses in [..] ms\n\
-             ! {tcp}: IPv6 does not answer, IPv4 does\n                mend the IPv6 route of this network, or switch IPv6 off\n\
+             ! {tcp}: IPv6 does not answer, IPv4 does\n                fix the IPv6 route of this network, or switch IPv6 off\n\
              ✓ http          the issuer answered in [..] ms (status 200)\n\
              ✓ clock         the same as the issuer's\n...\n"
         ),

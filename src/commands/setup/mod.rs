@@ -1,4 +1,4 @@
-//! `setup`: what to write into another program's configuration so that it calls us. It writes no file itself.
+//! `setup`: prints the configuration with which another program calls us. It writes no file.
 //!
 //! Each text holds no secret: a path, an account ID, and how long to wait. Its comments go to stderr where the
 //! configuration is JSON, which has none, so that stdout is what belongs into the file.
@@ -37,7 +37,7 @@ struct Call {
     /// The path of this program.
     program: String,
     arguments: Vec<String>,
-    /// What has to stand in its environment, because it stands in ours.
+    /// What its environment has to set, because ours does.
     variables: Vec<(&'static str, String)>,
     /// Where the caller sends its requests: what was asked for, and the backend, without a slash at the end.
     base_url: Option<String>,
@@ -154,8 +154,8 @@ impl Call {
         Ok(call)
     }
 
-    /// The headers of the account, as far as no program can take one of them for more than a word: pi runs a value that
-    /// begins with `!`.
+    /// The headers of the account, but none that a program could take for something else: pi runs a value that begins
+    /// with `!`.
     fn take_headers(&mut self, profile: &str, credentials: Option<&Credentials>) {
         let Some(credentials) = credentials else {
             let sign_in = settings::login_command(profile);
@@ -193,7 +193,7 @@ impl Call {
             _ => "CODEX_AUTH_HOME",
         };
         for name in [home, "CODEX_AUTH_CHATGPT_URL"] {
-            let Some(value) = settings::foreign(name) else {
+            let Some(value) = settings::variable(name) else {
                 continue;
             };
             match printable_text(value) {

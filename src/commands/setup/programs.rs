@@ -10,7 +10,7 @@ use crate::cli::Program;
 use crate::commands::formats::{curl_word, object_of, toml_string};
 use crate::text::{shell_quoted, shell_word};
 
-/// How long the callers let us run before they kill us, in milliseconds: what we wait at most, and some to spare.
+/// How long the callers let us run before they kill us, in milliseconds: longer than we wait at most.
 const TIMEOUT_MS: u64 = 15_000;
 /// How often they ask again, in milliseconds: as long as a token is valid at least when it is printed.
 const REFRESH_MS: u64 = 300_000;
@@ -131,7 +131,7 @@ Without a token it tries 10 times, for minutes, before it shows why: CLAUDE_CODE
     )
 }
 
-/// pi finds the path of the Responses API by itself, and the account ID in the token.
+/// pi adds the path of the Responses API, and reads the account ID from the token.
 fn pi(call: &Call) -> Text {
     let base_url = call.base_url.as_ref().unwrap_or(&call.backend);
     json_text(
@@ -271,7 +271,7 @@ fn openai_python(call: &Call) -> Result<Text> {
         ),
         None => ("", String::new()),
     };
-    let words = command_in_code(call)?;
+    let command = command_in_code(call)?;
     let body = format!(
         "\
 {import}import subprocess
@@ -280,7 +280,7 @@ from openai import OpenAI
 
 
 def token():
-    command = [{words}]
+    command = [{command}]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True{environment})
     return done.stdout.strip()
 
@@ -338,23 +338,23 @@ client.responses.create({ …, instructions: …, store: false, stream: true }).
 /// The call of `execFile`, made a promise, in JavaScript.
 fn node_call(call: &Call) -> Result<String> {
     let program = in_code(&call.program)?;
-    let words = call.arguments.iter().map(|word| in_code(word));
-    let words = words.collect::<Result<Vec<_>>>()?.join(", ");
+    let arguments = call.arguments.iter().map(|argument| in_code(argument));
+    let arguments = arguments.collect::<Result<Vec<_>>>()?.join(", ");
     Ok(match in_code_pairs(call)? {
         Some(pairs) => {
-            format!("run({program}, [{words}], {{ env: {{ ...process.env, {pairs} }} }})")
+            format!("run({program}, [{arguments}], {{ env: {{ ...process.env, {pairs} }} }})")
         }
-        None => format!("run({program}, [{words}])"),
+        None => format!("run({program}, [{arguments}])"),
     })
 }
 
-/// The words of the call in Python.
+/// The call as the items of a list in Python.
 fn command_in_code(call: &Call) -> Result<String> {
-    let words = [&call.program].into_iter().chain(&call.arguments);
-    let words = words
-        .map(|word| in_code(word))
+    let items = [&call.program].into_iter().chain(&call.arguments);
+    let items = items
+        .map(|item| in_code(item))
         .collect::<Result<Vec<_>>>()?;
-    Ok(words.join(", "))
+    Ok(items.join(", "))
 }
 
 /// The variables as the inside of a dictionary of Python, or an object of JavaScript, if there are any.
@@ -398,8 +398,8 @@ fn toml_headers(call: &Call) -> Result<String> {
 
 fn toml_auth(call: &Call) -> Result<String> {
     let command = toml_string(&call.program)?;
-    let words = call.arguments.iter().map(|word| toml_string(word));
-    let arguments = words.collect::<Result<Vec<_>>>()?.join(", ");
+    let arguments = call.arguments.iter().map(|argument| toml_string(argument));
+    let arguments = arguments.collect::<Result<Vec<_>>>()?.join(", ");
     Ok(format!(
         "\
 command = {command}

@@ -1,4 +1,4 @@
-//! The loopback server that receives the redirect (RFC 8252 section 7.3). It lives for one login.
+//! The loopback server that receives the redirect (RFC 8252 section 7.3). It serves one login.
 //!
 //! Any page and any local program can send requests here. A request goes through `server` (sockets and their limits) →
 //! `request` (its head, as HTTP) → `navigation` (did a browser navigate here, with the right state?), and only the first
@@ -9,7 +9,5 @@ mod reply;
 mod request;
 mod server;
 
+pub use navigation::PATH;
 pub use server::{Callback, Event, Listening, WaitingBrowser, listen};
-
-/// The path of the redirect URI, as it is registered.
-pub const PATH: &str = "/auth/callback";

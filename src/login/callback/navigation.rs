@@ -1,11 +1,12 @@
 //! Whether a request is a browser's navigation that answers this login. Pure.
 
-use super::PATH;
 use super::reply::Reply;
 use super::request::{ParseError, Request};
 use crate::login::redirect::{self, AuthorizationResponse, Expectation};
 
-/// What stands here before a secret leads to the issuer, once.
+/// The path of the redirect URI, as it is registered.
+pub const PATH: &str = "/auth/callback";
+/// The path of the one-time link, before its secret.
 pub const LINK_PATH: &str = "/sign-in/";
 
 const TOO_LARGE: &str = "it came with too much data: clear the cookies of localhost, or paste the address of this page \
@@ -18,7 +19,7 @@ pub enum Navigation {
     Redirect(AuthorizationResponse),
 }
 
-/// Takes the head of a request for what it is; the error is the reply to one that does not count.
+/// What the head of a request asks for; the error is the reply to one that does not count.
 pub fn classify(head: &[u8], port: u16, expected: &Expectation) -> Result<Navigation, Reply> {
     let request = Request::parse(head).map_err(|error| match error {
         ParseError::TooLarge => Reply::error("431 Request Header Fields Too Large", TOO_LARGE),

@@ -17,9 +17,9 @@ use super::request::{Received, receive};
 use crate::login::pkce;
 use crate::login::redirect::{AuthorizationResponse, Expectation};
 
-/// A browser opens a handful of connections; the rest is room for those that mean no good.
+/// A browser opens a handful of connections; the rest is for those of other programs.
 const CONNECTION_LIMIT: usize = 64;
-/// After a failed accept the next one may fail as fast: this is the pause.
+/// How long to wait after a failed accept: the next one may fail as fast.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a login waits for.
@@ -171,7 +171,7 @@ impl WaitingBrowser {
 }
 
 impl ServerState {
-    /// Nobody waits for a response any more, so that a request under way cannot end a login that has ended.
+    /// Nobody waits for a response any more, so that a request under way cannot complete a login that is over.
     fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         lock(&self.events).take();
@@ -195,7 +195,7 @@ impl ServerState {
         }
     }
 
-    /// Leads who has the secret to the issuer. Anybody else finds nothing.
+    /// Redirects a request with the right secret to the issuer. Any other finds nothing.
     fn follow_link(&self, secret: &str) -> Reply {
         let is_right =
             |link: &mut OneTimeLink| link.secret.as_bytes().ct_eq(secret.as_bytes()).into();
@@ -205,7 +205,7 @@ impl ServerState {
         }
     }
 
-    /// Without anybody who waits there is nobody to tell.
+    /// Reports a browser that tried https, unless the login is over.
     fn note_https(&self) {
         if let Some(events) = &*lock(&self.events) {
             let _ = events.send(Event::HttpsAttempt);
@@ -300,7 +300,7 @@ fn handle_connection(state: &ServerState, stream: &Arc<TcpStream>) {
             // From here on it is not hung up on: the login shows it the last page.
             state.remove(stream);
             let browser = WaitingBrowser(Arc::clone(stream));
-            // Whoever came second is not awaited any more.
+            // Nobody listens after the first response.
             let _ = events.send(Event::Response(response, Some(browser)));
         }
         Err(reply) => reply.send(stream, head.starts_with(b"HEAD ")),
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_ends_the_login_with_the_words_of_the_issuer() {
+    fn an_error_of_the_issuer_ends_the_login_with_its_message() {
         let (callback, events) = serve();
         let target = format!(
             "{PATH}?error=access_denied&error_description=Not+for%1b%5b31m+you&state={STATE}"
