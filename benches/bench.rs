@@ -32,8 +32,8 @@ const SLOW_ONES: usize = 20;
 /// Callers at once, and how often they come.
 const CROWD: usize = 64;
 const CROWDS: usize = 20;
-/// How often a login is renewed, and how long the issuer takes for it.
-const RENEWALS: usize = 7;
+/// How often a token is refreshed, and how long the issuer takes for it.
+const REFRESHES: usize = 7;
 const ISSUER_TAKES: Duration = Duration::from_millis(300);
 
 /// The least that it takes, in C.
@@ -46,7 +46,7 @@ const JQ: &str = "`jq -r .tokens.access_token`";
 /// A program with its arguments, and how long each of its runs took.
 struct Contender {
     name: &'static str,
-    words: Vec<OsString>,
+    command_line: Vec<OsString>,
     times: Vec<Duration>,
 }
 
@@ -61,7 +61,7 @@ fn main() {
     print_ratio_to_jq(&contenders);
     print_crowds(&sandbox, &contenders);
     for callers in [1, CROWD] {
-        print_renewal(&sandbox, &program, callers);
+        print_refresh(&sandbox, &program, callers);
     }
     let size = fs::metadata(&program).expect("no program").len();
     println!("| size of the binary | {size} bytes | 3500000 |");
@@ -121,31 +121,35 @@ fn install(built: &Path, sandbox: &Sandbox) -> PathBuf {
 fn contenders(sandbox: &Sandbox, program: &Path) -> Vec<Contender> {
     let program = program.as_os_str().to_owned();
     let file = sandbox.file("default").into_os_string();
-    let words = |program: OsString, arguments: &str| {
+    let command_line = |program: OsString, arguments: &str| {
         let arguments = arguments.split_whitespace().map(OsString::from);
         [program].into_iter().chain(arguments).collect()
     };
-    let mut jq: Vec<_> = words("jq".into(), "-r .tokens.access_token");
+    let mut jq: Vec<_> = command_line("jq".into(), "-r .tokens.access_token");
     jq.push(file.clone());
     let limit = compile_limit(sandbox).map(|limit| vec![limit, file]);
     let all = [
         (LIMIT, limit.unwrap_or_default()),
-        (TOKEN, words(program.clone(), "token")),
-        (PARSED, words(program, "token --min-ttl 5m")),
+        (TOKEN, command_line(program.clone(), "token")),
+        (PARSED, command_line(program, "token --min-ttl 5m")),
         (JQ, jq),
         (
             "`codex login status`",
-            words("codex".into(), "login status"),
+            command_line("codex".into(), "login status"),
         ),
-        ("`gh auth token`", words("gh".into(), "auth token")),
+        ("`gh auth token`", command_line("gh".into(), "auth token")),
     ];
-    let there = |words: &[OsString]| !words.is_empty() && works(sandbox.command_of(words));
-    let contender = |(name, words): (_, Vec<OsString>)| Contender {
+    let there = |command_line: &[OsString]| {
+        !command_line.is_empty() && works(sandbox.command_of(command_line))
+    };
+    let contender = |(name, command_line): (_, Vec<OsString>)| Contender {
         name,
-        words,
+        command_line,
         times: Vec::new(),
     };
-    let there = all.into_iter().filter(|(_, words)| there(words));
+    let there = all
+        .into_iter()
+        .filter(|(_, command_line)| there(command_line));
     there.map(contender).collect()
 }
 
@@ -154,9 +158,9 @@ fn compile_limit(sandbox: &Sandbox) -> Option<OsString> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/limit.c");
     let limit = sandbox.folder().join("limit");
     let compilers: [&[&str]; 3] = [&["musl-gcc", "-static"], &["cc", "-static"], &["cc"]];
-    let compiled = compilers.iter().any(|words| {
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]).args(["-O2", "-o"]);
+    let compiled = compilers.iter().any(|command_line| {
+        let mut command = Command::new(command_line[0]);
+        command.args(&command_line[1..]).args(["-O2", "-o"]);
         command.arg(&limit).arg(source);
         works(command)
     });
@@ -172,15 +176,17 @@ fn race(sandbox: &Sandbox, contenders: &mut [Contender]) {
     for round in 0..ROUNDS {
         for contender in &mut *contenders {
             if contender.is_near() || round % SLOW_ONES == 0 {
-                contender.times.push(crowd(sandbox, &contender.words, 1));
+                contender
+                    .times
+                    .push(crowd(sandbox, &contender.command_line, 1));
             }
         }
     }
 }
 
 /// From the first start to the last end of so many processes at once. All of them succeed.
-fn crowd(sandbox: &Sandbox, words: &[OsString], callers: usize) -> Duration {
-    let mut command = sandbox.command_of(words);
+fn crowd(sandbox: &Sandbox, command_line: &[OsString], callers: usize) -> Duration {
+    let mut command = sandbox.command_of(command_line);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let begun = Instant::now();
     let start = |_| command.spawn().expect("it did not start");
@@ -196,8 +202,14 @@ fn print_contenders(sandbox: &Sandbox, contenders: &[Contender]) {
     println!("| --- | ---: | ---: | ---: | ---: |");
     for contender in contenders {
         let (instructions, resident) = if contender.is_near() {
-            let (words, command) = (&contender.words, sandbox.command_of(&contender.words));
-            (user_instructions(sandbox, words), peak_resident(command))
+            let (command_line, command) = (
+                &contender.command_line,
+                sandbox.command_of(&contender.command_line),
+            );
+            (
+                user_instructions(sandbox, command_line),
+                peak_resident(command),
+            )
         } else {
             (None, None)
         };
@@ -229,7 +241,7 @@ fn print_crowds(sandbox: &Sandbox, contenders: &[Contender]) {
     let mut times = vec![Vec::new(); near.len()];
     for _ in 0..CROWDS {
         for (contender, times) in near.iter().zip(&mut times) {
-            times.push(crowd(sandbox, &contender.words, CROWD));
+            times.push(crowd(sandbox, &contender.command_line, CROWD));
         }
     }
     let medians: Vec<f64> = times
@@ -244,31 +256,31 @@ fn print_crowds(sandbox: &Sandbox, contenders: &[Contender]) {
     }
 }
 
-/// So many callers at once whose token has ended.
-fn print_renewal(sandbox: &Sandbox, program: &Path, callers: usize) {
+/// So many callers at once whose token has expired.
+fn print_refresh(sandbox: &Sandbox, program: &Path, callers: usize) {
     let issuer = &sandbox.issuer;
     issuer.plan_always(Endpoint::Refresh, Trouble::Delay(ISSUER_TAKES));
     let before = issuer.count(Endpoint::Refresh);
-    let words = [program.into(), "token".into()];
-    let renew = |_| {
+    let command_line = [program.into(), "token".into()];
+    let refresh = |_| {
         sandbox.plant_expiring_in(-1, sandbox::LIFE);
-        crowd(sandbox, &words, callers)
+        crowd(sandbox, &command_line, callers)
     };
-    let times: Vec<Duration> = (0..RENEWALS).map(renew).collect();
+    let times: Vec<Duration> = (0..REFRESHES).map(refresh).collect();
     let requests = issuer.count(Endpoint::Refresh) - before;
     let took = milliseconds(median(&times));
     let aim = if callers == 1 { 360 } else { 500 };
     println!(
-        "| {callers} at once, ended, the issuer takes {} ms | {took:.0} ms, {requests} requests for {RENEWALS} renewals | {aim} ms |",
+        "| {callers} at once, expired, the issuer takes {} ms | {took:.0} ms, {requests} requests for {REFRESHES} refreshes | {aim} ms |",
         ISSUER_TAKES.as_millis()
     );
 }
 
 /// What callgrind counts, if it is installed: the same from run to run.
-fn user_instructions(sandbox: &Sandbox, words: &[OsString]) -> Option<u64> {
+fn user_instructions(sandbox: &Sandbox, command_line: &[OsString]) -> Option<u64> {
     let mut valgrind = vec!["valgrind".into(), "--tool=callgrind".into()];
     valgrind.push("--callgrind-out-file=/dev/null".into());
-    valgrind.extend_from_slice(words);
+    valgrind.extend_from_slice(command_line);
     let output = sandbox.command_of(&valgrind).output().ok()?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     let (_, count) = told.split_once("refs:")?;

@@ -1,5 +1,5 @@
-/* The limit that the benchmark compares with: the least that a program can do to read a login and write its access
- * token. It trusts its input, as no real program may. */
+/* The limit that the benchmark compares with: the least that a program can do to read stored credentials and write their
+ * access token. It trusts its input, as no real program may. */
 
 #include <fcntl.h>
 #include <string.h>
@@ -7,9 +7,9 @@
 
 static char text[65536];
 
-int main(int count, char **words)
+int main(int count, char **arguments)
 {
-    int file = open(words[count - 1], O_RDONLY);
+    int file = open(arguments[count - 1], O_RDONLY);
     ssize_t size = read(file, text, sizeof text - 1);
     char *name = size > 0 ? strstr(text, "\"access_token\":") : NULL;
     char *token = name ? strchr(name + strlen("\"access_token\":"), '"') : NULL;

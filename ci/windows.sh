@@ -33,4 +33,4 @@ cp target/$target/debug/codex-auth.exe "$folder"
 
 # One test at a time: beside others, Wine once failed to start a process (ERROR_INTERNAL_ERROR).
 CODEX_AUTH_TEST_BIN="Z:${folder//\//\\}\\codex-auth.exe" "$wine" "$folder/cli.exe" --test-threads 1 \
-    --skip harness:: --skip pauses_grow_to_a_minute "$@"
+    --skip harness:: --skip the_backoff_grows_to_a_minute "$@"

@@ -1,5 +1,5 @@
 //! `cargo run --example demo`: the whole life of a login, shown with the real program and a made-up issuer on this
-//! machine. It needs no account and no network, leaves nothing behind, and ends with 1 if anything goes another way.
+//! machine. It needs no account and no network, leaves nothing behind, and exits with 1 if a step fails.
 
 #![allow(
     clippy::disallowed_methods,
@@ -8,7 +8,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
-    reason = "it is there to print, and a step that fails ends it with its words"
+    reason = "it is there to print, and a step that fails ends it with its message"
 )]
 
 use std::ffi::OsString;
@@ -23,10 +23,10 @@ use support::sandbox::Sandbox;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|why| {
-        let words = why.payload().downcast_ref::<String>().map(String::as_str);
-        let words = words.or_else(|| why.payload().downcast_ref::<&str>().copied());
-        let words = words.unwrap_or("it broke off");
-        eprintln!("\nThe demo did not go as told: {words}");
+        let message = why.payload().downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| why.payload().downcast_ref::<&str>().copied());
+        let message = message.unwrap_or("it broke off");
+        eprintln!("\nThe demo failed: {message}");
     }));
     match panic::catch_unwind(show) {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,8 +43,8 @@ fn show() {
     );
     sign_in(&demo);
     ask(&demo);
-    renew_what_has_ended(&demo);
-    renew_for_eight(&demo);
+    refresh_expired_token(&demo);
+    refresh_for_eight(&demo);
     sign_out(&demo);
     tell("That was all of it. Your own login begins with: codex-auth login");
 }
@@ -53,7 +53,7 @@ fn sign_in(demo: &Demo) {
     tell("Somebody signs in. The program waits for the browser, which is played by this demo.");
     let mut login = demo.type_in(&["login", "--no-browser"]);
     let page = login.sign_in();
-    assert!(page.status == 200, "the browser ended on an error");
+    assert!(page.status == 200, "the browser shows an error");
     end(login);
 }
 
@@ -67,23 +67,25 @@ fn ask(demo: &Demo) {
     end(demo.type_in(&["status"]));
 }
 
-fn renew_what_has_ended(demo: &Demo) {
-    tell("Days go by, and the token ends. Whoever asks now gets a new one, without signing in.");
+fn refresh_expired_token(demo: &Demo) {
+    tell("Days go by, and the token expires. The next call gets a new one, without signing in.");
     let before = demo.newest();
-    demo.end_token();
+    demo.expire_token();
     let after = good_token(demo.type_in(&["token"]));
-    assert!(after != before, "the token was not renewed");
+    assert!(after != before, "the token was not refreshed");
     assert!(after == demo.newest(), "it is another token");
 }
 
-fn renew_for_eight(demo: &Demo) {
-    tell("It ends again, and eight programs ask at once. Two renewals would end the login.");
-    let (before, earlier) = (demo.newest(), demo.renewals());
-    demo.end_token();
+fn refresh_for_eight(demo: &Demo) {
+    tell(
+        "It expires again, and eight programs ask at once. A second refresh with the same token would revoke the login.",
+    );
+    let (before, earlier) = (demo.newest(), demo.refreshes());
+    demo.expire_token();
     let callers: Vec<Running> = (0..8).map(|_| demo.type_in(&["token"])).collect();
     let tokens: Vec<String> = callers.into_iter().map(good_token).collect();
-    let (newest, requests) = (demo.newest(), demo.renewals() - earlier);
-    assert!(newest != before, "the token was not renewed");
+    let (newest, requests) = (demo.newest(), demo.refreshes() - earlier);
+    assert!(newest != before, "the token was not refreshed");
     let all_have_it = tokens.iter().all(|token| *token == newest);
     assert!(all_have_it, "not all eight have the new token");
     assert!(requests == 1, "the issuer was asked {requests} times");
@@ -91,7 +93,7 @@ fn renew_for_eight(demo: &Demo) {
 }
 
 fn sign_out(demo: &Demo) {
-    tell("Signing out tells the issuer too, so that a copy of the login is worth nothing.");
+    tell("Signing out tells the issuer too, so that a copy of the login is useless.");
     end(demo.type_in(&["logout"]));
     let revoked = demo.sandbox.issuer.revoked();
     assert!(!revoked.is_empty(), "the issuer was not told");
@@ -101,7 +103,7 @@ fn sign_out(demo: &Demo) {
     assert!(output.code == 4, "the exit code is {}", output.code);
 }
 
-/// The program, and the little world that it runs in.
+/// The program, and the sandbox that it runs in.
 struct Demo {
     program: OsString,
     sandbox: Sandbox,
@@ -111,13 +113,13 @@ impl Demo {
     /// Shows what a person would type, and starts it.
     fn type_in(&self, arguments: &[&str]) -> Running {
         println!("  $ codex-auth {}", arguments.join(" "));
-        let mut words = vec![self.program.clone()];
-        words.extend(arguments.iter().map(OsString::from));
-        self.sandbox.start(self.sandbox.command_of(&words))
+        let mut command_line = vec![self.program.clone()];
+        command_line.extend(arguments.iter().map(OsString::from));
+        self.sandbox.start(self.sandbox.command_of(&command_line))
     }
 
-    /// Lets the stored access token be one that ended a minute ago.
-    fn end_token(&self) {
+    /// Makes the stored access token one that expired a minute ago.
+    fn expire_token(&self) {
         let mut login = self.sandbox.stored();
         login["expires_at"] = json!(now() - 60);
         self.sandbox.store("default", &login.to_string());
@@ -128,17 +130,17 @@ impl Demo {
         issued.last().expect("no token was issued").clone()
     }
 
-    fn renewals(&self) -> usize {
+    fn refreshes(&self) -> usize {
         self.sandbox.issuer.count(Endpoint::Refresh)
     }
 }
 
 /// Says what comes next.
-fn tell(words: &str) {
-    println!("\n{words}");
+fn tell(text: &str) {
+    println!("\n{text}");
 }
 
-/// Waits for a run that has to go well, and shows what it said.
+/// Waits for a run that has to succeed, and shows what it said.
 fn end(running: Running) -> Output {
     let output = running.finish();
     show_lines(&output);

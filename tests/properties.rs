@@ -529,12 +529,12 @@ mod at_random {
     }
 
     #[test]
-    fn a_token_answer_makes_a_login_only_with_both_tokens() {
+    fn a_token_response_makes_credentials_only_with_both_tokens() {
         hold(token_answer, document(ANSWER));
     }
 
     #[test]
-    fn the_words_of_an_error_fit_on_one_line() {
+    fn an_error_fits_on_one_line() {
         hold(error_body, document(ERROR));
     }
 

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_would_break_the_line_is_none() {
+    fn a_token_that_would_break_the_line_counts_as_missing() {
         for broken in ["a\nb", "a b", "ä", ""] {
             let credentials = login(broken, &json!({}));
             assert!(token(Format::Plain, &credentials, "default", time_at(0)).is_err());

@@ -147,7 +147,7 @@ mod tests {
     const HOSTILE: &str = "</p><script>alert('\"&')</script>";
 
     #[test]
-    fn what_others_say_is_escaped() {
+    fn foreign_text_is_escaped() {
         let pages = [
             signed_in(Some(HOSTILE), Some(HOSTILE)),
             signed_in(None, Some(HOSTILE)),

@@ -566,7 +566,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_is_given_up_before_it_was_sent_is_not_sent_any_more() {
+    fn a_request_given_up_before_it_was_sent_is_never_sent() {
         let server = support::unanswering::Unanswering::start("127.0.0.1:0");
         let url = Url::parse(&format!("http://{}", server.address)).unwrap();
         // Its own limits leave this agent more time than its caller does.

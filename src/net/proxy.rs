@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused() {
+    fn an_invalid_proxy_is_refused() {
         for value in [
             "http://",
             "http://:3128",

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_none_is_refused() {
+    fn an_invalid_port_is_refused() {
         for text in [
             "https://a.example:99999",
             "https://a.example:65536/",

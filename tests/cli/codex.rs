@@ -214,7 +214,7 @@ fn a_token_that_the_backend_rejects_is_replaced_within_the_same_run() {
 }
 
 #[test]
-fn a_token_that_ends_in_the_middle_of_a_session_is_renewed() {
+fn a_token_that_expires_during_a_session_is_refreshed() {
     let Some(person) = Person::new() else { return };
     let issuer = &person.sandbox.issuer;
     let gate = issuer.gate();

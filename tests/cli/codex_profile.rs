@@ -199,7 +199,7 @@ fn a_file_that_is_damaged_or_not_there_is_an_error() {
 }
 
 #[test]
-fn codexs_login_is_mentioned_but_never_taken_by_itself() {
+fn codexs_login_is_mentioned_but_never_used_unasked() {
     let sandbox = with_codexs(|_| {});
     for command in ["token", "account-id"] {
         sandbox.run(&[command]).assert(

@@ -104,7 +104,7 @@ fn where_device_login_is_switched_off_the_other_ways_are_named() {
 }
 
 #[test]
-fn a_beginning_in_trouble_fails_at_once() {
+fn a_failure_at_the_start_is_told_at_once() {
     let sandbox = Sandbox::new();
     for (trouble, code, reason) in [
         (
@@ -136,7 +136,7 @@ fn a_beginning_in_trouble_fails_at_once() {
 }
 
 #[test]
-fn a_denial_ends_the_wait_with_the_issuers_words() {
+fn a_denial_ends_the_wait_with_the_issuers_message() {
     let sandbox = Sandbox::new();
     let running = prompted(&sandbox);
     sandbox.issuer.deny();
@@ -146,7 +146,7 @@ fn a_denial_ends_the_wait_with_the_issuers_words() {
 }
 
 #[test]
-fn an_expired_code_ends_the_wait_with_the_issuers_words() {
+fn an_expired_code_ends_the_wait_with_the_issuers_message() {
     let sandbox = Sandbox::new();
     let running = prompted(&sandbox);
     sandbox.issuer.expire();
@@ -157,7 +157,7 @@ fn an_expired_code_ends_the_wait_with_the_issuers_words() {
 }
 
 #[test]
-fn no_trouble_ends_the_wait() {
+fn no_temporary_failure_ends_the_wait() {
     let troubles = [
         Trouble::retry_after(429, "1"),
         Trouble::status(500),
@@ -345,7 +345,7 @@ fn a_login_in_the_browser_leaves_a_code_that_nobody_has_used() {
 }
 
 #[test]
-fn after_an_exchange_in_trouble_the_next_login_goes_on() {
+fn after_a_temporary_failure_of_the_exchange_the_next_login_goes_on() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
     sandbox.issuer.approve();
@@ -524,7 +524,7 @@ mod on_a_terminal {
     }
 
     #[test]
-    fn a_qr_code_has_both_colours_or_no_room() {
+    fn a_qr_code_has_both_colours_or_does_not_fit() {
         let sandbox = Sandbox::new();
         let arguments = ["login", "--device-code", "--qr"];
         let terminal = Terminal::start(&sandbox, &arguments, 40);

@@ -272,7 +272,7 @@ fn a_file_of_another_user_is_not_replaced() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_read_only_file_system_serves_a_token_that_lives() {
+fn a_read_only_file_system_serves_a_valid_token() {
     if !as_root("a read-only file system") {
         return;
     }
@@ -305,7 +305,7 @@ impl Drop for Mounted {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_that_is_mounted_by_itself_is_found_out_before_the_request() {
+fn a_mounted_file_is_found_out_before_the_request() {
     if !as_root("a mounted file") {
         return;
     }

@@ -260,7 +260,7 @@ fn a_login_with_two_names_is_found() {
 }
 
 #[test]
-fn what_is_remembered_of_a_login_is_told() {
+fn the_state_of_each_login_is_told() {
     let far = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(now() + 3030));
     let past = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(now() - 5));
     let refusal = json!({ "reason": "It was used before.", "at": past.to_string() });
@@ -490,7 +490,7 @@ fn an_issuer_that_no_token_must_be_sent_to_is_found() {
 }
 
 #[test]
-fn a_proxy_that_is_none_or_does_not_answer_is_found() {
+fn an_invalid_or_silent_proxy_is_found() {
     let mut sandbox = without_login();
     sandbox.set("CODEX_AUTH_ISSUER", "https://issuer.example");
     sandbox.set("https_proxy", "http://me:s3cret@:1");
@@ -535,7 +535,7 @@ fn an_issuer_that_is_not_reached_is_found() {
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_found() {
+fn an_untrusted_certificate_is_found() {
     let mut sandbox = without_login();
     let server = untrusted_server();
     sandbox.set("CODEX_AUTH_ISSUER", format!("https://{server}"));

@@ -31,7 +31,7 @@ fn without_a_login_nothing_is_run() {
 }
 
 #[test]
-fn a_token_that_has_ended_is_refreshed_first() {
+fn an_expired_token_is_refreshed_first() {
     let Some(program) = ourselves() else { return };
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
@@ -41,7 +41,7 @@ fn a_token_that_has_ended_is_refreshed_first() {
 }
 
 #[test]
-fn a_name_that_is_none_is_wrong_usage() {
+fn an_invalid_variable_name_is_wrong_usage() {
     let sandbox = Sandbox::new();
     sandbox.plant();
     for name in ["", "A=B", "1A", "A B", "Ä"] {
@@ -154,7 +154,7 @@ mod on_unix {
     }
 
     #[test]
-    fn a_login_without_an_account_leaves_nobody_elses_id() {
+    fn a_login_without_an_account_leaves_no_other_accounts_id() {
         let mut sandbox = Sandbox::new();
         sandbox.issuer.set(|its| its.account.id = None);
         sandbox.plant();

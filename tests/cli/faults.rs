@@ -264,7 +264,7 @@ impl Scene {
             Self::Expired | Self::Unsaved => {}
             Self::Refused => sandbox.issuer.plan(REFRESH, Trouble::status(500)),
             Self::Recovered => {
-                sandbox.issuer.end_logins();
+                sandbox.issuer.revoke_logins();
                 sandbox.plant();
                 fs::rename(
                     sandbox.file("default"),
@@ -376,7 +376,7 @@ fn check_report(sandbox: &Sandbox, task: &Value, report: &str) -> Option<String>
 /// A sandbox whose issuer ends a login as soon as one of its refresh tokens comes twice.
 fn strict_sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.issuer.set(|its| its.family_ends_at_reuse = true);
+    sandbox.issuer.set(|its| its.reuse_revokes_family = true);
     sandbox
 }
 

@@ -55,7 +55,7 @@ fn each_format_is_printed_as_it_is_documented() {
 }
 
 #[test]
-fn json_tells_the_end_in_both_ways() {
+fn json_has_the_expiry_in_both_forms() {
     let sandbox = signed_in();
     let output = sandbox.run(&["--profile", "default", "token", "--format", "json"]);
     let mut printed: Value = serde_json::from_str(output.line()).unwrap();

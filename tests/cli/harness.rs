@@ -106,7 +106,7 @@ fn assert_error(answer: &Answer, status: u16, code: &str) {
 }
 
 fn granted(issuer: &FakeIssuer) -> String {
-    issuer.grant(0)["refresh_token"]
+    issuer.issue_tokens(0)["refresh_token"]
         .as_str()
         .unwrap()
         .to_owned()
@@ -246,7 +246,7 @@ fn a_refresh_token_works_once() {
 #[test]
 fn a_reuse_can_end_the_whole_login() {
     let issuer = FakeIssuer::start();
-    issuer.set(|its| its.family_ends_at_reuse = true);
+    issuer.set(|its| its.reuse_revokes_family = true);
     let first = granted(&issuer);
     let other_login = granted(&issuer);
     let second = refresh_token(&refresh(&issuer, &first));
@@ -359,7 +359,7 @@ fn a_revoked_login_is_not_refreshed() {
 fn an_issuer_that_revokes_forms_only_refuses_json() {
     let issuer = FakeIssuer::start();
     issuer.set(|its| its.revokes_forms_only = true);
-    let token = issuer.grant(0)["access_token"].clone();
+    let token = issuer.issue_tokens(0)["access_token"].clone();
     let pairs = [
         ("token", token.as_str().unwrap()),
         ("token_type_hint", "access_token"),
@@ -390,7 +390,7 @@ fn an_access_token_is_told_whose_it_is() {
         let bearer = format!("Bearer {token}");
         browser::send("GET", &url, &[("Authorization", &*bearer)], "")
     };
-    let token = issuer.grant_personal();
+    let token = issuer.issue_personal_token();
     assert!(token.starts_with("at-"));
     let owner = json!({
         "email": "someone@mail.example", "chatgpt_user_id": "user-of-someone@mail.example",
@@ -411,7 +411,7 @@ fn the_backend_insists_on_the_headers_of_the_account() {
         its.account.claims = claims.as_object().unwrap().clone();
     });
     let url = format!("{}/backend-api/wham/usage", issuer.url());
-    let bearer = format!("Bearer {}", issuer.grant_personal());
+    let bearer = format!("Bearer {}", issuer.issue_personal_token());
     let ask = |more: &[(&str, &str)]| {
         let headers = [
             ("Authorization", &*bearer),
@@ -472,7 +472,7 @@ fn a_device_login_is_denied_expired_or_switched_off() {
 }
 
 #[test]
-fn the_backend_takes_living_tokens_of_the_right_account() {
+fn the_backend_takes_valid_tokens_of_the_right_account() {
     let issuer = FakeIssuer::start();
     let url = format!("{}/backend-api/wham/usage", issuer.url());
     let ask = |tokens: &Value, account: &str| {
@@ -480,11 +480,11 @@ fn the_backend_takes_living_tokens_of_the_right_account() {
         let headers = [("Authorization", &*bearer), ("ChatGPT-Account-Id", account)];
         browser::send("GET", &url, &headers, "").status
     };
-    let living = issuer.grant(0);
+    let living = issuer.issue_tokens(0);
     assert_eq!(ask(&living, "account-1"), 200);
     assert_eq!(ask(&living, "account-2"), 400);
     assert_eq!(issuer.take_violations().len(), 1);
-    assert_eq!(ask(&issuer.grant(864_001), "account-1"), 401);
+    assert_eq!(ask(&issuer.issue_tokens(864_001), "account-1"), 401);
     issuer.reject_access_tokens();
     assert_eq!(ask(&living, "account-1"), 401);
 }
@@ -737,7 +737,7 @@ mod with_a_shell {
     }
 
     #[test]
-    fn a_program_that_a_signal_ended_has_a_negative_code() {
+    fn a_program_that_a_signal_killed_has_a_negative_code() {
         let sandbox = Sandbox::new();
         let script = "echo ready >&2; while :; do :; done";
         let mut running = sandbox.start(shell(&sandbox, script));

@@ -16,7 +16,7 @@ const COMMANDS: &[&str] = &[
 ];
 
 #[test]
-fn without_a_word_it_says_how_to_start() {
+fn without_arguments_it_says_how_to_start() {
     let stdout = format!(
         "\
 Fresh ChatGPT/Codex access tokens for scripts and other programs
@@ -32,7 +32,7 @@ Help:      codex-auth help COMMAND
 }
 
 #[test]
-fn words_of_other_tools_get_a_hint() {
+fn commands_of_other_tools_get_a_hint() {
     let sandbox = Sandbox::new();
     for (words, meant) in [
         (&["whoami"][..], "codex-auth status"),

@@ -353,7 +353,7 @@ fn a_bare_access_denied_is_explained() {
 }
 
 #[test]
-fn a_refusal_of_the_issuer_ends_the_login_in_its_own_words() {
+fn an_error_of_the_issuer_ends_the_login_with_its_message() {
     let (sandbox, planted) = signed_in();
     sandbox.issuer.set(|its| {
         its.consent = Consent::Refuse {
@@ -600,7 +600,7 @@ fn a_new_login_replaces_the_old_one_and_then_revokes_it() {
 }
 
 #[test]
-fn an_old_login_that_is_somebody_elses_too_is_not_revoked() {
+fn an_old_login_that_another_profile_shares_is_not_revoked() {
     let (sandbox, planted) = signed_in();
     sandbox.store("work", &planted.to_string());
     let (login, address) = start(&sandbox, &["login"]);

@@ -24,7 +24,7 @@ fn a_login_is_revoked_and_removed() {
 }
 
 #[test]
-fn a_purely_local_end_sends_nothing() {
+fn a_logout_without_revocation_sends_nothing() {
     let sandbox = Sandbox::new();
     sandbox.plant();
     let output = sandbox.run(&["logout", "--no-revoke"]);
@@ -136,7 +136,7 @@ fn one_login_that_cannot_be_removed_does_not_keep_the_others() {
 }
 
 #[test]
-fn what_is_somebody_elses_too_is_removed_and_not_revoked() {
+fn a_shared_login_is_removed_and_not_revoked() {
     let sandbox = Sandbox::new();
     let login = sandbox.plant();
     let mut codexs = sandbox.codex_login(LIFE);
@@ -187,7 +187,7 @@ fn of_all_logins_one_that_is_being_refreshed_is_waited_for() {
 }
 
 #[test]
-fn all_logins_and_one_profile_cannot_be_meant_at_once() {
+fn all_and_a_profile_exclude_each_other() {
     let sandbox = Sandbox::new();
     sandbox.plant();
     let output = sandbox.run(&["logout", "--all", "--profile", "work"]);

@@ -7,7 +7,7 @@ use support::sandbox::{LIFE, Sandbox};
 use crate::login::start;
 
 #[test]
-fn an_issuer_at_a_port_that_is_none_is_asked_for_nothing() {
+fn an_issuer_with_an_invalid_port_is_sent_nothing() {
     for port in ["99999", "0", ""] {
         let mut sandbox = Sandbox::new();
         sandbox.set("CODEX_AUTH_ISSUER", format!("https://127.0.0.1:{port}"));
@@ -21,7 +21,7 @@ fn an_issuer_at_a_port_that_is_none_is_asked_for_nothing() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn doctor_finds_a_route_that_is_dead_for_one_family() {
+fn doctor_finds_a_silent_route_of_one_family() {
     use support::unanswering::Unanswering;
 
     let mut sandbox = Sandbox::new();

@@ -45,11 +45,11 @@ fn a_profile_that_is_not_signed_in_says_how_to() {
 }
 
 #[test]
-fn what_mends_one_profile_never_replaces_another() {
+fn the_advice_for_one_profile_never_replaces_another() {
     let mut sandbox = Sandbox::new();
     sandbox.plant_as("default", -60, LIFE);
     sandbox.plant_as("work", -60, LIFE);
-    sandbox.issuer.end_logins();
+    sandbox.issuer.revoke_logins();
     let refused = |sandbox: &Sandbox, profile: &str, mend: &str| {
         for _ in 0..2 {
             sandbox.run(&["--profile", profile, "token"]).assert(

@@ -117,10 +117,10 @@ fn a_forced_refresh_gives_another_token_each_time() {
 }
 
 #[test]
-fn a_fast_refusal_costs_one_request_and_all_are_told() {
+fn a_fast_rejection_costs_one_request_and_all_are_told() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
-    sandbox.issuer.end_logins();
+    sandbox.issuer.revoke_logins();
     for caller in start(&sandbox, 8, &["token"]) {
         caller.finish().assert(
             4,
@@ -150,7 +150,7 @@ fn a_fast_failure_costs_one_request_and_all_are_told() {
 // The worker outlives its caller.
 
 #[test]
-fn a_caller_that_is_ended_loses_nothing() {
+fn a_terminated_caller_loses_nothing() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let gate = sandbox.issuer.hold(REFRESH);
@@ -370,7 +370,7 @@ fn who_has_a_due_token_refreshed_waits_a_few_seconds_at_most() {
 fn a_due_token_that_cannot_be_refreshed_is_printed_with_a_warning() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(3600, LIFE);
-    sandbox.issuer.end_logins();
+    sandbox.issuer.revoke_logins();
     let warning = "codex-auth: warning: the issuer refused to refresh the token: [..]: run codex-auth login; the current token expires in [..]\n";
     sandbox.run(&["token"]).assert(0, TOKEN, warning);
     sandbox.run(&["token"]).assert(0, TOKEN, warning);
@@ -390,7 +390,7 @@ fn a_due_token_that_cannot_be_refreshed_is_printed_with_a_warning() {
 /// The caller runs in a PID namespace that ends with it, as that of a container does.
 #[cfg(target_os = "linux")]
 #[test]
-fn where_the_system_ends_what_is_left_behind_the_caller_stays_until_the_refresh_has_ended() {
+fn where_a_worker_does_not_outlive_its_caller_the_caller_waits_for_it() {
     for (left, arguments) in [
         (3600, &["token"][..]),
         (200, &["token"]),
@@ -481,7 +481,7 @@ fn a_token_that_is_fresh_is_left_alone() {
 }
 
 #[test]
-fn what_was_refreshed_just_now_is_good_however_short_it_lives() {
+fn what_was_refreshed_just_now_is_good_however_soon_it_expires() {
     for life in [60, 660, 3600, LIFE, 31 * 86400] {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(-1, life);
@@ -528,10 +528,10 @@ fn a_longer_life_can_be_asked_for() {
 // A failure is remembered.
 
 #[test]
-fn a_refusal_is_final_until_the_next_login() {
+fn a_revocation_is_final_until_the_next_login() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
-    sandbox.issuer.end_logins();
+    sandbox.issuer.revoke_logins();
     for _ in 0..3 {
         sandbox.run(&["token"]).assert(
             4,
@@ -555,10 +555,10 @@ fn a_refusal_is_final_until_the_next_login() {
 }
 
 #[test]
-fn a_refused_login_serves_its_token_while_it_lives() {
+fn a_revoked_login_serves_its_token_while_it_is_valid() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(200, LIFE);
-    sandbox.issuer.end_logins();
+    sandbox.issuer.revoke_logins();
     for _ in 0..2 {
         sandbox.run(&["token"]).assert(
             0,
@@ -570,7 +570,7 @@ fn a_refused_login_serves_its_token_while_it_lives() {
 }
 
 #[test]
-fn every_final_refusal_is_known() {
+fn every_final_error_code_is_known() {
     for code in [
         "refresh_token_expired",
         "refresh_token_reused",
@@ -639,7 +639,7 @@ fn everything_else_is_temporary() {
 }
 
 #[test]
-fn pauses_grow_to_a_minute() {
+fn the_backoff_grows_to_a_minute() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     sandbox.issuer.plan_always(REFRESH, Trouble::status(500));
@@ -663,7 +663,7 @@ fn pauses_grow_to_a_minute() {
 }
 
 #[test]
-fn a_pause_that_the_issuer_asks_for_is_kept() {
+fn a_retry_after_of_the_issuer_is_kept() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     for (value, least, most) in [
@@ -688,7 +688,7 @@ fn a_pause_that_the_issuer_asks_for_is_kept() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_ends_a_pause() {
+fn a_clock_that_was_set_back_ends_the_backoff() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     sandbox.issuer.plan(REFRESH, Trouble::status(500));
@@ -703,7 +703,7 @@ fn a_clock_that_was_set_back_ends_a_pause() {
 }
 
 #[test]
-fn a_login_ends_a_pause() {
+fn a_login_ends_the_backoff() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     sandbox
@@ -765,7 +765,7 @@ fn a_reused_token_is_believed_only_after_another_look_at_the_disk() {
 // Still alive, still served.
 
 #[test]
-fn a_token_that_lives_is_served_when_the_issuer_is_in_trouble() {
+fn a_valid_token_is_served_when_the_issuer_fails() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(200, LIFE);
     let trouble = Trouble::retry_after(503, "30");
@@ -788,7 +788,7 @@ fn a_token_that_lives_is_served_when_the_issuer_is_in_trouble() {
 }
 
 #[test]
-fn a_token_that_lives_is_served_after_a_short_wait() {
+fn a_valid_token_is_served_after_a_short_wait() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(200, LIFE);
     let gate = sandbox.issuer.hold(REFRESH);
@@ -899,7 +899,7 @@ fn a_refresh_that_keeps_the_access_token_is_not_repeated_at_every_call() {
 }
 
 #[test]
-fn a_refresh_without_a_token_that_lives_is_a_failure_that_pauses() {
+fn a_refresh_that_brings_an_expired_token_is_a_failure_with_a_backoff() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     sandbox.issuer.set(|its| its.omit.push("access_token"));
@@ -918,7 +918,7 @@ fn a_refresh_without_a_token_that_lives_is_a_failure_that_pauses() {
 }
 
 #[test]
-fn an_opaque_access_token_lives_as_the_answer_says() {
+fn an_opaque_access_token_expires_as_the_response_says() {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| its.opaque_access_token = true);
     sandbox.plant_expiring_in(-60, 7200);
@@ -1035,7 +1035,7 @@ fn a_login_without_its_issuer_is_sent_nowhere() {
 }
 
 #[test]
-fn an_issuer_in_the_file_that_is_no_safe_address_gets_nothing() {
+fn an_unsafe_issuer_in_the_file_is_sent_nothing() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     edit(&sandbox, |login| {

@@ -47,7 +47,7 @@ fn assert_alike(sandbox: &Sandbox, what: &str, code: i32) {
 }
 
 #[test]
-fn the_plainest_spelling_does_what_any_other_does() {
+fn a_bare_token_does_what_any_other_spelling_does() {
     let sandbox = Sandbox::new();
     assert_alike(&sandbox, "nothing", 4);
     for (what, change, code) in STORED {
@@ -61,7 +61,7 @@ fn the_plainest_spelling_does_what_any_other_does() {
 }
 
 #[test]
-fn the_plainest_spelling_fails_as_any_other_does() {
+fn a_bare_token_fails_as_any_other_spelling_does() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-1, 3600);
     let refusal = Trouble::error(401, "refresh_token_expired");
@@ -70,7 +70,7 @@ fn the_plainest_spelling_fails_as_any_other_does() {
 }
 
 #[test]
-fn a_profile_of_the_environment_is_met_by_the_plainest_spelling() {
+fn a_bare_token_uses_the_profile_of_the_environment() {
     let mut sandbox = Sandbox::new();
     sandbox.set("CODEX_AUTH_PROFILE", "work");
     let login = sandbox.plant_as("work", 3600, 7200);
@@ -80,7 +80,7 @@ fn a_profile_of_the_environment_is_met_by_the_plainest_spelling() {
 }
 
 #[test]
-fn a_short_wish_is_met_at_a_glance_and_a_longer_one_is_not() {
+fn a_short_min_ttl_needs_no_refresh_and_a_long_one_does() {
     let sandbox = Sandbox::new();
     let login = sandbox.plant_expiring_in(3600, 7200);
     let fresh = sandbox.run(&["token", "--min-ttl", "50m"]);

@@ -98,7 +98,7 @@ fn a_closed_stream_does_no_harm() {
         let command = under_shell(&sandbox, closed, &["token"]);
         sandbox.start(command).finish().assert(0, stdout, "");
         assert_well(&sandbox);
-        sandbox.issuer.end_logins();
+        sandbox.issuer.revoke_logins();
         let command = under_shell(&sandbox, closed, &["token", "--force-refresh"]);
         let stderr = match closed {
             "exec 2>&-" | "exec <&- >&- 2>&-" => "",
@@ -142,7 +142,7 @@ fn a_reader_that_has_gone_is_no_failure() {
 }
 
 #[test]
-fn a_full_disk_under_stdout_is_a_failure_in_words() {
+fn a_full_disk_under_stdout_is_a_failure_with_a_message() {
     for arguments in [
         &["token"][..],
         &["account-id"],

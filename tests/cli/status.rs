@@ -187,7 +187,7 @@ fn a_revoked_login_serves_as_long_as_its_token_is_valid() {
 #[test]
 fn a_revocation_that_the_issuer_just_told_is_shown() {
     let sandbox = planted(-60, |_| {});
-    sandbox.issuer.end_logins();
+    sandbox.issuer.revoke_logins();
     sandbox.run(&["token"]).assert(4, "", "codex-auth: [..]\n");
     sandbox.run(&["status"]).assert(
         4,

@@ -172,7 +172,7 @@ fn a_backend_that_is_silent_is_a_warning() {
 }
 
 #[test]
-fn a_backend_that_is_away_is_a_warning() {
+fn an_unreachable_backend_is_a_warning() {
     let mut sandbox = signed_in();
     // Nobody listens on a port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -271,11 +271,11 @@ fn a_rejected_token_is_not_printed_if_it_cannot_be_replaced_now() {
 }
 
 #[test]
-fn a_rejected_token_of_a_dead_login_asks_for_a_person() {
+fn a_rejected_token_of_a_revoked_login_asks_for_a_login() {
     in_time(|| {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
-        sandbox.issuer.end_logins();
+        sandbox.issuer.revoke_logins();
         for _ in 0..5 {
             sandbox.run(&["token", "--verify"]).assert(
             4,
@@ -292,7 +292,7 @@ fn a_new_login_forgets_that_the_old_token_was_rejected() {
     in_time(|| {
         let sandbox = signed_in();
         sandbox.issuer.reject_access_tokens();
-        sandbox.issuer.end_logins();
+        sandbox.issuer.revoke_logins();
         sandbox.run(&["token", "--verify"]).assert(4, "", "codex-auth: the backend rejects the token: the issuer refused to refresh the token: [..]: run codex-auth login\n");
         assert!(sandbox.stored()["rejected_at"].is_string());
         let mut login = sandbox.spawn(&["login", "--no-browser"]);
@@ -358,7 +358,7 @@ fn attempts_in(elapsed: Duration) -> usize {
 }
 
 #[test]
-fn twenty_failing_calls_ask_the_issuer_no_more_often_than_the_pauses_allow() {
+fn twenty_failing_calls_ask_the_issuer_no_more_often_than_the_backoff_allows() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     sandbox

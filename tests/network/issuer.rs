@@ -14,7 +14,10 @@ fn issuer(url: &str) -> Issuer {
 
 /// A refresh token that works.
 fn refresh_token(fake: &FakeIssuer) -> String {
-    fake.grant(0)["refresh_token"].as_str().unwrap().to_owned()
+    fake.issue_tokens(0)["refresh_token"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 /// The outcome of a refresh in words.
@@ -162,7 +165,7 @@ fn either_token_is_revoked_in_either_form() {
     for forms_only in [false, true] {
         let fake = FakeIssuer::start();
         fake.set(|its| its.revokes_forms_only = forms_only);
-        let granted = fake.grant(0);
+        let granted = fake.issue_tokens(0);
         let token = |name: &str| granted[name].as_str().unwrap().to_owned();
         let (access, refresh) = (token("access_token"), token("refresh_token"));
         let issuer = issuer(fake.url());
@@ -195,7 +198,7 @@ fn the_owner_of_an_access_token_is_told() {
         let claims = json!({ "chatgpt_account_is_fedramp": true });
         its.account.claims = claims.as_object().unwrap().clone();
     });
-    let token = fake.grant_personal();
+    let token = fake.issue_personal_token();
     let Whoami::Owner(owner) = issuer(fake.url()).whoami(&token).unwrap() else {
         panic!("the token is rejected");
     };

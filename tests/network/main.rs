@@ -615,7 +615,7 @@ fn the_kind_of_a_socks_proxy_is_named_where_it_is_wrong() {
 }
 
 #[test]
-fn a_dead_proxy_is_a_failure_and_never_a_direct_connection() {
+fn an_unreachable_proxy_is_a_failure_and_never_a_direct_connection() {
     let site = site();
     let url = format!("https://{ALIAS}:{}/", site.port);
     let to_site = || get(&url).with("CODEX_CA_CERTIFICATE", &site.file);
@@ -740,7 +740,7 @@ fn localhost_is_this_machine_in_any_spelling() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_dead_route_of_one_family_costs_no_request() {
+fn a_silent_route_of_one_family_costs_no_request() {
     let (port, _requests) = plain(OK);
     let _dead = Unanswering::start(&format!("[::1]:{port}"));
     let answer = get(&format!("http://localhost:{port}/")).run();

@@ -130,7 +130,7 @@ fn in_lanes(lanes: u64, seed: u64, work: impl Fn(&mut StdRng) + Sync) {
 /// With an issuer that takes its time, and ends a login as soon as one of its refresh tokens comes twice.
 fn strict_sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.issuer.set(|its| its.family_ends_at_reuse = true);
+    sandbox.issuer.set(|its| its.reuse_revokes_family = true);
     sandbox.issuer.plan_always(REFRESH, Trouble::Delay(DELAY));
     sandbox
 }

@@ -1,5 +1,5 @@
-//! Who holds a lock, and who waits for it, as Linux tells it in /proc/locks (proc(5)): a worker is nobody's child, and this is
-//! how it is found.
+//! Who holds a lock, and who waits for it, as Linux tells it in /proc/locks (proc(5)): a worker is not a child of its caller, and
+//! this is how it is found.
 
 use std::fs::{self, metadata};
 use std::os::fd::OwnedFd;

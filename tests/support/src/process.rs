@@ -1,4 +1,4 @@
-//! The program as it runs, and what it left when it ended. Nothing here waits for ever.
+//! The program while it runs, and its output. Nothing here waits for ever.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -47,7 +47,7 @@ struct Stream {
 #[derive(Default)]
 struct Seen {
     bytes: Vec<u8>,
-    ended: bool,
+    closed: bool,
 }
 
 impl Running {
@@ -146,7 +146,7 @@ impl Running {
         browser::visit(&self.address())
     }
 
-    /// Waits for its end, and for the end of both pipes: whoever holds one longer than the program lives is found.
+    /// Waits for its end, and for the end of both pipes: a process that keeps one open after the program has exited is found.
     #[track_caller]
     pub fn finish(mut self) -> Output {
         self.close_stdin();
@@ -168,7 +168,7 @@ impl Running {
         }
     }
 
-    /// Both pipes have ended, so that this is a matter of moments: std has no wait with a limit.
+    /// Both pipes are closed, so that this is a matter of moments: std has no wait with a limit.
     fn wait(&mut self) -> Option<ExitStatus> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -193,7 +193,7 @@ impl Drop for Running {
     }
 }
 
-/// The exit code; of a program that a signal ended, the signal's number, negative.
+/// The exit code; of a program that a signal killed, the signal's number, negative.
 pub fn code(status: ExitStatus) -> i32 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
@@ -211,7 +211,7 @@ fn follow(pipe: impl Read + Send + 'static) -> Arc<Stream> {
         while let Ok(new @ 1..) = pipe.fill_buf().map(|bytes| filled.add(bytes)) {
             pipe.consume(new);
         }
-        filled.seen.lock().expect("a reader died").ended = true;
+        filled.seen.lock().expect("a reader panicked").closed = true;
         filled.changed.notify_all();
     });
     stream
@@ -219,14 +219,14 @@ fn follow(pipe: impl Read + Send + 'static) -> Arc<Stream> {
 
 impl Stream {
     fn add(&self, bytes: &[u8]) -> usize {
-        let mut seen = self.seen.lock().expect("a reader died");
+        let mut seen = self.seen.lock().expect("a reader panicked");
         seen.bytes.extend_from_slice(bytes);
         self.changed.notify_all();
         bytes.len()
     }
 
     fn text(&self) -> String {
-        let seen = self.seen.lock().expect("a reader died");
+        let seen = self.seen.lock().expect("a reader panicked");
         String::from_utf8_lossy(&seen.bytes).into_owned()
     }
 
@@ -235,24 +235,26 @@ impl Stream {
         let look = |seen: &Seen| find(&String::from_utf8_lossy(&seen.bytes));
         let (seen, _) = self
             .changed
-            .wait_timeout_while(self.seen.lock().expect("a reader died"), PATIENCE, |seen| {
-                !seen.ended && look(seen).is_none()
-            })
-            .expect("a reader died");
+            .wait_timeout_while(
+                self.seen.lock().expect("a reader panicked"),
+                PATIENCE,
+                |seen| !seen.closed && look(seen).is_none(),
+            )
+            .expect("a reader panicked");
         look(&seen)
     }
 
-    /// Whether the pipe ended in time.
+    /// Whether the pipe was closed in time.
     fn wait_for_end(&self) -> bool {
-        let seen = self.seen.lock().expect("a reader died");
+        let seen = self.seen.lock().expect("a reader panicked");
         let waited = self
             .changed
-            .wait_timeout_while(seen, PATIENCE, |seen| !seen.ended);
-        waited.expect("a reader died").0.ended
+            .wait_timeout_while(seen, PATIENCE, |seen| !seen.closed);
+        waited.expect("a reader panicked").0.closed
     }
 }
 
-/// What a program left when it ended.
+/// The exit code and the output of a program.
 pub struct Output {
     pub code: i32,
     pub stdout: String,

@@ -20,7 +20,7 @@ use crate::process::{Names, Output, Running, until};
 /// The life of an access token as the issuer gives it, in seconds.
 pub const LIFE: u64 = 864_000;
 
-/// Where one test lives. Dropped, its folder is removed and its issuer stopped.
+/// What one test runs in. Dropped, its folder is removed and its issuer stopped.
 pub struct Sandbox {
     pub issuer: Arc<FakeIssuer>,
     folder: TempDir,
@@ -106,15 +106,15 @@ impl Sandbox {
 
     /// The program with these arguments, not started yet; its stdin is empty.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut words = program();
-        words.extend(arguments.iter().map(OsString::from));
-        self.command_of(&words)
+        let mut command_line = program();
+        command_line.extend(arguments.iter().map(OsString::from));
+        self.command_of(&command_line)
     }
 
     /// Any program, in the same environment.
-    pub fn command_of(&self, words: &[OsString]) -> Command {
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]);
+    pub fn command_of(&self, command_line: &[OsString]) -> Command {
+        let mut command = Command::new(&command_line[0]);
+        command.args(&command_line[1..]);
         command.env_clear().envs(self.environment.iter().cloned());
         command.current_dir(self.folder()).stdin(Stdio::null());
         command
@@ -142,7 +142,7 @@ impl Sandbox {
         self.start(self.command(arguments))
     }
 
-    /// Starts a command that was made to measure.
+    /// Starts a command that the test has prepared.
     #[track_caller]
     pub fn start(&self, command: Command) -> Running {
         let issuer = Arc::clone(&self.issuer);
@@ -201,7 +201,7 @@ impl Sandbox {
     }
 }
 
-/// What a library call does that goes wrong only rarely.
+/// Library calls that rarely fail.
 #[cfg(target_os = "linux")]
 impl Sandbox {
     /// A library of this C source, whose functions take the place of those of the system (`LD_PRELOAD`). `None`, and
@@ -235,7 +235,7 @@ impl Sandbox {
         self.plant_as("default", life.cast_signed(), life)
     }
 
-    /// Stores a login whose access token has so many seconds left of such a life; negative: it has ended.
+    /// Stores a login whose access token has so many seconds left of such a life; negative: it has expired.
     pub fn plant_expiring_in(&self, left: i64, life: u64) -> Value {
         self.plant_as("default", left, life)
     }
@@ -251,7 +251,7 @@ impl Sandbox {
             "auth_mode": "chatgpt",
             "issuer": self.issuer.url(),
             "client_id": CLIENT_ID,
-            "tokens": self.issuer.grant(age),
+            "tokens": self.issuer.issue_tokens(age),
             "last_refresh": humantime::format_rfc3339_micros(last_refresh).to_string(),
             "expires_at": received + life,
             "expires_in": life,
@@ -270,7 +270,7 @@ impl Sandbox {
         json!({
             "auth_mode": "chatgpt",
             "OPENAI_API_KEY": null,
-            "tokens": self.issuer.grant(LIFE - left),
+            "tokens": self.issuer.issue_tokens(LIFE - left),
             "last_refresh": "2025-01-01T00:00:00.123456789Z",
         })
     }
@@ -292,10 +292,10 @@ impl Sandbox {
         serde_json::from_slice(&text).expect("what is stored is no JSON")
     }
 
-    /// Waits until the stored login is as wished, such as renewed in the background, and gives it.
+    /// Waits until the stored login is as wanted, such as refreshed in the background, and gives it.
     #[track_caller]
     pub fn await_stored(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        until("a stored login as wished", || {
+        until("a stored login as wanted", || {
             Some(self.stored()).filter(&wanted)
         })
     }
@@ -324,7 +324,7 @@ impl Sandbox {
         });
     }
 
-    /// Whether the stored login can still be renewed: it is not lost.
+    /// Whether the stored login can still be refreshed: it is not lost.
     #[track_caller]
     pub fn can_refresh(&self) -> bool {
         let stored = self.stored();
@@ -363,7 +363,7 @@ fn put(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).expect("could not store");
 }
 
-/// The words that start the program: `CODEX_AUTH_TEST_BIN`, else the one that Cargo built beside these tests, behind
+/// The command line that starts the program: `CODEX_AUTH_TEST_BIN`, else the one that Cargo built beside these tests, behind
 /// `CODEX_AUTH_TEST_RUNNER` (an emulator, by its path or its name) if there is one.
 pub fn program() -> Vec<OsString> {
     let program = std::env::var_os("CODEX_AUTH_TEST_BIN").unwrap_or_else(built);
@@ -393,12 +393,12 @@ pub fn find_program(name: impl AsRef<Path>) -> Option<PathBuf> {
 
 /// The program, for tests in which something else starts it. `None`, and said so, where an emulator would have to.
 pub fn native_program() -> Option<PathBuf> {
-    let mut words = program();
-    if words.len() > 1 {
+    let mut command_line = program();
+    if command_line.len() > 1 {
         skip("only this test's own process knows the emulator");
         return None;
     }
-    words.pop().map(PathBuf::from)
+    command_line.pop().map(PathBuf::from)
 }
 
 /// What expectations call by a name instead of its value. Longer values come first: one may hold another.

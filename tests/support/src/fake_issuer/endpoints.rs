@@ -1,5 +1,5 @@
 //! What each endpoint checks, and what it answers when nothing goes wrong. Whatever a client must never do is written
-//! down as a violation; what can happen to an honest one is only refused.
+//! down as a violation; what can happen to a correct one is only refused.
 
 use std::collections::HashMap;
 
@@ -68,7 +68,7 @@ pub enum Consent {
         error: String,
         description: Option<String>,
     },
-    /// A page with a link to the redirect, which also goes there by itself: for a real browser.
+    /// A page with a link to the redirect, which also redirects there: for a real browser.
     Page,
 }
 
@@ -95,7 +95,7 @@ pub(super) enum Verdict {
         code: String,
         verifier: String,
     },
-    /// With the error code and the issuer's words.
+    /// With the error code and the issuer's message.
     Refused(&'static str, &'static str),
 }
 
@@ -109,16 +109,16 @@ impl Verdict {
 }
 
 /// Why a request is not served.
-enum Refusal {
+enum Rejection {
     /// The client broke the protocol; what it did.
     Violation(String),
-    /// A status, an error code, and words.
+    /// A status, an error code, and a message.
     Refused(u16, &'static str, &'static str),
 }
 
-use Refusal::{Refused, Violation};
+use Rejection::{Refused, Violation};
 
-type Served = Result<Answer, Refusal>;
+type Served = Result<Answer, Rejection>;
 
 /// Serves a request, as the real issuer would.
 pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -> Answer {
@@ -146,7 +146,7 @@ pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -
     }
 }
 
-/// A refusal in the issuer's usual form.
+/// An error in the issuer's usual form.
 pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
     let body = json!({ "error": { "code": code, "message": message } });
     Answer::json(status, &body)
@@ -197,9 +197,7 @@ fn consent(state: &mut State, given: &HashMap<String, String>) -> Answer {
     let consent = state.manners.consent.clone();
     let mut result = match &consent {
         Consent::Refuse { error, description } => {
-            let description = description
-                .clone()
-                .map(|words| ("error_description", words));
+            let description = description.clone().map(|text| ("error_description", text));
             [("error", error.clone())]
                 .into_iter()
                 .chain(description)
@@ -297,13 +295,13 @@ fn refresh(state: &mut State, request: &Request) -> Served {
         "client_id is unknown",
     )?;
     let token = &given["refresh_token"];
-    let status = state.manners.refusal_status;
+    let status = state.manners.final_error_status;
     let family = match state.books.look_up(token) {
         Presented::Good { family } => family,
         Presented::Reused { family } => {
             state.reuses += 1;
-            if state.manners.family_ends_at_reuse {
-                state.books.end_family(family);
+            if state.manners.reuse_revokes_family {
+                state.books.revoke_family(family);
             }
             return Err(Refused(
                 status,
@@ -311,7 +309,7 @@ fn refresh(state: &mut State, request: &Request) -> Served {
                 "It was used before.",
             ));
         }
-        Presented::Ended => {
+        Presented::Revoked => {
             return Err(Refused(
                 status,
                 "refresh_token_invalidated",
@@ -369,7 +367,7 @@ impl State {
             id_issuer: manners.id_issuer.clone().unwrap_or(right.0),
             id_audience: manners.id_audience.clone().unwrap_or(right.1),
             issued: self.clock().saturating_sub(age),
-            lives: (self.manners.access_life, self.manners.id_life),
+            lifetimes: (self.manners.access_life, self.manners.id_life),
             opaque: self.manners.opaque_access_token,
         };
         let issued = self.books.issue(family, &order);
@@ -420,7 +418,7 @@ fn revoke(state: &mut State, request: &Request) -> Served {
     match given["token_type_hint"].as_str() {
         "refresh_token" => {
             if let Some(family) = state.books.family_of(token) {
-                state.books.end_family(family);
+                state.books.revoke_family(family);
             }
         }
         "access_token" => state.books.reject_access_token(token),
@@ -490,7 +488,7 @@ fn device_token(state: &mut State, request: &Request) -> Served {
             "authorization_pending",
             "Not yet.",
         )),
-        Verdict::Refused(code, words) => Err(Refused(400, code, words)),
+        Verdict::Refused(code, message) => Err(Refused(400, code, message)),
         Verdict::Approved { code, verifier } => {
             let body = json!({
                 "authorization_code": code,
@@ -531,7 +529,7 @@ fn bearer(request: &Request) -> Option<&str> {
 }
 
 /// Whose token came along, if it works.
-fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Account, Refusal> {
+fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Account, Rejection> {
     let account = bearer(request).and_then(|token| state.books.holder(token, state.clock()));
     let Some(account) = account else {
         return Err(Refused(
@@ -560,7 +558,7 @@ fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Account, Refusa
 }
 
 fn other(request: &Request) -> Served {
-    // A browser asks for the icon by itself, and the device page is for the person.
+    // A browser asks for the icon unasked, and the device page is for the person.
     match request.path.as_str() {
         "/favicon.ico" => Err(Refused(404, "not_found", "Not found.")),
         "/.well-known/jwks.json" => Ok(Answer::json(200, &json!({ "keys": [] }))),
@@ -569,7 +567,7 @@ fn other(request: &Request) -> Served {
     }
 }
 
-fn ensure(holds: bool, complaint: &str) -> Result<(), Refusal> {
+fn ensure(holds: bool, complaint: &str) -> Result<(), Rejection> {
     if holds {
         return Ok(());
     }
@@ -577,7 +575,7 @@ fn ensure(holds: bool, complaint: &str) -> Result<(), Refusal> {
 }
 
 /// The parameters of a form body, which has to say that it is one.
-fn form(request: &Request, needed: &[&str]) -> Result<HashMap<String, String>, Refusal> {
+fn form(request: &Request, needed: &[&str]) -> Result<HashMap<String, String>, Rejection> {
     ensure(
         has_type(request, "application/x-www-form-urlencoded"),
         "the body is not said to be a form",
@@ -590,7 +588,7 @@ fn parameters(
     encoded: &str,
     needed: &[&str],
     optional: &[&str],
-) -> Result<HashMap<String, String>, Refusal> {
+) -> Result<HashMap<String, String>, Rejection> {
     let mut given = HashMap::new();
     for (name, value) in form_urlencoded::parse(encoded.as_bytes()).into_owned() {
         let known = needed.contains(&name.as_str()) || optional.contains(&name.as_str());
@@ -605,7 +603,7 @@ fn parameters(
 }
 
 /// The members of a JSON body, which has to say that it is one: exactly these, all of them strings.
-fn object(request: &Request, needed: &[&str]) -> Result<HashMap<String, String>, Refusal> {
+fn object(request: &Request, needed: &[&str]) -> Result<HashMap<String, String>, Rejection> {
     ensure(
         has_type(request, "application/json"),
         "the body is not said to be JSON",

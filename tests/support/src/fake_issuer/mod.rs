@@ -34,10 +34,7 @@ pub const CLIENT_ID: &str = "app_EMoamEEZ73f0CkXaXp7hrann";
 /// How long an event is awaited before the test is given up. It is only reached when something is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "these are switches, each by itself"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 /// How the issuer serves while nothing else is planned. `FakeIssuer::set` changes it at any time.
 pub struct Manners {
     /// The client that it knows.
@@ -48,7 +45,7 @@ pub struct Manners {
     pub account_at_refresh: Option<Account>,
     /// Whether it keeps to `allowed_workspace_id`.
     pub honours_workspace: bool,
-    /// The lives of new access tokens and id tokens, in seconds.
+    /// How long new access tokens and ID tokens are valid, in seconds.
     pub access_life: u64,
     pub id_life: u64,
     /// Seconds that its clock is ahead of this machine's; negative: behind.
@@ -61,12 +58,12 @@ pub struct Manners {
     /// out anew is not spent either.
     pub omit: Vec<&'static str>,
     pub null: Vec<&'static str>,
-    /// Whether a refresh token that comes a second time ends the whole login.
-    pub family_ends_at_reuse: bool,
+    /// Whether a refresh token that comes a second time revokes the whole login.
+    pub reuse_revokes_family: bool,
     /// Whether it refuses to revoke what does not come as a form (RFC 7009 section 2.1).
     pub revokes_forms_only: bool,
-    /// The status of a final refusal: 400 or 401.
-    pub refusal_status: u16,
+    /// The status of a final error: 400 or 401.
+    pub final_error_status: u16,
     pub consent: Consent,
     /// The `iss` of the redirect (RFC 9207), if it sends one.
     pub iss: Option<String>,
@@ -95,9 +92,9 @@ impl Default for Manners {
             id_audience: None,
             omit: Vec::new(),
             null: Vec::new(),
-            family_ends_at_reuse: false,
+            reuse_revokes_family: false,
             revokes_forms_only: false,
-            refusal_status: 401,
+            final_error_status: 401,
             consent: Consent::Grant,
             iss: None,
             device_login: true,
@@ -133,7 +130,7 @@ struct State {
     requests: Vec<(Endpoint, Request)>,
     answered: HashMap<Endpoint, Vec<Instant>>,
     plans: HashMap<Endpoint, VecDeque<Trouble>>,
-    standing_plans: HashMap<Endpoint, Trouble>,
+    lasting_plans: HashMap<Endpoint, Trouble>,
     open_gates: HashSet<usize>,
     gates: usize,
     violations: Vec<String>,
@@ -188,14 +185,14 @@ impl FakeIssuer {
 
     /// Plans every answer of an endpoint for which no other is planned, until `end_plans`.
     pub fn plan_always(&self, endpoint: Endpoint, trouble: Trouble) {
-        self.shared.lock().standing_plans.insert(endpoint, trouble);
+        self.shared.lock().lasting_plans.insert(endpoint, trouble);
     }
 
     /// Goes back to normal service.
     pub fn end_plans(&self, endpoint: Endpoint) {
         let mut state = self.shared.lock();
         state.plans.remove(&endpoint);
-        state.standing_plans.remove(&endpoint);
+        state.lasting_plans.remove(&endpoint);
     }
 
     /// A new gate, shut, for `Trouble::Hold`.
@@ -217,7 +214,7 @@ impl FakeIssuer {
 
     /// Makes a login without any request, its tokens `age` seconds old, in the shape of the member `tokens` of a
     /// stored login.
-    pub fn grant(&self, age: u64) -> Value {
+    pub fn issue_tokens(&self, age: u64) -> Value {
         let mut state = self.shared.lock();
         let account = state.manners.account.clone();
         let account_id = account.id.clone();
@@ -232,18 +229,18 @@ impl FakeIssuer {
     }
 
     /// Makes an access token as an admin console does (`at-…`): it is never refreshed.
-    pub fn grant_personal(&self) -> String {
+    pub fn issue_personal_token(&self) -> String {
         let mut state = self.shared.lock();
         let account = state.manners.account.clone();
         state.books.issue_personal(account).to_owned()
     }
 
-    /// Ends every login: no refresh token works any more (`refresh_token_invalidated`).
-    pub fn end_logins(&self) {
-        self.shared.lock().books.end_all();
+    /// Revokes every login: no refresh token works any more (`refresh_token_invalidated`).
+    pub fn revoke_logins(&self) {
+        self.shared.lock().books.revoke_all();
     }
 
-    /// Makes the backend refuse every access token that was given so far.
+    /// Makes the backend reject every access token that was given so far.
     pub fn reject_access_tokens(&self) {
         self.shared.lock().books.reject_access_tokens();
     }
@@ -259,7 +256,7 @@ impl FakeIssuer {
         self.shared.lock().decide(verdict);
     }
 
-    /// The user code ends (`expired_token`).
+    /// The user code expires (`expired_token`).
     pub fn expire(&self) {
         let verdict = endpoints::Verdict::Refused("expired_token", "The code has expired.");
         self.shared.lock().decide(verdict);
@@ -422,7 +419,7 @@ impl Shared {
         state.stopped = true;
         // A planned gate refers back to here: neither would ever be freed.
         state.plans.clear();
-        state.standing_plans.clear();
+        state.lasting_plans.clear();
         for stream in state.connections.values() {
             stream.shutdown(Shutdown::Both).ok();
         }
@@ -440,7 +437,7 @@ impl Shared {
             .plans
             .get_mut(&endpoint)
             .and_then(VecDeque::pop_front)
-            .or_else(|| state.standing_plans.get(&endpoint).cloned());
+            .or_else(|| state.lasting_plans.get(&endpoint).cloned());
         drop(state);
         self.changed.notify_all();
         let mut course = Course::default();
@@ -480,7 +477,7 @@ impl State {
             requests: Vec::new(),
             answered: HashMap::new(),
             plans: HashMap::new(),
-            standing_plans: HashMap::new(),
+            lasting_plans: HashMap::new(),
             open_gates: HashSet::new(),
             gates: 0,
             violations: Vec::new(),
@@ -523,7 +520,7 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
-/// Serves one connection to its end. What the network does to it is the client's business.
+/// Serves one connection to its end. A connection that breaks off is the client's to handle.
 fn converse(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
@@ -588,10 +585,10 @@ fn deliver(
             return Ok(false);
         }
         Delivery::Whole => stream.write_all(&whole)?,
-        Delivery::Drip(pause) => {
+        Delivery::Drip(interval) => {
             for byte in &whole {
                 stream.write_all(&[*byte])?;
-                shared.wait_until(*pause, |state| state.stopped);
+                shared.wait_until(*interval, |state| state.stopped);
             }
         }
     }

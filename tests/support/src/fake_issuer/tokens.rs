@@ -59,7 +59,7 @@ impl Account {
 struct Family {
     account: Account,
     /// No refresh token of it works any more.
-    ended: bool,
+    revoked: bool,
 }
 
 struct RefreshToken {
@@ -70,15 +70,15 @@ struct RefreshToken {
 struct AccessToken {
     account: Account,
     /// Seconds since 1970, by the issuer's clock.
-    ends: u64,
+    expires_at: u64,
     rejected: bool,
 }
 
-/// What becomes of a refresh token that is presented.
+/// What is known of a refresh token that is presented.
 pub(super) enum Presented {
     Good { family: usize },
     Reused { family: usize },
-    Ended,
+    Revoked,
     Unknown,
 }
 
@@ -91,8 +91,8 @@ pub(super) struct Order<'a> {
     pub id_audience: Value,
     /// When they are said to be issued, in seconds since 1970.
     pub issued: u64,
-    /// The life of the access token and of the id token, in seconds.
-    pub lives: (u64, u64),
+    /// Those of the access token and of the ID token, in seconds.
+    pub lifetimes: (u64, u64),
     pub opaque: bool,
 }
 
@@ -117,8 +117,8 @@ pub(super) struct Books {
 
 impl Books {
     pub fn open_family(&mut self, account: Account) -> usize {
-        let ended = false;
-        self.families.push(Family { account, ended });
+        let revoked = false;
+        self.families.push(Family { account, revoked });
         self.families.len() - 1
     }
 
@@ -126,14 +126,14 @@ impl Books {
         self.families[family].account = account;
     }
 
-    pub fn end_family(&mut self, family: usize) {
-        self.families[family].ended = true;
+    pub fn revoke_family(&mut self, family: usize) {
+        self.families[family].revoked = true;
     }
 
-    pub fn end_all(&mut self) {
+    pub fn revoke_all(&mut self) {
         self.families
             .iter_mut()
-            .for_each(|family| family.ended = true);
+            .for_each(|family| family.revoked = true);
     }
 
     pub fn look_up(&self, refresh: &str) -> Presented {
@@ -142,7 +142,7 @@ impl Books {
         };
         let family = known.family;
         match known.spent {
-            _ if self.families[family].ended => Presented::Ended,
+            _ if self.families[family].revoked => Presented::Revoked,
             true => Presented::Reused { family },
             false => Presented::Good { family },
         }
@@ -174,7 +174,7 @@ impl Books {
     pub fn issue_personal(&mut self, account: Account) -> &str {
         let token = AccessToken {
             account,
-            ends: u64::MAX,
+            expires_at: u64::MAX,
             rejected: false,
         };
         let access = format!("at-{}", unique());
@@ -187,7 +187,7 @@ impl Books {
     pub fn holder(&self, access: &str, now: u64) -> Option<&Account> {
         self.access
             .get(access)
-            .filter(|token| !token.rejected && token.ends > now)
+            .filter(|token| !token.rejected && token.expires_at > now)
             .map(|token| &token.account)
     }
 
@@ -206,7 +206,7 @@ impl Books {
             .insert(refresh.clone(), RefreshToken { family, spent });
         let token = AccessToken {
             account,
-            ends: order.issued + order.lives.0,
+            expires_at: order.issued + order.lifetimes.0,
             rejected: false,
         };
         self.access.insert(access.clone(), token);
@@ -226,7 +226,7 @@ fn access_claims(account: &Account, order: &Order) -> Value {
         "client_id": order.client_id,
         "sub": account.user_id,
         "iat": order.issued,
-        "exp": order.issued + order.lives.0,
+        "exp": order.issued + order.lifetimes.0,
         "jti": unique(),
         "https://api.openai.com/auth": account.claims(),
         "https://api.openai.com/profile": { "email": account.email, "email_verified": true },
@@ -241,7 +241,7 @@ fn id_claims(account: &Account, order: &Order) -> Value {
         "email": account.email,
         "email_verified": true,
         "iat": order.issued,
-        "exp": order.issued + order.lives.1,
+        "exp": order.issued + order.lifetimes.1,
         "jti": unique(),
         "https://api.openai.com/auth": account.claims(),
     })

@@ -25,7 +25,7 @@ pub enum Trouble {
     Delay(Duration),
     /// Done, answered when the gate opens.
     Hold(Gate),
-    /// Done, answered byte by byte with this pause between two.
+    /// Done, answered byte by byte, at this interval.
     Drip(Duration),
     /// What this makes of the request, such as an answer that repeats it.
     Of(fn(&Request) -> Trouble),
@@ -44,7 +44,7 @@ impl Trouble {
         Self::Answer(Answer::html(status, "").with("Retry-After", value))
     }
 
-    /// A refusal with an error code, in the issuer's usual form.
+    /// An error with this code, in the issuer's usual form.
     pub fn error(status: u16, code: &str) -> Self {
         Self::Answer(super::endpoints::error(status, code, "planned by the test"))
     }
@@ -151,7 +151,7 @@ impl Course {
             Trouble::Flaw(flaw) => self.delivery = Delivery::Flawed(flaw),
             Trouble::Delay(time) => self.delay += time,
             Trouble::Hold(gate) => self.gates.push(gate),
-            Trouble::Drip(pause) => self.delivery = Delivery::Drip(pause),
+            Trouble::Drip(interval) => self.delivery = Delivery::Drip(interval),
             Trouble::Of(make) => self.take(make(request), request),
             Trouble::Both(one, other) => {
                 self.take(*one, request);

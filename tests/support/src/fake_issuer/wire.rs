@@ -129,8 +129,8 @@ pub fn read_request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Requ
     if head.is_empty() {
         return Ok(None);
     }
-    let mut room = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut parsed = httparse::Request::new(&mut room);
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
     let state = parsed.parse(&head).map_err(Error::other)?;
     if state.is_partial() {
         return Err(ErrorKind::UnexpectedEof.into());
@@ -152,8 +152,8 @@ pub fn read_request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Requ
 /// The answer that a server gives; without a length its body goes to the end of the connection.
 pub fn read_answer(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
     let head = read_head(stream)?;
-    let mut room = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut parsed = httparse::Response::new(&mut room);
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut parsed = httparse::Response::new(&mut headers);
     let state = parsed.parse(&head).map_err(Error::other)?;
     if state.is_partial() {
         return Err(ErrorKind::UnexpectedEof.into());
