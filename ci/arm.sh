@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The program for Linux on Arm, and the tests that run it, under qemu. Needs the Rust target aarch64-unknown-linux-musl, and
-# of Debian gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static. Words are handed on to the tests, as a filter.
+# of Debian gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static. Arguments are passed to the tests, as a filter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The program and its tests as Windows programs, run by Wine. Needs the Rust target x86_64-pc-windows-gnu, and of Debian
-# gcc-mingw-w64-x86-64, wine64 and jq. Words are handed on to the tests, as a filter.
+# gcc-mingw-w64-x86-64, wine64 and jq. Arguments are passed to the tests, as a filter.
 #
 # Left out are the tests of the harness itself, and one that runs the program twice within a second: Wine takes longer.
 set -euo pipefail

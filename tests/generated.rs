@@ -127,10 +127,10 @@ fn every_variable_that_is_read_stands_in_the_man_page_and_in_the_help() {
     let mut command = cli::Cli::command();
     let topic = command.find_subcommand_mut("environment").unwrap();
     let help = topic.render_long_help().to_string();
-    let words = settings.split('"');
+    let pieces = settings.split('"');
     let is_variable =
         |word: &&str| word.len() > 4 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    for variable in words.filter(is_variable) {
+    for variable in pieces.filter(is_variable) {
         assert!(page.contains(variable), "the man page: {variable}");
         assert!(help.contains(variable), "the help: {variable}");
     }

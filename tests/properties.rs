@@ -31,7 +31,7 @@ const STATE: &str = "right-state";
 const PORT: u16 = 1455;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most characters of a cleaned text.
-const TAME: usize = 301;
+const LONGEST_PRINTABLE: usize = 301;
 
 #[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -61,7 +61,7 @@ fn is_token(text: &str) -> bool {
 }
 
 fn is_clean(text: &str) -> bool {
-    text.chars().count() <= TAME && !text.chars().any(char::is_control)
+    text.chars().count() <= LONGEST_PRINTABLE && !text.chars().any(char::is_control)
 }
 
 fn assert_tokens(credentials: &Credentials) {
@@ -144,7 +144,7 @@ fn claims(bytes: &[u8]) {
         let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(&payload));
         let answer = json!({"access_token": token, "refresh_token": "r", "id_token": token});
         let Ok(response) = TokenResponse::parse(answer.to_string().as_bytes(), None) else {
-            panic!("a grant is no grant");
+            panic!("a token response is not taken for one");
         };
         assert!(response.account_id().is_none_or(|id| is_token(&id)));
         if let Ok(credentials) = Credentials::new(&response, ISSUER, CLIENT, now()) {
@@ -194,12 +194,12 @@ fn token_answer(bytes: &[u8]) {
     }
 }
 
-/// An error body: its words fit on one line, and to clean them twice changes nothing.
+/// An error body: what is shown of it fits on one line, and redacting it twice changes nothing.
 fn error_body(bytes: &[u8]) {
     let (code, message) = response::error_of(bytes);
-    for words in [code, message].into_iter().flatten() {
+    for text in [code, message].into_iter().flatten() {
         for clean in [text::printable, text::redact] {
-            let cleaned = clean(&words);
+            let cleaned = clean(&text);
             assert!(is_clean(&cleaned), "{cleaned:?}");
             assert_eq!(clean(&cleaned), cleaned);
         }
@@ -225,7 +225,7 @@ fn only(query: &str, name: &str) -> Option<String> {
 fn assert_sound(response: &AuthorizationResponse) {
     let (text, limit) = match response {
         AuthorizationResponse::Code(code) => (code, usize::MAX),
-        AuthorizationResponse::Error(reason) => (reason, 2 * TAME + 3),
+        AuthorizationResponse::Error(reason) => (reason, 2 * LONGEST_PRINTABLE + 3),
     };
     assert!(text.chars().count() <= limit, "{text}");
     assert!(!text.chars().any(char::is_control), "{text:?}");
@@ -302,7 +302,7 @@ fn duration(bytes: &[u8]) {
             assert!(read <= 3650 * DAY);
             assert_eq!(cli::duration(&format!("{}s", read.as_secs())), Ok(read));
         }
-        Err(words) => assert!(is_clean(&words)),
+        Err(text) => assert!(is_clean(&text)),
     }
 }
 
@@ -354,8 +354,12 @@ mod at_random {
         "expires_in",
         "expires_at",
         "last_refresh",
-        "refusal",
-        "pause",
+        "account",
+        "revoked",
+        "backoff",
+        "rejected_at",
+        "rejection_backoff",
+        "login_required",
         "reason",
         "at",
         "until",

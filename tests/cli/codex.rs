@@ -54,10 +54,10 @@ impl Person {
     fn configure(&self) -> Option<()> {
         let base_url = format!("{}/backend-api/codex", self.sandbox.issuer.url());
         let installed = self.sandbox.install()?.into_os_string();
-        let words = ["setup", "codex", "--base-url", &base_url].map(OsString::from);
+        let arguments = ["setup", "codex", "--base-url", &base_url].map(OsString::from);
         let command = self
             .sandbox
-            .command_of(&[&[installed], &words[..]].concat());
+            .command_of(&[&[installed], &arguments[..]].concat());
         let output = self.sandbox.start(command).finish();
         output.assert(0, "...\n", "");
         fs::create_dir(self.home()).unwrap();
@@ -71,7 +71,7 @@ impl Person {
 
     /// Asks Codex something. A configuration with members that it does not know is an error.
     fn ask(&self) -> Running {
-        let words = [
+        let arguments = [
             "exec",
             "--strict-config",
             "--skip-git-repo-check",
@@ -81,10 +81,12 @@ impl Person {
             "analytics.enabled=false",
             "Say hello",
         ];
-        let words = words.map(OsString::from);
+        let arguments = arguments.map(OsString::from);
         let codex = self.codex.clone().into_os_string();
-        self.sandbox
-            .start(self.sandbox.command_of(&[&[codex], &words[..]].concat()))
+        self.sandbox.start(
+            self.sandbox
+                .command_of(&[&[codex], &arguments[..]].concat()),
+        )
     }
 
     /// The requests for an answer of the model.
@@ -92,12 +94,12 @@ impl Person {
         self.sandbox.issuer.requests_to(Endpoint::Responses)
     }
 
-    fn renewals(&self) -> usize {
+    fn refreshes(&self) -> usize {
         self.sandbox.issuer.count(Endpoint::Refresh)
     }
 
-    /// From now on the access token has ended, for the backend and for us.
-    fn end_token(&self) {
+    /// From now on the access token has expired, for the backend and for us.
+    fn expire_token(&self) {
         self.sandbox.issuer.reject_access_tokens();
         let mut stored = self.sandbox.stored();
         stored["expires_at"] = json!(now() - 1);
@@ -182,7 +184,7 @@ fn codex_gets_its_answer_with_our_token_and_account_id() {
     output.assert(0, ANSWER, "...\n");
     assert_eq!(person.questions().len(), 1);
     assert_sent(&person.questions()[0], &issuer.access_tokens()[0]);
-    assert_eq!(person.renewals(), 0);
+    assert_eq!(person.refreshes(), 0);
     person.assert_discreet(&output);
 }
 
@@ -190,18 +192,18 @@ fn codex_gets_its_answer_with_our_token_and_account_id() {
 fn a_token_that_the_backend_rejects_is_replaced_within_the_same_run() {
     let Some(person) = Person::new() else { return };
     let issuer = &person.sandbox.issuer;
-    let (rejection, renewal) = (issuer.gate(), issuer.gate());
+    let (rejection, refresh) = (issuer.gate(), issuer.gate());
     let rejected = Trouble::error(401, "token_revoked").and(Trouble::Hold(rejection.clone()));
     issuer.plan(Endpoint::Responses, rejected);
-    issuer.plan(Endpoint::Refresh, Trouble::Hold(renewal.clone()));
+    issuer.plan(Endpoint::Refresh, Trouble::Hold(refresh.clone()));
     let running = person.ask();
     issuer.await_requests(Endpoint::Responses, 1);
     issuer.reject_access_tokens();
     rejection.open();
     issuer.await_requests(Endpoint::Refresh, 1);
     // Codex, we, and the worker are all at it.
-    person.assert_no_argument_is_secret("renewal-worker");
-    renewal.open();
+    person.assert_no_argument_is_secret("refresh-worker");
+    refresh.open();
     let output = running.finish();
     output.assert(0, ANSWER, "...\n");
     let questions = person.questions();
@@ -209,7 +211,7 @@ fn a_token_that_the_backend_rejects_is_replaced_within_the_same_run() {
     assert_eq!((questions.len(), tokens.len()), (2, 2));
     assert_sent(&questions[0], &tokens[0]);
     assert_sent(&questions[1], &tokens[1]);
-    assert_eq!(person.renewals(), 1);
+    assert_eq!(person.refreshes(), 1);
     person.assert_discreet(&output);
 }
 
@@ -222,7 +224,7 @@ fn a_token_that_expires_during_a_session_is_refreshed() {
     issuer.plan(Endpoint::Responses, first);
     let running = person.ask();
     issuer.await_requests(Endpoint::Responses, 1);
-    person.end_token();
+    person.expire_token();
     gate.open();
     let output = running.finish();
     output.assert(0, ANSWER, "...\n");
@@ -231,7 +233,7 @@ fn a_token_that_expires_during_a_session_is_refreshed() {
     assert_sent(questions.last().unwrap(), &tokens[1]);
     let session = |request: &Request| request.header("session-id").unwrap().to_owned();
     assert_eq!(session(&questions[0]), session(questions.last().unwrap()));
-    assert_eq!((tokens.len(), person.renewals()), (2, 1));
+    assert_eq!((tokens.len(), person.refreshes()), (2, 1));
     person.assert_discreet(&output);
 }
 
@@ -257,6 +259,6 @@ fn without_a_login_the_person_sees_our_one_line() {
         sent.iter()
             .all(|request| request.header("authorization").is_none())
     );
-    assert_eq!(person.renewals(), 0);
+    assert_eq!(person.refreshes(), 0);
     person.assert_discreet(&output);
 }

@@ -81,7 +81,7 @@ fn the_name_is_codexs_however_it_is_written() {
 #[test]
 fn a_stale_token_is_not_refreshed_and_the_file_not_touched() {
     let sandbox = Sandbox::new();
-    for (left, words) in [
+    for (left, reason) in [
         (0, "Codex's token has expired"),
         (60, "Codex's token expires too soon"),
     ] {
@@ -91,7 +91,7 @@ fn a_stale_token_is_not_refreshed_and_the_file_not_touched() {
         sandbox.store_codex(&login.to_string());
         let before = fs::metadata(sandbox.codex_file()).unwrap();
         let stderr = format!(
-            "codex-auth: {words}: run codex, which alone refreshes it, or sign in here with codex-auth login\n"
+            "codex-auth: {reason}: run codex, which alone refreshes it, or sign in here with codex-auth login\n"
         );
         let output = sandbox.run(&["--profile", "codex", "token"]);
         output.assert(4, "", &stderr);

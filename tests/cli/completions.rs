@@ -47,8 +47,8 @@ fn has(sandbox: &Sandbox, shell: &str) -> bool {
     found
 }
 
-/// Runs a shell's own script with the line in `$LINE`, and gives the words that it prints.
-fn words(sandbox: &Sandbox, shell: &str, script: &str, line: &str) -> String {
+/// Runs a shell's own script with the line in `$LINE`, and gives what it prints, on one line.
+fn candidates(sandbox: &Sandbox, shell: &str, script: &str, line: &str) -> String {
     let mut command = sandbox.shell(&format!("exec {shell} \"$SCRIPT\""));
     let file = sandbox.folder().join("script");
     fs::write(&file, script).unwrap();
@@ -58,8 +58,8 @@ fn words(sandbox: &Sandbox, shell: &str, script: &str, line: &str) -> String {
         .env("TERM", "xterm");
     let output = sandbox.start(command).finish();
     assert_eq!(output.stderr, "", "{line}");
-    let words: Vec<&str> = output.stdout.split_whitespace().collect();
-    words.join(" ")
+    let candidates: Vec<&str> = output.stdout.split_whitespace().collect();
+    candidates.join(" ")
 }
 
 #[track_caller]
@@ -69,7 +69,7 @@ fn assert_completes(shell: &str, script: &str) {
         return;
     }
     for (line, expected) in LINES {
-        let found = words(&sandbox, shell, script, &format!("codex-auth {line}"));
+        let found = candidates(&sandbox, shell, script, &format!("codex-auth {line}"));
         assert_eq!(found, *expected, "{line}");
     }
 }
@@ -125,8 +125,8 @@ fn assert_zsh_completes(set_up: &str) {
     let script = sandbox.run(&["completions", "zsh"]).stdout;
     fs::write(functions.join("_codex-auth"), script).unwrap();
     let script = ZSH.replace("SETUP", set_up);
-    for (line, expected) in LINES.iter().filter(|(_, words)| !words.contains(' ')) {
-        let found = words(&sandbox, "zsh", &script, &format!("codex-auth {line}"));
+    for (line, expected) in LINES.iter().filter(|(_, expected)| !expected.contains(' ')) {
+        let found = candidates(&sandbox, "zsh", &script, &format!("codex-auth {line}"));
         assert_eq!(found, *expected, "{line}");
     }
 }

@@ -364,8 +364,8 @@ fn after_a_refused_exchange_the_next_login_begins_anew() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
     sandbox.issuer.approve();
-    let refusal = Trouble::error(400, "invalid_grant");
-    sandbox.issuer.plan(Endpoint::Exchange, refusal);
+    let rejection = Trouble::error(400, "invalid_grant");
+    sandbox.issuer.plan(Endpoint::Exchange, rejection);
     let reason = "codex-auth: could not sign in: planned by the test (invalid_grant, status 400)\n";
     let refused = sandbox.run(&LOGIN);
     refused.assert(1, "", &format!("{RESUMED}{reason}"));

@@ -12,16 +12,16 @@ use support::sandbox::{LIFE, Sandbox};
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
 
-/// A refresh fails with exit code 1 and these words, before a request is sent; a token that still lives is served.
+/// A refresh fails with exit code 1 and this message, before a request is sent; a token that is still valid is served.
 #[track_caller]
-fn assert_nothing_is_sent(sandbox: &Sandbox, words: &str) {
+fn assert_nothing_is_sent(sandbox: &Sandbox, message: &str) {
     sandbox
         .run(&["token", "--force-refresh"])
-        .assert(1, "", &format!("codex-auth: {words}\n"));
+        .assert(1, "", &format!("codex-auth: {message}\n"));
     sandbox.run(&["token"]).assert(
         0,
         TOKEN,
-        &format!("codex-auth: warning: {words}; the current token expires in [..]\n"),
+        &format!("codex-auth: warning: {message}; the current token expires in [..]\n"),
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
     assert!(sandbox.can_refresh());
@@ -34,7 +34,7 @@ fn a_file_that_is_no_login_is_an_error_and_stays_as_it_is() {
     let nuls = "\0".repeat(4096);
     let huge = " ".repeat(4 * 1024 * 1024 + 1);
     let damaged = "the file is damaged: it is no JSON object";
-    for (text, code, words) in [
+    for (text, code, message) in [
         ("", 4, "the file is empty"),
         (
             "{\"tokens\":{\"access_token\":\"a",
@@ -65,14 +65,15 @@ fn a_file_that_is_no_login_is_an_error_and_stays_as_it_is() {
         };
         let sandbox = Sandbox::new();
         sandbox.store("default", text);
-        let words = format!("codex-auth: could not read [HOME]/default.json: {words}{advice}\n");
+        let message =
+            format!("codex-auth: could not read [HOME]/default.json: {message}{advice}\n");
         for arguments in [
             &["token"][..],
             &["token", "--format", "json"],
             &["token", "--force-refresh"],
             &["account-id"],
         ] {
-            sandbox.run(arguments).assert(code, "", &words);
+            sandbox.run(arguments).assert(code, "", &message);
         }
         assert_eq!(fs::read_to_string(sandbox.file("default")).unwrap(), text);
     }
@@ -154,13 +155,14 @@ fn shell(line: &str, path: &std::path::Path) {
 fn files_are_private_under_any_umask() {
     for umask in ["0000", "0022", "0777"] {
         let sandbox = Sandbox::new();
-        let mut words: Vec<std::ffi::OsString> = ["/bin/sh", "-c", "umask $0; exec \"$@\"", umask]
-            .into_iter()
-            .map(Into::into)
-            .collect();
-        words.extend(support::sandbox::program());
-        words.push("login".into());
-        let mut login = sandbox.start(sandbox.command_of(&words));
+        let mut command_line: Vec<std::ffi::OsString> =
+            ["/bin/sh", "-c", "umask $0; exec \"$@\"", umask]
+                .into_iter()
+                .map(Into::into)
+                .collect();
+        command_line.extend(support::sandbox::program());
+        command_line.push("login".into());
+        let mut login = sandbox.start(sandbox.command_of(&command_line));
         login.sign_in();
         login.finish().assert(0, "", SIGNED_IN);
         sandbox
@@ -184,16 +186,16 @@ fn no_file_is_ever_created_for_others() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let trace = sandbox.folder().join("trace");
-    let mut words: Vec<std::ffi::OsString> = vec![
+    let mut command_line: Vec<std::ffi::OsString> = vec![
         "/usr/bin/strace".into(),
         "-f".into(),
         "-o".into(),
         trace.clone().into(),
     ];
-    words.extend(["-e".into(), "trace=openat,open,creat,mkdir,mkdirat".into()]);
-    words.extend(support::sandbox::program());
-    words.push("token".into());
-    let mut command = sandbox.command_of(&words);
+    command_line.extend(["-e".into(), "trace=openat,open,creat,mkdir,mkdirat".into()]);
+    command_line.extend(support::sandbox::program());
+    command_line.push("token".into());
+    let mut command = sandbox.command_of(&command_line);
     command.env("CODEX_AUTH_HOME", sandbox.home());
     sandbox.start(command).finish().assert(0, TOKEN, "");
     let trace = fs::read_to_string(trace).unwrap();
@@ -230,8 +232,8 @@ fn a_folder_that_others_can_write_to_is_refused() {
         let sandbox = Sandbox::new();
         sandbox.plant();
         set_mode(&sandbox.home(), bits);
-        let words = "codex-auth: could not read [HOME]/default.json: others can write to its folder: run chmod 700 '[HOME]'\n";
-        sandbox.run(&["token"]).assert(1, "", words);
+        let message = "codex-auth: could not read [HOME]/default.json: others can write to its folder: run chmod 700 '[HOME]'\n";
+        sandbox.run(&["token"]).assert(1, "", message);
         set_mode(&sandbox.home(), 0o700);
         sandbox.run(&["token"]).assert(0, TOKEN, "");
     }
@@ -468,13 +470,13 @@ fn a_link_to_codexs_own_file_is_never_written_through() {
     sandbox.plant();
     fs::remove_file(sandbox.file("default")).unwrap();
     std::os::unix::fs::symlink(sandbox.codex_file(), sandbox.file("default")).unwrap();
-    let words = "codex-auth: [..][HOME]/default.json is a link to Codex's own login, which is only read here: use --profile codex, and remove the link\n";
+    let message = "codex-auth: [..][HOME]/default.json is a link to Codex's own login, which is only read here: use --profile codex, and remove the link\n";
     for arguments in [
         &["token", "--force-refresh"][..],
         &["logout"],
         &["login", "--no-browser"],
     ] {
-        sandbox.run(arguments).assert(1, "", words);
+        sandbox.run(arguments).assert(1, "", message);
     }
     let found = fs::read_to_string(sandbox.codex_file()).unwrap();
     assert_eq!(found, codexs.to_string());
@@ -645,7 +647,7 @@ fn a_profile_name_does_not_lead_out_of_the_folder() {
 #[cfg(unix)]
 #[test]
 fn fifos_and_devices_do_not_hang_it() {
-    for (name, words) in [
+    for (name, message) in [
         (
             "default.json",
             "could not read [HOME]/default.json: it is not a regular file",
@@ -664,9 +666,9 @@ fn fifos_and_devices_do_not_hang_it() {
         }
         shell("mkfifo \"$1\"", &path);
         let output = sandbox.run(&["token"]);
-        match words {
+        match message {
             "" => output.assert(0, TOKEN, ""),
-            words => output.assert(1, "", &format!("codex-auth: {words}\n")),
+            message => output.assert(1, "", &format!("codex-auth: {message}\n")),
         };
     }
 }
@@ -731,15 +733,16 @@ fn where_there_are_no_locks_a_valid_token_is_printed_and_nothing_refreshed() {
         command.env("LD_PRELOAD", &shim);
         sandbox.start(command).finish()
     };
-    let words = "could not lock [HOME]/default.json: the file system has no locks: set CODEX_AUTH_HOME to a folder on a local disk";
+    let message = "could not lock [HOME]/default.json: the file system has no locks: set CODEX_AUTH_HOME to a folder on a local disk";
     sandbox.plant();
     unlocked(&["token"]).assert(0, TOKEN, "");
     sandbox.plant_expiring_in(200, LIFE);
-    let warning = format!("codex-auth: warning: {words}; the current token expires in 3 minutes\n");
+    let warning =
+        format!("codex-auth: warning: {message}; the current token expires in 3 minutes\n");
     unlocked(&["token"]).assert(0, TOKEN, &warning);
     sandbox.plant_expiring_in(-60, LIFE);
     for arguments in [&["token"][..], &["logout"], &["login"]] {
-        unlocked(arguments).assert(1, "", &format!("codex-auth: {words}\n"));
+        unlocked(arguments).assert(1, "", &format!("codex-auth: {message}\n"));
     }
     assert!(sandbox.issuer.requests().is_empty());
     assert!(sandbox.can_refresh());

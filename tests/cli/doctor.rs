@@ -263,15 +263,15 @@ fn a_login_with_two_names_is_found() {
 fn the_state_of_each_login_is_told() {
     let far = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(now() + 3030));
     let past = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(now() - 5));
-    let refusal = json!({ "reason": "It was used before.", "at": past.to_string() });
-    let pause = json!({
+    let revoked = json!({ "reason": "It was used before.", "at": past.to_string() });
+    let backoff = json!({
         "reason": "the issuer has trouble", "attempts": 1, "at": past.to_string(), "until": far.to_string(),
     });
     let sandbox = without_login();
     for (profile, member, value) in [
-        ("revoked", "revoked", refusal),
-        ("waiting", "backoff", pause),
-        ("ended", "issuer", Value::Null),
+        ("revoked", "revoked", revoked),
+        ("waiting", "backoff", backoff),
+        ("incomplete", "issuer", Value::Null),
     ] {
         let mut login = sandbox.plant_as(profile, -60, LIFE);
         login[member] = value;
@@ -351,7 +351,7 @@ fn a_file_that_is_a_mount_is_found() {
     let spaced = sandbox.folder().join("a store");
     fs::rename(sandbox.home(), &spaced).unwrap();
     let file = spaced.join("default.json");
-    let words = [
+    let wrapper = [
         "unshare",
         "--mount",
         "--",
@@ -360,7 +360,7 @@ fn a_file_that_is_a_mount_is_found() {
         "mount --bind \"$1\" \"$1\" && shift && exec \"$@\"",
         "sh",
     ];
-    let words = words
+    let wrapper = wrapper
         .into_iter()
         .map(std::ffi::OsString::from)
         .chain([file.into()]);
@@ -368,7 +368,7 @@ fn a_file_that_is_a_mount_is_found() {
         let program = support::sandbox::program().into_iter();
         let arguments = command.iter().map(std::ffi::OsString::from);
         let tried = command.is_empty().then(|| "true".into());
-        let called: Vec<_> = words
+        let called: Vec<_> = wrapper
             .clone()
             .chain(tried.into_iter().chain(program.chain(arguments)))
             .collect();
@@ -615,7 +615,7 @@ fn dated(ahead: i64) -> Trouble {
 #[test]
 fn a_clock_that_is_wrong_is_found() {
     let sandbox = without_login();
-    for (ahead, words) in [
+    for (ahead, found) in [
         (7230, "this machine is 2 hours behind the issuer"),
         (-7230, "this machine is 2 hours ahead of the issuer"),
     ] {
@@ -623,7 +623,7 @@ fn a_clock_that_is_wrong_is_found() {
         assert_finds_last(
             &sandbox,
             0,
-            &format!("warning  clock: {words}: set the clock\n"),
+            &format!("warning  clock: {found}: set the clock\n"),
         );
     }
     let undated = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";

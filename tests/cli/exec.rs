@@ -90,7 +90,7 @@ mod on_unix {
     fn a_longer_life_can_be_asked_for() {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(3600 * 30, LIFE);
-        let words = [
+        let arguments = [
             "exec",
             "--min-ttl",
             "2d",
@@ -99,7 +99,7 @@ mod on_unix {
             "-c",
             "echo $CODEX_AUTH_TOKEN",
         ];
-        let output = sandbox.run(&words);
+        let output = sandbox.run(&arguments);
         output.assert(0, "[TOKEN]\n", "");
         assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
     }
@@ -146,10 +146,10 @@ mod on_unix {
     fn the_token_is_in_the_environment_under_every_name() {
         let sandbox = Sandbox::new();
         sandbox.plant();
-        let words = [
+        let arguments = [
             "exec", "--env", "ONE", "--env", "TWO", "--", "/bin/sh", "-c", SHOW,
         ];
-        let output = sandbox.run(&words);
+        let output = sandbox.run(&arguments);
         output.assert(0, "[TOKEN]\naccount-1\n[TOKEN] [TOKEN]\n", "");
     }
 
@@ -200,8 +200,8 @@ mod on_unix {
             "codex-auth: could not run no-such-command: No such file or directory (os error 2)\n",
         );
         let file = sandbox.file("default");
-        let words = ["exec", "--", file.to_str().unwrap()];
-        sandbox.run(&words).assert(
+        let arguments = ["exec", "--", file.to_str().unwrap()];
+        sandbox.run(&arguments).assert(
             126,
             "",
             "codex-auth: could not run [HOME]/default.json: Permission denied (os error 13)\n",
@@ -212,7 +212,7 @@ mod on_unix {
     fn a_closed_pipe_ends_the_command_as_usual() {
         let sandbox = Sandbox::new();
         sandbox.plant();
-        // The shell tells by its code that a signal ended `yes`: the command does not inherit that we ignore SIGPIPE.
+        // The shell's code shows that a signal killed `yes`: the command does not inherit that we ignore SIGPIPE.
         let script = "(codex-auth exec -- yes; echo $? >&2) | head -n 1";
         if sandbox.install().is_none() {
             return;

@@ -194,17 +194,17 @@ fn traced(sandbox: &Sandbox, options: &[String], arguments: &[&str]) -> Option<C
         skip("no strace here");
         return None;
     };
-    let mut words: Vec<OsString> = vec![strace.into()];
+    let mut command_line: Vec<OsString> = vec![strace.into()];
     // Asked to end, it lets go of what it traces.
-    words.extend(["-I", "waiting", "-f", "-qq", "-s", "8", "-o"].map(OsString::from));
-    words.push(trace_file(sandbox).into());
-    words.extend(["-e".into(), format!("trace={CALLS},sendto").into()]);
+    command_line.extend(["-I", "waiting", "-f", "-qq", "-s", "8", "-o"].map(OsString::from));
+    command_line.push(trace_file(sandbox).into());
+    command_line.extend(["-e".into(), format!("trace={CALLS},sendto").into()]);
     for option in options {
-        words.extend(["-e".into(), option.into()]);
+        command_line.extend(["-e".into(), option.into()]);
     }
-    words.push(program.into());
-    words.extend(arguments.iter().map(OsString::from));
-    Some(sandbox.command_of(&words))
+    command_line.push(program.into());
+    command_line.extend(arguments.iter().map(OsString::from));
+    Some(sandbox.command_of(&command_line))
 }
 
 fn trace_file(sandbox: &Sandbox) -> PathBuf {
@@ -225,7 +225,7 @@ enum Scene {
     Expired,
     /// The same, and the issuer answers 500.
     Refused,
-    /// The token has expired, and the issuer's answer cannot be written where there is room for it.
+    /// The token has expired, and the issuer's answer cannot be written into the staged file.
     Unsaved,
     /// An earlier worker wrote the new credentials whole, and was killed before they took the place of the spent ones.
     Recovered,
@@ -286,10 +286,10 @@ fn any_task() -> Value {
     sandbox.plant_expiring_in(-60, LIFE);
     let gate = sandbox.issuer.hold(REFRESH);
     let caller = sandbox.spawn(&["token"]);
-    let words = fs::read(format!("/proc/{}/cmdline", sandbox.await_worker())).unwrap();
+    let arguments = fs::read(format!("/proc/{}/cmdline", sandbox.await_worker())).unwrap();
     gate.open();
     caller.finish().assert(0, TOKEN, "");
-    serde_json::from_slice(words.split(|byte| *byte == 0).nth(2).unwrap()).unwrap()
+    serde_json::from_slice(arguments.split(|byte| *byte == 0).nth(2).unwrap()).unwrap()
 }
 
 /// Runs a worker under strace, with a fault if there is one, and gives its report; none if strace cannot be had. The test
@@ -315,7 +315,7 @@ struct Trial {
     was_hit: bool,
     in_window: bool,
     is_lost: bool,
-    /// What must never be, in words.
+    /// A description of what must never happen.
     wrong: Option<String>,
 }
 
@@ -373,7 +373,7 @@ fn check_report(sandbox: &Sandbox, task: &Value, report: &str) -> Option<String>
     (!is_good).then(|| format!("it reported {report}"))
 }
 
-/// A sandbox whose issuer ends a login as soon as one of its refresh tokens comes twice.
+/// A sandbox whose issuer revokes a login as soon as one of its refresh tokens comes twice.
 fn strict_sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| its.reuse_revokes_family = true);
@@ -474,7 +474,7 @@ fn table(trials: &[Trial]) -> String {
     let mut table =
         "| Where | Fault | Calls | Kept | Lost | In the window: kept | Lost |\n".to_owned();
     table.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
-    for (scene, words) in SCENES {
+    for (scene, description) in SCENES {
         for fault in FAULTS {
             let these = trials
                 .iter()
@@ -492,14 +492,14 @@ fn table(trials: &[Trial]) -> String {
                 count(true, true),
             ];
             let outcomes = outcomes.map(|count| count.to_string()).join(" | ");
-            writeln!(table, "| {words} | {fault} | {calls} | {outcomes} |").unwrap();
+            writeln!(table, "| {description} | {fault} | {calls} | {outcomes} |").unwrap();
         }
     }
     table
 }
 
-/// A fault in the same call of the caller, of the process that starts the worker, and of the worker. What must never be, in
-/// words.
+/// A fault in the same call of the caller, of the process that starts the worker, and of the worker. It describes what
+/// must never happen.
 fn try_all(sandbox: &Sandbox, place: &Place, fault: Fault) -> Option<String> {
     sandbox.plant_expiring_in(-60, LIFE);
     let command = traced(sandbox, &[inject(place, fault)], &["token"]).unwrap();
@@ -512,13 +512,13 @@ fn try_all(sandbox: &Sandbox, place: &Place, fault: Fault) -> Option<String> {
     if (is_kept || may_be_lost) && (first.code != 0 || is_known(&first)) {
         return None;
     }
-    let words =
+    let outputs =
         [first, next].map(|output| format!("{} {}{}", output.code, output.stdout, output.stderr));
     Some(format!(
         "{fault} at {} {}: {}",
         place.call,
         place.number,
-        words.join(", then ")
+        outputs.join(", then ")
     ))
 }
 

@@ -105,7 +105,7 @@ fn assert_error(answer: &Answer, status: u16, code: &str) {
     assert_eq!(json_of(answer)["error"]["code"], code);
 }
 
-fn granted(issuer: &FakeIssuer) -> String {
+fn new_refresh_token(issuer: &FakeIssuer) -> String {
     issuer.issue_tokens(0)["refresh_token"]
         .as_str()
         .unwrap()
@@ -231,7 +231,7 @@ fn a_login_is_limited_to_the_allowed_workspaces() {
 #[test]
 fn a_refresh_token_works_once() {
     let issuer = FakeIssuer::start();
-    let first = granted(&issuer);
+    let first = new_refresh_token(&issuer);
     let second = refresh_token(&refresh(&issuer, &first));
     assert_ne!(first, second);
     assert_error(&refresh(&issuer, &first), 401, "refresh_token_reused");
@@ -247,8 +247,8 @@ fn a_refresh_token_works_once() {
 fn a_reuse_can_end_the_whole_login() {
     let issuer = FakeIssuer::start();
     issuer.set(|its| its.reuse_revokes_family = true);
-    let first = granted(&issuer);
-    let other_login = granted(&issuer);
+    let first = new_refresh_token(&issuer);
+    let other_login = new_refresh_token(&issuer);
     let second = refresh_token(&refresh(&issuer, &first));
     assert_error(&refresh(&issuer, &first), 401, "refresh_token_reused");
     assert_error(&refresh(&issuer, &second), 401, "refresh_token_invalidated");
@@ -260,7 +260,7 @@ fn a_reuse_can_end_the_whole_login() {
 fn a_broken_token_request_is_a_violation() {
     let issuer = FakeIssuer::start();
     let url = format!("{}/oauth/token", issuer.url());
-    let form = refresh_form(&granted(&issuer));
+    let form = refresh_form(&new_refresh_token(&issuer));
     let bodies = [
         ("application/json", form.clone()),
         (FORM, format!("{form}&scope=openid")),
@@ -284,7 +284,7 @@ fn members_of_an_answer_can_be_missing_or_null() {
         its.null = vec!["id_token"];
         its.opaque_access_token = true;
     });
-    let token = granted(&issuer);
+    let token = new_refresh_token(&issuer);
     let answer = json_of(&refresh(&issuer, &token));
     let access = answer["access_token"].as_str().unwrap();
     assert!(access.starts_with("opaque-"));
@@ -296,7 +296,7 @@ fn members_of_an_answer_can_be_missing_or_null() {
 #[test]
 fn a_login_can_change_hands_at_a_refresh() {
     let issuer = FakeIssuer::start();
-    let token = granted(&issuer);
+    let token = new_refresh_token(&issuer);
     let other = Account::new("account-2", "other@mail.example");
     issuer.set(|its| its.account_at_refresh = Some(other));
     let answer = json_of(&refresh(&issuer, &token));
@@ -307,7 +307,7 @@ fn a_login_can_change_hands_at_a_refresh() {
 fn the_issuers_clock_can_differ() {
     let issuer = FakeIssuer::start();
     issuer.set(|its| its.clock_ahead = -864_000);
-    let answer = refresh(&issuer, &granted(&issuer));
+    let answer = refresh(&issuer, &new_refresh_token(&issuer));
     let date = httpdate::parse_http_date(answer.header("date").unwrap()).unwrap();
     let behind = std::time::SystemTime::now().duration_since(date).unwrap();
     assert!(behind >= Duration::from_secs(864_000));
@@ -344,7 +344,7 @@ fn a_connection_serves_one_request_after_another() {
 #[test]
 fn a_revoked_login_is_not_refreshed() {
     let issuer = FakeIssuer::start();
-    let token = granted(&issuer);
+    let token = new_refresh_token(&issuer);
     let body =
         json!({ "token": token, "token_type_hint": "refresh_token", "client_id": CLIENT_ID });
     assert_eq!(post_json(&issuer, "/oauth/revoke", &body).status, 200);
@@ -480,19 +480,19 @@ fn the_backend_takes_valid_tokens_of_the_right_account() {
         let headers = [("Authorization", &*bearer), ("ChatGPT-Account-Id", account)];
         browser::send("GET", &url, &headers, "").status
     };
-    let living = issuer.issue_tokens(0);
-    assert_eq!(ask(&living, "account-1"), 200);
-    assert_eq!(ask(&living, "account-2"), 400);
+    let valid = issuer.issue_tokens(0);
+    assert_eq!(ask(&valid, "account-1"), 200);
+    assert_eq!(ask(&valid, "account-2"), 400);
     assert_eq!(issuer.take_violations().len(), 1);
     assert_eq!(ask(&issuer.issue_tokens(864_001), "account-1"), 401);
     issuer.reject_access_tokens();
-    assert_eq!(ask(&living, "account-1"), 401);
+    assert_eq!(ask(&valid, "account-1"), 401);
 }
 
 #[test]
 fn planned_answers_are_used_up_in_order() {
     let issuer = FakeIssuer::start();
-    let token = granted(&issuer);
+    let token = new_refresh_token(&issuer);
     issuer.plan(Endpoint::Refresh, Trouble::retry_after(429, "7"));
     issuer.plan(Endpoint::Refresh, Trouble::body("<html>"));
     issuer.plan(Endpoint::Refresh, Trouble::redirect("/elsewhere"));
@@ -521,12 +521,12 @@ fn a_lost_answer_has_spent_the_token_and_a_lost_request_has_not() {
         Trouble::Delay(Duration::from_millis(1)).and(Trouble::DropAfter),
     ];
     for trouble in lost_answers {
-        let token = granted(&issuer);
+        let token = new_refresh_token(&issuer);
         issuer.plan(Endpoint::Refresh, trouble);
         assert!(try_refresh(&issuer, &token).is_err());
         assert!(!issuer.would_refresh(&token));
     }
-    let token = granted(&issuer);
+    let token = new_refresh_token(&issuer);
     issuer.plan(Endpoint::Refresh, Trouble::DropBefore);
     issuer.plan(Endpoint::Refresh, Trouble::Bytes(b"what?\r\n\r\n".to_vec()));
     assert!(try_refresh(&issuer, &token).is_err());
@@ -548,7 +548,7 @@ fn a_dropped_answer_ends_a_connection_that_was_to_be_kept() {
 #[test]
 fn a_held_answer_blocks_no_other_and_comes_when_the_gate_opens() {
     let issuer = FakeIssuer::start();
-    let (one, other) = (granted(&issuer), granted(&issuer));
+    let (one, other) = (new_refresh_token(&issuer), new_refresh_token(&issuer));
     let gate = issuer.hold(Endpoint::Refresh);
     std::thread::scope(|scope| {
         let held = scope.spawn(|| refresh(&issuer, &one));
@@ -563,7 +563,7 @@ fn a_held_answer_blocks_no_other_and_comes_when_the_gate_opens() {
 #[test]
 fn a_dripped_answer_comes_whole() {
     let issuer = FakeIssuer::start();
-    let token = granted(&issuer);
+    let token = new_refresh_token(&issuer);
     let drip = Trouble::Drip(Duration::from_micros(10));
     issuer.plan(Endpoint::Refresh, drip);
     assert!(issuer.would_refresh(&refresh_token(&refresh(&issuer, &token))));
@@ -589,9 +589,9 @@ fn a_violation_that_nobody_took_fails_the_test() {
     let url = format!("{}/.well-known/openid-configuration", issuer.url());
     assert_eq!(browser::get(&url).status, 400);
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(issuer)));
-    let words = dropped.unwrap_err().downcast::<String>().unwrap();
+    let message = dropped.unwrap_err().downcast::<String>().unwrap();
     assert_eq!(
-        *words,
+        *message,
         "GET /.well-known/openid-configuration: nothing is here"
     );
 }
@@ -670,8 +670,8 @@ mod with_a_shell {
     use crate::terminal::Terminal;
 
     fn shell(sandbox: &Sandbox, script: &str) -> Command {
-        let words = ["/bin/sh", "-c", script].map(OsString::from);
-        sandbox.command_of(&words)
+        let command_line = ["/bin/sh", "-c", script].map(OsString::from);
+        sandbox.command_of(&command_line)
     }
 
     #[test]
@@ -688,9 +688,9 @@ mod with_a_shell {
         let unstated = catch_unwind(AssertUnwindSafe(|| {
             output.assert(4, "[TOKEN]\n", "");
         }));
-        let words = unstated.unwrap_err().downcast::<String>().unwrap();
-        assert!(words.contains("stdout: as expected"), "{words}");
-        assert!(words.contains("- (nothing)\n+ \"[HOME]/x"), "{words}");
+        let message = unstated.unwrap_err().downcast::<String>().unwrap();
+        assert!(message.contains("stdout: as expected"), "{message}");
+        assert!(message.contains("- (nothing)\n+ \"[HOME]/x"), "{message}");
     }
 
     #[test]
@@ -763,13 +763,13 @@ mod with_a_shell {
         let sandbox = Sandbox::new();
         sandbox.store("default", "{}");
         let script =
-            "read line; echo '{\"renewed\":true}' > new; /bin/mv new codex-auth/default.json";
+            "read line; echo '{\"refreshed\":true}' > new; /bin/mv new codex-auth/default.json";
         let mut command = shell(&sandbox, script);
         command.stdin(Stdio::piped());
         let mut running = sandbox.start(command);
         running.write("go\n");
-        let stored = sandbox.await_stored(|login| login["renewed"] == true);
-        assert_eq!(stored, json!({ "renewed": true }));
+        let stored = sandbox.await_stored(|login| login["refreshed"] == true);
+        assert_eq!(stored, json!({ "refreshed": true }));
         running.finish().assert(0, "", "");
     }
 
@@ -793,8 +793,9 @@ mod with_a_shell {
         }
         let sandbox = Sandbox::new();
         let script = "trap 'echo interrupted; exit 7' INT; /usr/bin/stty size; while :; do /bin/sleep 1; done";
-        let words = ["/usr/bin/setsid", "--ctty", "/bin/sh", "-c", script].map(OsString::from);
-        let mut terminal = Terminal::of(sandbox.command_of(&words), 40);
+        let command_line =
+            ["/usr/bin/setsid", "--ctty", "/bin/sh", "-c", script].map(OsString::from);
+        let mut terminal = Terminal::of(sandbox.command_of(&command_line), 40);
         terminal.await_text("24 40", 1);
         terminal.press("\x03");
         let (code, screen) = terminal.finish();

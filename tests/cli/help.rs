@@ -34,7 +34,7 @@ Help:      codex-auth help COMMAND
 #[test]
 fn commands_of_other_tools_get_a_hint() {
     let sandbox = Sandbox::new();
-    for (words, meant) in [
+    for (arguments, meant) in [
         (&["whoami"][..], "codex-auth status"),
         (&["list"], "codex-auth status --all"),
         (&["ls"], "codex-auth status --all"),
@@ -49,7 +49,7 @@ fn commands_of_other_tools_get_a_hint() {
     ] {
         let stderr =
             format!("error: [..]\n\n  tip: try: {meant}\n\nUsage: [..]\n\n[..]--help[..]\n");
-        sandbox.run(words).assert(2, "", &stderr);
+        sandbox.run(arguments).assert(2, "", &stderr);
     }
     let known = sandbox.run(&["tokn"]);
     known.assert(

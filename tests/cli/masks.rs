@@ -22,11 +22,11 @@ const STATES: [&[&str]; 6] = [
     &["--ignore-signal=CHLD,USR1", "--block-signal=CHLD,ALRM"],
 ];
 
-/// These words in such a state.
-fn in_state(sandbox: &Sandbox, state: &[&str], words: Vec<OsString>) -> Command {
+/// This command line in such a state.
+fn in_state(sandbox: &Sandbox, state: &[&str], command_line: Vec<OsString>) -> Command {
     let mut all = vec![OsString::from("/usr/bin/env")];
     all.extend(state.iter().map(OsString::from));
-    all.extend(words);
+    all.extend(command_line);
     sandbox.command_of(&all)
 }
 

@@ -26,7 +26,7 @@ fn doctor_finds_a_silent_route_of_one_family() {
 
     let mut sandbox = Sandbox::new();
     let port = sandbox.issuer.url().rsplit_once(':').unwrap().1.to_owned();
-    let dead = Unanswering::start(&format!("[::1]:{port}"));
+    let silent = Unanswering::start(&format!("[::1]:{port}"));
     sandbox.set("CODEX_AUTH_ISSUER", format!("http://localhost:{port}"));
     let tcp = format!("tcp           localhost port {port} was reached in [..] ms");
     sandbox.run(&["doctor", "--verbose"]).assert(
@@ -41,7 +41,7 @@ fn doctor_finds_a_silent_route_of_one_family() {
         "",
     );
     // A family that this machine does not have is refused at once: nothing is wrong with that.
-    drop(dead);
+    drop(silent);
     sandbox
         .run(&["doctor", "--verbose"])
         .assert(0, &format!("...\n✓ {tcp}\n...\n"), "");

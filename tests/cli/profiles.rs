@@ -50,12 +50,14 @@ fn the_advice_for_one_profile_never_replaces_another() {
     sandbox.plant_as("default", -60, LIFE);
     sandbox.plant_as("work", -60, LIFE);
     sandbox.issuer.revoke_logins();
-    let refused = |sandbox: &Sandbox, profile: &str, mend: &str| {
+    let refused = |sandbox: &Sandbox, profile: &str, command: &str| {
         for _ in 0..2 {
             sandbox.run(&["--profile", profile, "token"]).assert(
                 4,
                 "",
-                &format!("codex-auth: the issuer refused to refresh the token: [..]: run {mend}\n"),
+                &format!(
+                    "codex-auth: the issuer refused to refresh the token: [..]: run {command}\n"
+                ),
             );
         }
     };
@@ -92,12 +94,12 @@ fn all_profiles_and_one_profile_exclude_each_other() {
     sandbox.plant_as("default", LIFE.cast_signed(), LIFE);
     sandbox.plant_as("work", LIFE.cast_signed(), LIFE);
     for command in ["logout", "status"] {
-        for words in [
+        for arguments in [
             ["--profile", "work", command, "--all"],
             [command, "--profile", "work", "--all"],
             [command, "--all", "--profile", "work"],
         ] {
-            sandbox.run(&words).assert(
+            sandbox.run(&arguments).assert(
                 2,
                 "",
                 "codex-auth: --all cannot be used with --profile: --all means every profile\n",

@@ -1,4 +1,4 @@
-//! The refresh: many callers, killed callers, lost answers, refusals, clocks. Whatever happens, no login is lost.
+//! The refresh: many callers, killed callers, lost answers, rejections, clocks. Whatever happens, no login is lost.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime};
@@ -38,16 +38,16 @@ fn edit(sandbox: &Sandbox, change: impl FnOnce(&mut Value)) {
     sandbox.store("default", &login.to_string());
 }
 
-/// Makes the pause after a failure as long as no test lasts: an hour.
-fn prolong_pause(sandbox: &Sandbox) {
+/// Makes the backoff longer than any test: an hour.
+fn prolong_backoff(sandbox: &Sandbox) {
     edit(sandbox, |login| {
         let until = time_of(&login["backoff"]["at"]) + Duration::from_secs(3600);
         login["backoff"]["until"] = json!(humantime::format_rfc3339_micros(until).to_string());
     });
 }
 
-/// Lets the pause after a failure be over.
-fn end_pause(sandbox: &Sandbox) {
+/// Ends the backoff.
+fn end_backoff(sandbox: &Sandbox) {
     edit(sandbox, |login| {
         login["backoff"]["until"] = login["backoff"]["at"].clone();
     });
@@ -57,11 +57,11 @@ fn time_of(value: &Value) -> SystemTime {
     humantime::parse_rfc3339(value.as_str().unwrap()).unwrap()
 }
 
-/// How long the stored pause is.
-fn pause(sandbox: &Sandbox) -> Duration {
-    let pause = &sandbox.stored()["backoff"];
-    time_of(&pause["until"])
-        .duration_since(time_of(&pause["at"]))
+/// How long the stored backoff is.
+fn backoff(sandbox: &Sandbox) -> Duration {
+    let backoff = &sandbox.stored()["backoff"];
+    time_of(&backoff["until"])
+        .duration_since(time_of(&backoff["at"]))
         .unwrap()
 }
 
@@ -205,12 +205,12 @@ fn signal_to(pid: u32, whole_group: bool, signal: rustix::process::Signal) {
 fn a_caller_that_does_not_wait_for_its_children_is_told_all_the_same() {
     let sandbox = Sandbox::new();
     let ignoring = ["/bin/sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"];
-    let mut words = ignoring.map(std::ffi::OsString::from).to_vec();
-    words.extend(support::sandbox::program());
-    words.push("token".into());
+    let mut command_line = ignoring.map(std::ffi::OsString::from).to_vec();
+    command_line.extend(support::sandbox::program());
+    command_line.push("token".into());
     let run = || {
         sandbox.plant_expiring_in(-60, LIFE);
-        sandbox.start(sandbox.command_of(&words)).finish()
+        sandbox.start(sandbox.command_of(&command_line)).finish()
     };
     run().assert(0, TOKEN, "");
     sandbox.issuer.plan(REFRESH, Trouble::status(500));
@@ -375,7 +375,7 @@ fn a_due_token_that_cannot_be_refreshed_is_printed_with_a_warning() {
     sandbox.run(&["token"]).assert(0, TOKEN, warning);
     sandbox.run(&["token"]).assert(0, TOKEN, warning);
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
-    // What passes by itself is told once.
+    // What passes without a person is told once.
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(3600, LIFE);
     sandbox
@@ -400,8 +400,8 @@ fn where_a_worker_does_not_outlive_its_caller_the_caller_waits_for_it() {
         sandbox.plant_expiring_in(left, LIFE);
         let delay = Trouble::Delay(Duration::from_secs(4));
         sandbox.issuer.plan(REFRESH, delay);
-        let words = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
-        let mut command = words.map(std::ffi::OsString::from).to_vec();
+        let command_line = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+        let mut command = command_line.map(std::ffi::OsString::from).to_vec();
         command[0] = "/usr/bin/unshare".into();
         command.extend(support::sandbox::program());
         command.extend(arguments.iter().map(std::ffi::OsString::from));
@@ -421,8 +421,8 @@ fn a_token_that_expires_while_its_refresh_hangs_is_not_printed() {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(1, life);
         let gate = sandbox.issuer.hold(REFRESH);
-        let words = "codex-auth: could not refresh the token within 3s: the refresh goes on, try again later\n";
-        sandbox.run(&["token"]).assert(75, "", words);
+        let message = "codex-auth: could not refresh the token within 3s: the refresh goes on, try again later\n";
+        sandbox.run(&["token"]).assert(75, "", message);
         gate.open();
         sandbox.issuer.await_answers(REFRESH, 1);
     }
@@ -596,10 +596,10 @@ fn every_final_error_code_is_known() {
                 REFRESH,
                 Trouble::Answer(support::fake_issuer::Answer::json(status, &body)),
             );
-            let words = format!(
+            let message = format!(
                 "codex-auth: the issuer refused to refresh the token: Words. ({code}, status {status}): run codex-auth login\n"
             );
-            sandbox.run(&["token"]).assert(4, "", &words);
+            sandbox.run(&["token"]).assert(4, "", &message);
         }
     }
 }
@@ -631,7 +631,7 @@ fn everything_else_is_temporary() {
         sandbox
             .run(&["token"])
             .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
-        end_pause(&sandbox);
+        end_backoff(&sandbox);
         sandbox.run(&["token"]).assert(0, TOKEN, "");
         assert_eq!(sandbox.issuer.count(REFRESH), 2);
         assert_eq!(sandbox.stored()["backoff"], Value::Null);
@@ -649,16 +649,16 @@ fn the_backoff_grows_to_a_minute() {
             .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
         let least = Duration::from_secs(seconds);
         assert!(
-            (least..=least * 5 / 4).contains(&pause(&sandbox)),
+            (least..=least * 5 / 4).contains(&backoff(&sandbox)),
             "{:?} after {attempt}",
-            pause(&sandbox)
+            backoff(&sandbox)
         );
-        prolong_pause(&sandbox);
+        prolong_backoff(&sandbox);
         sandbox
             .run(&["token"])
             .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
         assert_eq!(sandbox.issuer.count(REFRESH), attempt + 1);
-        end_pause(&sandbox);
+        end_backoff(&sandbox);
     }
 }
 
@@ -678,12 +678,12 @@ fn a_retry_after_of_the_issuer_is_kept() {
         sandbox
             .run(&["token"])
             .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
-        let seconds = pause(&sandbox).as_secs_f64().round();
+        let seconds = backoff(&sandbox).as_secs_f64().round();
         assert!(
             (f64::from(least)..=f64::from(most)).contains(&seconds),
             "{value}: {seconds}"
         );
-        end_pause(&sandbox);
+        end_backoff(&sandbox);
     }
 }
 
@@ -729,11 +729,11 @@ fn after_a_lost_answer_the_same_refresh_token_is_tried_once_more() {
         sandbox
             .run(&["token"])
             .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
-        end_pause(&sandbox);
-        // The issuer has spent it, so now the login has ended.
-        let words = "codex-auth: the issuer refused to refresh the token: [..] (refresh_token_reused, status 401): [..]\n";
-        sandbox.run(&["token"]).assert(4, "", words);
-        sandbox.run(&["token"]).assert(4, "", words);
+        end_backoff(&sandbox);
+        // The issuer has spent it, so now the login is lost.
+        let message = "codex-auth: the issuer refused to refresh the token: [..] (refresh_token_reused, status 401): [..]\n";
+        sandbox.run(&["token"]).assert(4, "", message);
+        sandbox.run(&["token"]).assert(4, "", message);
         let requests = sandbox.issuer.requests_to(REFRESH);
         assert_eq!(requests.len(), 2);
         for request in requests {
@@ -762,7 +762,7 @@ fn a_reused_token_is_believed_only_after_another_look_at_the_disk() {
     assert_eq!(output.line(), refreshed["tokens"]["access_token"]);
 }
 
-// Still alive, still served.
+// Still valid, still served.
 
 #[test]
 fn a_valid_token_is_served_when_the_issuer_fails() {
@@ -771,7 +771,7 @@ fn a_valid_token_is_served_when_the_issuer_fails() {
     let trouble = Trouble::retry_after(503, "30");
     sandbox.issuer.plan_always(REFRESH, trouble);
     sandbox.run(&["token"]).assert(0, TOKEN, STILL_ALIVE);
-    prolong_pause(&sandbox);
+    prolong_backoff(&sandbox);
     sandbox.run(&["token"]).assert(0, TOKEN, STILL_ALIVE);
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
     for strict in [
@@ -808,14 +808,14 @@ fn a_worker_keeps_nothing_open_that_its_caller_had_open() {
         sandbox.plant_expiring_in(left, life);
         let gate = sandbox.issuer.hold(REFRESH);
         let lock = sandbox.folder().join("lock");
-        let mut words: Vec<std::ffi::OsString> = vec!["/bin/sh".into(), "-c".into()];
-        words.extend([
+        let mut command_line: Vec<std::ffi::OsString> = vec!["/bin/sh".into(), "-c".into()];
+        command_line.extend([
             "exec 9>\"$0\"; /usr/bin/flock 9; \"$@\"".into(),
             lock.clone().into(),
         ]);
-        words.extend(support::sandbox::program());
-        words.push("token".into());
-        let output = sandbox.start(sandbox.command_of(&words)).finish();
+        command_line.extend(support::sandbox::program());
+        command_line.push("token".into());
+        let output = sandbox.start(sandbox.command_of(&command_line)).finish();
         assert_eq!((output.code, output.stdout.is_empty()), (0, false));
         sandbox.issuer.await_requests(REFRESH, 1);
         assert!(

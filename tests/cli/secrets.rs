@@ -123,8 +123,8 @@ const ECHOES: &[fn(&Request) -> Trouble] = &[
 ];
 const JSON: &str = "application/json";
 
-fn error(status: u16, words: &Value) -> Trouble {
-    Trouble::Answer(Answer::json(status, &json!({"error": words})))
+fn error(status: u16, error: &Value) -> Trouble {
+    Trouble::Answer(Answer::json(status, &json!({"error": error})))
 }
 
 /// All that came, as it came, in colour.
@@ -334,10 +334,10 @@ impl Seen {
             for (part, bytes) in [("cmdline", arguments), ("environ", environment)] {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 // The person has written the password there.
-                let words = text
+                let found = text
                     .split('\0')
                     .filter(|word| !word.starts_with("https_proxy="));
-                self.note(part, words.collect::<Vec<_>>().join("\n"));
+                self.note(part, found.collect::<Vec<_>>().join("\n"));
             }
         }
         let is_there = |(_, text): &(String, String)| text.contains("codex-auth");

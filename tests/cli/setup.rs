@@ -49,7 +49,7 @@ fn the_profile_and_the_region_of_the_login_are_told_too() {
         .insert("chatgpt_compute_residency".to_owned(), region);
     sandbox.issuer.set(|its| its.account = account);
     sandbox.plant_as("work", 1000, 2000);
-    let words = [
+    let arguments = [
         "--profile",
         "work",
         "setup",
@@ -57,7 +57,7 @@ fn the_profile_and_the_region_of_the_login_are_told_too() {
         "--base-url",
         "https://proxy.example/v1/",
     ];
-    sandbox.run(&words).assert(
+    sandbox.run(&arguments).assert(
         0,
         "\
 ...
@@ -199,8 +199,8 @@ fn claude_code_needs_a_base_url() {
 #[test]
 fn a_base_url_that_would_show_the_token_is_refused() {
     let sandbox = signed_in();
-    let words = ["setup", "codex", "--base-url", "http://proxy.example"];
-    sandbox.run(&words).assert(
+    let arguments = ["setup", "codex", "--base-url", "http://proxy.example"];
+    sandbox.run(&arguments).assert(
         2,
         "",
         "codex-auth: --base-url cannot be used: plain http is only allowed to a loopback address\n",
@@ -210,8 +210,8 @@ fn a_base_url_that_would_show_the_token_is_refused() {
 /// What is printed for a program whose configuration is JSON; the comments stand on stderr.
 #[track_caller]
 fn configuration(sandbox: &Sandbox, program: &str) -> Value {
-    let words = ["setup", program, "--base-url", "https://proxy.example/v1"];
-    let output = sandbox.run(&words);
+    let arguments = ["setup", program, "--base-url", "https://proxy.example/v1"];
+    let output = sandbox.run(&arguments);
     output.assert(0, "...\n", "# [..]: put this into [..]\n...\n");
     serde_json::from_str(&output.stdout).unwrap()
 }
@@ -270,8 +270,9 @@ mod on_unix {
     /// What this program prints when it was put where its path needs quotes.
     fn setup(sandbox: &Sandbox, program: &str) -> Option<Output> {
         let installed = sandbox.install()?.into_os_string();
-        let words = ["setup", program, "--base-url", "https://proxy.example"].map(OsString::from);
-        let mut command = sandbox.command_of(&[&[installed], &words[..]].concat());
+        let arguments =
+            ["setup", program, "--base-url", "https://proxy.example"].map(OsString::from);
+        let mut command = sandbox.command_of(&[&[installed], &arguments[..]].concat());
         command.env_remove("PATH");
         Some(sandbox.start(command).finish())
     }
@@ -307,8 +308,8 @@ mod on_unix {
         let Some(installed) = sandbox.install() else {
             return;
         };
-        let words = [installed.into(), "setup".into(), "codex".into()];
-        let output = sandbox.start(sandbox.command_of(&words)).finish();
+        let arguments = [installed.into(), "setup".into(), "codex".into()];
+        let output = sandbox.start(sandbox.command_of(&arguments)).finish();
         let link = "...\ncommand = \"[FOLDER]/bin/codex-auth\"\n...\n";
         output.assert(0, link, "");
     }

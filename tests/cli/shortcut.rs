@@ -64,8 +64,8 @@ fn a_bare_token_does_what_any_other_spelling_does() {
 fn a_bare_token_fails_as_any_other_spelling_does() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-1, 3600);
-    let refusal = Trouble::error(401, "refresh_token_expired");
-    sandbox.issuer.plan(Endpoint::Refresh, refusal);
+    let rejection = Trouble::error(401, "refresh_token_expired");
+    sandbox.issuer.plan(Endpoint::Refresh, rejection);
     assert_alike(&sandbox, "refused now, and still", 4);
 }
 
@@ -86,8 +86,8 @@ fn a_short_min_ttl_needs_no_refresh_and_a_long_one_does() {
     let fresh = sandbox.run(&["token", "--min-ttl", "50m"]);
     fresh.assert(0, "[TOKEN]\n", "");
     assert_eq!(fresh.line(), login["tokens"]["access_token"]);
-    let renewed = sandbox.run(&["token", "--min-ttl", "70m"]);
-    renewed.assert(0, "[TOKEN]\n", "");
-    assert_ne!(renewed.line(), fresh.line());
+    let refreshed = sandbox.run(&["token", "--min-ttl", "70m"]);
+    refreshed.assert(0, "[TOKEN]\n", "");
+    assert_ne!(refreshed.line(), fresh.line());
     assert_eq!(sandbox.issuer.count(Endpoint::Refresh), 1);
 }

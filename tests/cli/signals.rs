@@ -29,10 +29,10 @@ const STRANGER: u32 = 1234;
 /// The program under a shell that does something before it becomes the program.
 fn under_shell(sandbox: &Sandbox, before: &str, arguments: &[&str]) -> Command {
     let line = format!("{before}; exec \"$@\"");
-    let mut words: Vec<OsString> = ["/bin/sh", "-c", &line, "sh"].map(OsString::from).into();
-    words.extend(program());
-    words.extend(arguments.iter().map(OsString::from));
-    sandbox.command_of(&words)
+    let mut command_line: Vec<OsString> = ["/bin/sh", "-c", &line, "sh"].map(OsString::from).into();
+    command_line.extend(program());
+    command_line.extend(arguments.iter().map(OsString::from));
+    sandbox.command_of(&command_line)
 }
 
 /// Starts a caller whose refresh is held at a gate.
@@ -167,7 +167,7 @@ fn a_full_disk_under_stderr_changes_no_exit_code() {
     sandbox.start(command).finish().assert(4, "", "");
 }
 
-/// A pipe with no room left, and what is in it.
+/// A full pipe, and what is in it.
 fn full_pipe() -> (PipeReader, PipeWriter, usize) {
     let (reader, mut writer) = pipe().unwrap();
     fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
@@ -267,8 +267,8 @@ fn a_terminal_that_is_stopped_holds_nobody_up() {
 /// Whether a crash in this folder would leave a core file there.
 fn leaves_cores(sandbox: &Sandbox) -> bool {
     let line = "ulimit -c unlimited && kill -QUIT $$";
-    let words = ["/bin/sh", "-c", line].map(OsString::from);
-    sandbox.command_of(&words).status().unwrap();
+    let command_line = ["/bin/sh", "-c", line].map(OsString::from);
+    sandbox.command_of(&command_line).status().unwrap();
     remove_cores(sandbox.folder())
 }
 

@@ -1,4 +1,4 @@
-//! `status`: the truth about a login in each of its states, in words and as JSON.
+//! `status`: the truth about a login in each of its states, as text and as JSON.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -27,13 +27,13 @@ fn revoked(login: &mut Value) {
 }
 
 fn in_backoff(login: &mut Value) {
-    let pause = json!({
+    let backoff = json!({
         "reason": "the issuer has trouble",
         "attempts": 3,
         "at": stamp(now() - 5),
         "until": stamp(now() + 3030),
     });
-    login["backoff"] = pause;
+    login["backoff"] = backoff;
 }
 
 fn not_refreshable(login: &mut Value) {
@@ -345,8 +345,8 @@ fn all_profiles_are_shown_and_codexs_is_not_one_of_them() {
 fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
     in_time(|| {
         let mut sandbox = planted(86_400 * 5, |_| {});
-        let assert_checked = |sandbox: &Sandbox, verdict: &str, words: &str| {
-            let stdout = format!("Signed in as [..]\n...\n  Backend:    {words}\n...\n");
+        let assert_checked = |sandbox: &Sandbox, verdict: &str, shown: &str| {
+            let stdout = format!("Signed in as [..]\n...\n  Backend:    {shown}\n...\n");
             sandbox.run(&["status", "--check"]).assert(0, &stdout, "");
             let check = &json_of(sandbox, &["--check"], 0)["check"];
             assert_eq!(check["verdict"], verdict, "{check}");
@@ -357,8 +357,8 @@ fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
         assert_checked(&sandbox, "unreachable", "unreachable: [..] (status 500)");
         sandbox.issuer.end_plans(Endpoint::Usage);
         sandbox.issuer.reject_access_tokens();
-        let words = "rejects the token: codex-auth token --force-refresh gets a new one";
-        assert_checked(&sandbox, "rejected", words);
+        let shown = "rejects the token: codex-auth token --force-refresh gets a new one";
+        assert_checked(&sandbox, "rejected", shown);
         sandbox.set("CODEX_AUTH_CHATGPT_URL", "http://127.0.0.1:9");
         assert_checked(&sandbox, "unreachable", "unreachable: 127.0.0.1: [..]");
     });

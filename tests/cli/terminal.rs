@@ -36,10 +36,10 @@ impl Terminal {
     /// `setsid` (Linux), it is the program's controlling terminal too, so that Ctrl-C is a signal.
     #[track_caller]
     pub fn start(sandbox: &Sandbox, arguments: &[&str], columns: u16) -> Self {
-        let mut words = controlling();
-        words.extend(program());
-        words.extend(arguments.iter().map(OsString::from));
-        let mut command = sandbox.command_of(&words);
+        let mut command_line = controlling();
+        command_line.extend(program());
+        command_line.extend(arguments.iter().map(OsString::from));
+        let mut command = sandbox.command_of(&command_line);
         command.env("TERM", "xterm-256color");
         Self::of(command, columns)
     }
@@ -49,10 +49,10 @@ impl Terminal {
     #[cfg(target_os = "linux")]
     pub fn shell(sandbox: &Sandbox, script: &str, columns: u16) -> Option<Self> {
         let program = support::sandbox::native_program()?;
-        let mut words = controlling();
-        words.extend(["/bin/sh", "-mc", script].map(OsString::from));
-        words.push(program.into());
-        let mut command = sandbox.command_of(&words);
+        let mut command_line = controlling();
+        command_line.extend(["/bin/sh", "-mc", script].map(OsString::from));
+        command_line.push(program.into());
+        let mut command = sandbox.command_of(&command_line);
         command.env("TERM", "xterm-256color");
         Some(Self::of(command, columns))
     }
@@ -109,7 +109,11 @@ impl Terminal {
 
     /// What was written so far, with plain line ends.
     pub fn screen(&self) -> String {
-        let seen = self.screen.seen.lock().expect("the screen died");
+        let seen = self
+            .screen
+            .seen
+            .lock()
+            .expect("the screen's thread panicked");
         seen.0.replace("\r\n", "\n")
     }
 
@@ -117,13 +121,17 @@ impl Terminal {
     #[track_caller]
     pub fn await_text(&self, text: &str, times: usize) {
         let shown = |seen: &str| seen.matches(text).count() >= times;
-        let seen = self.screen.seen.lock().expect("the screen died");
+        let seen = self
+            .screen
+            .seen
+            .lock()
+            .expect("the screen's thread panicked");
         let waits = |seen: &mut (String, bool)| !seen.1 && !shown(&seen.0);
         let waited = self
             .screen
             .changed
             .wait_timeout_while(seen, PATIENCE, waits);
-        let seen = waited.expect("the screen died").0;
+        let seen = waited.expect("the screen's thread panicked").0;
         assert!(shown(&seen.0), "{text:?} did not show:\n{}", seen.0);
     }
 
@@ -142,12 +150,16 @@ impl Terminal {
     /// Waits for the program's end, and gives its exit code and all that the screen has shown.
     #[track_caller]
     pub fn finish(mut self) -> (i32, String) {
-        let seen = self.screen.seen.lock().expect("the screen died");
+        let seen = self
+            .screen
+            .seen
+            .lock()
+            .expect("the screen's thread panicked");
         let waited = self
             .screen
             .changed
             .wait_timeout_while(seen, PATIENCE, |seen| !seen.1);
-        let ended = waited.expect("the screen died").0.1;
+        let ended = waited.expect("the screen's thread panicked").0.1;
         assert!(ended, "it did not end:\n{}", self.screen());
         let status = self.child.wait().expect("no exit code");
         let code = process::code(status);
@@ -184,14 +196,14 @@ fn follow(mut near: File) -> Arc<Screen> {
     let filled = Arc::clone(&screen);
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        let mut room = [0; 4096];
-        while let Ok(count @ 1..) = near.read(&mut room) {
-            bytes.extend_from_slice(&room[..count]);
-            filled.seen.lock().expect("the screen died").0 =
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = near.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..count]);
+            filled.seen.lock().expect("the screen's thread panicked").0 =
                 String::from_utf8_lossy(&bytes).into_owned();
             filled.changed.notify_all();
         }
-        filled.seen.lock().expect("the screen died").1 = true;
+        filled.seen.lock().expect("the screen's thread panicked").1 = true;
         filled.changed.notify_all();
     });
     screen

@@ -26,8 +26,8 @@ pub fn in_time(round: impl Fn()) {
         let Err(failure) = catch_unwind(AssertUnwindSafe(&round)) else {
             return;
         };
-        let words = failure.downcast_ref::<String>();
-        if !words.is_some_and(|words| late.iter().any(|late| words.contains(late))) {
+        let message = failure.downcast_ref::<String>();
+        if !message.is_some_and(|message| late.iter().any(|late| message.contains(late))) {
             resume_unwind(failure);
         }
     }
@@ -126,7 +126,7 @@ fn a_caller_whose_token_was_refreshed_while_it_asked_takes_the_new_one() {
 fn what_is_no_verdict_is_a_warning() {
     in_time(|| {
         let sandbox = signed_in();
-        for (trouble, words) in [
+        for (trouble, reason) in [
             (
                 Trouble::status(403),
                 "unexpected response from the backend (status 403)",
@@ -149,11 +149,12 @@ fn what_is_no_verdict_is_a_warning() {
             ),
         ] {
             sandbox.issuer.plan(Endpoint::Usage, trouble);
-            let words =
-                format!("codex-auth: warning: could not check the token at the backend: {words}\n");
+            let message = format!(
+                "codex-auth: warning: could not check the token at the backend: {reason}\n"
+            );
             sandbox
                 .run(&["token", "--verify"])
-                .assert(0, "[TOKEN]\n", &words);
+                .assert(0, "[TOKEN]\n", &message);
         }
         assert_eq!(requests(&sandbox), (5, 0));
     });
@@ -229,13 +230,13 @@ fn a_backend_that_rejects_every_token_costs_ever_fewer_refreshes() {
         sandbox
             .run(&["token", "--verify"])
             .assert(0, "[TOKEN]\n", "");
-        let words = "codex-auth: the backend rejects the token, also after a refresh: the next refresh is tried in [..]\n";
+        let message = "codex-auth: the backend rejects the token, also after a refresh: the next refresh is tried in [..]\n";
         for minutes in [1, 2, 4] {
             for _ in 0..3 {
-                sandbox.run(&["token", "--verify"]).assert(75, "", words);
+                sandbox.run(&["token", "--verify"]).assert(75, "", message);
             }
             let_pass(&sandbox, 60 * minutes - 5);
-            sandbox.run(&["token", "--verify"]).assert(75, "", words);
+            sandbox.run(&["token", "--verify"]).assert(75, "", message);
             let_pass(&sandbox, 6);
             let output = sandbox.run(&["token", "--verify"]);
             output.assert(0, "[TOKEN]\n", "");
@@ -336,7 +337,7 @@ fn a_refresh_forgets_that_the_old_token_was_rejected() {
         sandbox.run(&["token", "--verify"]).assert(75, "", "codex-auth: the backend rejects the token: could not refresh the token: [..] (status 429)\n");
         let mut stored = sandbox.stored();
         assert!(stored["rejected_at"].is_string());
-        // The pause is over.
+        // The backoff is over.
         stored.as_object_mut().unwrap().remove("backoff");
         sandbox.store("default", &stored.to_string());
         for _ in 0..2 {
@@ -348,13 +349,13 @@ fn a_refresh_forgets_that_the_old_token_was_rejected() {
     });
 }
 
-/// How often somebody may have tried who paused 1 s, 2 s, 4 s … between two attempts, after so long.
+/// How many attempts there can have been after so long, with a backoff of 1 s, 2 s, 4 s … between two.
 fn attempts_in(elapsed: Duration) -> usize {
-    let pauses = (0..6).scan(0, |sum, attempt| {
+    let starts = (0..6).scan(0, |sum, attempt| {
         *sum += 1_u64 << attempt;
         Some(Duration::from_secs(*sum))
     });
-    1 + pauses.filter(|ends| *ends <= elapsed).count()
+    1 + starts.filter(|start| *start <= elapsed).count()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use codex_auth::net::url::Url;
 use serde_json::json;
 use support::fake_issuer::{Answer, CLIENT_ID, Endpoint, FakeIssuer, Flaw, Request, Trouble};
 
-use crate::servers::dead_port;
+use crate::servers::closed_port;
 
 fn issuer(url: &str) -> Issuer {
     Issuer::new(Url::parse(url).unwrap(), CLIENT_ID.to_owned()).unwrap()
@@ -20,7 +20,7 @@ fn refresh_token(fake: &FakeIssuer) -> String {
         .to_owned()
 }
 
-/// The outcome of a refresh in words.
+/// A description of the outcome of a refresh.
 fn refresh(url: &str, refresh_token: &str) -> String {
     match issuer(url).refresh(refresh_token) {
         RefreshOutcome::Tokens(tokens) => format!("tokens {}", tokens.refresh_token.unwrap()),
@@ -78,9 +78,9 @@ fn whole_tokens_are_taken_although_the_connection_was_reset_after_them() {
     let port = crate::servers::resetting(format!("{head}{}", &body[..30]));
     let url = format!("http://127.0.0.1:{port}");
     let outcome = refresh(&url, "rt_1");
-    let words = "failed: unexpected response from the issuer (status 200; connection ";
+    let expected = "failed: unexpected response from the issuer (status 200; connection ";
     assert!(
-        outcome.starts_with(words) && outcome.ends_with("true"),
+        outcome.starts_with(expected) && outcome.ends_with("true"),
         "{outcome}"
     );
 }
@@ -100,7 +100,7 @@ fn a_response_that_was_cut_off_in_its_tokens_may_have_spent_the_refresh_token() 
 
 #[test]
 fn an_issuer_that_was_not_reached_cannot_have_seen_the_refresh_token() {
-    let url = format!("http://127.0.0.1:{}", dead_port());
+    let url = format!("http://127.0.0.1:{}", closed_port());
     assert_eq!(
         refresh(&url, "rt_1"),
         "failed: 127.0.0.1: connection refused, None, false"
@@ -135,7 +135,7 @@ fn a_401_that_nobody_has_described_asks_for_a_login() {
         "unauthorized: Words. (status 401), Some(7s)"
     );
     // A page may be that of a proxy.
-    for (page, words) in [
+    for (page, reason) in [
         (
             Answer::html(401, "<html>access_denied"),
             "the issuer answered with a web page (captive portal or filter? try it with a browser) (status 401)",
@@ -151,7 +151,7 @@ fn a_401_that_nobody_has_described_asks_for_a_login() {
     ] {
         assert_eq!(
             refresh_with(Trouble::Answer(page)),
-            format!("failed: {words}, None, true")
+            format!("failed: {reason}, None, true")
         );
     }
     assert_eq!(
@@ -214,7 +214,7 @@ fn the_owner_of_an_access_token_is_told() {
     let outcome = issuer(fake.url()).whoami(&token).unwrap();
     assert!(matches!(
         outcome,
-        Whoami::Rejected(words) if words == "The access token is not accepted. (invalid_token, status 401)"
+        Whoami::Rejected(reason) if reason == "The access token is not accepted. (invalid_token, status 401)"
     ));
 }
 

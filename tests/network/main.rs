@@ -24,7 +24,7 @@ use codex_auth::error;
 use codex_auth::net::http;
 use codex_auth::net::url::Url;
 use servers::{
-    Authority, OK, authority, connect_proxy, dead_port, encrypted, encrypted_proxy, late_proxy,
+    Authority, OK, authority, closed_port, connect_proxy, encrypted, encrypted_proxy, late_proxy,
     plain, saying, silent, socks_proxy, trickling,
 };
 #[cfg(target_os = "linux")]
@@ -37,7 +37,7 @@ const HOSTS: [&str; 4] = ["issuer.test", "127.0.0.1", "192.0.2.7", ALIAS];
 /// Long enough for anything that ends.
 const AMPLE: u64 = 30_000;
 
-/// A request for the path `x` of a URL: `get URL`, `form URL` or `json URL`; or `stay URL`, which lives on until its
+/// A request for the path `x` of a URL: `get URL`, `form URL` or `json URL`; or `stay URL`, which stays until its
 /// stdin ends.
 struct Probe {
     request: String,
@@ -149,17 +149,17 @@ fn good(body: &str) -> (i32, String) {
 }
 
 /// A failure after which the server may have seen the request.
-fn failed(words: impl Into<String>) -> (i32, String) {
-    (75, words.into())
+fn failed(message: impl Into<String>) -> (i32, String) {
+    (75, message.into())
 }
 
 /// A failure before a connection to the server stood.
-fn not_reached(words: &str) -> (i32, String) {
-    failed(format!("not reached: {words}"))
+fn not_reached(message: &str) -> (i32, String) {
+    failed(format!("not reached: {message}"))
 }
 
-fn wrong(words: impl Into<String>) -> (i32, String) {
-    (1, words.into())
+fn wrong(message: impl Into<String>) -> (i32, String) {
+    (1, message.into())
 }
 
 /// An authority, the file with its certificate, and a server that it vouches for.
@@ -274,11 +274,11 @@ fn no_more_than_one_mebibyte_is_read() {
     }
     for framing in ["Content-Length: 1048577\r\n", ""] {
         let (port, _requests) = plain(format!("HTTP/1.1 200 OK\r\n{framing}\r\n{longest}x"));
-        let (code, words) = get(&format!("http://127.0.0.1:{port}/")).run();
+        let (code, message) = get(&format!("http://127.0.0.1:{port}/")).run();
         assert_eq!(code, 0);
         assert!(
-            words.ends_with(" bytes (response is longer than 1 MiB)"),
-            "{words}"
+            message.ends_with(" bytes (response is longer than 1 MiB)"),
+            "{message}"
         );
     }
 }
@@ -355,33 +355,33 @@ fn a_file_that_gives_no_authority_is_named_before_anything_is_sent() {
     }
     for variable in ["CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"] {
         let said = |name: &str| get(&url).with(variable, file(name)).run();
-        let (code, words) = said("missing");
+        let (code, message) = said("missing");
         let could_not =
             |name: &str| format!("could not read {}, which {variable} names: ", file(name));
         assert!(
-            code == 1 && words.starts_with(&could_not("missing")),
-            "{words}"
+            code == 1 && message.starts_with(&could_not("missing")),
+            "{message}"
         );
-        for (name, words) in [
+        for (name, message) in [
             ("empty", "no certificate in it (BEGIN CERTIFICATE)"),
             ("text", "no certificate in it (BEGIN CERTIFICATE)"),
             ("strange", "no certificate in it (BEGIN CERTIFICATE)"),
             ("damaged", "the file is damaged"),
             (".", "not a regular file"),
         ] {
-            assert_eq!(said(name), wrong(could_not(name) + words));
+            assert_eq!(said(name), wrong(could_not(name) + message));
         }
     }
-    let words = "SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it";
+    let message = "SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it";
     assert_eq!(
         get(&url)
             .with("SSL_CERT_DIR", folder.path().to_str().unwrap())
             .run(),
-        wrong(words)
+        wrong(message)
     );
     assert_eq!(
         get(&url).with("SSL_CERT_DIR", "/nowhere").run(),
-        wrong(words)
+        wrong(message)
     );
     assert!(requests.try_recv().is_err());
 }
@@ -406,16 +406,16 @@ fn a_variable_that_is_empty_is_unset() {
     let site = site();
     let url = format!("https://127.0.0.1:{}/", site.port);
     let probe = get(&url).with("CODEX_CA_CERTIFICATE", "");
-    let (code, words) = probe
+    let (code, message) = probe
         .with("SSL_CERT_FILE", "")
         .with("SSL_CERT_DIR", "")
         .run();
     let untrusted =
         "not reached: 127.0.0.1: server certificate issued by «Corp Proxy CA» is not trusted";
-    assert!(code == 75 && words.starts_with(untrusted), "{words}");
+    assert!(code == 75 && message.starts_with(untrusted), "{message}");
     assert!(
-        words.ends_with("trusted are those of the system)"),
-        "{words}"
+        message.ends_with("trusted are those of the system)"),
+        "{message}"
     );
 }
 
@@ -451,7 +451,7 @@ fn roots_are_not_read_for_plain_http() {
 
 #[test]
 fn a_certificate_that_is_not_for_this_host_or_day_is_refused() {
-    for (hosts, year, words) in [
+    for (hosts, year, message) in [
         (
             ["192.0.2.1"],
             4000,
@@ -470,7 +470,7 @@ fn a_certificate_that_is_not_for_this_host_or_day_is_refused() {
         let probe = get(&format!("https://127.0.0.1:{port}/")).with("SSL_CERT_FILE", &site.file);
         assert_eq!(
             probe.run(),
-            not_reached(&format!("127.0.0.1: certificate {words}"))
+            not_reached(&format!("127.0.0.1: certificate {message}"))
         );
     }
 }
@@ -555,16 +555,16 @@ fn a_proxy_is_itself_reached_by_tls_where_its_url_says_so() {
     };
     let proxy = encrypted_proxy(&site.authority.server);
     assert_eq!(through(proxy, &site.file), good("ok"));
-    let (code, words) = through(proxy, &other.file);
+    let (code, message) = through(proxy, &other.file);
     let at = format!("issuer.test through the proxy https://127.0.0.1:{proxy} (https_proxy): ");
     let whose =
         format!("not reached: {at}proxy certificate issued by «Corp Proxy CA» is not trusted (");
-    assert!(code == 75 && words.starts_with(&whose), "{words}");
+    assert!(code == 75 && message.starts_with(&whose), "{message}");
     let proxy = saying("HTTP/1.1 400 Bad Request\r\n\r\n");
     let at = format!("issuer.test through the proxy https://127.0.0.1:{proxy} (https_proxy): ");
-    let words =
+    let message =
         "proxy: not a TLS server (a captive portal? a proxy that wants http:// in its URL?)";
-    assert_eq!(through(proxy, &site.file), not_reached(&(at + words)));
+    assert_eq!(through(proxy, &site.file), not_reached(&(at + message)));
 }
 
 #[test]
@@ -591,7 +591,7 @@ fn a_name_is_resolved_here_for_socks5_and_there_for_socks5h() {
 #[test]
 fn the_kind_of_a_socks_proxy_is_named_where_it_is_wrong() {
     let unknown = format!("{}.test", "x".repeat(70));
-    let (socks, _requests) = socks_proxy(dead_port());
+    let (socks, _requests) = socks_proxy(closed_port());
     let proxy = format!("socks5://127.0.0.1:{socks}");
     let at = format!("{unknown} through the proxy {proxy} (all_proxy)");
     let probe = get(&format!("https://{unknown}/")).with("all_proxy", proxy);
@@ -621,11 +621,12 @@ fn an_unreachable_proxy_is_a_failure_and_never_a_direct_connection() {
     let to_site = || get(&url).with("CODEX_CA_CERTIFICATE", &site.file);
     assert_eq!(to_site().run(), good("ok"));
     assert!(site.requests.recv().is_ok());
-    let dead = dead_port();
+    let closed = closed_port();
     for variable in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         for scheme in ["http", "https", "socks5", "socks5h"] {
-            let proxy = format!("{scheme}://me:secret@127.0.0.1:{dead}");
-            let at = format!("{ALIAS} through the proxy {scheme}://127.0.0.1:{dead} ({variable})");
+            let proxy = format!("{scheme}://me:secret@127.0.0.1:{closed}");
+            let at =
+                format!("{ALIAS} through the proxy {scheme}://127.0.0.1:{closed} ({variable})");
             let answer = to_site().with(variable, proxy).run();
             assert_eq!(answer, not_reached(&format!("{at}: connection refused")));
         }
@@ -644,13 +645,13 @@ fn a_value_that_cannot_be_used_is_an_error_and_never_a_direct_connection() {
             "http://me:secret@127.0.0.1:x",
             "secret stuff",
         ] {
-            let words = "use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h (in the \
+            let message = "use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h (in the \
                          password, write %40 for @ and the like)";
             let probe = get(&url).with("CODEX_CA_CERTIFICATE", &site.file);
             let answer = probe.with(variable, value).run();
             assert_eq!(
                 answer,
-                wrong(format!("invalid {variable}: {words}")),
+                wrong(format!("invalid {variable}: {message}")),
                 "{value}"
             );
         }
@@ -679,10 +680,10 @@ fn the_variables_have_the_order_of_curl() {
         let probe = names[..rank]
             .iter()
             .fold(probe, |probe, name| probe.with(name, ""));
-        let (code, words) = probe.run();
+        let (code, message) = probe.run();
         assert!(
-            code == 1 && words.starts_with(&format!("invalid {first}")),
-            "{words}"
+            code == 1 && message.starts_with(&format!("invalid {first}")),
+            "{message}"
         );
     }
 }
@@ -691,14 +692,14 @@ fn the_variables_have_the_order_of_curl() {
 fn this_machine_and_what_no_proxy_covers_are_reached_directly() {
     let (port, _requests) = plain(OK);
     let site = site();
-    let dead = format!("http://127.0.0.1:{}", dead_port());
+    let closed = format!("http://127.0.0.1:{}", closed_port());
     for host in ["127.0.0.1", "localhost"] {
         let probe = get(&format!("http://{host}:{port}/"));
-        let probe = probe.with("all_proxy", &dead).with("http_proxy", &dead);
+        let probe = probe.with("all_proxy", &closed).with("http_proxy", &closed);
         assert_eq!(probe.with("https_proxy", "unusable:").run(), good("ok"));
     }
     for variable in ["no_proxy", "NO_PROXY"] {
-        let probe = get(&format!("https://{ALIAS}:{}/", site.port)).with("https_proxy", &dead);
+        let probe = get(&format!("https://{ALIAS}:{}/", site.port)).with("https_proxy", &closed);
         let probe = probe.with("CODEX_CA_CERTIFICATE", &site.file);
         let hosts = format!("a.example, {ALIAS}");
         assert_eq!(probe.with(variable, hosts).run(), good("ok"));
@@ -725,7 +726,7 @@ fn a_name_that_is_not_found_and_a_port_that_is_closed_are_told() {
             "{at}: could not resolve proxy (is this machine online?)"
         ))
     );
-    let answer = get(&format!("http://127.0.0.1:{}/", dead_port())).run();
+    let answer = get(&format!("http://127.0.0.1:{}/", closed_port())).run();
     assert_eq!(answer, not_reached("127.0.0.1: connection refused"));
 }
 
@@ -745,9 +746,9 @@ fn a_silent_route_of_one_family_costs_no_request() {
     let _dead = Unanswering::start(&format!("[::1]:{port}"));
     let answer = get(&format!("http://localhost:{port}/")).run();
     assert_eq!(answer, good("ok"));
-    let dead = Unanswering::start("127.0.0.1:0");
-    let _other = Unanswering::start(&format!("[::1]:{}", dead.address.port()));
-    let probe = get(&format!("http://localhost:{}/", dead.address.port()));
+    let silent = Unanswering::start("127.0.0.1:0");
+    let _other = Unanswering::start(&format!("[::1]:{}", silent.address.port()));
+    let probe = get(&format!("http://localhost:{}/", silent.address.port()));
     assert_eq!(
         probe.within(1500).run(),
         not_reached("localhost: connection timed out")
@@ -770,10 +771,10 @@ fn a_connection_that_is_cut_is_told() {
         )
     );
     let (port, _requests) = plain("SSH-2.0-OpenSSH_9.9\r\n\r\n");
-    let (code, words) = get(&format!("http://127.0.0.1:{port}/")).run();
+    let (code, message) = get(&format!("http://127.0.0.1:{port}/")).run();
     assert!(
-        code == 75 && words.starts_with("127.0.0.1: invalid HTTP response: "),
-        "{words}"
+        code == 75 && message.starts_with("127.0.0.1: invalid HTTP response: "),
+        "{message}"
     );
 }
 
@@ -815,8 +816,8 @@ fn a_server_that_stalls_at_any_step_is_given_up_in_time() {
         ),
         (format!("http://127.0.0.1:{head}"), late.to_owned()),
     ]
-    .map(|(proxy, words)| {
-        let line = format!("issuer.test through the proxy {proxy} (https_proxy): {words}");
+    .map(|(proxy, message)| {
+        let line = format!("issuer.test through the proxy {proxy} (https_proxy): {message}");
         (
             get("https://issuer.test/").with("https_proxy", proxy),
             not_reached(&line),
@@ -826,9 +827,9 @@ fn a_server_that_stalls_at_any_step_is_given_up_in_time() {
         for (probe, outcome) in direct.into_iter().chain(proxied) {
             let probe = probe.with("CODEX_CA_CERTIFICATE", &site.file).within(9000);
             scope.spawn(move || {
-                let (code, words) = probe.run();
-                let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-                assert_eq!((code, words), outcome);
+                let (code, message) = probe.run();
+                let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert_eq!((code, message), outcome);
             });
         }
     });

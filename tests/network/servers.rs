@@ -1,4 +1,4 @@
-//! Servers and proxies on loopback, good and bad ones. Each lives as long as the test binary.
+//! Servers and proxies on loopback, good and bad ones. Each runs as long as the test binary.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -67,7 +67,7 @@ pub fn listen(talk: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
 }
 
 /// A port at which nobody listens.
-pub fn dead_port() -> u16 {
+pub fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -154,7 +154,7 @@ pub fn connect_proxy(server: u16, password: Option<&'static str>) -> (u16, mpsc:
     (port, requests)
 }
 
-/// A proxy that is itself reached by TLS. What it is asked for is answered by itself, over TLS within TLS.
+/// A proxy that is itself reached by TLS. It answers every request itself, over TLS within TLS.
 pub fn encrypted_proxy(config: &Arc<ServerConfig>) -> u16 {
     let config = Arc::clone(config);
     listen(move |client| {
@@ -255,11 +255,11 @@ pub fn trickling(beginning: &'static str) -> u16 {
 }
 
 /// Says this as soon as something comes, and closes then.
-pub fn saying(words: &'static str) -> u16 {
+pub fn saying(text: &'static str) -> u16 {
     listen(|mut stream| {
         let _ = stream.read(&mut [0; 4096]);
-        let _ = stream.write_all(words.as_bytes());
-        // What is closed with something unread in it takes the words back.
+        let _ = stream.write_all(text.as_bytes());
+        // A connection that is closed with something unread is reset, and what was sent is lost.
         let _ = stream.shutdown(Shutdown::Write);
         let _ = io::copy(&mut stream, &mut io::sink());
     })

@@ -24,7 +24,7 @@ fn containers_that_end_lose_no_login() {
         return;
     };
     let figures = [
-        end_containers(&run, "the script ended 0–0.3 s after `token`", |random| {
+        end_containers(&run, "the script exited 0–0.3 s after `token`", |random| {
             let rest = random.random_range(0..=LONGEST_REST).to_string();
             ["/script", &rest, "/codex-auth", "token"]
                 .map(str::to_owned)
@@ -37,11 +37,11 @@ fn containers_that_end_lose_no_login() {
     assert!(figures.iter().all(|figure| figure.holds));
 }
 
-/// Runs containers with these words as their command.
+/// Runs containers with this command.
 fn end_containers(
     run: &OsString,
     what: &str,
-    words: impl Fn(&mut StdRng) -> Vec<String> + Sync,
+    command: impl Fn(&mut StdRng) -> Vec<String> + Sync,
 ) -> Figure {
     let what = format!("a container FROM scratch, the store on a volume: {what}, issuer 0–5 s");
     count_lost(random(), 2 * lanes(), 100, &what, |sandbox, random| {
@@ -49,18 +49,18 @@ fn end_containers(
         is_good(
             sandbox,
             &sandbox
-                .start(container(sandbox, run, words(random)))
+                .start(container(sandbox, run, command(random)))
                 .finish(),
         )
     })
 }
 
-fn container(sandbox: &Sandbox, run: &OsString, words: Vec<String>) -> std::process::Command {
+fn container(sandbox: &Sandbox, run: &OsString, command: Vec<String>) -> std::process::Command {
     let mut volume = OsString::from("--volume=");
     volume.push(sandbox.home());
     volume.push(":/store");
     let mut all = vec![run.clone(), volume, "codex-auth-test".into()];
-    all.extend(words.into_iter().map(OsString::from));
+    all.extend(command.into_iter().map(OsString::from));
     let mut command = sandbox.command_of(&all);
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command

@@ -127,7 +127,7 @@ fn in_lanes(lanes: u64, seed: u64, work: impl Fn(&mut StdRng) + Sync) {
     });
 }
 
-/// With an issuer that takes its time, and ends a login as soon as one of its refresh tokens comes twice.
+/// With an issuer that takes its time, and revokes a login as soon as one of its refresh tokens comes twice.
 fn strict_sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| its.reuse_revokes_family = true);
@@ -206,7 +206,7 @@ fn kill_caller(sandbox: &Sandbox, random: &mut StdRng, wrapper: &[&str], whole_g
     let mut caller = spawn_behind(sandbox, wrapper);
     thread::sleep(up_to(random, DELAY * 3 / 2));
     let pid = Pid::from_child(&caller);
-    // One that has ended keeps its ID until we wait for it.
+    // One that has exited keeps its ID until we wait for it.
     if whole_group {
         rustix::process::kill_process_group(pid, Signal::KILL).unwrap();
     } else {
@@ -246,8 +246,8 @@ fn crowd(callers: usize, arguments: &[&str]) -> Figure {
 
 // Everything at once.
 
-/// What callers of all kinds ask for: they wait, or not, and want this or that.
-const WISHES: [&[&str]; 7] = [
+/// What callers of all kinds ask for: some wait, some do not, some want a longer life or another token.
+const CALLS: [&[&str]; 7] = [
     &["token"],
     &["token", "--timeout", "0s"],
     &["token", "--min-ttl", "10m"],
@@ -277,7 +277,7 @@ fn mix(seed: u64, usual: usize) -> Figure {
         for caller in callers {
             wrong += usize::from(is_wrong(&sandbox, caller));
         }
-        for again in [WISHES[4], WISHES[6]] {
+        for again in [CALLS[4], CALLS[6]] {
             wrong += usize::from(sandbox.run(again).code != 0);
         }
     }
@@ -291,7 +291,7 @@ fn mix(seed: u64, usual: usize) -> Figure {
 
 fn mixed_callers(sandbox: &Sandbox, random: &mut StdRng, count: usize) -> Vec<Running> {
     (0..count)
-        .map(|_| sandbox.spawn(WISHES.choose(random).unwrap()))
+        .map(|_| sandbox.spawn(CALLS.choose(random).unwrap()))
         .collect()
 }
 
@@ -302,7 +302,7 @@ fn stop_for_a_moment(sandbox: &Sandbox, random: &mut StdRng) {
     let workers: Vec<OwnedFd> = locks.iter().flat_map(|lock| locks::handles(lock)).collect();
     for signal in [Signal::STOP, Signal::CONT] {
         for worker in &workers {
-            // It may have ended.
+            // It may have exited.
             rustix::process::pidfd_send_signal(worker, signal).ok();
         }
         thread::sleep(up_to(random, DELAY * 2));
@@ -320,7 +320,7 @@ fn is_wrong(sandbox: &Sandbox, caller: Running) -> bool {
         1 => !output.stderr.contains("use a smaller --min-ttl"),
         75 => !["within 0s", "is using it: try again later"]
             .iter()
-            .any(|words| output.stderr.contains(words)),
+            .any(|message| output.stderr.contains(message)),
         _ => true,
     };
     if is_wrong {
@@ -331,7 +331,7 @@ fn is_wrong(sandbox: &Sandbox, caller: Running) -> bool {
 
 // An issuer that fails.
 
-/// So many calls, spread over some pauses, while every request is answered with 500.
+/// So many calls, spread over several backoffs, while every request is answered with 500.
 fn storm(seed: u64, usual: usize) -> Figure {
     let calls = rounds(usual);
     let sandbox = Sandbox::new();
@@ -343,7 +343,7 @@ fn storm(seed: u64, usual: usize) -> Figure {
             let output = sandbox.run(&["token"]);
             let is_told = output.code == 75 && output.stdout.is_empty();
             told.fetch_add(usize::from(is_told), Relaxed);
-            // It must last for some pauses.
+            // It must last for several backoffs.
             thread::sleep(up_to(random, Duration::from_millis(150)));
         }
     });
@@ -357,10 +357,13 @@ fn storm(seed: u64, usual: usize) -> Figure {
         .windows(2)
         .map(|two| (two[1] - two[0]).as_secs_f64())
         .collect();
-    let pauses = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+    let backoffs = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
         .into_iter()
         .chain(std::iter::repeat(60.0));
-    let are_kept = gaps.iter().zip(pauses).all(|(gap, pause)| *gap >= pause);
+    let are_kept = gaps
+        .iter()
+        .zip(backoffs)
+        .all(|(gap, backoff)| *gap >= backoff);
     let told = told.into_inner();
     let gaps: Vec<String> = gaps.iter().map(|gap| format!("{gap:.1}")).collect();
     figure(
@@ -430,12 +433,12 @@ fn fill_disks(seed: u64, usual: usize) -> Figure {
     let (refused, lost) = (refused.into_inner(), lost.into_inner());
     figure(
         what,
-        format!("{lost} logins lost ({refused} were not begun for want of room)"),
+        format!("{lost} logins lost ({refused} were not begun: no space left)"),
         lost == 0,
     )
 }
 
-/// Writes until there is no room.
+/// Writes until the disk is full.
 fn fill(path: &Path) {
     let mut ballast = File::create(path).unwrap();
     std::io::copy(&mut std::io::repeat(1), &mut ballast).unwrap_err();
@@ -443,7 +446,7 @@ fn fill(path: &Path) {
 
 // Stopped workers.
 
-/// A worker that is stopped, and whose caller has ended, finds its answer when it goes on, however late that is.
+/// A worker that is stopped, and whose caller has exited, finds its answer when it goes on, however late that is.
 #[test]
 #[ignore = "it takes longer than a request may take"]
 fn a_worker_that_is_stopped_longer_than_its_limit_loses_nothing() {
@@ -520,7 +523,7 @@ fn kill_workers(seed: u64, usual: usize, aim: Aim) -> Figure {
             lost.len(),
             losses(aim, &killed, lost.len(), &after)
         ),
-        // Nothing but a refresh token that was spent may have ended a login.
+        // Nothing but a refresh token that was spent may have revoked a login.
         lost.iter().all(|one| one.was_sent),
     )
 }
@@ -556,7 +559,7 @@ fn aftermath(sandbox: &Sandbox, killed: &Killed) -> Aftermath {
     }
 }
 
-/// Kills the worker that refreshes a new login at some moment, and tries again; none if it had ended before.
+/// Kills the worker that refreshes a new login at some moment, and tries again; none if it had exited before.
 fn kill_worker(sandbox: &Sandbox, random: &mut StdRng, aim: Aim) -> Option<Killed> {
     sandbox.plant();
     let had = refresh_token(sandbox);
@@ -590,7 +593,7 @@ fn refresh_token(sandbox: &Sandbox) -> String {
         .to_owned()
 }
 
-/// The worker with the lock, as soon as it is there; none if the caller has ended before it was seen.
+/// The worker with the lock, as soon as it is there; none if the caller has exited before it was seen.
 fn await_worker_of(sandbox: &Sandbox, caller: &mut Child) -> Option<OwnedFd> {
     until("a worker of the caller, or its end", || {
         let worker = locks::handles(&sandbox.lock_file()).pop();

@@ -84,18 +84,18 @@ fn skipped(what: &str, why: &str) -> Figure {
 
 /// The program with these arguments, behind another program of this machine with its own.
 pub fn behind(sandbox: &Sandbox, wrapper: &[&str], arguments: &[&str]) -> Command {
-    let mut words: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
-    words[0] = find_program(wrapper[0]).unwrap().into();
-    words.extend(program());
-    words.extend(arguments.iter().map(OsString::from));
-    sandbox.command_of(&words)
+    let mut command_line: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
+    command_line[0] = find_program(wrapper[0]).unwrap().into();
+    command_line.extend(program());
+    command_line.extend(arguments.iter().map(OsString::from));
+    sandbox.command_of(&command_line)
 }
 
 /// Whether another program can be used here.
-fn works(words: &[&str]) -> bool {
-    let mut command = Command::new(words[0]);
+fn works(command_line: &[&str]) -> bool {
+    let mut command = Command::new(command_line[0]);
     command
-        .args(&words[1..])
+        .args(&command_line[1..])
         .arg("true")
         .output()
         .is_ok_and(|output| output.status.success())
@@ -133,17 +133,17 @@ fn script(random: &mut StdRng) -> String {
 
 /// This script behind another program of this machine; its `$0` is the program.
 fn script_behind(sandbox: &Sandbox, wrapper: &[&str], script: &str) -> Command {
-    let mut words: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
-    words[0] = find_program(wrapper[0]).unwrap().into();
-    words.extend(["/bin/sh", "-c", script].map(OsString::from));
-    words.extend(program());
-    let mut command = sandbox.command_of(&words);
+    let mut command_line: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
+    command_line[0] = find_program(wrapper[0]).unwrap().into();
+    command_line.extend(["/bin/sh", "-c", script].map(OsString::from));
+    command_line.extend(program());
+    let mut command = sandbox.command_of(&command_line);
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }
 
 pub fn end_namespaces(seed: u64) -> Vec<Figure> {
-    const AS_CHILD: &str = "a PID namespace that ended 0–2 s after `token`, issuer 0–5 s";
+    const AS_CHILD: &str = "a PID namespace that was torn down 0–2 s after `token`, issuer 0–5 s";
     const AS_FIRST: &str = "the same, codex-auth its first process";
     if !works(&UNSHARE) {
         return vec![skipped(AS_CHILD, "no PID namespaces here")];
