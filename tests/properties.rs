@@ -38,9 +38,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let target = match env!("CARGO_BIN_NAME") {
         "stored_file" => stored_file,
         "claims" => claims,
-        "token_answer" => token_answer,
+        "token_response" => token_response,
         "error_body" => error_body,
-        "answer_to_login" => answer_to_login,
+        "authorization_response" => authorization_response,
         "pasted" => pasted,
         "callback_request" => callback_request,
         "duration" => duration,
@@ -75,7 +75,7 @@ fn assert_tokens(credentials: &Credentials) {
     );
 }
 
-fn assert_words(credentials: &Credentials) {
+fn assert_shown(credentials: &Credentials) {
     assert!(credentials.email().is_none_or(|email| is_clean(&email)));
     assert!(credentials.plan().is_none_or(|plan| is_clean(&plan)));
     assert!(
@@ -102,7 +102,7 @@ fn stored_file(bytes: &[u8]) {
         Err(error) => return assert!(is_clean(&format!("{error:#}"))),
     };
     assert_tokens(&credentials);
-    assert_words(&credentials);
+    assert_shown(&credentials);
     let written = credentials.to_json().unwrap_or_default();
     let again =
         Credentials::parse(written.clone()).map(|again| again.to_json().unwrap_or_default());
@@ -119,7 +119,7 @@ fn stored_file(bytes: &[u8]) {
     assert!(credentials.revoked().is_none());
 }
 
-/// Claims as they came, and, so that each check has its turn, with all but one of those that are checked put right.
+/// The claims as given; then, so that each check is reached, with all but one of the checked ones corrected.
 fn turns(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut turns = vec![bytes.to_vec()];
     if let Ok(Value::Object(came)) = serde_json::from_slice(bytes) {
@@ -149,7 +149,7 @@ fn claims(bytes: &[u8]) {
         assert!(response.account_id().is_none_or(|id| is_token(&id)));
         if let Ok(credentials) = Credentials::new(&response, ISSUER, CLIENT, now()) {
             assert_tokens(&credentials);
-            assert_words(&credentials);
+            assert_shown(&credentials);
         }
         if response.check_id_token(ISSUER, CLIENT, now()).is_ok() {
             assert_for_us(&serde_json::from_slice(&payload).unwrap_or_default());
@@ -169,12 +169,12 @@ fn assert_for_us(claims: &Value) {
     let end = end.as_f64().or_else(|| end.as_str()?.parse().ok());
     assert!(
         end.is_some_and(|end| end > f64::from(2_000_000_000_u32)),
-        "it ended at {end:?}"
+        "it expired at {end:?}"
     );
 }
 
-/// A token answer: a login comes of it only with both tokens, and it ends later than now.
-fn token_answer(bytes: &[u8]) {
+/// A token response: it makes credentials only with both tokens, and they expire later than now.
+fn token_response(bytes: &[u8]) {
     let Ok(response) = TokenResponse::parse(bytes, None) else {
         return;
     };
@@ -232,7 +232,7 @@ fn assert_sound(response: &AuthorizationResponse) {
 }
 
 /// The query of a redirect: what counts has the right state, the right issuer or none, and nothing twice.
-fn answer_to_login(bytes: &[u8]) {
+fn authorization_response(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for query in [text.to_string(), format!("state={STATE}&{text}")] {
         if let Ok(response) = redirect::parse_query(&query, &expectation()) {
@@ -340,7 +340,7 @@ mod at_random {
 
     use super::*;
 
-    /// Members that mean something in a stored file, in claims, in a token answer and in an error.
+    /// Members that mean something in a stored file, in claims, in a token response and in an error.
     const STORED: &[&str] = &[
         "version",
         "auth_mode",
@@ -534,7 +534,7 @@ mod at_random {
 
     #[test]
     fn a_token_response_makes_credentials_only_with_both_tokens() {
-        hold(token_answer, document(ANSWER));
+        hold(token_response, document(ANSWER));
     }
 
     #[test]
@@ -544,7 +544,7 @@ mod at_random {
 
     #[test]
     fn a_redirect_that_counts_has_the_right_state() {
-        hold(answer_to_login, query());
+        hold(authorization_response, query());
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn valid_credentials(report: &Report, now: SystemTime) -> Option<&Credentials> {
 /// - `state`: `none`, `fresh`, `due` (valid, refreshed at its next use), `expired` (refreshed at its next use, if
 ///   `usable`), `revoked`, `backoff` or `unreadable`.
 /// - `usable`: whether a token can be had without a person.
-/// - `obstacle`: what keeps it from being used or refreshed, in words.
+/// - `obstacle`: what keeps it from being used or refreshed, as a sentence.
 /// - `email`, `plan`, `account_id`, `issuer`, `store` (the file).
 /// - `expires_at`, `last_refresh`: RFC 3339 in UTC.
 /// - `revoked`: `reason`, `at`.
