@@ -1,4 +1,4 @@
-//! Where things are: the only reader of the environment. Each value is read, and checked, by whoever needs it, so that
+//! Where things are: the only reader of the environment. Each value is read and checked only when it is needed, so that
 //! printing a fresh token looks at two variables and no more.
 
 #![allow(
@@ -71,7 +71,7 @@ pub fn profile(option: Option<String>) -> Result<String> {
 }
 
 /// The command with which a person signs in to a profile. It names all but the default one, and that one too where the
-/// environment names another: whoever follows it must not replace a login that works.
+/// environment names another: following it must not replace a login that works.
 pub fn login_command(name: &str) -> String {
     let unnamed = profile(None).unwrap_or_default();
     match name {

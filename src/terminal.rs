@@ -42,7 +42,7 @@ pub fn complain(message: &str) {
     say(&format!("codex-auth: {message}"));
 }
 
-/// Says what nearly went wrong.
+/// Says what went wrong without failing the command.
 pub fn warn(message: &str) {
     complain(&format!("warning: {message}"));
 }
@@ -57,7 +57,7 @@ pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Hands over the lines that a person types, until `wants_more` has what it wants or the input ends. Bytes that are not
+/// Passes each line that a person types to `wants_more`, until it returns false or the input ends. Bytes that are not
 /// UTF-8 are replaced. A job that is put into the background goes on, and reads again in the foreground.
 pub fn read_lines(mut wants_more: impl FnMut(&str) -> bool) {
     refuse_background_stop();
@@ -79,7 +79,7 @@ pub fn read_lines(mut wants_more: impl FnMut(&str) -> bool) {
     }
 }
 
-/// Who reads from the terminal in the background is stopped, with all threads. Where that signal is blocked, the read
+/// A process that reads from the terminal in the background is stopped, with all threads. Where that signal is blocked, the read
 /// fails instead (POSIX.1-2017, general terminal interface, 11.1.4).
 #[cfg(unix)]
 fn refuse_background_stop() {

@@ -1,4 +1,4 @@
-//! `completions`: the script for a shell, and the answers that it asks this program for with every TAB.
+//! `completions`: the script for a shell, and the candidates that it asks this program for at every TAB.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -51,7 +51,7 @@ fn also_as_function(script: &str) -> String {
     format!("{}\n", script.trim().replace(&register, &either))
 }
 
-/// Answers a shell. What cannot be completed is not: there is nobody to tell why.
+/// Answers a shell. A failure is silent: the shell shows no message.
 pub fn complete() -> ExitCode {
     let folder = env::current_dir().ok();
     let engine = CompleteEnv::with_factory(command).var(COMPLETE);

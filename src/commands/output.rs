@@ -1,4 +1,4 @@
-//! What a command is for goes to stdout; here, and nowhere else.
+//! The result of a command: written to stdout here, and nowhere else.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::{settings, terminal};
 
-/// What a word of the result means to the eye.
+/// What a colour says about a part of the result.
 #[derive(Clone, Copy)]
 pub enum Colour {
     Good,

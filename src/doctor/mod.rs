@@ -1,4 +1,4 @@
-//! What stands in the way of a login or of a refresh: each finding says what to do about it, and none says a secret.
+//! What stands in the way of a login or of a refresh: each finding says what to do about it, and none contains a secret.
 
 mod browser;
 mod disk;

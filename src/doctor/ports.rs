@@ -37,7 +37,7 @@ fn tolerated(mut findings: Vec<Finding>) -> Vec<Finding> {
 }
 
 fn of_port(port: u16) -> Finding {
-    let advice = "end it, or use codex-auth login --device-code";
+    let advice = "stop that program, or use codex-auth login --device-code";
     match callback::listen(&[port]) {
         Ok(Some(_)) if port == 0 => Finding::ok("port", "any free one"),
         Ok(Some(_)) => Finding::ok("port", format!("{port} is free")),
@@ -54,7 +54,7 @@ fn of_port(port: u16) -> Finding {
     }
 }
 
-/// Who listens there, as far as this user may know: only Linux tells, and only of one's own programs.
+/// The program that listens there: only Linux tells, and only about programs of the same user.
 fn holder(port: u16) -> String {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"]
         .map(|path| fs::read_to_string(path).unwrap_or_default());

@@ -35,7 +35,7 @@ pub enum Polled {
     Pending(Pending),
 }
 
-/// What is to be heeded when asking again.
+/// How to ask again, and why there is no answer yet.
 #[derive(Default)]
 pub struct Pending {
     /// Polls are to be farther apart from now on.

@@ -78,7 +78,8 @@ pub fn authorize(issuer: &Issuer, store: &Store, with_qr: bool, command: &str) -
     })
 }
 
-/// The session that another process left, or waits for too, with a first poll, unless it has expired or was refused.
+/// The session that another process left, or also polls for, with the outcome of a first poll; none if it has expired or
+/// was refused.
 fn resume(issuer: &Issuer, store: &Store) -> Result<Option<(Session, Attempt)>> {
     let Some(kept) = store.pending() else {
         return Ok(None);
@@ -112,7 +113,7 @@ fn begin(issuer: &Issuer, store: &Store, command: &str) -> Result<(Session, Atte
         return Ok((session, Attempt::Pending(Pending::default())));
     }
     resume(issuer, store)?.with_context(|| {
-        format!("could not sign in: another codex-auth login was in the way: run {command} --device-code again")
+        format!("could not sign in: another codex-auth login is under way: run {command} --device-code again")
     })
 }
 
@@ -315,7 +316,7 @@ impl Pace {
         }
     }
 
-    /// At least a second, and never beyond the end: the last poll stands there. None after it.
+    /// At least a second, and never beyond the end, when the last poll is made. None after it.
     fn next_wait(&mut self, pending: &Pending, now: Instant) -> Option<Duration> {
         if pending.slower {
             self.interval += SLOWER;

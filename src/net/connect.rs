@@ -35,8 +35,8 @@ pub fn resolve(host: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketA
     Ok(found)
 }
 
-/// The first of these addresses that can be connected to, and why the others before it cannot. Both families of addresses
-/// take turns, and none has to fail before the next one is tried (RFC 8305).
+/// The first of these addresses that can be connected to, or the last failure. Both families of addresses take turns, and
+/// none has to fail before the next one is tried (RFC 8305).
 pub fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<SocketAddr> {
     let deadline = Instant::now() + limit;
     let mut waiting = in_turns(addresses).into_iter();

@@ -60,7 +60,7 @@ impl State {
 }
 
 impl Report {
-    /// Fails only where it cannot be said what the profile's file is.
+    /// Fails only where the path of the profile's file is unknown.
     pub fn of(profile: &str, now: SystemTime) -> Result<Self> {
         if profile == CODEX_PROFILE {
             let path = codex_file::path()?.display().to_string();
@@ -113,7 +113,7 @@ impl Report {
         self
     }
 
-    /// What `refresh::valid_token` would make of it.
+    /// The state as `refresh::valid_token` would find it.
     fn judged(mut self, now: SystemTime) -> Self {
         let Some(credentials) = &self.credentials else {
             return self;
@@ -141,7 +141,7 @@ impl Report {
         self
     }
 
-    /// What `codex::valid_token` would make of it.
+    /// The state as `codex::valid_token` would find it.
     fn judged_as_codexs(mut self, now: SystemTime) -> Self {
         if self.state == State::None {
             return self.with_obstacle(&codex::not_signed_in().into());
@@ -159,7 +159,7 @@ impl Report {
         self
     }
 
-    /// Takes in what the backend says of the token. A token that it rejects is as good as expired.
+    /// Adds the backend's verdict. A token that it rejects counts as expired.
     pub fn take(&mut self, verdict: Verdict) {
         if matches!(verdict, Verdict::Rejected) {
             self.usable = self.profile != CODEX_PROFILE && self.obstacle.is_none();

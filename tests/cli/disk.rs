@@ -1,4 +1,4 @@
-//! The disk in trouble, or in somebody else's hands: full, read-only, linked, owned by others, full of nonsense. The login
+//! A disk that fails or that others control: full, read-only, linked, owned by others, full of garbage. The login
 //! stays as good as it was, and no request is sent whose answer could not be kept.
 
 use std::fs;

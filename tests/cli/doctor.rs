@@ -278,9 +278,9 @@ fn the_state_of_each_login_is_told() {
         sandbox.store(profile, &login.to_string());
     }
     sandbox.plant_as("expired", -60, LIFE);
-    let mut ending = sandbox.plant_as("ending", LIFE.cast_signed(), LIFE);
-    ending["tokens"]["refresh_token"] = Value::Null;
-    sandbox.store("ending", &ending.to_string());
+    let mut expiring = sandbox.plant_as("expiring", LIFE.cast_signed(), LIFE);
+    expiring["tokens"]["refresh_token"] = Value::Null;
+    sandbox.store("expiring", &expiring.to_string());
     sandbox.store("damaged", "{");
     sandbox.store_codex(&sandbox.codex_login(0).to_string());
     assert_report(
@@ -289,9 +289,9 @@ fn the_state_of_each_login_is_told() {
         1,
         "...\n\
          problem  login: damaged: could not read [HOME]/damaged.json: the file is damaged (line 1, column 1): run codex-auth --profile damaged login\n\
-         problem  login: ended: no token: [..]: run codex-auth --profile ended login\n\
-         warning  login: ending: the token is valid, but cannot be refreshed: [..]\n\
          ok       login: expired: expired\n\
+         warning  login: expiring: the token is valid, but cannot be refreshed: [..]\n\
+         problem  login: incomplete: no token: [..]: run codex-auth --profile incomplete login\n\
          problem  login: revoked: the issuer revoked the login: It was used before.: run codex-auth --profile revoked login\n\
          warning  login: waiting: the last refresh failed (the issuer has trouble), the next one is tried in 50 minutes ([..]): wait, and see the lines of the network\n\
          problem  login: codex: no token: Codex's token [..]: run codex, [..]\n\
@@ -426,7 +426,7 @@ fn a_port_that_is_taken_is_found_with_its_holder() {
         &sandbox,
         1,
         &format!(
-            "problem  port: {port} is in use by {who}: end it, or use codex-auth login --device-code"
+            "problem  port: {port} is in use by {who}: stop that program, or use codex-auth login --device-code"
         ),
     );
     drop(holder);

@@ -1,4 +1,4 @@
-//! What somebody sees who does not know the program yet.
+//! What a newcomer sees: the start page, the help, and hints.
 
 use support::sandbox::Sandbox;
 

@@ -1,4 +1,4 @@
-//! `setup`: what other programs are to be told. That Codex takes it is tried in `codex.rs`.
+//! `setup`: the configuration of other programs. That Codex takes it is tried in `codex.rs`.
 
 use serde_json::{Value, json};
 

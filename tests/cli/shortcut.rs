@@ -1,4 +1,4 @@
-//! The way in which `token` saves time, and which nobody may notice: its plainest spelling skips the parser.
+//! A bare `token` skips the parser, and must not differ from any other spelling in anything but speed.
 
 use serde_json::{Value, json};
 

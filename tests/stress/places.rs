@@ -174,7 +174,7 @@ pub fn end_namespaces(seed: u64) -> Vec<Figure> {
     vec![as_child, as_first]
 }
 
-/// Sandboxes as agents use them: the end of whoever started them is theirs.
+/// Sandboxes as agents use them: they end with the process that started them.
 pub fn end_sandboxes(seed: u64) -> Figure {
     const WHAT: &str = "`bwrap --unshare-pid --die-with-parent`, its parent killed 0–2 s after `token`, issuer 0–5 s";
     if !works(&BWRAP) {

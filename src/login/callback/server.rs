@@ -33,7 +33,7 @@ pub enum Event {
 /// The connection that brought the response. Dropped without a page, the browser shows an error of its own.
 pub struct WaitingBrowser(Arc<TcpStream>);
 
-/// The ports are taken; whoever connects waits until `serve`.
+/// The ports are bound; a connection waits until `serve`.
 pub struct Listening {
     port: u16,
     listeners: Vec<TcpListener>,
@@ -259,8 +259,8 @@ fn accept_connections(state: &Arc<ServerState>, listener: &TcpListener) {
     }
 }
 
-/// Whether the system had no file descriptor, or no memory, for a connection: some of what it has given is ours. With
-/// any other error it is the new connection that has gone wrong.
+/// Whether the system had no file descriptor, or no memory, for a connection: hanging up one of ours frees some. With
+/// any other error only the new connection has failed.
 #[cfg(unix)]
 fn is_exhausted(error: &io::Error) -> bool {
     use rustix::io::Errno;

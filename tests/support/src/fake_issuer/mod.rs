@@ -425,7 +425,7 @@ impl Shared {
         }
         drop(state);
         self.changed.notify_all();
-        // The acceptor looks up when somebody comes.
+        // Accept returns only for a connection.
         TcpStream::connect(self.url.trim_start_matches("http://")).ok();
     }
 
