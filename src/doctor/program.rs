@@ -1,4 +1,4 @@
-//! The finding about other programs of our name: some package registries have one.
+//! The finding about other programs with the name of this one: some package registries have one.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,19 +16,19 @@ pub fn finding() -> Option<Finding> {
         .iter()
         .map(|path| path.display().to_string())
         .collect();
-    let words = format!(
+    let order = format!(
         "{} comes first in PATH, before {}",
         first.display(),
         shown.join(", ")
     );
     Some(Finding::warning(
         "program",
-        words,
+        order,
         "remove those that you do not want, or change PATH",
     ))
 }
 
-/// The programs in PATH that are called as we are, without those that a link leads to twice.
+/// The programs in PATH with the name of this one, each once, however many links lead to it.
 fn programs() -> Vec<PathBuf> {
     let name = format!("codex-auth{}", std::env::consts::EXE_SUFFIX);
     let paths = settings::program_folders()
