@@ -42,10 +42,10 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     };
     let name = printable(&program.to_string_lossy());
     complain(&format!("could not run {name}: {error}"));
-    Ok(ExitCode::from(exit_code(&error)))
+    Ok(ExitCode::from(shell_code(&error)))
 }
 
-fn exit_code(error: &io::Error) -> u8 {
+fn shell_code(error: &io::Error) -> u8 {
     match error.kind() {
         ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_RUNNABLE,

@@ -47,14 +47,14 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
         (false, true) => table(&rows, now),
         (false, false) => rows
             .iter()
-            .map(|row| describe(row, now))
+            .map(|row| details(row, now))
             .collect::<Result<_>>()?,
     })?;
-    Ok(ExitCode::from(exit_code(&rows)))
+    Ok(ExitCode::from(worst_exit_code(&rows)))
 }
 
 /// That of the worst of them: a failure that signing in does not cure comes first.
-fn exit_code(rows: &[Row]) -> u8 {
+fn worst_exit_code(rows: &[Row]) -> u8 {
     let codes = rows.iter().map(|row| row.report.exit_code());
     let worst = codes.filter(|code| *code != 0).min().unwrap_or(0);
     if rows.is_empty() {
@@ -251,7 +251,7 @@ fn token_cell(report: &Report, now: SystemTime) -> String {
     }
 }
 
-fn describe(row: &Row, now: SystemTime) -> Result<String> {
+fn details(row: &Row, now: SystemTime) -> Result<String> {
     let report = &row.report;
     let mut text = String::new();
     let colour = if report.usable {

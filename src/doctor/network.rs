@@ -79,7 +79,7 @@ fn check_route(issuer: &Url, proxy: Option<&Proxy>) -> Vec<Finding> {
         Some(proxy) => (proxy.inner().host().to_owned(), proxy.inner().port()),
         None => (issuer.host().to_owned(), issuer.port()),
     };
-    let (found, addresses) = resolve(&host, port);
+    let (found, addresses) = resolve_host(&host, port);
     let mut findings = vec![found];
     if addresses.is_empty() {
         return findings;
@@ -94,7 +94,7 @@ fn check_route(issuer: &Url, proxy: Option<&Proxy>) -> Vec<Finding> {
 }
 
 /// The addresses of a host, none if they were not found.
-fn resolve(host: &str, port: u16) -> (Finding, Vec<SocketAddr>) {
+fn resolve_host(host: &str, port: u16) -> (Finding, Vec<SocketAddr>) {
     let begun = Instant::now();
     match connect::resolve(without_brackets(host), port, DNS_LIMIT) {
         Ok(found) => {
@@ -127,8 +127,8 @@ fn try_connect(place: &str, addresses: &[SocketAddr]) -> Finding {
     };
     let (ipv4, ipv6) = (of_family(false), of_family(true));
     let (ipv4, ipv6) = thread::scope(|scope| {
-        let other = scope.spawn(|| race(&ipv6));
-        let outcome = race(&ipv4);
+        let other = scope.spawn(|| race_family(&ipv6));
+        let outcome = race_family(&ipv4);
         let other = other.join().ok().flatten();
         (outcome, other)
     });
@@ -137,7 +137,7 @@ fn try_connect(place: &str, addresses: &[SocketAddr]) -> Finding {
 }
 
 /// None without an address.
-fn race(addresses: &[SocketAddr]) -> Option<io::Result<SocketAddr>> {
+fn race_family(addresses: &[SocketAddr]) -> Option<io::Result<SocketAddr>> {
     (!addresses.is_empty()).then(|| connect::race(addresses, TCP_LIMIT))
 }
 

@@ -32,7 +32,7 @@ pub fn environment() -> Environment {
             .iter()
             .any(|mark| Path::new(mark).exists())
     };
-    classify(
+    environment_from(
         settings::over_ssh(),
         settings::in_container() || has_mark(),
         settings::in_wsl() || is_windows_kernel(),
@@ -45,7 +45,7 @@ pub fn environment() -> Environment {
     clippy::fn_params_excessive_bools,
     reason = "each is one thing that is so or not"
 )]
-fn classify(ssh: bool, container: bool, wsl: bool, display: bool) -> Environment {
+fn environment_from(ssh: bool, container: bool, wsl: bool, display: bool) -> Environment {
     match (ssh, container, wsl, display) {
         (true, ..) => Environment::Ssh,
         (_, true, ..) => Environment::Container,
@@ -184,7 +184,7 @@ mod tests {
             (true, false, true, true, Environment::Ssh),
             (true, true, false, true, Environment::Ssh),
         ] {
-            assert_eq!(classify(ssh, container, wsl, display), wanted);
+            assert_eq!(environment_from(ssh, container, wsl, display), wanted);
         }
     }
 

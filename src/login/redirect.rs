@@ -49,7 +49,7 @@ pub fn parse_query(
         (Some(_), Some(_)) => Err("it has both a code and an error"),
         (Some(code), None) if code.bytes().all(is_visible) => Ok(AuthorizationResponse::Code(code)),
         (Some(_), None) => Err("it has an invalid code"),
-        (None, Some(error)) => Ok(AuthorizationResponse::Error(describe(
+        (None, Some(error)) => Ok(AuthorizationResponse::Error(describe_error(
             &error,
             description.as_deref(),
         ))),
@@ -73,7 +73,7 @@ fn is_visible(byte: u8) -> bool {
     matches!(byte, b' '..=b'~')
 }
 
-fn describe(error: &str, description: Option<&str>) -> String {
+fn describe_error(error: &str, description: Option<&str>) -> String {
     match (error, description) {
         (_, Some(description)) => {
             format!("{} ({})", text::redact(description), text::redact(error))

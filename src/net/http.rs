@@ -348,16 +348,17 @@ fn run(
 ) -> (Option<Response>, Option<ureq::Error>) {
     let (sender, events) = mpsc::channel();
     let theirs = agent.clone();
-    let started = thread::Builder::new().spawn(move || exchange(&theirs, head, body, &sender));
+    let started =
+        thread::Builder::new().spawn(move || send_and_forward(&theirs, head, body, &sender));
     let outcome = match started {
-        Ok(_) => receive(&events, limit),
+        Ok(_) => collect(&events, limit),
         Err(error) => (None, Some(error.into())),
     };
     agent.shutdown();
     outcome
 }
 
-fn receive(events: &Receiver<Event>, limit: Duration) -> (Option<Response>, Option<ureq::Error>) {
+fn collect(events: &Receiver<Event>, limit: Duration) -> (Option<Response>, Option<ureq::Error>) {
     let mut response: Option<Response> = None;
     // One step more is the last chance for what came during a stop.
     let mut left = limit + limit / STEPS;
@@ -373,7 +374,12 @@ fn receive(events: &Receiver<Event>, limit: Duration) -> (Option<Response>, Opti
 }
 
 /// Sends a request, and forwards what comes back as it comes.
-fn exchange(agent: &Agent, head: request::Builder, body: Option<String>, events: &Sender<Event>) {
+fn send_and_forward(
+    agent: &Agent,
+    head: request::Builder,
+    body: Option<String>,
+    events: &Sender<Event>,
+) {
     let run = || match body {
         Some(body) => agent.run(head.body(body)?),
         None => agent.run(head.body(())?),

@@ -32,7 +32,7 @@ pub fn load() -> Result<Roots> {
                 certificates: search(&folders),
                 source: "those of SSL_CERT_DIR".to_owned(),
             },
-            None => system(native()),
+            None => system_roots(native()),
         },
     };
     if roots.certificates.is_empty() {
@@ -63,7 +63,7 @@ fn native() -> Vec<CertificateDer<'static>> {
 }
 
 /// The system's roots. The built-in ones serve only where there is none, as in a container without a CA bundle.
-fn system(certificates: Vec<CertificateDer<'static>>) -> Roots {
+fn system_roots(certificates: Vec<CertificateDer<'static>>) -> Roots {
     let certificates = trust_anchors(certificates);
     if !certificates.is_empty() {
         let source = "those of the system".to_owned();
@@ -147,12 +147,12 @@ mod tests {
 
     #[test]
     fn the_built_in_roots_serve_only_where_the_system_has_none() {
-        let own = system(vec![authority()]);
+        let own = system_roots(vec![authority()]);
         assert_eq!(
             (own.certificates.len(), own.source.as_str()),
             (1, "those of the system")
         );
-        let built_in = system(Vec::new());
+        let built_in = system_roots(Vec::new());
         assert_eq!(
             built_in.certificates.len(),
             webpki_root_certs::TLS_SERVER_ROOT_CERTS.len()

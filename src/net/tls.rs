@@ -239,7 +239,7 @@ impl ServerCertVerifier for Seen {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let mut issuer = self.issuer.lock().unwrap_or_else(PoisonError::into_inner);
-        *issuer = issuer_of(end_entity);
+        *issuer = issuer_name(end_entity);
         Err(CertificateError::UnknownIssuer.into())
     }
 
@@ -268,7 +268,7 @@ impl ServerCertVerifier for Seen {
 }
 
 /// The name of who issued a certificate: its common name, else its organization (RFC 5280 section 4.1.2.4).
-fn issuer_of(certificate: &CertificateDer<'_>) -> Option<String> {
+fn issuer_name(certificate: &CertificateDer<'_>) -> Option<String> {
     const COMMON_NAME: [u8; 5] = [0x06, 3, 0x55, 4, 3];
     const ORGANIZATION: [u8; 5] = [0x06, 3, 0x55, 4, 10];
     let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;

@@ -46,7 +46,7 @@ fn check_sender(request: &Request<'_>, port: u16, issuer: &str) -> Result<(), Re
     }
     let hosts: Vec<_> = request.values("Host").collect();
     // Another name that leads to this machine is that of a hostile page (DNS rebinding).
-    if hosts.len() != 1 || !is_loopback(hosts[0], port) {
+    if hosts.len() != 1 || !is_our_host(hosts[0], port) {
         return forbidden("it was sent to another host");
     }
     // Older browsers do not send these two. Scripts, images and frames do say what they are.
@@ -63,7 +63,7 @@ fn check_sender(request: &Request<'_>, port: u16, issuer: &str) -> Result<(), Re
     Ok(())
 }
 
-fn is_loopback(host: &[u8], port: u16) -> bool {
+fn is_our_host(host: &[u8], port: u16) -> bool {
     let host = String::from_utf8_lossy(host).to_ascii_lowercase();
     let name = match host.strip_suffix(&format!(":{port}")) {
         Some(name) => name,
