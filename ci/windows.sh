@@ -22,8 +22,7 @@ end() {
 }
 trap end EXIT
 
-# What is empty on this system looks needless to some lints.
-cargo clippy --locked --target $target -- -D warnings -A clippy::unnecessary-wraps -A clippy::match-like-matches-macro
+cargo clippy --locked --target $target --workspace --all-targets -- -D warnings
 cargo build --locked --target $target
 tests=$(cargo test --locked --target $target --test cli --no-run --message-format json |
     jq -r 'select(.target.name == "cli" and .executable) | .executable')

@@ -171,8 +171,6 @@ fn start(command: &[String]) -> Option<Child> {
 mod tests {
     use super::*;
 
-    const URL: &str = "https://a.example/x?a=1&b=$(id)%20%s";
-
     #[test]
     fn the_environment_is_the_farthest_from_the_person_that_anything_speaks_for() {
         for (ssh, container, wsl, display, wanted) in [
@@ -191,6 +189,7 @@ mod tests {
     #[cfg(not(windows))]
     #[test]
     fn browser_is_read_as_xdg_open_reads_it_without_a_shell() {
+        const URL: &str = "https://a.example/x?a=1&b=$(id)%20%s";
         let read = |list| from_variable(list, URL);
         assert_eq!(read("firefox"), [["firefox", URL]]);
         assert_eq!(

@@ -13,6 +13,7 @@ const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
 
 /// A refresh fails with exit code 1 and this message, before a request is sent; a token that is still valid is served.
+#[cfg(unix)]
 #[track_caller]
 fn assert_nothing_is_sent(sandbox: &Sandbox, message: &str) {
     sandbox

@@ -11,7 +11,7 @@ use support::expect;
 use support::fake_issuer::{
     Account, CLIENT_ID, Consent, Endpoint, FakeIssuer, Trouble, challenge, unique,
 };
-use support::sandbox::{Sandbox, skip};
+use support::sandbox::Sandbox;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const REDIRECT: &str = "http://localhost:1455/auth/callback";
@@ -665,6 +665,7 @@ mod with_a_shell {
     use std::process::{Command, Stdio};
 
     use rustix::process::Signal;
+    use support::sandbox::skip;
 
     use super::*;
     use crate::terminal::Terminal;

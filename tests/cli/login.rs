@@ -41,6 +41,7 @@ fn parameter(address: &str, name: &str) -> String {
 }
 
 /// Where the issuer sends the browser, without going there.
+#[cfg(unix)]
 fn redirect(address: &str) -> String {
     browser::get(address).header("location").unwrap().to_owned()
 }

@@ -228,6 +228,7 @@ fn relay(client: TcpStream, server: TcpStream) {
 }
 
 /// Answers each request, and resets the connection then: the system does that where something was left unread.
+#[cfg(target_os = "linux")]
 pub fn resetting(answer: String) -> u16 {
     listen(move |mut stream| {
         head(&mut stream);

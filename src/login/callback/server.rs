@@ -95,11 +95,8 @@ fn listen_on(port: u16) -> Result<Option<Listening>> {
 
 /// Windows says "access denied" for a port that another program holds for itself, or that Hyper-V has set aside.
 fn is_busy(error: &io::Error) -> bool {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => true,
-        io::ErrorKind::PermissionDenied => cfg!(windows),
-        _ => false,
-    }
+    let kind = error.kind();
+    kind == io::ErrorKind::AddrInUse || cfg!(windows) && kind == io::ErrorKind::PermissionDenied
 }
 
 impl Listening {
