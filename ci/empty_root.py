@@ -91,7 +91,7 @@ def main(program):
         expect("starts the refresh of an expired token", tried, seen)
         expect("finds the issuer's address", ISSUER in asked, asked)
 
-        seen = run(root, "doctor")
+        seen = run(root, "doctor", "--verbose")
         expect("trusts the built-in roots", "the built-in ones" in seen[1], seen)
 
 

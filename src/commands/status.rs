@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ use crate::{error, settings, store};
 
 /// The form of what `--json` prints. A member that is added does not change it.
 const VERSION: u64 = 1;
+/// How long the backend may take for `--check`: a person waits for it.
+const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// The columns of a full bar.
 const BAR: usize = 20;
 
@@ -79,7 +81,7 @@ fn row(profile: &str, args: &StatusArgs, now: SystemTime) -> Result<Row> {
         row.usage = Some(usage.map_err(|error| format!("{error:#}")));
     }
     if args.check {
-        let verdict = backend::check(&backend, &credentials.headers()?);
+        let verdict = backend::check(&backend, &credentials.headers()?, CHECK_LIMIT);
         let unknown = |error| Verdict::Unknown(format!("{error:#}"));
         row.report.take(verdict.unwrap_or_else(unknown));
     }

@@ -8,9 +8,6 @@ use crate::issuer::response;
 use crate::net::http::{Client, Response};
 use crate::net::url::Url;
 
-/// A check of a token stands in the caller's way.
-const LIMIT: Duration = Duration::from_millis(1500);
-
 /// What the backend says of an access token.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -20,10 +17,11 @@ pub enum Verdict {
     Unknown(String),
 }
 
-/// Asks the backend whether it accepts the access token in `headers`, which are all those that the account needs.
-pub fn check(backend: &Url, headers: &[(&str, String)]) -> Result<Verdict> {
+/// Asks the backend whether it accepts the access token in `headers`, which are all those that the account needs. It is given
+/// up after `limit`.
+pub fn check(backend: &Url, headers: &[(&str, String)], limit: Duration) -> Result<Verdict> {
     let client = Client::new(backend)?;
-    Ok(match client.get("wham/usage", headers, LIMIT) {
+    Ok(match client.get("wham/usage", headers, limit) {
         Ok(response) => verdict(&response),
         Err(error) => Verdict::Unknown(error.reason),
     })

@@ -21,8 +21,8 @@ pub fn valid_token(request: &TokenRequest) -> Result<ValidToken> {
 }
 
 /// Codex's token, after the backend was asked whether it accepts it.
-pub fn verified(token: ValidToken) -> Result<ValidToken> {
-    match verify::verdict(&token.credentials) {
+pub fn verified(token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
+    match verify::verdict(&token.credentials, verify::check_limit(request)) {
         Verdict::Accepted => Ok(token),
         Verdict::Unknown(reason) => Ok(token.warn(verify::unknown(&reason))),
         Verdict::Rejected => Err(not_usable("the backend rejects Codex's token").into()),

@@ -38,7 +38,7 @@ pub fn valid_token(profile: &str, request: &TokenRequest) -> Result<ValidToken> 
 /// The same token, after the backend was asked whether it accepts it; or another one.
 pub fn verified(profile: &str, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     match profile {
-        CODEX_PROFILE => codex::verified(token),
+        CODEX_PROFILE => codex::verified(token, request),
         _ => verify::verified(&Store::new(profile.to_owned())?, token, request),
     }
 }

@@ -16,6 +16,10 @@ use crate::time::span;
 /// How long the backend is not asked again about a token that it rejected.
 const REJECTION_HOLDS: Duration = Duration::from_secs(60);
 
+/// How long the backend may take: it stands in the caller's way. It is a twentieth of the usual `--timeout`, and as much of a
+/// longer one.
+const CHECK_LIMIT: Duration = Duration::from_millis(1500);
+
 /// The token, after the backend was asked whether it accepts it.
 ///
 /// One that it rejects is refreshed: once for all callers that found the same one, because the worker looks whether that was
@@ -28,7 +32,7 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
     let verdict = if is_known {
         Verdict::Rejected
     } else {
-        verdict(credentials)
+        verdict(credentials, check_limit(request))
     };
     match verdict {
         Verdict::Accepted => {
@@ -65,10 +69,15 @@ fn check_refresh_helps(credentials: &Credentials, is_known: bool, now: SystemTim
     Ok(())
 }
 
+pub fn check_limit(request: &TokenRequest) -> Duration {
+    let timeout = request.timeout.unwrap_or_default();
+    CHECK_LIMIT.max(timeout / 20)
+}
+
 /// What the backend says of the token.
-pub fn verdict(credentials: &Credentials) -> Verdict {
+pub fn verdict(credentials: &Credentials, limit: Duration) -> Verdict {
     settings::backend()
-        .and_then(|backend| backend::check(&backend, &credentials.headers()?))
+        .and_then(|backend| backend::check(&backend, &credentials.headers()?, limit))
         .unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}")))
 }
 
@@ -111,4 +120,25 @@ fn note(store: &Store, seen: &Credentials, change: impl Fn(&mut Credentials)) {
         }
         Ok(())
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_longer_gives_the_backend_longer() {
+        for (timeout, wanted) in [
+            (None, 1500),
+            (Some(1), 1500),
+            (Some(30), 1500),
+            (Some(60), 3000),
+        ] {
+            let request = TokenRequest {
+                timeout: timeout.map(Duration::from_secs),
+                ..TokenRequest::default()
+            };
+            assert_eq!(check_limit(&request), Duration::from_millis(wanted));
+        }
+    }
 }

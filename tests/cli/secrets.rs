@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::verify::VERIFY;
 use support::browser;
 use support::fake_issuer::{Answer, Endpoint, Request, Trouble};
 use support::process::{Output, Running};
@@ -41,9 +42,9 @@ const RUNS: &[Run] = &[
     run(&["token", "--min-ttl", "6d"], Endpoint::Refresh, fresh),
     run(&["token", "--format", "json"], Endpoint::Refresh, stale),
     run(&["token", "--format", "env"], Endpoint::Refresh, stale),
-    run(&["token", "--verify"], Endpoint::Usage, fresh),
-    run(&["token", "--verify"], Endpoint::Refresh, rejected),
-    run(&["token", "--verify"], Endpoint::Other, behind_a_proxy),
+    run(VERIFY, Endpoint::Usage, fresh),
+    run(VERIFY, Endpoint::Refresh, rejected),
+    run(VERIFY, Endpoint::Other, behind_a_proxy),
     run(&["token"], Endpoint::Other, behind_a_proxy),
     run(&["exec", "--", "no-such-command"], Endpoint::Refresh, stale),
     run(&["exec", "--", "no-such-command"], Endpoint::Refresh, due),
@@ -52,7 +53,14 @@ const RUNS: &[Run] = &[
     run(&["doctor"], Endpoint::Other, fresh),
     run(&["doctor"], Endpoint::Other, far_away),
     run(
-        &["--profile", "codex", "token", "--verify"],
+        &[
+            "--profile",
+            "codex",
+            "token",
+            "--verify",
+            "--timeout",
+            "10m",
+        ],
         Endpoint::Usage,
         of_codex,
     ),

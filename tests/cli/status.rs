@@ -1,10 +1,9 @@
-//! `status`: the truth about a login in each of its states, as text and as JSON.
+//! `status`: the truth about a login in each of its states, in words and as JSON.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::verify::in_time;
 use support::fake_issuer::{Account, Answer, Endpoint, Trouble, now};
 use support::sandbox::{LIFE, Sandbox};
 
@@ -27,13 +26,13 @@ fn revoked(login: &mut Value) {
 }
 
 fn in_backoff(login: &mut Value) {
-    let backoff = json!({
+    let pause = json!({
         "reason": "the issuer has trouble",
         "attempts": 3,
         "at": stamp(now() - 5),
         "until": stamp(now() + 3030),
     });
-    login["backoff"] = backoff;
+    login["backoff"] = pause;
 }
 
 fn not_refreshable(login: &mut Value) {
@@ -343,45 +342,41 @@ fn all_profiles_are_shown_and_codexs_is_not_one_of_them() {
 
 #[test]
 fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
-    in_time(|| {
-        let mut sandbox = planted(86_400 * 5, |_| {});
-        let assert_checked = |sandbox: &Sandbox, verdict: &str, shown: &str| {
-            let stdout = format!("Signed in as [..]\n...\n  Backend:    {shown}\n...\n");
-            sandbox.run(&["status", "--check"]).assert(0, &stdout, "");
-            let check = &json_of(sandbox, &["--check"], 0)["check"];
-            assert_eq!(check["verdict"], verdict, "{check}");
-        };
-        assert_checked(&sandbox, "accepted", "accepts the token");
-        let trouble = Trouble::status(500);
-        sandbox.issuer.plan_always(Endpoint::Usage, trouble);
-        assert_checked(&sandbox, "unreachable", "unreachable: [..] (status 500)");
-        sandbox.issuer.end_plans(Endpoint::Usage);
-        sandbox.issuer.reject_access_tokens();
-        let shown = "rejects the token: codex-auth token --force-refresh gets a new one";
-        assert_checked(&sandbox, "rejected", shown);
-        sandbox.set("CODEX_AUTH_CHATGPT_URL", "http://127.0.0.1:9");
-        assert_checked(&sandbox, "unreachable", "unreachable: 127.0.0.1: [..]");
-    });
+    let mut sandbox = planted(86_400 * 5, |_| {});
+    let assert_checked = |sandbox: &Sandbox, verdict: &str, words: &str| {
+        let stdout = format!("Signed in as [..]\n...\n  Backend:    {words}\n...\n");
+        sandbox.run(&["status", "--check"]).assert(0, &stdout, "");
+        let check = &json_of(sandbox, &["--check"], 0)["check"];
+        assert_eq!(check["verdict"], verdict, "{check}");
+    };
+    assert_checked(&sandbox, "accepted", "accepts the token");
+    let trouble = Trouble::status(500);
+    sandbox.issuer.plan_always(Endpoint::Usage, trouble);
+    assert_checked(&sandbox, "unreachable", "unreachable: [..] (status 500)");
+    sandbox.issuer.end_plans(Endpoint::Usage);
+    sandbox.issuer.reject_access_tokens();
+    let words = "rejects the token: codex-auth token --force-refresh gets a new one";
+    assert_checked(&sandbox, "rejected", words);
+    sandbox.set("CODEX_AUTH_CHATGPT_URL", "http://127.0.0.1:9");
+    assert_checked(&sandbox, "unreachable", "unreachable: 127.0.0.1: [..]");
 }
 
 #[test]
 fn a_token_that_the_backend_rejects_counts_as_expired() {
-    in_time(|| {
-        let revoked = planted(7200, revoked);
-        revoked.issuer.reject_access_tokens();
-        assert_eq!(json_of(&revoked, &["--check"], 4)["usable"], false);
-        let kept = planted(7200, not_refreshable);
-        kept.issuer.reject_access_tokens();
-        assert_eq!(json_of(&kept, &["--check"], 4)["usable"], false);
-        let codexs = Sandbox::new();
-        codexs.store_codex(&codexs.codex_login(7200).to_string());
-        codexs.issuer.reject_access_tokens();
-        codexs.run(&["--profile", "codex", "status", "--check"]).assert(
+    let revoked = planted(7200, revoked);
+    revoked.issuer.reject_access_tokens();
+    assert_eq!(json_of(&revoked, &["--check"], 4)["usable"], false);
+    let kept = planted(7200, not_refreshable);
+    kept.issuer.reject_access_tokens();
+    assert_eq!(json_of(&kept, &["--check"], 4)["usable"], false);
+    let codexs = Sandbox::new();
+    codexs.store_codex(&codexs.codex_login(7200).to_string());
+    codexs.issuer.reject_access_tokens();
+    codexs.run(&["--profile", "codex", "status", "--check"]).assert(
         4,
         "No token: the backend rejects Codex's token: run codex\n...\n  Backend:    rejects the token\n...\n",
         "",
     );
-    });
 }
 
 #[test]
