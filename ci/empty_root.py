@@ -88,7 +88,7 @@ def main(program):
         store(root, -10)
         seen = run(root, "token")
         tried = seen[0] == 75 and seen[1] == "" and "refused" in seen[2]
-        expect("starts the refresh of an expired token", tried, seen)
+        expect("starts the refresh of an expired one", tried, seen)
         expect("finds the issuer's address", ISSUER in asked, asked)
 
         seen = run(root, "doctor", "--verbose")
