@@ -65,6 +65,20 @@ pub fn moment(seconds: u64, now: SystemTime) -> String {
     }
 }
 
+/// A length of time as it was asked for: `8 seconds`, `2 hours`, `1h 30m`.
+pub fn length(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let is_whole = [86400, 3600, 60]
+        .into_iter()
+        .find(|unit| seconds >= *unit)
+        .is_none_or(|unit| seconds.is_multiple_of(unit));
+    if is_whole {
+        span(seconds)
+    } else {
+        humantime::format_duration(Duration::from_secs(seconds)).to_string()
+    }
+}
+
 /// A length of time in its largest unit, rounded down.
 pub fn span(seconds: u64) -> String {
     let (count, unit) = match seconds {
@@ -80,6 +94,20 @@ pub fn span(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_read_as_they_were_asked_for() {
+        for (seconds, text) in [
+            (0, "0 seconds"),
+            (8, "8 seconds"),
+            (90, "1m 30s"),
+            (7200, "2 hours"),
+            (86400 * 20, "20 days"),
+            (5400, "1h 30m"),
+        ] {
+            assert_eq!(length(Duration::from_secs(seconds)), text);
+        }
+    }
 
     #[test]
     fn a_time_beyond_the_calendar_is_its_last_second() {

@@ -44,20 +44,33 @@ fn worst(failures: &[Error]) -> u8 {
 /// Removes the credentials of a profile, then revokes them, and says so.
 fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
     let profile = store.profile();
-    let lock = lock(store)?;
-    if let Some(target) = store.link_target() {
-        lock.remove()?;
+    if let Some(target) = store.remove_link()? {
         say(&format!(
             "Removed the link to {} (profile {profile}), and left what is there.",
             target.display()
         ));
         return Ok(());
     }
+    let was_link = store.path().is_symlink();
+    let lock = lock(store)?;
     let credentials = store.load();
+    if let Err(error) = &credentials
+        && error::exit_code(error) == 1
+        && !args.no_revoke
+        && !was_link
+    {
+        let words = format!(
+            "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file all the same"
+        );
+        return Err(Error::msg(words));
+    }
     lock.remove()?;
     drop(lock);
     match credentials {
         Ok(None) => say(&format!("Not signed in (profile {profile}).")),
+        Err(_) if was_link => say(&format!(
+            "Removed the link that led nowhere (profile {profile})."
+        )),
         _ if args.no_revoke => say(&format!(
             "Signed out (profile {profile}). The login was not revoked."
         )),

@@ -311,6 +311,11 @@ fn headline(report: &Report) -> String {
             format!("No token: {}", obstacle.unwrap_or_default())
         }
         State::Unreadable => format!("No token: {}: run {sign_in}", obstacle.unwrap_or_default()),
+        _ if report.usable && report.is_out_of_reach => format!(
+            "Signed in{} until the token expires: {}",
+            as_whom(report),
+            obstacle.unwrap_or_default()
+        ),
         _ if report.usable && obstacle.is_some() => {
             format!(
                 "Signed in{} until the token expires: then run {sign_in}",

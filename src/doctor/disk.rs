@@ -72,7 +72,7 @@ fn of_folder_there(folder: &Path, metadata: &Metadata) -> Finding {
         return Finding::problem("store", format!("{shown} is not a folder"), advice);
     }
     if let Err(error) = check_ours(metadata) {
-        let advice = "run chown, or set CODEX_AUTH_HOME to a folder of your own";
+        let advice = "set CODEX_AUTH_HOME to a folder of your own";
         return Finding::problem(
             "store",
             format!("{shown} cannot be trusted: {error}"),
@@ -139,7 +139,8 @@ fn obstacle(path: &Path, metadata: &Metadata) -> Option<Finding> {
     }
     if let Err(error) = check_ours(metadata) {
         let found = format!("{shown} cannot be used: {error}");
-        return Some(Finding::problem("file", found, "run chown"));
+        let advice = format!("run sudo chown \"$(id -un)\" {}", shell_path(path));
+        return Some(Finding::problem("file", found, advice));
     }
     metadata.permissions().readonly().then(|| {
         let found = format!("{shown} is read-only");
@@ -222,10 +223,19 @@ fn try_out() -> Vec<Finding> {
     vec![locks, replaced]
 }
 
+/// The cause alone: the file of the trial is nobody's.
 fn cannot(check: &'static str, error: &anyhow::Error) -> Finding {
-    let advice =
-        "free some disk space, or set CODEX_AUTH_HOME to a writable folder on a local disk";
-    Finding::problem(check, format!("{error:#}"), advice)
+    let cause = error.root_cause();
+    let kind = cause.downcast_ref().map(std::io::Error::kind);
+    let found = cause.to_string();
+    if let Some((found, advice)) = found.split_once(": set ") {
+        return Finding::problem(check, found, format!("set {advice}"));
+    }
+    let advice = match kind {
+        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "free some disk space",
+        _ => "set CODEX_AUTH_HOME to a writable folder on a local disk",
+    };
+    Finding::problem(check, found, advice)
 }
 
 fn of_locks(are_held: bool) -> Finding {

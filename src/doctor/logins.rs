@@ -50,7 +50,7 @@ fn of_login(report: &Report, now: SystemTime) -> Finding {
         }
         (State::Unreadable, Some(why)) if profile != CODEX_PROFILE => {
             let advice = if report.is_out_of_reach {
-                "see the lines of the store and of the file".to_owned()
+                "see store and file above".to_owned()
             } else {
                 sign_in
             };
@@ -65,7 +65,7 @@ fn of_login(report: &Report, now: SystemTime) -> Finding {
         }
         (State::Backoff, None) => {
             let backoff = report.credentials.as_ref().and_then(Credentials::backoff);
-            let advice = "wait, and see the lines of the network";
+            let advice = "wait, and see the network below";
             Finding::warning(
                 "login",
                 format!("{profile}: {}", last_failure(backoff, now)),

@@ -184,7 +184,7 @@ fn request(issuer: &Url) -> Vec<Finding> {
     let response = match response {
         Ok(response) => response,
         Err(error) => {
-            let advice = "see the lines of the proxy and of the certificates";
+            let advice = "see proxy and certificates above";
             return vec![Finding::problem("http", format!("{error:#}"), advice)];
         }
     };

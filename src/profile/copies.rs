@@ -26,9 +26,10 @@ pub fn known() -> Vec<(String, Fingerprint)> {
         stores.partition(|store| store.link_target().is_some());
     let is_second_name = |link: &Store| {
         let target = link.link_target();
-        files
-            .iter()
-            .any(|file| fs::canonicalize(file.path()).ok() == target)
+        target.as_deref().is_some_and(codex_file::is_it)
+            || files
+                .iter()
+                .any(|file| fs::canonicalize(file.path()).ok() == target)
     };
     let names: Vec<Store> = links
         .into_iter()

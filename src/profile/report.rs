@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use anyhow::{Context, Error, Result};
 
 use super::codex;
-use crate::credentials::{Backoff, Credentials, Freshness, Revoked, TokenRequest};
+use crate::credentials::{Credentials, Freshness, Revoked, TokenRequest};
 use crate::error;
 use crate::issuer::backend::Verdict;
 use crate::refresh::{not_signed_in, refreshable};
-use crate::settings::CODEX_PROFILE;
+use crate::settings::{self, CODEX_PROFILE};
 use crate::store::{Store, codex_file};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +71,7 @@ impl Report {
         let report = Self::new(profile, store.path().display().to_string(), store.load());
         Ok(match report.state {
             State::None => report.with_obstacle(&not_signed_in(&store).into()),
-            _ => report.judged(now),
+            _ => report.judged(now).with_store(&store, now),
         })
     }
 
@@ -122,7 +122,12 @@ impl Report {
         let revoked = credentials.revoked().map(Revoked::reason);
         let login_required = backoff.filter(|backoff| backoff.login_required);
         let is_refreshed = !credentials.is_access_token_only();
-        self.obstacle = revoked.or(login_required.map(Backoff::reason)).or_else(|| {
+        let login = settings::login_command(&self.profile);
+        let refused = login_required.map(|backoff| {
+            let reason = backoff.reason();
+            format!("the issuer refused to refresh the token: {reason}: run {login}")
+        });
+        self.obstacle = revoked.or(refused).or_else(|| {
             let refreshable = refreshable(credentials, &self.profile);
             let error = refreshable.err().filter(|_| is_refreshed)?;
             Some(format!("{error:#}"))
@@ -139,6 +144,24 @@ impl Report {
             Freshness::Stale => State::Expired,
         };
         self
+    }
+
+    /// What keeps the token from being refreshed may be the disk.
+    fn with_store(self, store: &Store, now: SystemTime) -> Self {
+        let is_refreshed = |credentials: &Credentials| !credentials.is_access_token_only();
+        if self.obstacle.is_some() || !self.credentials.as_ref().is_some_and(is_refreshed) {
+            return self;
+        }
+        match store.check_replaceable() {
+            Ok(()) => self,
+            Err(error) => Self {
+                usable: self
+                    .credentials
+                    .as_ref()
+                    .is_some_and(|found| found.is_valid(now)),
+                ..self.with_obstacle(&error.context("could not refresh the token"))
+            },
+        }
     }
 
     /// The state as `codex::valid_token` would find it.

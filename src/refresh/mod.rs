@@ -201,7 +201,7 @@ fn satisfying(credentials: Credentials, request: &TokenRequest) -> Result<ValidT
     }
     let words = format!(
         "could not get a token that is valid for {}: the newest one expires in {}",
-        humantime::format_duration(needed),
+        time::length(needed),
         time::span(left)
     );
     if credentials.lives_too_short(request) {

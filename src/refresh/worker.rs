@@ -23,6 +23,7 @@ use crate::process;
 use crate::settings;
 use crate::store::{Lock, Store};
 use crate::terminal::{clear_status, show_status};
+use crate::time::length;
 
 /// The first argument that makes this binary a worker. It is no command: no help and no completion names it.
 pub const WORKER: &str = "refresh-worker";
@@ -116,7 +117,7 @@ impl Running {
             Ok(line) => Ok(ended(&line.unwrap_or_default())),
             Err(_) => bail!(Failure::Temporary(format!(
                 "could not refresh the token within {}: the refresh goes on, try again later",
-                humantime::format_duration(patience)
+                length(patience)
             ))),
         }
     }

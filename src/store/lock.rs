@@ -49,7 +49,7 @@ impl<'a> Lock<'a> {
     /// the file can be replaced at all is tried out with its present content.
     pub fn stage(&self) -> Result<StagedFile> {
         StagedFile::create(&self.target)
-            .with_context(|| format!("could not make room for {}", self.store.path().display()))
+            .with_context(|| format!("could not replace {}", self.store.path().display()))
     }
 
     /// Replaces the credentials where no answer is awaited, so that nothing is lost if it fails.

@@ -25,6 +25,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::credentials::Credentials;
 use crate::settings;
+use crate::text::shell_path;
 use permissions::{check_folder, check_trusted, unwaiting};
 
 pub use lock::Lock;
@@ -92,7 +93,11 @@ impl Store {
     pub fn load(&self) -> Result<Option<Credentials>> {
         let load = || {
             check_folder(&self.folder)?;
-            read(&self.path())?.map(Credentials::parse).transpose()
+            let bytes = read(&self.path())?;
+            if bytes.is_none() && self.path().is_symlink() {
+                bail!("it is a link that leads nowhere: remove it");
+            }
+            bytes.map(Credentials::parse).transpose()
         };
         load().with_context(|| format!("could not read {}", self.path().display()))
     }
@@ -133,6 +138,18 @@ impl Store {
         path.is_symlink().then(|| fs::canonicalize(path).ok())?
     }
 
+    /// Removes the link, if this is one that leads somewhere, and gives where. What it leads to stays: it may be another
+    /// profile's, or Codex's.
+    pub fn remove_link(&self) -> Result<Option<PathBuf>> {
+        let Some(target) = self.link_target() else {
+            return Ok(None);
+        };
+        fs::remove_file(self.path())
+            .with_context(|| format!("could not remove {}", self.path().display()))?;
+        sync_folder(&self.folder);
+        Ok(Some(target))
+    }
+
     /// The file that is to be replaced: a link stays, and leads to the new one. One that leads nowhere is its own target.
     pub fn target(&self) -> Result<PathBuf> {
         let path = self.path();
@@ -145,8 +162,8 @@ impl Store {
         };
         if codex_file::is_it(&target) {
             bail!(
-                "{} is a link to Codex's own login, which is only read here: use --profile codex, and remove the link",
-                path.display()
+                "it is a link to Codex's own login, which is only read here: run rm {}, and use --profile codex",
+                shell_path(&path)
             );
         }
         check_folder(parent(&target))?;
@@ -208,7 +225,8 @@ fn describe(error: &io::Error, path: &Path) -> Error {
             "{shown} is a mount of its own, which cannot be replaced: mount its folder instead"
         ),
         ErrorKind::ReadOnlyFilesystem => anyhow!(
-            "{shown} is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to"
+            "{} is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to",
+            parent(path).display()
         ),
         _ => anyhow!("{error}"),
     }

@@ -120,8 +120,8 @@ pub fn check_folder(folder: &Path) -> Result<()> {
         };
         if metadata.permissions().mode() & 0o022 != 0 {
             anyhow::bail!(
-                "others can write to its folder: run chmod 700 '{}'",
-                folder.display()
+                "others can write to its folder: {}",
+                advice_for(folder, &metadata)
             );
         }
         check_trusted(&metadata)
@@ -130,6 +130,22 @@ pub fn check_folder(folder: &Path) -> Result<()> {
     #[cfg(not(unix))]
     let _ = folder;
     Ok(())
+}
+
+/// What to do about a folder that others can write to. One that is meant for all, or somebody else's, stays as it is.
+#[cfg(unix)]
+pub fn advice_for(folder: &Path, metadata: &Metadata) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let is_shared = metadata.permissions().mode() & 0o1000 != 0;
+    if is_shared || check_ours(metadata).is_err() {
+        return "set CODEX_AUTH_HOME to a folder of your own".to_owned();
+    }
+    format!("run chmod 700 {}", crate::text::shell_path(folder))
+}
+
+#[cfg(not(unix))]
+pub fn advice_for(_: &Path, _: &Metadata) -> String {
+    "set CODEX_AUTH_HOME to a folder of your own".to_owned()
 }
 
 /// Creates a folder, and those above it, for its owner alone, under any umask. Says whether it was not there before.

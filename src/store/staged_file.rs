@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::permissions::{check_ours, is_at, is_in_use, open_private};
 use super::{LARGEST, describe, parent, read, remove_if_there, sync_folder};
 use crate::credentials::Credentials;
+use crate::text::shell_path;
 
 /// Room for credentials whose size is not known yet, in bytes.
 const ROOM: u64 = 16 * 1024;
@@ -179,7 +180,10 @@ fn beside(target: &Path, extension: &str) -> PathBuf {
 /// What is at that path now, if it may be replaced by this user and this version.
 pub(super) fn check_replaceable(target: &Path) -> Result<Option<Vec<u8>>> {
     if target.is_symlink() {
-        bail!("{} is a link that leads nowhere", target.display());
+        bail!(
+            "it is a link that leads nowhere: run rm {}",
+            shell_path(target)
+        );
     }
     let Some(present) = read(target)? else {
         return Ok(None);
@@ -187,7 +191,10 @@ pub(super) fn check_replaceable(target: &Path) -> Result<Option<Vec<u8>>> {
     let metadata = fs::metadata(target)?;
     check_ours(&metadata)?;
     if metadata.permissions().readonly() {
-        bail!("the file is read-only: run chmod 600 {}", target.display());
+        bail!(
+            "the file is read-only: run chmod 600 {}",
+            shell_path(target)
+        );
     }
     if metadata.len() > LARGEST {
         bail!("it has more than {LARGEST} bytes, so these are no credentials");

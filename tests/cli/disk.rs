@@ -248,7 +248,7 @@ fn a_read_only_file_is_not_replaced() {
     set_mode(&sandbox.file("default"), 0o400);
     assert_nothing_is_sent(
         &sandbox,
-        "could not make room for [HOME]/default.json: the file is read-only: run chmod 600 [HOME]/default.json",
+        "could not replace [HOME]/default.json: the file is read-only: run chmod 600 [HOME]/default.json",
     );
 }
 
@@ -263,7 +263,7 @@ fn a_file_of_another_user_is_not_replaced() {
     std::os::unix::fs::chown(sandbox.file("default"), Some(1234), None).unwrap();
     assert_nothing_is_sent(
         &sandbox,
-        "could not make room for [HOME]/default.json: it belongs to user 1234, and this is user 0",
+        "could not replace [HOME]/default.json: it belongs to user 1234, and this is user 0",
     );
     std::os::unix::fs::chown(sandbox.file("default"), Some(0), None).unwrap();
     std::os::unix::fs::chown(sandbox.home(), Some(1234), None).unwrap();
@@ -319,7 +319,7 @@ fn a_mounted_file_is_found_out_before_the_request() {
     let _mounted = Mounted(sandbox.file("default"));
     assert_nothing_is_sent(
         &sandbox,
-        "could not make room for [HOME]/default.json: [HOME]/default.json is a mount of its own, which cannot be replaced: mount its folder instead",
+        "could not replace [HOME]/default.json: [HOME]/default.json is a mount of its own, which cannot be replaced: mount its folder instead",
     );
 }
 
@@ -343,7 +343,7 @@ fn a_full_disk_is_found_out_before_the_request() {
     );
     assert_nothing_is_sent(
         &sandbox,
-        "could not make room for [HOME]/default.json: No space left on device (os error 28)",
+        "could not replace [HOME]/default.json: No space left on device (os error 28)",
     );
     fs::remove_file(sandbox.home().join("ballast")).unwrap();
     sandbox.run(&["token"]).assert(0, TOKEN, "");
@@ -492,7 +492,7 @@ fn what_a_newer_version_wrote_is_never_overwritten() {
     sandbox.run(&["login", "--no-browser"]).assert(
         1,
         "",
-        "codex-auth: could not make room for [HOME]/default.json: the file was written by a newer codex-auth: update this one\n",
+        "codex-auth: could not replace [HOME]/default.json: the file was written by a newer codex-auth: update this one\n",
     );
     assert_eq!(fs::read_to_string(sandbox.file("default")).unwrap(), newer);
     // Nor is a staged file of such a version.

@@ -293,7 +293,7 @@ fn the_state_of_each_login_is_told() {
          warning  login: expiring: the token is valid, but cannot be refreshed: [..]\n\
          problem  login: incomplete: no token: [..]: run codex-auth --profile incomplete login\n\
          problem  login: revoked: the issuer revoked the login: It was used before.: run codex-auth --profile revoked login\n\
-         warning  login: waiting: the last refresh failed (the issuer has trouble), the next one is tried in 50 minutes ([..]): wait, and see the lines of the network\n\
+         warning  login: waiting: the last refresh failed (the issuer has trouble), the next one is tried in 50 minutes ([..]): wait, and see the network below\n\
          problem  login: codex: no token: Codex's token [..]: run codex, [..]\n\
          ...\n",
     );
@@ -543,7 +543,7 @@ fn an_untrusted_certificate_is_found() {
         &sandbox,
         &[],
         1,
-        "...\nok       tcp: [..]\nproblem  http: 127.0.0.1: [..]certificate[..]: see the lines of the proxy and of the certificates\n",
+        "...\nok       tcp: [..]\nproblem  http: 127.0.0.1: [..]certificate[..]: see proxy and certificates above\n",
     );
 }
 
@@ -580,7 +580,7 @@ fn an_issuer_that_does_not_answer_properly_is_found() {
     assert_finds_last(
         &sandbox,
         1,
-        "problem  http: 127.0.0.1: connection closed [..]: see the lines of the proxy and of the certificates\n",
+        "problem  http: 127.0.0.1: connection closed [..]: see proxy and certificates above\n",
     );
     let again = "try it again later, or from another network";
     plan(Trouble::redirect("/portal"));

@@ -81,7 +81,7 @@ mod on_unix {
         output.assert(
             7,
             "<>\n",
-            "codex-auth: warning: could not refresh the token within 3s: [..]; the current token expires in [..]\n",
+            "codex-auth: warning: could not refresh the token within 3 seconds: [..]; the current token expires in [..]\n",
         );
         gate.open();
     }

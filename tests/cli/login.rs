@@ -576,7 +576,7 @@ fn a_login_that_can_no_longer_be_stored_spends_no_code() {
     login.finish().assert(
         1,
         "",
-        "...\ncodex-auth: could not sign in: could not make room for [HOME]/default.json: the file is read-only: run chmod 600 [HOME]/default.json\n",
+        "...\ncodex-auth: could not sign in: could not replace [HOME]/default.json: the file is read-only: run chmod 600 [HOME]/default.json\n",
     );
     mode(0o600);
     assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 0);

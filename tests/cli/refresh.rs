@@ -238,7 +238,7 @@ fn a_caller_waits_no_longer_than_its_timeout_and_the_refresh_goes_on() {
     sandbox.run(&["token", "--timeout", "1s"]).assert(
         75,
         "",
-        "codex-auth: could not refresh the token within 1s: the refresh goes on, try again later\n",
+        "codex-auth: could not refresh the token within 1 second: the refresh goes on, try again later\n",
     );
     sandbox.issuer.await_requests(REFRESH, 1);
     gate.open();
@@ -255,7 +255,7 @@ fn a_lock_that_is_held_for_ever_ends_in_a_temporary_failure() {
     sandbox.run(&["token", "--timeout", "1s"]).assert(
         75,
         "",
-        "codex-auth: could not refresh the token within 1s: [..]\n",
+        "codex-auth: could not refresh the token within 1 second: [..]\n",
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
     drop(lock);
@@ -421,7 +421,7 @@ fn a_token_that_expires_while_its_refresh_hangs_is_not_printed() {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(1, life);
         let gate = sandbox.issuer.hold(REFRESH);
-        let message = "codex-auth: could not refresh the token within 3s: the refresh goes on, try again later\n";
+        let message = "codex-auth: could not refresh the token within 3 seconds: the refresh goes on, try again later\n";
         sandbox.run(&["token"]).assert(75, "", message);
         gate.open();
         sandbox.issuer.await_answers(REFRESH, 1);
@@ -439,7 +439,7 @@ fn callers_that_give_up_leave_no_crowd_of_workers_behind() {
         sandbox.run(&["token", "--timeout", "0s"]).assert(
             75,
             "",
-            "codex-auth: could not refresh the token within 0s: the refresh goes on, try again later\n",
+            "codex-auth: could not refresh the token within 0 seconds: the refresh goes on, try again later\n",
         );
     }
     sandbox.issuer.await_requests(REFRESH, 1);
@@ -461,7 +461,7 @@ fn a_whole_life_that_is_asked_for_again_at_once_can_be_had_a_little_later() {
     ask().assert(
         75,
         "",
-        "codex-auth: could not get a token that is valid for 1h: the newest one expires in 59 minutes: try again in [..]\n",
+        "codex-auth: could not get a token that is valid for 1 hour: the newest one expires in 59 minutes: try again in [..]\n",
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
@@ -502,7 +502,7 @@ fn a_life_that_no_new_token_has_is_a_failure_that_spends_no_refresh_token() {
         sandbox.run(&["token", "--min-ttl", "2h"]).assert(
             1,
             "",
-            "codex-auth: could not get a token that is valid for 2h: the newest one expires in [..]: use a smaller --min-ttl\n",
+            "codex-auth: could not get a token that is valid for 2 hours: the newest one expires in [..]: use a smaller --min-ttl\n",
         );
     }
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
@@ -511,7 +511,7 @@ fn a_life_that_no_new_token_has_is_a_failure_that_spends_no_refresh_token() {
     sandbox.run(&["token", "--min-ttl", "2h"]).assert(
         1,
         "",
-        "codex-auth: could not get a token that is valid for 2h: the newest one expires in [..]: use a smaller --min-ttl\n",
+        "codex-auth: could not get a token that is valid for 2 hours: the newest one expires in [..]: use a smaller --min-ttl\n",
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
@@ -795,7 +795,7 @@ fn a_valid_token_is_served_after_a_short_wait() {
     sandbox.run(&["token"]).assert(
         0,
         TOKEN,
-        "codex-auth: warning: could not refresh the token within 3s: the refresh goes on, try again later; the current token expires in [..]\n",
+        "codex-auth: warning: could not refresh the token within 3 seconds: the refresh goes on, try again later; the current token expires in [..]\n",
     );
     gate.open();
 }

@@ -271,7 +271,7 @@ fn a_refresh_that_is_too_slow_is_awaited_no_longer_than_asked() {
     sandbox.run(&["token", "--verify", "--timeout", "1s"]).assert(
         75,
         "",
-        "codex-auth: the backend rejects the token: could not refresh the token within 1s: the refresh goes on, try again later\n",
+        "codex-auth: the backend rejects the token: could not refresh the token within 1 second: the refresh goes on, try again later\n",
     );
     gate.open();
     sandbox.issuer.await_answers(Endpoint::Refresh, 1);

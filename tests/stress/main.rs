@@ -318,7 +318,7 @@ fn is_wrong(sandbox: &Sandbox, caller: Running) -> bool {
             .access_tokens()
             .contains(&output.line().to_owned()),
         1 => !output.stderr.contains("use a smaller --min-ttl"),
-        75 => !["within 0s", "is using it: try again later"]
+        75 => !["within 0 seconds", "is using it: try again later"]
             .iter()
             .any(|message| output.stderr.contains(message)),
         _ => true,
