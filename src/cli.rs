@@ -124,10 +124,17 @@ pub enum Command {
 }
 
 #[derive(Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct LoginArgs {
     /// Sign in with a code that is typed on another device
     #[arg(long, alias = "device-auth")]
     pub device_code: bool,
+    /// Sign in with an access token (at-…) of an admin console, read from stdin; it is never refreshed
+    #[arg(long, conflicts_with_all = ["device_code", "no_browser", "qr"])]
+    pub with_access_token: bool,
     /// Print the address, but do not open a browser
     #[arg(long)]
     pub no_browser: bool,

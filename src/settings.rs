@@ -70,14 +70,20 @@ pub fn profile(option: Option<String>) -> Result<String> {
     Ok(name)
 }
 
-/// The command with which a person signs in to a profile. It names all but the default one, and that one too where the
-/// environment names another: following it must not replace a login that works.
+/// The call of this program for a profile, to which a command is added. It names all but the default one, and that one too
+/// where the environment names another: whoever follows it must not replace a login that works.
+pub fn call_for(name: &str) -> String {
+    match name {
+        "default" if profile(None).is_ok_and(|unnamed| unnamed == name) => "codex-auth".to_owned(),
+        _ => format!("codex-auth --profile {name}"),
+    }
+}
+
+/// The command with which a person signs in to a profile.
 pub fn login_command(name: &str) -> String {
-    let unnamed = profile(None).unwrap_or_default();
     match name {
         CODEX_PROFILE => "codex login".to_owned(),
-        "default" if unnamed == name => "codex-auth login".to_owned(),
-        _ => format!("codex-auth --profile {name} login"),
+        _ => call_for(name) + " login",
     }
 }
 

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::settings;
+use crate::text::on_one_line;
 
 /// Paragraphs are no wider than this, on terminals of any width and in logs.
 const WIDEST: usize = 80;
@@ -37,9 +38,9 @@ pub fn succeed(line: &str) {
     }
 }
 
-/// Says what went wrong, under the program's name.
+/// Says what went wrong, under the program's name, on one line: a path in it may have any characters.
 pub fn complain(message: &str) {
-    say(&format!("codex-auth: {message}"));
+    say(&format!("codex-auth: {}", on_one_line(message)));
 }
 
 /// Says what went wrong without failing the command.
@@ -78,6 +79,33 @@ pub fn read_lines(mut wants_more: impl FnMut(&str) -> bool) {
         }
     }
 }
+
+/// Reads a line that a person types or pastes, without showing it. Ctrl-C ends the program, but only when the terminal shows
+/// again what is typed.
+pub fn read_hidden() -> io::Result<String> {
+    hold_interrupts(true);
+    let config = rpassword::ConfigBuilder::new()
+        .password_feedback_hide()
+        .build();
+    let line = rpassword::read_password_with_config(config);
+    hold_interrupts(false);
+    line
+}
+
+#[cfg(unix)]
+fn hold_interrupts(held: bool) {
+    use nix::sys::signal::{SigSet, Signal};
+    let interrupts = SigSet::from(Signal::SIGINT);
+    // It fails only if it is called wrongly.
+    let _ = if held {
+        interrupts.thread_block()
+    } else {
+        interrupts.thread_unblock()
+    };
+}
+
+#[cfg(not(unix))]
+fn hold_interrupts(_held: bool) {}
 
 /// A process that reads from the terminal in the background is stopped, with all threads. Where that signal is blocked, the read
 /// fails instead (POSIX.1-2017, general terminal interface, 11.1.4).

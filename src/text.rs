@@ -19,7 +19,8 @@ pub fn redact(text: &str) -> String {
     shortened(&without_secrets(&on_one_line(text)))
 }
 
-fn on_one_line(text: &str) -> String {
+/// Without control characters, whatever its length.
+pub fn on_one_line(text: &str) -> String {
     let plain = text
         .chars()
         .map(|c| if is_unprintable(c) { ' ' } else { c });

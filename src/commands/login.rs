@@ -8,23 +8,27 @@ use anyhow::{Context, Result, bail};
 use crate::cli::LoginArgs;
 use crate::credentials::Credentials;
 use crate::error::Failure;
-use crate::issuer::{Authorization, Issuer, TokenKind};
+use crate::issuer::{Authorization, Issuer};
 use crate::login::callback::WaitingBrowser;
 use crate::login::device_code::Approved;
-use crate::login::{browser, device_code, page};
-use crate::profile::copies;
-use crate::profile::lock;
+use crate::login::{access_token, browser, device_code, page};
+use crate::profile::revoke::{ADMIN_CONSOLE, revoke};
+use crate::profile::{copies, lock};
+use crate::settings;
 use crate::store::{Lock, Store};
 use crate::terminal::{is_watched, say, succeed, warn};
 use crate::text::printable;
-use crate::{refresh, settings};
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
     // Before somebody takes the trouble to sign in, find out whether the login could be stored.
     drop(lock(store)?.stage()?);
     let command = command(store.profile(), &args.workspace);
-    let (credentials, superseded) = if args.device_code {
+    let (credentials, superseded) = if args.with_access_token {
+        let access_token = access_token::read()?;
+        take_access_token(store, &issuer, &access_token, &args.workspace)
+            .context("could not sign in")?
+    } else if args.device_code {
         let approved = device_code::authorize(&issuer, store, args.qr, &command)?;
         complete_device_login(store, &issuer, &approved, &args.workspace, &command)?
     } else {
@@ -41,6 +45,25 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
         revoke_superseded(&superseded, store.profile());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Stores an access token of an admin console, once the issuer has accepted it.
+fn take_access_token(
+    store: &Store,
+    issuer: &Issuer,
+    access_token: &str,
+    workspaces: &[String],
+) -> Result<(Credentials, Option<Credentials>)> {
+    let credentials = access_token::credentials(issuer, access_token)?;
+    if let Some((actual, accepted)) = unaccepted_workspace(&credentials, workspaces) {
+        bail!("the access token is of {actual}, and only {accepted} is accepted");
+    }
+    let lock = lock(store)?;
+    let staged = lock.stage()?;
+    let is_another = |earlier: &Credentials| earlier.access_token().ok() != Some(access_token);
+    let superseded = store.load().ok().flatten().filter(is_another);
+    staged.save_or_discard(&credentials)?;
+    Ok((credentials, superseded))
 }
 
 /// The command to sign in with again, in the same way to the same profile.
@@ -81,8 +104,7 @@ fn show_outcome(browser: WaitingBrowser, outcome: &Result<(Credentials, Option<C
 fn announce(credentials: &Credentials, profile: &str) {
     succeed(&format!("Signed in{}", as_whom(credentials)));
     if is_watched() {
-        let sign_in = settings::login_command(profile);
-        let program = sign_in.trim_end_matches(" login");
+        let program = settings::call_for(profile);
         say(&format!(
             "  Next: TOKEN=$({program} token), or {program} setup codex"
         ));
@@ -106,7 +128,7 @@ fn complete(
     }
     // A login that cannot be read cannot be revoked either.
     let superseded = store.load().ok().flatten();
-    let outcome = exchange(store, &lock, issuer, authorization, workspaces);
+    let outcome = exchange(&lock, issuer, authorization, workspaces);
     if let Some(kept) = pending.filter(|_| !is_temporary(&outcome)) {
         store.remove_pending(kept);
     }
@@ -115,7 +137,6 @@ fn complete(
 
 /// Makes room for the tokens before the code is spent. A login that is not wanted, or cannot be stored, is revoked.
 fn exchange(
-    store: &Store,
     lock: &Lock,
     issuer: &Issuer,
     authorization: &Authorization,
@@ -129,24 +150,34 @@ fn exchange(
     check_workspace(&credentials, workspaces)
         .and_then(|()| staged.save_or_discard(&credentials))
         // It expires by itself, some day, if that fails.
-        .inspect_err(|_| drop(revoke(&credentials, store.profile())))?;
+        .inspect_err(|_| drop(revoke(&credentials)))?;
     Ok(credentials)
 }
 
 /// Refuses a login into another workspace than these, if there are any: the issuer was asked for them, no more.
 fn check_workspace(credentials: &Credentials, workspaces: &[String]) -> Result<()> {
+    match unaccepted_workspace(credentials, workspaces) {
+        None => Ok(()),
+        Some((actual, accepted)) => {
+            bail!("you chose {actual}, and only {accepted} is accepted: choose it in the browser")
+        }
+    }
+}
+
+/// The workspace of a login, and those that are accepted, in words, if it is none of them.
+fn unaccepted_workspace(
+    credentials: &Credentials,
+    workspaces: &[String],
+) -> Option<(String, String)> {
     let account = credentials.account_id();
     if workspaces.is_empty() || account.as_ref().is_some_and(|id| workspaces.contains(id)) {
-        return Ok(());
+        return None;
     }
     let actual = account.map_or_else(
         || "a workspace without an ID".to_owned(),
         |id| format!("workspace {id}"),
     );
-    bail!(
-        "you chose {actual}, and only {} is accepted: choose it in the browser",
-        printable(&workspaces.join(" or "))
-    );
+    Some((actual, printable(&workspaces.join(" or "))))
 }
 
 /// Whether the issuer may still take the same code.
@@ -161,25 +192,24 @@ fn is_temporary(outcome: &Result<Credentials>) -> bool {
 /// Revokes the login that this profile had before, unless somebody else here has it too. The person waits no longer than
 /// the issuer's limit for it.
 fn revoke_superseded(credentials: &Credentials, profile: &str) {
+    if credentials.revoked().is_some() {
+        return;
+    }
+    if credentials.is_access_token_only() {
+        return say(&format!(
+            "The earlier login was not revoked: {ADMIN_CONSOLE}."
+        ));
+    }
     if let Some(other) = copies::other_holder(credentials, profile) {
         return say(&format!(
             "Did not revoke the earlier login, as it is a copy of {other}."
         ));
     }
-    if let Err(error) = revoke(credentials, profile) {
+    if let Err(error) = revoke(credentials) {
         warn(&format!(
             "could not revoke the earlier login at the issuer: {error:#}"
         ));
     }
-}
-
-/// Revokes a login that nobody uses any more, unless the issuer has done so, or it cannot be.
-fn revoke(credentials: &Credentials, profile: &str) -> Result<()> {
-    if credentials.revoked().is_some() || credentials.refresh_token().is_none() {
-        return Ok(());
-    }
-    let (issuer, refresh_token) = refresh::issuer_of(credentials, profile)?;
-    issuer.revoke(&refresh_token, TokenKind::Refresh)
 }
 
 fn as_whom(credentials: &Credentials) -> String {

@@ -2,16 +2,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Error, Result};
 
 use crate::cli::LogoutArgs;
 use crate::credentials::Credentials;
-use crate::issuer::TokenKind;
-use crate::profile::copies;
-use crate::profile::{self, lock};
+use crate::profile::revoke::{ADMIN_CONSOLE, revoke};
+use crate::profile::{self, copies, lock};
 use crate::store::Store;
 use crate::terminal::{complain, say, warn};
-use crate::{error, refresh, store};
+use crate::{error, store};
 
 pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     if !args.all {
@@ -87,7 +86,12 @@ fn revoke_removed(credentials: &Credentials, profile: &str) {
             "Signed out (profile {profile}). The login was not revoked, as it is a copy of {other}."
         ));
     }
-    match revoke(credentials, profile) {
+    if credentials.is_access_token_only() {
+        return say(&format!(
+            "Signed out (profile {profile}). The login was not revoked: {ADMIN_CONSOLE}."
+        ));
+    }
+    match revoke(credentials) {
         Ok(()) => say(&format!("Signed out (profile {profile}).")),
         Err(error) => warn_of(profile, &error),
     }
@@ -97,15 +101,6 @@ fn warn_of(profile: &str, error: &Error) {
     warn(&format!(
         "signed out here (profile {profile}), but could not revoke the login at the issuer: {error:#}: whoever has a copy can use it until it expires"
     ));
-}
-
-/// Revokes credentials at the issuer that gave them, by their refresh token.
-fn revoke(credentials: &Credentials, profile: &str) -> Result<()> {
-    credentials
-        .refresh_token()
-        .context("it has no refresh token")?;
-    let (issuer, refresh_token) = refresh::issuer_of(credentials, profile)?;
-    issuer.revoke(&refresh_token, TokenKind::Refresh)
 }
 
 #[cfg(test)]

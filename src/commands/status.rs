@@ -290,7 +290,7 @@ fn details(row: &Row, now: SystemTime) -> Result<String> {
     )?;
     line(
         "Backend",
-        verdict.map(|verdict| describe_verdict(verdict, report.usable)),
+        verdict.map(|verdict| describe_verdict(verdict, report)),
     )?;
     line("File", Some(report.path.clone()))?;
     line(
@@ -383,11 +383,12 @@ fn next_refresh(backoff: &Backoff, now: SystemTime) -> String {
     )
 }
 
-fn describe_verdict(verdict: &Verdict, usable: bool) -> String {
+fn describe_verdict(verdict: &Verdict, report: &Report) -> String {
     match verdict {
         Verdict::Accepted => "accepts the token".to_owned(),
-        Verdict::Rejected if usable => {
-            "rejects the token: codex-auth token --force-refresh gets a new one".to_owned()
+        Verdict::Rejected if report.usable => {
+            let call = settings::call_for(&report.profile);
+            format!("rejects the token: {call} token --force-refresh gets a new one")
         }
         Verdict::Rejected => "rejects the token".to_owned(),
         Verdict::Unknown(reason) => format!("unreachable: {reason}"),

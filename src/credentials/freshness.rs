@@ -43,8 +43,8 @@ impl TokenRequest {
 impl Credentials {
     /// How good the access token is for a request. Its life is counted from its receipt, on this machine's clock.
     pub fn freshness(&self, request: &TokenRequest, now: SystemTime) -> Freshness {
-        if self.is_access_token_only() && !request.force_refresh {
-            return Freshness::Fresh;
+        if self.is_access_token_only() {
+            return self.freshness_without_refresh(request, now);
         }
         let (left, window) = (self.seconds_left(now), self.window());
         let needed = request
@@ -64,13 +64,25 @@ impl Credentials {
         }
     }
 
+    /// That of a token that is never refreshed: there is no better one to wait for.
+    fn freshness_without_refresh(&self, request: &TokenRequest, now: SystemTime) -> Freshness {
+        let left = self.seconds_left(now);
+        let needed = request.min_ttl.unwrap_or_default().as_secs();
+        if request.force_refresh || left == 0 || left < needed {
+            return Freshness::Stale;
+        }
+        Freshness::Fresh
+    }
+
     /// The seconds until the access token expires. One that does not tell when has none left, but for one that is never
     /// refreshed: it is valid until the backend rejects it.
     pub fn seconds_left(&self, now: SystemTime) -> u64 {
-        if self.is_access_token_only() {
-            return u64::MAX;
-        }
-        let end = self.expires_at().unwrap_or(0);
+        let unknown = if self.is_access_token_only() {
+            u64::MAX
+        } else {
+            0
+        };
+        let end = self.expires_at().unwrap_or(unknown);
         end.saturating_sub(seconds_since_epoch(now))
     }
 

@@ -8,13 +8,13 @@ use crate::login::opener::Environment;
 use crate::settings;
 use crate::text::printable;
 
-/// What to do where no browser can be opened.
-const INSTEAD: &str = "use codex-auth login --device-code, or open the address elsewhere and paste the one that it ends on";
-
-pub fn finding() -> Finding {
+pub fn finding(sign_in: &str) -> Finding {
+    let instead = format!(
+        "use {sign_in} --device-code, or open the address elsewhere and paste the one that it ends on"
+    );
     let place = opener::environment();
     if !opener::has_browser(place) {
-        return Finding::warning("browser", absent(place), INSTEAD);
+        return Finding::warning("browser", absent(place), instead);
     }
     let programs = opener::programs();
     let shown = |program: &String| printable(program);
@@ -23,7 +23,7 @@ pub fn finding() -> Finding {
     }
     let tried: Vec<String> = programs.iter().map(shown).collect();
     let found = format!("none of these programs is installed: {}", tried.join(", "));
-    Finding::warning("browser", found, format!("set BROWSER, or {INSTEAD}"))
+    Finding::warning("browser", found, format!("set BROWSER, or {instead}"))
 }
 
 /// Why none can be opened.

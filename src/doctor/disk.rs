@@ -228,6 +228,12 @@ fn cannot(check: &'static str, error: &anyhow::Error) -> Finding {
     let cause = error.root_cause();
     let kind = cause.downcast_ref().map(std::io::Error::kind);
     let found = cause.to_string();
+    let found = match settings::home() {
+        Ok(folder) if !found.contains(&*folder.to_string_lossy()) => {
+            format!("{}: {found}", folder.display())
+        }
+        _ => found,
+    };
     if let Some((found, advice)) = found.split_once(": set ") {
         return Finding::problem(check, found, format!("set {advice}"));
     }

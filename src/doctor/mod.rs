@@ -8,16 +8,23 @@ mod network;
 mod ports;
 mod program;
 
+use crate::settings::{self, CODEX_PROFILE};
+
 pub use finding::{Finding, Level};
 
 /// Everything that can be checked, for the profiles that are stored and for this one. It takes seconds where the network
 /// does not answer.
 pub fn findings(profile: String) -> Vec<Finding> {
+    // Nobody signs in to Codex's profile here.
+    let sign_in = match profile.as_str() {
+        CODEX_PROFILE => settings::login_command("default"),
+        profile => settings::login_command(profile),
+    };
     let mut findings = disk::findings();
     findings.extend(logins::findings(profile));
-    findings.extend(ports::findings());
+    findings.extend(ports::findings(&sign_in));
     findings.extend(program::finding());
-    findings.push(browser::finding());
+    findings.push(browser::finding(&sign_in));
     findings.extend(network::findings());
     findings
 }

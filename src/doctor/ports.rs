@@ -11,7 +11,7 @@ use crate::text::printable;
 /// A socket that listens, in the tables of the Linux kernel.
 const LISTENS: &str = "0A";
 
-pub fn findings() -> Vec<Finding> {
+pub fn findings(sign_in: &str) -> Vec<Finding> {
     let ports = match settings::callback_ports() {
         Ok(ports) => ports,
         Err(error) => {
@@ -22,7 +22,7 @@ pub fn findings() -> Vec<Finding> {
             )];
         }
     };
-    tolerated(ports.iter().map(|port| of_port(*port)).collect())
+    tolerated(ports.iter().map(|port| of_port(*port, sign_in)).collect())
 }
 
 /// One free port is enough: then a busy one is no problem.
@@ -36,21 +36,17 @@ fn tolerated(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-fn of_port(port: u16) -> Finding {
-    let advice = "stop that program, or use codex-auth login --device-code";
+fn of_port(port: u16, sign_in: &str) -> Finding {
+    let instead = format!("use {sign_in} --device-code");
     match callback::listen(&[port]) {
         Ok(Some(_)) if port == 0 => Finding::ok("port", "any free one"),
         Ok(Some(_)) => Finding::ok("port", format!("{port} is free")),
         Ok(None) => Finding::problem(
             "port",
             format!("{port} is in use by {}", holder(port)),
-            advice,
+            format!("end it, or {instead}"),
         ),
-        Err(error) => Finding::problem(
-            "port",
-            format!("{error:#}"),
-            "use codex-auth login --device-code",
-        ),
+        Err(error) => Finding::problem("port", format!("{error:#}"), instead),
     }
 }
 

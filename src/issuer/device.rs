@@ -113,10 +113,15 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
     {
         return Polled::Approved(authorization);
     }
-    let code = response::error_of(&response.body).0.unwrap_or_default();
+    let (code, message) = response::error_of(&response.body);
+    let code = code.unwrap_or_default();
     let refused = (400..500).contains(&response.status) && response.status != 429;
     if refused && ends_device_login(&code) {
-        return Polled::Refused(response::describe("the issuer", response));
+        return Polled::Refused(if code == "access_denied" && message.is_none() {
+            response::ACCESS_DENIED.to_owned()
+        } else {
+            response::describe("the issuer", response)
+        });
     }
     // 403 and 404 are what this issuer says for "not yet"; the first code is what RFC 8628 section 3.5 says for it.
     let known = matches!(code.as_str(), "authorization_pending" | "slow_down");

@@ -22,7 +22,6 @@ pub enum Whoami {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TokenOwner {
     pub email: Option<String>,
-    pub user_id: Option<String>,
     pub account_id: Option<String>,
     pub plan: Option<String>,
     pub is_fedramp: bool,
@@ -44,7 +43,6 @@ fn judge(response: &Response) -> Result<Whoami> {
             let text = |name: &str| text_of(&owner[name]);
             Ok(Whoami::Owner(TokenOwner {
                 email: text("email"),
-                user_id: text("chatgpt_user_id"),
                 account_id: text("chatgpt_account_id"),
                 plan: text("chatgpt_plan_type"),
                 is_fedramp: owner["chatgpt_account_is_fedramp"] == true,
@@ -77,7 +75,6 @@ mod tests {
                 body,
                 TokenOwner {
                     email: Some("a@b.example".to_owned()),
-                    user_id: Some("user-1".to_owned()),
                     account_id: Some("account-1".to_owned()),
                     plan: Some("business".to_owned()),
                     is_fedramp: true,

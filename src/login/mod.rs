@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! store::Lock::stage           could the credentials be stored at all?
-//! browser::authorize           or device_code::authorize; both give an Authorization
+//! browser::authorize           or device_code::authorize; both give an Authorization (access_token gives credentials)
 //!   callback::listen           before the browser starts, which may come back at once
 //!   pkce                       verifier, challenge and state
 //!   opener::open               a one-time link to the issuer, where there is a browser
@@ -14,6 +14,7 @@
 //! Issuer::revoke               the login that was there before
 //! ```
 
+pub mod access_token;
 pub mod browser;
 pub mod callback;
 pub mod device_code;

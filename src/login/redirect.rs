@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use subtle::ConstantTimeEq;
 
+use crate::issuer::response::ACCESS_DENIED;
 use crate::text;
 
 /// Bytes of a pasted text. A code and a state are a few hundred.
@@ -78,9 +79,7 @@ fn describe_error(error: &str, description: Option<&str>) -> String {
         (_, Some(description)) => {
             format!("{} ({})", text::redact(description), text::redact(error))
         }
-        ("access_denied", None) => {
-            "access denied: the sign-in was cancelled, or your account may not use it".to_owned()
-        }
+        ("access_denied", None) => ACCESS_DENIED.to_owned(),
         (_, None) => text::redact(error),
     }
 }

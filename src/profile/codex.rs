@@ -14,7 +14,7 @@ use crate::store::codex_file;
 pub fn valid_token(request: &TokenRequest) -> Result<ValidToken> {
     let credentials = codex_file::load()?.ok_or_else(not_signed_in)?;
     if credentials.access_token().is_err() {
-        return Err(not_usable("Codex's file has no access token").into());
+        return Err(not_usable(&credentials, "Codex's file has no access token").into());
     }
     check(&credentials, request, SystemTime::now())?;
     Ok(credentials.into())
@@ -25,7 +25,10 @@ pub fn verified(token: ValidToken, request: &TokenRequest) -> Result<ValidToken>
     match verify::verdict(&token.credentials, verify::check_limit(request)) {
         Verdict::Accepted => Ok(token),
         Verdict::Unknown(reason) => Ok(token.warn(verify::unknown(&reason))),
-        Verdict::Rejected => Err(not_usable("the backend rejects Codex's token").into()),
+        Verdict::Rejected => {
+            let reason = "the backend rejects Codex's token";
+            Err(not_usable(&token.credentials, reason).into())
+        }
     }
 }
 
@@ -43,17 +46,24 @@ pub fn check(
         true => "Codex's token expires too soon",
         false => "Codex's token has expired",
     };
-    Err(not_usable(reason))
+    Err(not_usable(credentials, reason))
 }
 
 /// The failure that only Codex, or a login of our own, resolves.
-pub fn not_usable(reason: &str) -> Failure {
-    Failure::LoginRequired(format!(
-        "{reason}: run codex, which alone refreshes it, or sign in here with codex-auth login"
-    ))
+pub fn not_usable(credentials: &Credentials, reason: &str) -> Failure {
+    let advice = if credentials.is_access_token_only() {
+        "make a new one, and run codex login --with-access-token"
+    } else {
+        "run codex, which alone refreshes it, or sign in here with codex-auth login"
+    };
+    Failure::LoginRequired(format!("{reason}: {advice}"))
 }
 
 pub fn not_signed_in() -> Failure {
-    let message = "Codex is not signed in: run codex login, or sign in here with codex-auth login";
-    Failure::LoginRequired(message.to_owned())
+    let reason = if codex_file::is_in_keyring() {
+        "Codex keeps its login in the system's keyring, which is not read here: sign in here with codex-auth login, or set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
+    } else {
+        "Codex is not signed in: run codex login, or sign in here with codex-auth login"
+    };
+    Failure::LoginRequired(reason.to_owned())
 }

@@ -6,6 +6,7 @@
 pub mod codex;
 pub mod copies;
 pub mod report;
+pub mod revoke;
 
 use std::time::Duration;
 

@@ -121,7 +121,7 @@ impl Report {
         let (is_valid, backoff) = (credentials.is_valid(now), credentials.backoff());
         let revoked = credentials.revoked().map(Revoked::reason);
         let login_required = backoff.filter(|backoff| backoff.login_required);
-        let is_refreshed = !credentials.is_access_token_only();
+        let needs_refresh = !credentials.is_access_token_only() || !is_valid;
         let login = settings::login_command(&self.profile);
         let refused = login_required.map(|backoff| {
             let reason = backoff.reason();
@@ -129,7 +129,7 @@ impl Report {
         });
         self.obstacle = revoked.or(refused).or_else(|| {
             let refreshable = refreshable(credentials, &self.profile);
-            let error = refreshable.err().filter(|_| is_refreshed)?;
+            let error = refreshable.err().filter(|_| needs_refresh)?;
             Some(format!("{error:#}"))
         });
         self.usable = is_valid || self.obstacle.is_none();
@@ -185,9 +185,18 @@ impl Report {
     /// Adds the backend's verdict. A token that it rejects counts as expired.
     pub fn take(&mut self, verdict: Verdict) {
         if matches!(verdict, Verdict::Rejected) {
+            self.obstacle = self.obstacle.take().or_else(|| self.lasting_rejection());
             self.usable = self.profile != CODEX_PROFILE && self.obstacle.is_none();
         }
         self.verdict = Some(verdict);
+    }
+
+    /// Why a token that the backend rejects is not refreshed, if it is one that never is.
+    fn lasting_rejection(&self) -> Option<String> {
+        let credentials = self.credentials.as_ref();
+        let credentials = credentials.filter(|credentials| credentials.is_access_token_only())?;
+        let error = refreshable(credentials, &self.profile).err()?;
+        Some(format!("the backend rejects the token: {error:#}"))
     }
 
     /// 0 if a token can be had without a person, 4 if signing in helps, else 1.

@@ -20,7 +20,7 @@ use crate::time;
 
 use attempt::Task;
 use preconditions::check_earlier_failures;
-pub use preconditions::{issuer_of, load, not_signed_in, refreshable};
+pub use preconditions::{load, not_signed_in, refreshable};
 use worker::Ended;
 pub use worker::{WORKER, work};
 

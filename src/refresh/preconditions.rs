@@ -78,7 +78,7 @@ fn other_profiles(profile: &str) -> String {
 }
 
 /// The issuer that gave these credentials, and the refresh token, which nobody else ever gets.
-pub fn issuer_of(credentials: &Credentials, profile: &str) -> Result<(Issuer, String)> {
+pub(super) fn issuer_of(credentials: &Credentials, profile: &str) -> Result<(Issuer, String)> {
     let (url, client_id, refresh_token) = refreshable(credentials, profile)?;
     let issuer = Issuer::new(url, client_id.to_owned())?;
     Ok((issuer, refresh_token.to_owned()))

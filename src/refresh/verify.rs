@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 
 use super::attempt::Task;
-use super::{ValidToken, not_signed_in, patience, refresh_as};
+use super::{ValidToken, not_signed_in, patience, refresh_as, refreshable};
 use crate::credentials::{Credentials, TokenRequest};
 use crate::error::Failure;
 use crate::issuer::backend::{self, Verdict};
@@ -41,7 +41,7 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
         }
         Verdict::Unknown(reason) => Ok(token.warn(unknown(&reason))),
         Verdict::Rejected => {
-            let replaced = check_refresh_helps(credentials, is_known, now)
+            let replaced = check_refresh_helps(store, credentials, is_known, now)
                 .and_then(|()| replace(store, credentials, request));
             if replaced.is_err() && !is_known {
                 note(store, credentials, |stored| stored.set_rejected(now));
@@ -52,7 +52,13 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
 }
 
 /// Fails where a refresh would not help, as far as that can be known.
-fn check_refresh_helps(credentials: &Credentials, is_known: bool, now: SystemTime) -> Result<()> {
+fn check_refresh_helps(
+    store: &Store,
+    credentials: &Credentials,
+    is_known: bool,
+    now: SystemTime,
+) -> Result<()> {
+    refreshable(credentials, store.profile()).context("the backend rejects the token")?;
     let backoff = credentials.rejection_backoff();
     let left = backoff.and_then(|backoff| backoff.until.duration_since(now).ok());
     if let Some(left) = left {

@@ -24,6 +24,20 @@ pub fn is_there() -> bool {
     path().is_ok_and(|path| path.exists())
 }
 
+/// Whether Codex's configuration says that it keeps its login in the system's keyring (`auto`: where there is one).
+pub fn is_in_keyring() -> bool {
+    let path = settings::codex_home().map(|home| home.join("config.toml"));
+    let text = path.ok().and_then(|path| fs::read_to_string(path).ok());
+    text.is_some_and(|text| text.lines().any(names_keyring))
+}
+
+fn names_keyring(line: &str) -> bool {
+    let rest = line.trim_start().strip_prefix("cli_auth_credentials_store");
+    let value = rest.and_then(|rest| rest.trim_start().strip_prefix('='));
+    let word = value.map(|value| value.trim_start().trim_start_matches(['"', '\'']));
+    word.is_some_and(|word| word.starts_with("keyring") || word.starts_with("auto"))
+}
+
 /// Whether a path without links is that of Codex's file.
 pub fn is_it(target: &Path) -> bool {
     path().is_ok_and(|path| fs::canonicalize(path).is_ok_and(|real| real == target))
@@ -67,6 +81,24 @@ mod tests {
             }
             read(&path)?.map(|bytes| parse_codex(&bytes)).transpose()
         })
+    }
+
+    #[test]
+    fn a_line_of_the_configuration_names_the_keyring() {
+        for line in [
+            r#"cli_auth_credentials_store = "keyring""#,
+            "  cli_auth_credentials_store='auto' # where there is one",
+        ] {
+            assert!(names_keyring(line), "{line}");
+        }
+        for line in [
+            r#"cli_auth_credentials_store = "file""#,
+            r#"# cli_auth_credentials_store = "keyring""#,
+            r#"cli_auth_credentials_store_too = "keyring""#,
+            r#"model = "keyring""#,
+        ] {
+            assert!(!names_keyring(line), "{line}");
+        }
     }
 
     #[test]

@@ -240,7 +240,71 @@ fn an_access_token_of_an_admin_console_is_served_as_it_is() {
         .assert(
             4,
             "",
-            "codex-auth: Codex's token cannot be refreshed from here: run codex, which alone refreshes it, or sign in here with codex-auth login\n",
+            "codex-auth: Codex's token cannot be refreshed from here: make a new one, and run codex login --with-access-token\n",
         );
     assert!(sandbox.issuer.requests().is_empty());
+}
+
+/// Its file names no account, so that no header does.
+#[test]
+fn an_access_token_of_codexs_is_asked_about_without_an_account() {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| its.account.id = None);
+    let token = sandbox.issuer.issue_personal_token();
+    let login = json!({ "auth_mode": "personalAccessToken", "personal_access_token": token });
+    sandbox.store_codex(&login.to_string());
+    let verify = [
+        "--profile",
+        "codex",
+        "token",
+        "--verify",
+        "--timeout",
+        "10m",
+    ];
+    sandbox.run(&verify).assert(0, "[TOKEN]\n", "");
+    sandbox.issuer.reject_access_tokens();
+    sandbox.run(&verify).assert(
+            4,
+            "",
+            "codex-auth: the backend rejects Codex's token: make a new one, and run codex login --with-access-token\n",
+        );
+    let status = sandbox.run(&["--profile", "codex", "status", "--check"]);
+    status.assert(
+            4,
+            "No token: the backend rejects the token: an access token of an admin console is never refreshed: make a new \
+             one, and run codex login --with-access-token\n...\n",
+            "",
+        );
+    let requests = sandbox.issuer.requests_to(Endpoint::Usage);
+    assert_eq!(requests.len(), 3);
+    for request in requests {
+        assert_eq!(request.header("chatgpt-account-id"), None);
+    }
+}
+
+#[test]
+fn a_login_in_the_keyring_is_said_to_be_there() {
+    let sandbox = Sandbox::new();
+    let configuration = sandbox.codex_file().with_file_name("config.toml");
+    fs::create_dir_all(configuration.parent().unwrap()).unwrap();
+    let elsewhere = "Codex keeps its login in the system's keyring, which is not read here: sign in here with codex-auth \
+                     login, or set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login";
+    let absent = "Codex is not signed in: run codex login, or sign in here with codex-auth login";
+    for (store, words) in [
+        ("keyring", elsewhere),
+        ("auto", elsewhere),
+        ("file", absent),
+    ] {
+        let text = format!("model = \"gpt\"\ncli_auth_credentials_store = \"{store}\"\n");
+        fs::write(&configuration, text).unwrap();
+        let stderr = format!("codex-auth: {words}\n");
+        let output = sandbox.run(&["--profile", "codex", "token"]);
+        output.assert(4, "", &stderr);
+        let status = sandbox.run(&["--profile", "codex", "status"]);
+        status.assert(4, &format!("{words}\n"), "");
+    }
+    fs::write(&configuration, "cli_auth_credentials_store = \"keyring\"\n").unwrap();
+    sandbox.store_codex(&sandbox.codex_login(DAY).to_string());
+    let output = sandbox.run(&["--profile", "codex", "token"]);
+    output.assert(0, "[TOKEN]\n", "");
 }

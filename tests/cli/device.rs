@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use support::fake_issuer::{Endpoint, Trouble};
+use support::fake_issuer::{Answer, Endpoint, Trouble};
 use support::process::{Output, Running};
 use support::sandbox::Sandbox;
 
@@ -143,6 +143,16 @@ fn a_denial_ends_the_wait_with_the_issuers_message() {
     let reason = "codex-auth: could not sign in: The person said no. (access_denied, status 400)\n";
     running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
     assert!(!pending(&sandbox).exists());
+}
+
+#[test]
+fn a_bare_access_denied_is_explained() {
+    let sandbox = Sandbox::new();
+    let running = prompted(&sandbox);
+    let denied = Trouble::Answer(Answer::json(400, &json!({ "error": "access_denied" })));
+    sandbox.issuer.plan(Endpoint::DeviceToken, denied);
+    let reason = "codex-auth: could not sign in: access denied: the sign-in was cancelled, or your account may not use it\n";
+    running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
 }
 
 #[test]

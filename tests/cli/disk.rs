@@ -229,14 +229,46 @@ fn a_new_folder_keeps_itself_out_of_a_repository() {
 #[cfg(unix)]
 #[test]
 fn a_folder_that_others_can_write_to_is_refused() {
-    for bits in [0o720, 0o702, 0o777, 0o1777] {
+    for (bits, advice) in [
+        (0o720, "run chmod 700 [HOME]"),
+        (0o702, "run chmod 700 [HOME]"),
+        (0o777, "run chmod 700 [HOME]"),
+        // It is meant for all, as /tmp is.
+        (0o1777, "set CODEX_AUTH_HOME to a folder of your own"),
+    ] {
         let sandbox = Sandbox::new();
         sandbox.plant();
         set_mode(&sandbox.home(), bits);
-        let message = "codex-auth: could not read [HOME]/default.json: others can write to its folder: run chmod 700 '[HOME]'\n";
-        sandbox.run(&["token"]).assert(1, "", message);
+        let message = format!(
+            "codex-auth: could not read [HOME]/default.json: others can write to its folder: {advice}\n"
+        );
+        sandbox.run(&["token"]).assert(1, "", &message);
         set_mode(&sandbox.home(), 0o700);
         sandbox.run(&["token"]).assert(0, TOKEN, "");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_in_advice_can_be_pasted_and_controls_no_terminal() {
+    let mut sandbox = Sandbox::new();
+    for (name, shown, word) in [
+        ("it's mine", "it's mine", r"'[FOLDER]/it'\''s mine'"),
+        ("a\x1b[31m\nb", "a [31m b", "'[FOLDER]/a [31m b'"),
+    ] {
+        let home = sandbox.folder().join(name);
+        std::fs::create_dir(&home).unwrap();
+        sandbox.set("CODEX_AUTH_HOME", &home);
+        set_mode(&home, 0o777);
+        std::fs::write(home.join("default.json"), "{}").unwrap();
+        sandbox.run(&["token"]).assert(
+            1,
+            "",
+            &format!(
+                "codex-auth: could not read [FOLDER]/{shown}/default.json: others can write to its folder: run chmod 700 \
+                 {word}\n"
+            ),
+        );
     }
 }
 
@@ -290,7 +322,7 @@ fn a_read_only_file_system_serves_a_valid_token() {
     sandbox.run(&["token", "--force-refresh"]).assert(
         1,
         "",
-        "codex-auth: could not lock [HOME]/default.json: [HOME]/default.lock is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to\n",
+        "codex-auth: could not lock [HOME]/default.json: [HOME] is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to\n",
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
 }
@@ -471,14 +503,18 @@ fn a_link_to_codexs_own_file_is_never_written_through() {
     sandbox.plant();
     fs::remove_file(sandbox.file("default")).unwrap();
     std::os::unix::fs::symlink(sandbox.codex_file(), sandbox.file("default")).unwrap();
-    let message = "codex-auth: [..][HOME]/default.json is a link to Codex's own login, which is only read here: use --profile codex, and remove the link\n";
+    let message = "codex-auth: could not lock [HOME]/default.json: it is a link to Codex's own login, which is only read here: run rm [HOME]/default.json, and use --profile codex\n";
     for arguments in [
         &["token", "--force-refresh"][..],
-        &["logout"],
         &["login", "--no-browser"],
     ] {
         sandbox.run(arguments).assert(1, "", message);
     }
+    sandbox.run(&["logout"]).assert(
+        0,
+        "",
+        "Removed the link to [FOLDER]/.codex/auth.json (profile default), and left what is there.\n",
+    );
     let found = fs::read_to_string(sandbox.codex_file()).unwrap();
     assert_eq!(found, codexs.to_string());
     assert!(sandbox.issuer.requests().is_empty());
@@ -541,7 +577,7 @@ fn a_link_into_a_folder_of_others_is_not_followed_by_a_refresh() {
     std::os::unix::fs::symlink(real.join("login.json"), sandbox.file("default")).unwrap();
     assert_nothing_is_sent(
         &sandbox,
-        "could not lock [HOME]/default.json: others can write to its folder: run chmod 700 '[FOLDER]/elsewhere'",
+        "could not lock [HOME]/default.json: others can write to its folder: run chmod 700 [FOLDER]/elsewhere",
     );
 }
 

@@ -201,7 +201,7 @@ fn a_file_system_that_gives_no_lock_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  lock: could not lock [HOME]/.doctor.json: [..]: free some disk space, or set CODEX_AUTH_HOME to a writable folder on a local disk",
+        "problem  lock: [HOME]: [..]: set CODEX_AUTH_HOME to a writable folder on a local disk",
     );
 }
 
@@ -212,7 +212,7 @@ fn a_login_that_could_not_be_replaced_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  replace: [..][HOME]/.doctor.json: [..]: free some disk space, or set CODEX_AUTH_HOME to a writable folder on a local disk",
+        "problem  replace: [HOME]: [..]: set CODEX_AUTH_HOME to a writable folder on a local disk",
     );
     assert!(sandbox.can_refresh());
 }
@@ -426,7 +426,7 @@ fn a_port_that_is_taken_is_found_with_its_holder() {
         &sandbox,
         1,
         &format!(
-            "problem  port: {port} is in use by {who}: stop that program, or use codex-auth login --device-code"
+            "problem  port: {port} is in use by {who}: end it, or use codex-auth login --device-code"
         ),
     );
     drop(holder);
@@ -729,14 +729,16 @@ mod with_modes_and_owners {
         assert_finds(
             &sandbox,
             1,
-            &format!("problem  file: [HOME]/default.json cannot be used: {user}: run chown"),
+            &format!(
+                "problem  file: [HOME]/default.json cannot be used: {user}: run sudo chown \"$(id -un)\" [HOME]/default.json"
+            ),
         );
         chown(sandbox.home(), Some(1), None).unwrap();
         assert_finds_first(
             &sandbox,
             1,
             &format!(
-                "problem  store: [HOME] cannot be trusted: {user}: run chown, or set CODEX_AUTH_HOME to a folder of your own"
+                "problem  store: [HOME] cannot be trusted: {user}: set CODEX_AUTH_HOME to a folder of your own"
             ),
         );
     }

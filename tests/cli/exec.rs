@@ -197,14 +197,14 @@ mod on_unix {
         sandbox.run(&["exec", "--", "no-such-command"]).assert(
             127,
             "",
-            "codex-auth: could not run no-such-command: No such file or directory (os error 2)\n",
+            "codex-auth: could not run no-such-command: command not found\n",
         );
         let file = sandbox.file("default");
         let arguments = ["exec", "--", file.to_str().unwrap()];
         sandbox.run(&arguments).assert(
             126,
             "",
-            "codex-auth: could not run [HOME]/default.json: Permission denied (os error 13)\n",
+            "codex-auth: could not run [HOME]/default.json: permission denied\n",
         );
     }
 

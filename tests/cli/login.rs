@@ -601,6 +601,30 @@ fn a_new_login_replaces_the_old_one_and_then_revokes_it() {
 }
 
 #[test]
+fn an_old_login_without_a_refresh_token_is_revoked_too() {
+    let (sandbox, mut planted) = signed_in();
+    planted["tokens"]
+        .as_object_mut()
+        .unwrap()
+        .remove("refresh_token");
+    sandbox.store("default", &planted.to_string());
+    let (login, address) = start(&sandbox, &["login"]);
+    assert_goes_on(login, &address);
+    let old = planted["tokens"]["access_token"].as_str().unwrap();
+    assert_eq!(sandbox.issuer.revoked(), [old]);
+}
+
+#[test]
+fn an_old_login_that_the_issuer_has_revoked_is_not_revoked_again() {
+    let (sandbox, mut planted) = signed_in();
+    planted["revoked"] = json!({ "reason": "It was used before.", "at": "2026-01-02T03:04:05Z" });
+    sandbox.store("default", &planted.to_string());
+    let (login, address) = start(&sandbox, &["login"]);
+    assert_goes_on(login, &address);
+    assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 0);
+}
+
+#[test]
 fn an_old_login_that_another_profile_shares_is_not_revoked() {
     let (sandbox, planted) = signed_in();
     sandbox.store("work", &planted.to_string());

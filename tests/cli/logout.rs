@@ -23,6 +23,24 @@ fn a_login_is_revoked_and_removed() {
     assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 1);
 }
 
+/// RFC 7009 section 2.1: the hint says what kind of token it is.
+#[test]
+fn without_a_refresh_token_the_access_token_is_revoked() {
+    let sandbox = Sandbox::new();
+    let mut login = sandbox.plant();
+    login["tokens"]
+        .as_object_mut()
+        .unwrap()
+        .remove("refresh_token");
+    sandbox.store("default", &login.to_string());
+    let output = sandbox.run(&["logout"]);
+    output.assert(0, "", "Signed out (profile default).\n");
+    let token = &login["tokens"]["access_token"];
+    assert_eq!(sandbox.issuer.revoked(), [token.as_str().unwrap()]);
+    let sent = sandbox.issuer.requests_to(Endpoint::Revoke)[0].json();
+    assert_eq!(sent["token_type_hint"], "access_token");
+}
+
 #[test]
 fn a_logout_without_revocation_sends_nothing() {
     let sandbox = Sandbox::new();
@@ -78,7 +96,7 @@ fn a_login_that_is_damaged_or_incomplete_is_removed_too() {
             "{",
             "could not read [HOME]/default.json: the file is damaged (line 1, column 1)",
         ),
-        ("{}", "it has no refresh token"),
+        ("{}", "the file has no access token"),
     ] {
         let sandbox = Sandbox::new();
         sandbox.store("default", text);
@@ -98,7 +116,11 @@ fn a_link_that_leads_nowhere_is_removed() {
     fs::remove_file(sandbox.file("default")).unwrap();
     std::os::unix::fs::symlink("/nowhere", sandbox.file("default")).unwrap();
     let output = sandbox.run(&["logout"]);
-    output.assert(0, "", "Not signed in (profile default).\n");
+    output.assert(
+        0,
+        "",
+        "Removed the link that led nowhere (profile default).\n",
+    );
     assert!(!sandbox.file("default").is_symlink());
 }
 

@@ -10,6 +10,7 @@
     reason = "a failed step of a test ends the test"
 )]
 
+mod access_token;
 #[cfg(unix)]
 mod callers;
 #[cfg(unix)]

@@ -69,6 +69,26 @@ fn the_advice_for_one_profile_never_replaces_another() {
 }
 
 #[test]
+fn what_status_doctor_and_setup_advise_names_the_profile() {
+    let mut sandbox = Sandbox::new();
+    sandbox.plant_as("work", LIFE.cast_signed(), LIFE);
+    sandbox.set("CODEX_AUTH_PROFILE", "work");
+    sandbox.set("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
+    let doctor = sandbox.run(&["doctor"]).stdout;
+    let instead =
+        "use codex-auth --profile work login --device-code, or open the address elsewhere";
+    assert!(doctor.contains(instead), "{doctor}");
+    let pi = sandbox.run(&["setup", "pi"]);
+    let why = "Without a token pi does not show why: run codex-auth --profile work status.\n";
+    assert_eq!(pi.code, 0);
+    assert!(pi.stderr.contains(why), "{}", pi.stderr);
+    sandbox.issuer.reject_access_tokens();
+    let words = "rejects the token: codex-auth --profile work token --force-refresh gets a new one";
+    let stdout = format!("Signed in as [..]\n...\n  Backend:    {words}\n...\n");
+    sandbox.run(&["status", "--check"]).assert(0, &stdout, "");
+}
+
+#[test]
 fn no_name_leads_out_of_the_store() {
     let sandbox = Sandbox::new();
     for name in ["../x", "/etc/passwd", "a/b", ".x", "", "a b", "con"] {
@@ -83,7 +103,7 @@ fn no_name_leads_out_of_the_store() {
     sandbox.set("CODEX_AUTH_PROFILE", "a/b");
     let stderr = "codex-auth: invalid value \"a/b\" for CODEX_AUTH_PROFILE: use 1 to 64 of [..]\n";
     sandbox.run(&["token"]).assert(2, "", stderr);
-    let verified = sandbox.run(&["token", "--verify"]);
+    let verified = sandbox.run(&["token", "--verify", "--timeout", "10m"]);
     verified.assert(2, "", stderr);
     assert!(!sandbox.home().exists());
 }

@@ -605,6 +605,32 @@ fn every_final_error_code_is_known() {
 }
 
 #[test]
+fn a_401_that_nobody_has_described_asks_for_a_login_and_may_pass() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let refusal = Trouble::error(401, "something_new");
+    sandbox.issuer.plan(REFRESH, refusal);
+    let words = "the issuer refused to refresh the token: [..] (something_new, status 401): run codex-auth login";
+    for _ in 0..2 {
+        sandbox
+            .run(&["token"])
+            .assert(4, "", &format!("codex-auth: {words}\n"));
+        prolong_backoff(&sandbox);
+    }
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    let status = sandbox.run(&["status", "--json"]);
+    let status: Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(
+        (&status["state"], &status["usable"]),
+        (&json!("backoff"), &json!(false))
+    );
+    let doctor = sandbox.run(&["doctor"]).stdout;
+    assert!(doctor.contains("(something_new, status 401)"), "{doctor}");
+    end_backoff(&sandbox);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+}
+
+#[test]
 fn everything_else_is_temporary() {
     for trouble in [
         Trouble::error(403, "invalid_grant"),

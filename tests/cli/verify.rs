@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::login::SIGNED_IN;
-use support::fake_issuer::{Endpoint, Trouble};
+use support::fake_issuer::{Answer, Endpoint, Trouble};
 use support::sandbox::{LIFE, Sandbox};
 
 const HOUR: u64 = 3600;
@@ -36,6 +36,44 @@ fn an_accepted_token_is_printed() {
     let sandbox = signed_in();
     let output = sandbox.run(VERIFY);
     output.assert(0, "[TOKEN]\n", "");
+    assert_eq!(requests(&sandbox), (1, 0));
+}
+
+/// The issuer's double refuses a request without these headers, and one that has them needlessly.
+#[test]
+fn an_account_of_fedramp_or_of_a_region_has_its_headers_everywhere() {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| {
+        let claims = &mut its.account.claims;
+        claims.insert("chatgpt_account_is_fedramp".to_owned(), json!(true));
+        claims.insert("chatgpt_data_residency".to_owned(), json!("eu"));
+    });
+    sandbox.plant_expiring_in((LIFE - HOUR).cast_signed(), LIFE);
+    sandbox
+            .run(&["token", "--verify", "--timeout", "10m", "--format", "headers"])
+            .assert(
+                0,
+                "Authorization: Bearer [TOKEN]\nChatGPT-Account-Id: account-1\nx-openai-internal-codex-residency: eu\nX-OpenAI-Fedramp: true\n",
+                "",
+            );
+    let setup = sandbox.run(&["setup", "codex"]).stdout;
+    assert!(setup.contains(r#""X-OpenAI-Fedramp" = "true""#), "{setup}");
+}
+
+/// Another token would fare no better.
+#[test]
+fn a_401_about_the_region_is_no_verdict() {
+    let sandbox = signed_in();
+    let region =
+        json!({ "error": { "code": "unauthorized", "message": "Not available in this region." } });
+    let refusal = Trouble::Answer(Answer::json(401, &region));
+    sandbox.issuer.plan(Endpoint::Usage, refusal);
+    sandbox.run(&["token", "--verify", "--timeout", "10m"]).assert(
+            0,
+            "[TOKEN]\n",
+            "codex-auth: warning: could not check the token at the backend: Not available in this region. (unauthorized, \
+             status 401)\n",
+        );
     assert_eq!(requests(&sandbox), (1, 0));
 }
 
@@ -274,7 +312,7 @@ fn a_refresh_that_is_too_slow_is_awaited_no_longer_than_asked() {
         "codex-auth: the backend rejects the token: could not refresh the token within 1 second: the refresh goes on, try again later\n",
     );
     gate.open();
-    sandbox.issuer.await_answers(Endpoint::Refresh, 1);
+    sandbox.await_stored(|newer| newer["last_refresh"] != stored["last_refresh"]);
     sandbox.run(VERIFY).assert(0, "[TOKEN]\n", "");
     assert_eq!(requests(&sandbox), (1, 1));
 }

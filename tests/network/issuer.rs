@@ -204,7 +204,6 @@ fn the_owner_of_an_access_token_is_told() {
     };
     let wanted = TokenOwner {
         email: Some("someone@mail.example".to_owned()),
-        user_id: Some("user-of-someone@mail.example".to_owned()),
         account_id: Some("account-1".to_owned()),
         plan: Some("plus".to_owned()),
         is_fedramp: true,

@@ -34,6 +34,8 @@ struct Call {
     /// What this login is called there: two profiles can stand in one configuration.
     id: String,
     title: String,
+    /// What a person runs to see why there is no token.
+    status: String,
     /// The path of this program.
     program: String,
     arguments: Vec<String>,
@@ -140,6 +142,7 @@ impl Call {
         let mut call = Self {
             id: format!("chatgpt{suffix}"),
             title: format!("ChatGPT{in_title} through codex-auth"),
+            status: settings::call_for(profile) + " status",
             program: "codex-auth".to_owned(),
             arguments: arguments.map(str::to_owned).to_vec(),
             variables: Vec::new(),

@@ -135,9 +135,12 @@ Without a token it tries 10 times, for minutes, before it shows why: CLAUDE_CODE
 fn pi(call: &Call) -> Text {
     let base_url = call.base_url.as_ref().unwrap_or(&call.backend);
     json_text(
-        "\
+        &format!(
+            "\
 pi: put this into ~/.pi/agent/models.json, with the name of a model in the place of MODEL.
-Without a token pi does not show why: run codex-auth status.",
+Without a token pi does not show why: run {}.",
+            call.status
+        ),
         &json!({ "providers": { call.id.as_str(): {
             "baseUrl": base_url,
             "api": "openai-codex-responses",
@@ -184,9 +187,12 @@ export COPILOT_MODEL=MODEL
         shell_quoted(&headers.join("\n"))
     );
     with_lines(
-        "\
+        &format!(
+            "\
 GitHub Copilot CLI: put this into the file that your shell reads at its start, with the name of a model in the place
-of MODEL. Without a token Copilot does not show why: run codex-auth status.",
+of MODEL. Without a token Copilot does not show why: run {}.",
+            call.status
+        ),
         body,
         Comments::Hash,
     )

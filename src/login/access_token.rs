@@ -1,0 +1,74 @@
+//! Signing in with an access token of an admin console: it comes on stdin, and the issuer says whose it is.
+
+use std::io::{self, ErrorKind, IsTerminal, Read};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+
+use crate::credentials::{Account, Credentials, is_token};
+use crate::error::Failure;
+use crate::issuer::Issuer;
+use crate::issuer::whoami::Whoami;
+use crate::terminal::{read_hidden, say};
+
+/// No access token is longer, in bytes.
+const LONGEST: usize = 64 * 1024;
+
+/// Reads the access token from stdin. On a terminal it is not shown. What cannot be one is refused, and never quoted.
+pub fn read() -> Result<String> {
+    let stdin = io::stdin();
+    let text = if stdin.is_terminal() {
+        say("Paste the access token (it is not shown), then press Enter.");
+        hidden_line()
+    } else {
+        let mut bytes = Vec::new();
+        let mut start = stdin.lock().take(LONGEST as u64 + 1);
+        let read = start.read_to_end(&mut bytes);
+        read.map(|_| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = text.context("could not read the access token from stdin")?;
+    let token = text.trim();
+    check(token, text.len()).map_err(|why| {
+        let words = format!("could not use the text on stdin as an access token: {why}");
+        Failure::Usage(words)
+    })?;
+    Ok(token.to_owned())
+}
+
+/// A line from the terminal. One that ends before it begins is empty.
+fn hidden_line() -> io::Result<String> {
+    match read_hidden() {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(String::new()),
+        line => line,
+    }
+}
+
+fn check(token: &str, length: usize) -> Result<(), &'static str> {
+    match token {
+        "" => Err("it is empty"),
+        _ if length > LONGEST => Err("it is longer than 64 KiB"),
+        _ if token.contains(['\n', '\r']) => Err("it has several lines"),
+        _ if !is_token(token) => Err("it has blanks or other characters that none has"),
+        _ => Ok(()),
+    }
+}
+
+/// Credentials from an access token, once the issuer has said whose it is.
+pub fn credentials(issuer: &Issuer, access_token: &str) -> Result<Credentials> {
+    let owner = match issuer.whoami(access_token)? {
+        Whoami::Owner(owner) => owner,
+        Whoami::Rejected(words) => bail!("the issuer rejected the access token: {words}"),
+    };
+    let account = Account {
+        email: owner.email,
+        plan: owner.plan,
+        is_fedramp: owner.is_fedramp,
+    };
+    Ok(Credentials::from_access_token(
+        access_token,
+        owner.account_id,
+        account,
+        issuer.url(),
+        SystemTime::now(),
+    ))
+}
