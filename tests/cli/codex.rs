@@ -237,12 +237,10 @@ fn a_token_that_expires_during_a_session_is_refreshed() {
     person.assert_discreet(&output);
 }
 
-#[test]
-fn without_a_login_the_person_sees_our_one_line() {
-    let Some(person) = Person::new() else { return };
-    fs::remove_file(person.sandbox.file("default")).unwrap();
+/// It fails with this line of ours, and has sent no token.
+#[track_caller]
+fn assert_refused(person: &Person, ours: &str) {
     let output = person.ask().finish();
-    let ours = "codex-auth: not signed in: run codex-auth login";
     assert_ne!(output.code, 0);
     assert_eq!(output.stdout, "");
     let said: Vec<&str> = output
@@ -259,6 +257,24 @@ fn without_a_login_the_person_sees_our_one_line() {
         sent.iter()
             .all(|request| request.header("authorization").is_none())
     );
-    assert_eq!(person.refreshes(), 0);
     person.assert_discreet(&output);
+}
+
+#[test]
+fn without_a_login_the_person_sees_our_one_line() {
+    let Some(person) = Person::new() else { return };
+    fs::remove_file(person.sandbox.file("default")).unwrap();
+    assert_refused(&person, "codex-auth: not signed in: run codex-auth login");
+    assert_eq!(person.refreshes(), 0);
+}
+
+#[test]
+fn after_a_revoked_login_the_person_sees_our_one_line() {
+    let Some(person) = Person::new() else { return };
+    person.expire_token();
+    person.sandbox.issuer.revoke_logins();
+    let ours = "codex-auth: the issuer refused to refresh the token: The login has ended. \
+                (refresh_token_invalidated, status 401): run codex-auth login";
+    assert_refused(&person, ours);
+    assert_eq!(person.refreshes(), 1);
 }
