@@ -9,6 +9,8 @@ use super::State;
 use super::tokens::{Account, Order, Presented, challenge, now, unique};
 use super::wire::{Answer, Request};
 
+/// What a model says.
+const GREETING: &str = "Hello from the backend";
 const SCOPE: &str = "openid profile email offline_access";
 
 /// What a request is for. The token endpoint counts as two.
@@ -34,6 +36,8 @@ pub enum Endpoint {
     Models,
     /// `POST /backend-api/codex/responses`
     Responses,
+    /// `POST /v1/messages`, of a gateway that speaks Anthropic's API
+    Messages,
     /// Anything else, such as the keys (`GET /.well-known/jwks.json`).
     Other,
 }
@@ -53,6 +57,7 @@ impl Endpoint {
             ("GET", "/backend-api/wham/usage") => Self::Usage,
             ("GET", "/backend-api/codex/models") => Self::Models,
             ("POST", "/backend-api/codex/responses") => Self::Responses,
+            ("POST", "/v1/messages") => Self::Messages,
             _ => Self::Other,
         }
     }
@@ -133,6 +138,7 @@ pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -
         Endpoint::Usage => usage(state, request),
         Endpoint::Models => models(state, request),
         Endpoint::Responses => responses(state, request),
+        Endpoint::Messages => messages(state, request),
         Endpoint::Other => other(request),
     };
     match served {
@@ -511,16 +517,51 @@ fn models(state: &mut State, request: &Request) -> Served {
     Ok(Answer::json(200, &json!({ "models": [] })))
 }
 
-/// The shortest answer of the Responses API.
+/// The shortest answer of the Responses API that every program takes for a whole one.
 fn responses(state: &mut State, request: &Request) -> Served {
     caller(state, request)?;
-    let text = json!({ "type": "output_text", "text": "Hello from the backend" });
-    let message =
-        json!({ "type": "message", "id": "msg_1", "role": "assistant", "content": [text] });
+    let text = json!({ "type": "output_text", "text": GREETING, "annotations": [] });
+    let item = json!({ "type": "message", "id": "msg_1", "role": "assistant", "content": [text] });
+    let begun = json!({ "id": "resp_1", "created_at": 1, "model": "m" });
+    let mut whole = begun.clone();
+    whole["status"] = json!("completed");
+    whole["output"] = json!([item]);
+    whole["usage"] = json!({ "input_tokens": 1, "output_tokens": 1, "total_tokens": 2 });
     Ok(Answer::events(&[
-        json!({ "type": "response.created", "response": { "id": "resp_1" } }),
-        json!({ "type": "response.output_item.done", "item": message }),
-        json!({ "type": "response.completed", "response": { "id": "resp_1" } }),
+        json!({ "type": "response.created", "response": begun }),
+        json!({ "type": "response.output_item.added", "output_index": 0,
+            "item": { "type": "message", "id": "msg_1", "role": "assistant", "content": [] } }),
+        json!({ "type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0,
+            "content_index": 0, "delta": GREETING }),
+        json!({ "type": "response.output_item.done", "output_index": 0, "item": item }),
+        json!({ "type": "response.completed", "response": whole }),
+    ]))
+}
+
+/// The shortest answer of Anthropic's Messages API. Such a gateway knows the token, and no account ID.
+fn messages(state: &mut State, request: &Request) -> Served {
+    let token = bearer(request);
+    if token.is_none_or(|token| state.books.holder(token, state.clock()).is_none()) {
+        let error = json!({ "type": "authentication_error", "message": "invalid token" });
+        let body = json!({ "type": "error", "error": error });
+        return Ok(Answer::json(401, &body));
+    }
+    ensure(
+        request.header("anthropic-version").is_some(),
+        "anthropic-version is missing",
+    )?;
+    ensure(request.json()["stream"] == true, "stream is not true")?;
+    let message = json!({ "type": "message", "id": "msg_1", "role": "assistant", "model": "m", "content": [],
+        "usage": { "input_tokens": 1, "output_tokens": 1 } });
+    Ok(Answer::events(&[
+        json!({ "type": "message_start", "message": message }),
+        json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+        json!({ "type": "content_block_delta", "index": 0,
+            "delta": { "type": "text_delta", "text": GREETING } }),
+        json!({ "type": "content_block_stop", "index": 0 }),
+        json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" },
+            "usage": { "output_tokens": 1 } }),
+        json!({ "type": "message_stop" }),
     ]))
 }
 
