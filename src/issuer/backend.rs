@@ -27,7 +27,8 @@ pub fn check(backend: &Url, headers: &[(&str, String)], limit: Duration) -> Resu
     })
 }
 
-fn verdict(response: &Response) -> Verdict {
+/// What a response to a request with the token says of it.
+pub(super) fn verdict(response: &Response) -> Verdict {
     match response.status {
         200 => Verdict::Accepted,
         401 if !is_about_location(response) => Verdict::Rejected,

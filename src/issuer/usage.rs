@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
+use super::backend::{Verdict, verdict};
 use super::response;
 use crate::net::http::Client;
 use crate::net::url::Url;
@@ -32,6 +33,9 @@ pub struct Window {
 /// Asks the backend, with the headers that a request for an account carries.
 pub fn usage(backend: &Url, headers: &[(&str, String)]) -> Result<Usage> {
     let response = Client::new(backend)?.get("wham/usage", headers, LIMIT)?;
+    if verdict(&response) == Verdict::Rejected {
+        bail!("the backend rejects the token");
+    }
     if response.status != 200 {
         bail!("{}", response::describe("the backend", &response));
     }

@@ -454,6 +454,14 @@ fn a_usage_that_is_not_told_does_no_harm() {
     let usage = &json_of(&sandbox, &["--usage"], 0)["usage"];
     assert_eq!(usage["windows"], json!([]));
     assert!(usage["error"].as_str().unwrap().ends_with("(status 500)"));
+    sandbox
+        .issuer
+        .plan_always(Endpoint::Usage, Trouble::status(401));
+    sandbox.run(&["status", "--usage"]).assert(
+        0,
+        "Signed in as [..]\n...\n  Usage:      unknown: the backend rejects the token\n",
+        "",
+    );
 }
 
 #[test]
