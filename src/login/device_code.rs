@@ -105,7 +105,7 @@ fn begin(issuer: &Issuer, store: &Store, command: &str) -> Result<(Session, Atte
         .with_context(|| {
             format!(
                 "could not sign in: device login is switched off: switch it on in ChatGPT under Settings, Security (in \
-                 a workspace its admin does), or run {command}, which over SSH or in a container says how it works there"
+                 a workspace its admin does), or sign in with the browser: {command}"
             )
         })?;
     let session = Session::new(device, issuer);
@@ -134,6 +134,7 @@ fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
     tell(
         "If the code is refused, switch on device login in ChatGPT: Settings, Security (in a workspace its admin does).",
     );
+    tell("Ctrl-C stops the wait. While the code is valid, the same command goes on with it.");
     if can_copy() {
         say("Press Enter to copy the code.");
         offer_copy(code)?;
@@ -180,7 +181,9 @@ fn wait(
     loop {
         let pending = match attempt {
             Attempt::Approved(authorization, lock) => return Ok((authorization, lock)),
-            Attempt::Refused(reason) => bail!("could not sign in: {reason}"),
+            Attempt::Refused(reason) => {
+                bail!("could not sign in: {reason}: for a new code run {command} --device-code")
+            }
             Attempt::Pending(pending) => pending,
         };
         let Some(interval) = pace.next_wait(&pending, Instant::now()) else {

@@ -21,6 +21,8 @@ Enter this code there within 15 minutes:
 Never share the code. Enter it only if you started this sign-in yourself.
 If the code is refused, switch on device login in ChatGPT: Settings, Security
 (in a workspace its admin does).
+Ctrl-C stops the wait. While the code is valid, the same command goes on with
+it.
 ";
 const RESUMED: &str = "Resuming the sign-in that was begun before.\n";
 
@@ -92,14 +94,12 @@ fn where_device_login_is_switched_off_the_other_ways_are_named() {
         1,
         "",
         "codex-auth: could not sign in: device login is switched off: switch it on in ChatGPT under Settings, \
-         Security (in a workspace its admin does), or run codex-auth login, which over SSH or in a container says \
-         how it works there\n",
+         Security (in a workspace its admin does), or sign in with the browser: codex-auth login\n",
     );
     assert_eq!(sandbox.issuer.requests().len(), 1);
     assert!(!pending(&sandbox).exists());
     let work = ["--profile", "work", "login", "--device-code"];
-    let advice =
-        "codex-auth: could not sign in: [..] or run codex-auth --profile work login, which [..]\n";
+    let advice = "codex-auth: could not sign in: [..] or sign in with the browser: codex-auth --profile work login\n";
     sandbox.run(&work).assert(1, "", advice);
 }
 
@@ -140,7 +140,8 @@ fn a_denial_ends_the_wait_with_the_issuers_message() {
     let sandbox = Sandbox::new();
     let running = prompted(&sandbox);
     sandbox.issuer.deny();
-    let reason = "codex-auth: could not sign in: The person said no. (access_denied, status 400)\n";
+    let reason = "codex-auth: could not sign in: The person said no. (access_denied, status 400): for a new \
+         code run codex-auth login --device-code\n";
     running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
     assert!(!pending(&sandbox).exists());
 }
@@ -160,8 +161,8 @@ fn an_expired_code_ends_the_wait_with_the_issuers_message() {
     let sandbox = Sandbox::new();
     let running = prompted(&sandbox);
     sandbox.issuer.expire();
-    let reason =
-        "codex-auth: could not sign in: The code has expired. (expired_token, status 400)\n";
+    let reason = "codex-auth: could not sign in: The code has expired. (expired_token, status 400): for a new \
+         code run codex-auth login --device-code\n";
     running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
     assert!(!pending(&sandbox).exists());
 }
