@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Command, CommandFactory, ValueEnum};
+use clap::{Arg, ArgAction, Command, CommandFactory, ValueEnum};
 use clap_complete::engine::{
     ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
 };
@@ -63,7 +63,16 @@ pub fn complete() -> ExitCode {
 
 /// The command line, with what can be completed in place of its values.
 fn command() -> Command {
+    let typed = typed();
+    let asks_for_help = typed.first().is_some_and(|word| word == "help");
     Cli::command()
+        .mut_args(|argument| once(argument, &typed))
+        .mut_subcommands(|command| {
+            let is_hidden = command.is_hide_set() && !asks_for_help;
+            command
+                .hide(is_hidden)
+                .mut_args(|argument| once(argument, &typed))
+        })
         .mut_arg("profile", |profile| {
             profile.add(ArgValueCandidates::new(profiles))
         })
@@ -72,6 +81,28 @@ fn command() -> Command {
                 command.add(ArgValueCompleter::new(command_line))
             })
         })
+}
+
+/// The words between the name of the program and the one that is to be completed.
+fn typed() -> Vec<OsString> {
+    // The script puts the first `--`, and the name behind it.
+    let line = env::args_os().skip_while(|word| word != "--").skip(2);
+    let mut words: Vec<OsString> = line.collect();
+    words.pop();
+    words
+}
+
+/// An argument that is not offered again if it was typed and may not be repeated; nor is `--profile` beside `--all`.
+fn once(argument: Arg, typed: &[OsString]) -> Arg {
+    let long = argument.get_long().map(|name| format!("--{name}"));
+    let is_typed = |option: &str| typed.iter().any(|word| word == option);
+    let repeats = matches!(argument.get_action(), ArgAction::Append);
+    let is_spent = long.is_some_and(|option| match option.as_str() {
+        "--profile" if is_typed("--all") => true,
+        option => !repeats && is_typed(option),
+    });
+    let is_hidden = argument.is_hide_set() || is_spent;
+    argument.hide(is_hidden)
 }
 
 /// The profiles that can be used now.
