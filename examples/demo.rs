@@ -46,7 +46,8 @@ fn show() {
     refresh_expired_token(&demo);
     refresh_for_eight(&demo);
     sign_out(&demo);
-    tell("That was all of it. Your own login begins with: codex-auth login");
+    tell("That was all of it. Your own login, and Codex CLI as the first program that uses it:");
+    println!("  $ codex-auth login\n  $ codex-auth setup codex");
 }
 
 fn sign_in(demo: &Demo) {
@@ -68,7 +69,7 @@ fn ask(demo: &Demo) {
 }
 
 fn refresh_expired_token(demo: &Demo) {
-    tell("Days go by, and the token expires. The next call gets a new one, without signing in.");
+    tell("Days go by, and the token expires. The next call refreshes it, without signing in.");
     let before = demo.newest();
     demo.expire_token();
     let after = good_token(demo.type_in(&["token"]));
