@@ -106,14 +106,31 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print a completion script
     ///
-    /// bash: codex-auth completions bash > ~/.local/share/bash-completion/completions/codex-auth;
-    /// zsh: codex-auth completions zsh > FOLDER/_codex-auth, with a FOLDER of $fpath;
-    /// fish: codex-auth completions fish > ~/.config/fish/completions/codex-auth.fish;
-    /// elvish and PowerShell: append it to rc.elv or $PROFILE.
+    /// bash:
+    ///   folder=~/.local/share/bash-completion/completions
+    ///   mkdir -p "$folder"
+    ///   codex-auth completions bash > "$folder/codex-auth"
+    ///
+    /// zsh, with fpath=(~/.zfunc $fpath) in .zshrc before compinit:
+    ///   mkdir -p ~/.zfunc
+    ///   codex-auth completions zsh > ~/.zfunc/_codex-auth
+    ///
+    /// fish:
+    ///   mkdir -p ~/.config/fish/completions
+    ///   codex-auth completions fish > ~/.config/fish/completions/codex-auth.fish
+    ///
+    /// elvish and PowerShell: append the script to rc.elv or $PROFILE
+    #[command(verbatim_doc_comment)]
     Completions(CompletionsArgs),
     /// Print the man page
     ///
-    /// To read it: codex-auth man | man -l -. To install it: codex-auth man > ~/.local/share/man/man1/codex-auth.1.
+    /// To read it:
+    ///   codex-auth man | man -l -
+    ///
+    /// To install it:
+    ///   mkdir -p ~/.local/share/man/man1
+    ///   codex-auth man > ~/.local/share/man/man1/codex-auth.1
+    #[command(verbatim_doc_comment)]
     Man,
     /// What it reads of the environment
     #[command(hide = true, long_about = ENVIRONMENT, help_template = "{about-with-newline}")]
@@ -303,7 +320,17 @@ pub fn variable(text: &str) -> Result<String, String> {
     if text.is_empty() || !is_name || text.starts_with(|c: char| c.is_ascii_digit()) {
         return Err("use A-Z a-z 0-9 _ and no digit in front".to_owned());
     }
+    if is_taken(text) {
+        return Err("it has another meaning: use a variable that is for a token".to_owned());
+    }
     Ok(text.to_owned())
+}
+
+/// Whether a variable would do harm with a token in it. The names have no case on Windows.
+fn is_taken(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let is_ours = name.starts_with("CODEX_AUTH_") && name != "CODEX_AUTH_TOKEN";
+    is_ours || matches!(name.as_str(), "PATH" | "HOME")
 }
 
 /// Reads a duration as people write it: `90s`, `5m`, `2h`, `1d`; a bare number is seconds. Ten years is the most: what is
@@ -374,6 +401,13 @@ mod tests {
     fn names_of_variables_are_those_that_a_shell_takes() {
         for name in ["A", "_", "a_1", "OPENAI_API_KEY"] {
             assert_eq!(variable(name).as_deref(), Ok(name));
+        }
+        assert_eq!(
+            variable("CODEX_AUTH_TOKEN").as_deref(),
+            Ok("CODEX_AUTH_TOKEN")
+        );
+        for name in ["PATH", "Path", "HOME", "CODEX_AUTH_ACCOUNT_ID"] {
+            assert!(variable(name).is_err(), "{name}");
         }
         for name in ["", "1A", "A-B", "A=B", "A B", "Ä", "A\0"] {
             assert!(variable(name).is_err(), "{name}");

@@ -44,7 +44,7 @@ fn an_expired_token_is_refreshed_first() {
 fn an_invalid_variable_name_is_wrong_usage() {
     let sandbox = Sandbox::new();
     sandbox.plant();
-    for name in ["", "A=B", "1A", "A B", "Ä"] {
+    for name in ["", "A=B", "1A", "A B", "Ä", "PATH", "CODEX_AUTH_ACCOUNT_ID"] {
         let output = sandbox.run(&["exec", "--env", name, "--", "no-such-command"]);
         output.assert(2, "", "error: [..]\n...\n");
     }
