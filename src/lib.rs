@@ -82,7 +82,7 @@ pub fn run() -> ExitCode {
         [] => commands::start_page(),
         arguments => match Cli::try_parse() {
             Ok(cli) => commands::run(cli),
-            Err(error) => commands::hints::with_hint(error, arguments).exit(),
+            Err(error) => commands::hints::show(error, arguments),
         },
     };
     outcome.unwrap_or_else(|error| {

@@ -26,7 +26,8 @@ pub fn tell(paragraph: &str) {
         return say(paragraph);
     }
     let width = width().map_or(WIDEST, |width| width.min(WIDEST));
-    say(&wrap(paragraph, width));
+    let indent = if paragraph.starts_with("- ") { 2 } else { 0 };
+    say(&wrap(paragraph, width, indent));
 }
 
 /// Says that something is done. A terminal shows a check mark in front.
@@ -142,6 +143,28 @@ pub fn width() -> Option<usize> {
     Some(usize::from(width.0))
 }
 
+/// A part of the result that begins behind an indent, broken between words where stdout is a terminal; elsewhere it is
+/// one line, for whatever reads it.
+pub fn fitted(text: &str, indent: usize) -> String {
+    let Some((width, _)) = terminal_size::terminal_size_of(io::stdout()) else {
+        return text.to_owned();
+    };
+    fitted_to(text, indent, usize::from(width.0))
+}
+
+/// The same for so many columns in all.
+pub fn fitted_to(text: &str, indent: usize, width: usize) -> String {
+    let filled = " ".repeat(indent) + text;
+    wrap(&filled, width, indent)
+        .trim_start_matches(' ')
+        .to_owned()
+}
+
+/// The columns of the terminal on stdout, or those of most.
+pub fn result_width() -> usize {
+    terminal_size::terminal_size_of(io::stdout()).map_or(WIDEST, |(width, _)| usize::from(width.0))
+}
+
 /// Whether stderr shows colours, and the person wants them.
 pub fn has_colours() -> bool {
     takes_sequences() && !settings::no_color()
@@ -236,30 +259,38 @@ pub fn enable_sequences() -> bool {
     true
 }
 
-/// Breaks a paragraph into lines of at most `width` characters, those of a list's item below its first word. A word that
-/// is longer stands alone.
-fn wrap(paragraph: &str, width: usize) -> String {
-    let indent = if paragraph.starts_with("- ") {
-        "  "
-    } else {
-        ""
-    };
+/// Breaks a paragraph into lines of at most `width` columns, all but the first behind an indent. A word that is longer
+/// stands alone.
+fn wrap(paragraph: &str, width: usize, indent: usize) -> String {
+    let margin = " ".repeat(indent);
     let mut words = paragraph.split(' ');
     let mut lines = words.next().unwrap_or_default().to_owned();
-    let mut used = lines.chars().count();
+    let mut used = columns(&lines);
     for word in words {
-        if used + 1 + word.chars().count() > width {
+        if used + 1 + columns(word) > width && used > indent {
             lines += "\n";
-            lines += indent;
-            used = indent.len();
+            lines += &margin;
+            used = indent;
         } else {
             lines += " ";
             used += 1;
         }
         lines += word;
-        used += word.chars().count();
+        used += columns(word);
     }
     lines
+}
+
+/// The columns of a text, in which a colour takes none.
+fn columns(text: &str) -> usize {
+    let mut pieces = text.split('\x1b');
+    let plain = pieces.next().unwrap_or_default();
+    let behind_colour = |piece: &str| {
+        piece
+            .split_once('m')
+            .map_or(0, |(_, text)| text.chars().count())
+    };
+    plain.chars().count() + pieces.map(behind_colour).sum::<usize>()
 }
 
 fn write(text: &str) {
@@ -272,12 +303,26 @@ mod tests {
 
     #[test]
     fn a_paragraph_is_broken_between_words() {
-        assert_eq!(wrap("one two three", 7), "one two\nthree");
-        assert_eq!(wrap("one two three", 6), "one\ntwo\nthree");
-        assert_eq!(wrap("a somewhat-longer b", 5), "a\nsomewhat-longer\nb");
-        assert_eq!(wrap("- one two", 7), "- one\n  two");
-        assert_eq!(wrap("  one  two", 20), "  one  two");
-        assert_eq!(wrap("", 5), "");
+        assert_eq!(wrap("one two three", 7, 0), "one two\nthree");
+        assert_eq!(wrap("one two three", 6, 0), "one\ntwo\nthree");
+        assert_eq!(wrap("a somewhat-longer b", 5, 0), "a\nsomewhat-longer\nb");
+        assert_eq!(wrap("- one two", 7, 2), "- one\n  two");
+        assert_eq!(wrap("  one  two", 20, 0), "  one  two");
+        assert_eq!(wrap("", 5, 0), "");
+        assert_eq!(
+            wrap("\x1b[32mone\x1b[0m two three", 7, 0),
+            "\x1b[32mone\x1b[0m two\nthree"
+        );
+    }
+
+    #[test]
+    fn a_part_behind_an_indent_goes_on_behind_it() {
+        assert_eq!(fitted_to("one two three", 2, 9), "one two\n  three");
+        assert_eq!(
+            fitted_to("one two", 40, 9),
+            format!("one\n{}two", " ".repeat(40))
+        );
+        assert_eq!(fitted_to("one two", 2, 80), "one two");
     }
 
     #[test]

@@ -12,9 +12,12 @@ use crate::doctor;
 use crate::doctor::{Finding, Level};
 use crate::login::opener::{Environment, environment};
 use crate::settings;
+use crate::terminal::fitted;
 
 /// The form of what `--json` prints. A member that is added does not change it.
 const VERSION: u64 = 1;
+/// The column of what was found, and of the advice below it.
+const ADVICE: usize = 16;
 
 /// Exit code 1 means that something stands in the way.
 pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
@@ -56,16 +59,21 @@ fn as_text(findings: &[Finding], verbose: bool) -> String {
     );
     format!(
         "{}\n{passed}{shown}{}\n",
-        program_and_system(),
+        fitted(&program_and_system(), 0),
         summary(problems, warnings)
     )
 }
 
 /// A finding, and what to do about it below.
 fn line(finding: &Finding) -> String {
-    let (mark, check, found) = (mark(finding.level), finding.check, &finding.found);
+    let (mark, check) = (mark(finding.level), finding.check);
+    let found = fitted(&finding.found, ADVICE);
     match &finding.advice {
-        Some(advice) => format!("{mark} {check:<12}  {found}\n{:16}{advice}\n", ""),
+        Some(advice) => format!(
+            "{mark} {check:<12}  {found}\n{:ADVICE$}{}\n",
+            "",
+            fitted(advice, ADVICE)
+        ),
         None => format!("{mark} {check:<12}  {found}\n"),
     }
 }

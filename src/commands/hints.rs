@@ -1,8 +1,16 @@
-//! Suggestions for somebody who types the commands of another tool.
+//! What is said of arguments that cannot be used, with suggestions for somebody who types the commands of another tool; and
+//! the help, which the parser treats alike.
 
 use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
 
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+
+use crate::cli::Cli;
 
 /// Commands of other tools, and what they are here.
 const COMMANDS: &[(&[&str], &str)] = &[
@@ -21,27 +29,56 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["env"], "codex-auth token --format env"),
     (&["headers"], "codex-auth token --format headers"),
     (&["run"], "codex-auth exec -- COMMAND"),
-    (
-        &["switch", "use"],
-        "codex-auth --profile NAME COMMAND, or CODEX_AUTH_PROFILE",
-    ),
+    (&["switch", "use"], "codex-auth --profile NAME COMMAND"),
     (&["usage", "limits"], "codex-auth status --usage"),
     (&["version"], "codex-auth --version"),
     (&["config", "configure"], "codex-auth setup PROGRAM"),
 ];
 
-/// The error with a tip, if we know what these arguments were meant to be.
-pub fn with_hint(mut error: Error, arguments: &[OsString]) -> Error {
-    if let Some(meant) = meant(&error, arguments) {
+/// Prints what the parser has to say: the help and the version on stdout, what is wrong with the arguments on stderr. A
+/// reader that has gone away is no failure.
+pub fn show(error: Error, arguments: &[OsString]) -> Result<ExitCode> {
+    let code = u8::try_from(error.exit_code())?;
+    let error = with_hint(error, arguments);
+    match error.print() {
+        Err(problem) if !error.use_stderr() && problem.kind() != io::ErrorKind::BrokenPipe => {
+            Err(problem).context("could not write to stdout")
+        }
+        _ => Ok(ExitCode::from(code)),
+    }
+}
+
+/// The error with a tip, if we know what these arguments were meant to be, or what is missing.
+fn with_hint(mut error: Error, arguments: &[OsString]) -> Error {
+    let meant = meant(&error, arguments).map(|meant| format!("use '{meant}'"));
+    if let Some(tip) = meant.or_else(|| missing(&error)) {
         error.remove(ContextKind::SuggestedSubcommand);
         error.remove(ContextKind::SuggestedArg);
-        let tip = format!("try: {meant}");
         error.insert(
             ContextKind::Suggested,
             ContextValue::StyledStrs(vec![tip.into()]),
         );
     }
     error
+}
+
+/// The possible values of an argument that is missing.
+fn missing(error: &Error) -> Option<String> {
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return None;
+    }
+    let mut command = Cli::command();
+    command.build();
+    let mut arguments = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments);
+    let argument = arguments.find(|argument| missing.contains(&argument.to_string()))?;
+    let values = argument.get_possible_values();
+    let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
+    (!names.is_empty()).then(|| format!("{argument} is one of {}", names.join(", ")))
 }
 
 fn meant(error: &Error, arguments: &[OsString]) -> Option<String> {

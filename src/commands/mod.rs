@@ -22,7 +22,7 @@ use clap::CommandFactory;
 use crate::cli::{Cli, Command};
 use crate::error::Failure;
 use crate::profile::{store, stored};
-use crate::settings;
+use crate::{settings, terminal};
 
 use output::print;
 pub use token::token;
@@ -70,16 +70,19 @@ pub fn start_page() -> Result<ExitCode> {
         .get_subcommands()
         .filter(|command| !command.is_hide_set());
     let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+    let width = terminal::result_width();
+    let names = terminal::fitted_to(&names.join(", "), 11, width);
+    let title = "Fresh ChatGPT/Codex access tokens for scripts and other programs";
+    let title = terminal::fitted_to(title, 0, width);
     print(&format!(
         "\
-Fresh ChatGPT/Codex access tokens for scripts and other programs
+{title}
 
 Start:     codex-auth login
 Then:      codex-auth token
-Commands:  {}
+Commands:  {names}
 Help:      codex-auth help COMMAND
-",
-        names.join("  ")
+"
     ))
 }
 

@@ -13,6 +13,7 @@ use crate::credentials::{Backoff, Credentials, Revoked};
 use crate::issuer::backend::{self, Verdict};
 use crate::issuer::usage::{Usage, Window, usage};
 use crate::profile::report::{Report, State};
+use crate::terminal::fitted;
 use crate::text::printable;
 use crate::time::{date, moment, seconds_since_epoch, span, time_at};
 use crate::{error, settings, store};
@@ -23,6 +24,8 @@ const VERSION: u64 = 1;
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// The columns of a full bar.
 const BAR: usize = 20;
+/// The column of the values.
+const VALUE: usize = 14;
 
 /// What is known of a profile.
 struct Row {
@@ -261,12 +264,17 @@ fn details(row: &Row, now: SystemTime) -> Result<String> {
     } else {
         Colour::Bad
     };
-    writeln!(text, "{}", coloured(&headline(report), colour))?;
+    writeln!(text, "{}", coloured(&fitted(&headline(report), 0), colour))?;
     if report.state == State::None {
         return Ok(text);
     }
     let mut line = |name: &str, value: Option<String>| match value {
-        Some(value) => writeln!(text, "  {:<11} {value}", format!("{name}:")),
+        Some(value) => writeln!(
+            text,
+            "  {:<11} {}",
+            format!("{name}:"),
+            fitted(&value, VALUE)
+        ),
         None => Ok(()),
     };
     let credentials = report.credentials.as_ref();
@@ -397,7 +405,9 @@ fn describe_verdict(verdict: &Verdict, report: &Report) -> String {
 
 /// A line for each of the plan's limits.
 fn limits(row: &Row, now: SystemTime) -> String {
-    let line = |name: &str, value: &str| format!("  {:<11} {value}\n", format!("{name}:"));
+    let line = |name: &str, value: &str| {
+        format!("  {:<11} {}\n", format!("{name}:"), fitted(value, VALUE))
+    };
     match &row.usage {
         None => String::new(),
         Some(Err(error)) => line("Usage", &format!("unknown: {error}")),

@@ -2,33 +2,18 @@
 
 use support::sandbox::Sandbox;
 
-const COMMANDS: &[&str] = &[
-    "login",
-    "token",
-    "account-id",
-    "status",
-    "logout",
-    "exec",
-    "setup",
-    "doctor",
-    "completions",
-    "man",
-];
-
 #[test]
 fn without_arguments_it_says_how_to_start() {
-    let stdout = format!(
-        "\
+    let stdout = "\
 Fresh ChatGPT/Codex access tokens for scripts and other programs
 
 Start:     codex-auth login
 Then:      codex-auth token
-Commands:  {}
+Commands:  login, token, account-id, status, logout, exec, setup, doctor,
+           completions, man
 Help:      codex-auth help COMMAND
-",
-        COMMANDS.join("  ")
-    );
-    Sandbox::new().run(&[]).assert(0, &stdout, "");
+";
+    Sandbox::new().run(&[]).assert(0, stdout, "");
 }
 
 #[test]
@@ -48,7 +33,7 @@ fn commands_of_other_tools_get_a_hint() {
         ),
     ] {
         let stderr =
-            format!("error: [..]\n\n  tip: try: {meant}\n\nUsage: [..]\n\n[..]--help[..]\n");
+            format!("error: [..]\n\n  tip: use '{meant}'\n\nUsage: [..]\n\n[..]--help[..]\n");
         sandbox.run(arguments).assert(2, "", &stderr);
     }
     let known = sandbox.run(&["tokn"]);
@@ -59,6 +44,39 @@ fn commands_of_other_tools_get_a_hint() {
     );
     let unknown = sandbox.run(&["frobnicate"]);
     unknown.assert(2, "", "error: [..]\n\nUsage: [..]\n\n[..]--help[..]\n");
+}
+
+#[test]
+fn a_program_or_a_shell_that_is_missing_is_one_of_those_that_are_named() {
+    let sandbox = Sandbox::new();
+    for (command, tip) in [
+        (
+            "setup",
+            "<PROGRAM> is one of codex, claude-code, [..], curl",
+        ),
+        (
+            "completions",
+            "<SHELL> is one of bash, zsh, fish, powershell, elvish",
+        ),
+    ] {
+        let stderr =
+            format!("error: [..]\n  [..]\n\n  tip: {tip}\n\nUsage: [..]\n\n[..]--help[..]\n");
+        sandbox.run(&[command]).assert(2, "", &stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    let sandbox = Sandbox::new();
+    if sandbox.install().is_none() {
+        return;
+    }
+    for arguments in ["help", "token --help", "--version"] {
+        let full = sandbox.shell(&format!("codex-auth {arguments} >/dev/full"));
+        let stderr = "codex-auth: could not write to stdout: [..]\n";
+        sandbox.start(full).finish().assert(1, "", stderr);
+    }
 }
 
 #[test]
@@ -98,6 +116,29 @@ fn the_man_page_is_printed_as_it_is() {
 
 #[cfg(unix)]
 #[test]
+fn the_start_page_and_the_results_are_wrapped_between_words() {
+    let sandbox = Sandbox::new();
+    for arguments in [&[][..], &["doctor", "--verbose"], &["status"]] {
+        let terminal = crate::terminal::Terminal::of(sandbox.command(arguments), 60);
+        let (_, screen) = terminal.finish();
+        let piped = sandbox.run(arguments).stdout;
+        let longest = piped
+            .lines()
+            .flat_map(str::split_whitespace)
+            .map(str::len)
+            .max();
+        let widest = longest.unwrap_or_default().saturating_add(16).max(60);
+        for line in screen.lines() {
+            assert!(
+                line.chars().filter(|c| !c.is_control()).count() <= widest,
+                "{line}"
+            );
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn help_is_wrapped_between_words() {
     let sandbox = Sandbox::new();
     for columns in [40, 80] {
@@ -112,5 +153,49 @@ fn help_is_wrapped_between_words() {
                 "{columns}: {line}"
             );
         }
+    }
+}
+
+/// The commands that the help shows can be pasted as they stand, also in a home folder that is empty.
+#[cfg(unix)]
+#[test]
+fn the_commands_that_install_completions_and_the_man_page_work_in_a_new_home() {
+    let sandbox = Sandbox::new();
+    if sandbox.install().is_none() {
+        return;
+    }
+    let shown = ["completions", "man"].map(|topic| sandbox.run(&["help", topic]).stdout);
+    let commands: Vec<&str> = shown
+        .iter()
+        .flat_map(|help| help.lines())
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| {
+            ["mkdir", "folder=", "codex-auth "]
+                .iter()
+                .any(|begin| line.starts_with(begin))
+        })
+        .filter(|line| !line.contains('|'))
+        .collect();
+    assert!(
+        commands.iter().all(|command| command.len() <= 78),
+        "{commands:?}"
+    );
+    let mut shell = sandbox.shell(&format!("set -e\n{}", commands.join("\n")));
+    shell.env("HOME", sandbox.folder().join("new-home"));
+    sandbox.start(shell).finish().assert(0, "", "");
+    let local = sandbox.folder().join("new-home/.local/share");
+    for file in [
+        local.join("bash-completion/completions/codex-auth"),
+        local.join("man/man1/codex-auth.1"),
+        sandbox.folder().join("new-home/.zfunc/_codex-auth"),
+        sandbox
+            .folder()
+            .join("new-home/.config/fish/completions/codex-auth.fish"),
+    ] {
+        assert!(
+            file.metadata().is_ok_and(|file| file.len() > 0),
+            "{}",
+            file.display()
+        );
     }
 }
