@@ -197,7 +197,7 @@ fn assert_served_in_every_state(caller: &Caller) {
     sandbox.issuer.reject_access_tokens();
     assert_served(&sandbox, caller, 2);
     sandbox.plant_expiring_in(-60, LIFE);
-    sandbox.issuer.end_logins();
+    sandbox.issuer.revoke_logins();
     assert_refused(&sandbox, caller, REVOKED);
     sandbox.run(&["logout"]).assert(0, "", "...\n");
     assert_refused(&sandbox, caller, SIGNED_OUT);
