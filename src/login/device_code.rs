@@ -134,7 +134,7 @@ fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
     tell(
         "If the code is refused, switch on device login in ChatGPT: Settings, Security (in a workspace its admin does).",
     );
-    tell("Ctrl-C stops the wait. While the code is valid, the same command goes on with it.");
+    tell("Ctrl-C stops the wait. While the code is valid, the same command resumes it.");
     if can_copy() {
         say("Press Enter to copy the code.");
         offer_copy(code)?;

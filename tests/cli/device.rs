@@ -21,8 +21,7 @@ Enter this code there within 15 minutes:
 Never share the code. Enter it only if you started this sign-in yourself.
 If the code is refused, switch on device login in ChatGPT: Settings, Security
 (in a workspace its admin does).
-Ctrl-C stops the wait. While the code is valid, the same command goes on with
-it.
+Ctrl-C stops the wait. While the code is valid, the same command resumes it.
 ";
 const RESUMED: &str = "Resuming the sign-in that was begun before.\n";
 
