@@ -165,14 +165,6 @@ fn ends_device_login(code: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn response(status: u16, body: &str) -> Response {
-        Response {
-            status,
-            body: body.into(),
-            ..Response::default()
-        }
-    }
-
     /// The outcome in one word.
     fn polled(response: &Response) -> &'static str {
         match judge_poll(response, "redirect") {
@@ -215,7 +207,7 @@ mod tests {
     #[test]
     fn a_poll_is_final_only_if_the_issuer_says_so() {
         let approved = r#"{"authorization_code":"c","code_challenge":"x","code_verifier":"v"}"#;
-        assert_eq!(polled(&response(200, approved)), "approved");
+        assert_eq!(polled(&Response::of(200, approved)), "approved");
         for (status, body) in [
             (400, r#"{"error":"access_denied"}"#),
             (403, r#"{"error":{"code":"access_denied","message":"No."}}"#),
@@ -232,7 +224,7 @@ mod tests {
             (401, r#"{"error":"invalid_client"}"#),
         ] {
             assert_eq!(
-                polled(&response(status, body)),
+                polled(&Response::of(status, body)),
                 "refused",
                 "{status} {body}"
             );
@@ -248,7 +240,7 @@ mod tests {
             (400, r#"{"error":"authorization_pending"}"#),
         ] {
             assert_eq!(
-                polled(&response(status, body)),
+                polled(&Response::of(status, body)),
                 "not yet",
                 "{status} {body}"
             );
@@ -261,7 +253,7 @@ mod tests {
         ] {
             let body = json!({"error": body}).to_string();
             assert_eq!(
-                polled(&response(status, &body)),
+                polled(&Response::of(status, &body)),
                 "slower",
                 "{status} {body}"
             );
@@ -279,7 +271,7 @@ mod tests {
             (502, "<html>"),
         ] {
             assert_eq!(
-                polled(&response(status, body)),
+                polled(&Response::of(status, body)),
                 "problem",
                 "{status} {body}"
             );
@@ -290,7 +282,7 @@ mod tests {
     fn too_many_requests_with_a_time_to_wait_need_no_longer_interval() {
         let busy = Response {
             retry_after: Some(Duration::from_secs(7)),
-            ..response(429, "")
+            ..Response::of(429, "")
         };
         let Polled::Pending(pending) = judge_poll(&busy, "") else {
             panic!("it is not pending");
@@ -303,7 +295,7 @@ mod tests {
     fn no_server_silences_polls_for_longer_than_a_minute() {
         let busy = Response {
             retry_after: Some(Duration::from_secs(3600)),
-            ..response(503, "")
+            ..Response::of(503, "")
         };
         let Polled::Pending(pending) = judge_poll(&busy, "") else {
             panic!("it is not pending");
@@ -315,7 +307,7 @@ mod tests {
     fn a_user_code_is_read_in_both_spellings() {
         for name in ["user_code", "usercode"] {
             let body = json!({"device_auth_id": "d", name: "ABCD"}).to_string();
-            let code = device_code(&response(200, &body)).unwrap();
+            let code = device_code(&Response::of(200, &body)).unwrap();
             assert_eq!((code.user_code.as_str(), code.interval), ("ABCD", None));
         }
         for body in [
@@ -324,7 +316,7 @@ mod tests {
             r#"{"user_code":"A"}"#,
             r#"{"device_auth_id":"d","user_code":7}"#,
         ] {
-            assert!(device_code(&response(200, body)).is_none(), "{body}");
+            assert!(device_code(&Response::of(200, body)).is_none(), "{body}");
         }
     }
 }

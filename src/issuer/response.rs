@@ -88,14 +88,6 @@ fn json(body: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn response(status: u16, body: &str) -> Response {
-        Response {
-            status,
-            body: body.into(),
-            ..Response::default()
-        }
-    }
-
     #[test]
     fn whole_tokens_are_taken_whatever_surrounds_them() {
         let whole = r#"{"refresh_token":"rt_1","more":{"a":[1]}}"#;
@@ -108,11 +100,11 @@ mod tests {
             format!("{whole}<html>"),
         ] {
             for status in [200, 201, 203] {
-                let tokens = tokens(&response(status, &body)).unwrap();
+                let tokens = tokens(&Response::of(status, &body)).unwrap();
                 assert_eq!(tokens.refresh_token.as_deref(), Some("rt_1"), "{body}");
             }
             for status in [199, 300, 400, 500] {
-                assert!(tokens(&response(status, &body)).is_none(), "{status}");
+                assert!(tokens(&Response::of(status, &body)).is_none(), "{status}");
             }
         }
         for body in [
@@ -123,7 +115,7 @@ mod tests {
             r#"{"refresh_token":"rt_1""#,
             r#"x{"refresh_token":"rt_1"}"#,
         ] {
-            assert!(tokens(&response(200, body)).is_none(), "{body}");
+            assert!(tokens(&Response::of(200, body)).is_none(), "{body}");
         }
     }
 
@@ -132,7 +124,7 @@ mod tests {
         for (flaw, is_temporary) in [(Some("cut off".to_owned()), true), (None, false)] {
             let error = unexpected(&Response {
                 flaw,
-                ..response(200, "")
+                ..Response::of(200, "")
             });
             let failure = error.downcast_ref();
             assert_eq!(matches!(failure, Some(Failure::Temporary(_))), is_temporary);

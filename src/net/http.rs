@@ -54,6 +54,17 @@ pub struct Response {
     pub flaw: Option<String>,
 }
 
+#[cfg(test)]
+impl Response {
+    pub fn of(status: u16, body: &str) -> Self {
+        Self {
+            status,
+            body: body.into(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Why there is no response.
 #[derive(Debug)]
 pub struct NoResponse {

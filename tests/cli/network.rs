@@ -50,13 +50,7 @@ fn doctor_finds_a_silent_route_of_one_family() {
 /// A refresh token that was used up must not be lost with the rest of a response.
 #[test]
 fn whole_tokens_are_stored_whatever_is_wrong_with_the_response() {
-    for flaw in [
-        Flaw::LongLength,
-        Flaw::NoLastChunk,
-        Flaw::Status(201),
-        Flaw::ByteOrderMark,
-        Flaw::Garbage,
-    ] {
+    for flaw in Flaw::EACH {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(-60, LIFE);
         let plan = |endpoint| sandbox.issuer.plan(endpoint, Trouble::Flaw(flaw));

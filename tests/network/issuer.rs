@@ -51,13 +51,7 @@ fn error(status: u16, code: &str) -> Trouble {
 
 #[test]
 fn whole_tokens_are_taken_whatever_is_wrong_with_the_response() {
-    for flaw in [
-        Flaw::LongLength,
-        Flaw::NoLastChunk,
-        Flaw::Status(201),
-        Flaw::ByteOrderMark,
-        Flaw::Garbage,
-    ] {
+    for flaw in Flaw::EACH {
         let fake = FakeIssuer::start();
         fake.plan(Endpoint::Refresh, Trouble::Flaw(flaw));
         let outcome = refresh(fake.url(), &refresh_token(&fake));

@@ -88,6 +88,14 @@ pub enum Flaw {
 }
 
 impl Flaw {
+    pub const EACH: [Self; 5] = [
+        Self::LongLength,
+        Self::NoLastChunk,
+        Self::Status(201),
+        Self::ByteOrderMark,
+        Self::Garbage,
+    ];
+
     /// The bytes of an answer with this flaw.
     pub(super) fn spoil(self, mut answer: Answer) -> Vec<u8> {
         let body = |answer: &Answer| [answer.head().as_bytes(), &answer.body].concat();
