@@ -9,6 +9,7 @@ The environment variables that codex-auth reads
 
 CODEX_AUTH_HOME           the folder of the stored credentials; an absolute path
 CODEX_AUTH_PROFILE        the profile, if --profile names none
+CODEX_AUTH_KEYRING        1: login seals what it stores, as with --keyring
 CODEX_AUTH_ISSUER         where to sign in; default https://auth.openai.com
 CODEX_AUTH_CLIENT_ID      the client to sign in as; default: that of Codex CLI
 CODEX_AUTH_PORT           where to wait for the browser; 0 is any free port; default 1455, else 1457
@@ -20,6 +21,8 @@ BROWSER                   the browsers to open, separated by colons
 https_proxy, HTTPS_PROXY, all_proxy, ALL_PROXY
                           the proxy; the first that is set counts
 no_proxy, NO_PROXY        hosts that are reached without it
+DBUS_SESSION_BUS_ADDRESS, XDG_RUNTIME_DIR
+                          where the keyring is, on Linux
 CODEX_CA_CERTIFICATE      a PEM file of authorities to trust besides those of the system
 SSL_CERT_FILE, SSL_CERT_DIR
                           a PEM file, or folders, in the place of the system's authorities
@@ -90,6 +93,16 @@ pub enum Command {
     Status(StatusArgs),
     /// Revoke the login at the issuer, and remove it from this machine
     Logout(LogoutArgs),
+    /// Encrypt the stored login with a key that the system's keyring holds
+    ///
+    /// Then a copy of the file is of no use: a backup, an image of the disk, a stolen laptop. Programs that run as you
+    /// can still have the token. No new sign-in is needed; `login --keyring` seals a new login. Without the keyring, as
+    /// over SSH or in cron, a sealed login gives no token.
+    Seal,
+    /// Store a sealed login unencrypted again
+    ///
+    /// The key is removed from the keyring.
+    Unseal,
     /// Run a command with the access token in its environment
     ///
     /// The command finds the token in `CODEX_AUTH_TOKEN` and the account ID in `CODEX_AUTH_ACCOUNT_ID`. codex-auth ends
@@ -158,9 +171,26 @@ pub struct LoginArgs {
     /// With --device-code: show the address as a QR code too
     #[arg(long, requires = "device_code")]
     pub qr: bool,
+    /// Seal the login: encrypt it with a key that the system's keyring holds [env: CODEX_AUTH_KEYRING]
+    #[arg(long, conflicts_with = "no_keyring")]
+    pub keyring: bool,
+    /// Store the login unsealed, even if the one before it was sealed
+    #[arg(long)]
+    pub no_keyring: bool,
     /// Accept a login into this ChatGPT workspace only; may be repeated
     #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = workspace)]
     pub workspace: Vec<String>,
+}
+
+impl LoginArgs {
+    /// Whether the login is to be sealed, if that was said.
+    pub fn keyring(&self) -> Option<bool> {
+        match (self.keyring, self.no_keyring) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Args, Default, PartialEq, Debug)]

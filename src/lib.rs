@@ -30,6 +30,7 @@
 //! | `login` | signing in: browser, loopback callback, device code |
 //! | `refresh` | when credentials are refreshed, by whom, and who waits |
 //! | `store` | load, lock, save, remove: the only toucher of the disk |
+//! | `keyring` | the system's keyring, which holds the keys of sealed credentials |
 //! | `issuer` | what is asked of the issuer and of the backend, one function for each request |
 //! | `net` | HTTP with limits on everything, proxies, TLS, URLs |
 //! | `credentials` | what is stored: tokens, when they expire, whose they are. No input or output |
@@ -50,6 +51,7 @@ pub mod credentials;
 pub mod doctor;
 pub mod error;
 pub mod issuer;
+pub mod keyring;
 pub mod login;
 pub mod net;
 pub mod process;

@@ -23,9 +23,10 @@ const BACKEND: &str = "https://chatgpt.com/backend-api";
 const CALLBACK_PORTS: [u16; 2] = [1455, 1457];
 
 /// The variables that change what this program does, but for those that every terminal and every SSH connection sets.
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 20] = [
     "CODEX_AUTH_HOME",
     "CODEX_AUTH_PROFILE",
+    "CODEX_AUTH_KEYRING",
     "CODEX_AUTH_ISSUER",
     "CODEX_AUTH_CLIENT_ID",
     "CODEX_AUTH_PORT",
@@ -129,6 +130,15 @@ pub fn codex_home() -> Result<PathBuf> {
     let base =
         dirs::home_dir().context("could not find the home folder: set HOME or CODEX_HOME")?;
     Ok(base.join(".codex"))
+}
+
+/// Whether new logins are to be sealed with a key of the keyring.
+pub fn wants_keyring() -> Result<bool> {
+    match text("CODEX_AUTH_KEYRING")?.as_deref() {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(other) => bail!("invalid CODEX_AUTH_KEYRING {other:?}: use 1 or 0"),
+    }
 }
 
 /// Who gives the tokens.

@@ -135,8 +135,8 @@ fn system() -> String {
 /// One JSON object: `version` (1), `program` (the version of this program), `system`, `variables` (the names of those
 /// that are set) and `findings`, a list of objects:
 ///
-/// - `check`: `store`, `file`, `lock`, `replace`, `login`, `sharing`, `port`, `browser`, `certificates`, `issuer`,
-///   `proxy`, `dns`, `tcp`, `http` or `clock`; some of them come several times, some only if those before passed.
+/// - `check`: `store`, `file`, `lock`, `replace`, `keyring`, `login`, `sharing`, `port`, `browser`, `certificates`,
+///   `issuer`, `proxy`, `dns`, `tcp`, `http` or `clock`; some of them come several times, some only if those before passed.
 /// - `level`: `ok`, `warning` or `problem`.
 /// - `found` and `advice` (null if there is none), in words.
 fn as_json(findings: &[Finding]) -> Value {

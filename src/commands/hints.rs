@@ -31,6 +31,8 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["run"], "codex-auth exec -- COMMAND"),
     (&["switch", "use"], "codex-auth --profile NAME COMMAND"),
     (&["usage", "limits"], "codex-auth status --usage"),
+    (&["encrypt", "keyring", "keychain"], "codex-auth seal"),
+    (&["decrypt"], "codex-auth unseal"),
     (&["version"], "codex-auth --version"),
     (&["config", "configure"], "codex-auth setup PROGRAM"),
 ];

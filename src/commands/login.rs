@@ -10,9 +10,10 @@ use crate::credentials::Credentials;
 use crate::error::Failure;
 use crate::issuer::{Authorization, Issuer};
 use crate::login::callback::WaitingBrowser;
-use crate::login::device_code::Approved;
+use crate::login::device_code::{Approved, Keeping};
 use crate::login::{access_token, browser, device_code, page};
 use crate::profile::revoke::{ADMIN_CONSOLE, revoke};
+use crate::profile::sealing::Sealing;
 use crate::profile::{copies, lock};
 use crate::settings;
 use crate::store::{Lock, Store};
@@ -21,20 +22,41 @@ use crate::text::printable;
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
+    let sealing = Sealing::new(store, args.keyring());
     // Before somebody takes the trouble to sign in, find out whether the login could be stored.
-    drop(lock(store)?.stage()?);
+    sealing.prepare().context("could not seal the login")?;
+    drop(sealing.stage(&lock(store)?)?);
     let command = command(store.profile(), &args.workspace);
     let (credentials, superseded) = if args.with_access_token {
         let access_token = access_token::read()?;
-        take_access_token(store, &issuer, &access_token, &args.workspace)
+        take_access_token(store, &sealing, &issuer, &access_token, &args.workspace)
             .context("could not sign in")?
     } else if args.device_code {
-        let approved = device_code::authorize(&issuer, store, args.qr, &command)?;
-        complete_device_login(store, &issuer, &approved, &args.workspace, &command)?
+        let keeping = if sealing.is_wanted()? {
+            Keeping::InMemory
+        } else {
+            Keeping::Stored
+        };
+        let approved = device_code::authorize(&issuer, store, keeping, args.qr, &command)?;
+        complete_device_login(
+            store,
+            &sealing,
+            &issuer,
+            &approved,
+            &args.workspace,
+            &command,
+        )?
     } else {
         let (authorization, browser) =
             browser::authorize(&issuer, args.no_browser, &args.workspace, &command)?;
-        let outcome = complete(store, &issuer, &authorization, None, &args.workspace);
+        let outcome = complete(
+            store,
+            &sealing,
+            &issuer,
+            &authorization,
+            None,
+            &args.workspace,
+        );
         if let Some(browser) = browser {
             show_outcome(browser, &outcome);
         }
@@ -50,19 +72,23 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
 /// Stores an access token of an admin console, once the issuer has accepted it.
 fn take_access_token(
     store: &Store,
+    sealing: &Sealing,
     issuer: &Issuer,
     access_token: &str,
     workspaces: &[String],
 ) -> Result<(Credentials, Option<Credentials>)> {
-    let credentials = access_token::credentials(issuer, access_token)?;
+    let mut credentials = access_token::credentials(issuer, access_token)?;
     if let Some((actual, accepted)) = unaccepted_workspace(&credentials, workspaces) {
         bail!("the access token is of {actual}, and only {accepted} is accepted");
     }
     let lock = lock(store)?;
-    let staged = lock.stage()?;
+    let staged = sealing.stage(&lock)?;
     let is_another = |earlier: &Credentials| earlier.access_token().ok() != Some(access_token);
     let superseded = store.load().ok().flatten().filter(is_another);
+    let seal = sealing.begin()?;
+    seal.put_on(&mut credentials);
     staged.save_or_discard(&credentials)?;
+    seal.end();
     Ok((credentials, superseded))
 }
 
@@ -74,15 +100,16 @@ fn command(profile: &str, workspaces: &[String]) -> String {
 
 fn complete_device_login(
     store: &Store,
+    sealing: &Sealing,
     issuer: &Issuer,
     approved: &Approved,
     workspaces: &[String],
     command: &str,
 ) -> Result<(Credentials, Option<Credentials>)> {
-    let pending = Some(approved.kept.as_slice());
-    let outcome = complete(store, issuer, &approved.authorization, pending, workspaces);
+    let (authorization, pending) = (&approved.authorization, approved.kept.as_deref());
+    let outcome = complete(store, sealing, issuer, authorization, pending, workspaces);
     outcome.with_context(|| {
-        if store.is_pending(&approved.kept) {
+        if pending.is_some_and(|kept| store.is_pending(kept)) {
             format!(
                 "could not sign in yet: run {command} --device-code again, the code is still good"
             )
@@ -103,6 +130,9 @@ fn show_outcome(browser: WaitingBrowser, outcome: &Result<(Credentials, Option<C
 
 fn announce(credentials: &Credentials, profile: &str) {
     succeed(&format!("Signed in{}", as_whom(credentials)));
+    if credentials.is_sealed() {
+        say("The login is sealed with a key in the keyring.");
+    }
     if is_watched() {
         let program = settings::call_for(profile);
         say(&format!(
@@ -117,6 +147,7 @@ fn announce(credentials: &Credentials, profile: &str) {
 /// Its code must not be spent twice: the issuer could revoke the login that came of it.
 fn complete(
     store: &Store,
+    sealing: &Sealing,
     issuer: &Issuer,
     authorization: &Authorization,
     pending: Option<&[u8]>,
@@ -128,29 +159,33 @@ fn complete(
     }
     // A login that cannot be read cannot be revoked either.
     let superseded = store.load().ok().flatten();
-    let outcome = exchange(&lock, issuer, authorization, workspaces);
+    let outcome = exchange(&lock, sealing, issuer, authorization, workspaces);
     if let Some(kept) = pending.filter(|_| !is_temporary(&outcome)) {
         store.remove_pending(kept);
     }
     Ok((outcome?, superseded))
 }
 
-/// Makes room for the tokens before the code is spent. A login that is not wanted, or cannot be stored, is revoked.
+/// Makes room for the tokens, and has a key for them, before the code is spent. A login that is not wanted, or cannot be stored, is revoked.
 fn exchange(
     lock: &Lock,
+    sealing: &Sealing,
     issuer: &Issuer,
     authorization: &Authorization,
     workspaces: &[String],
 ) -> Result<Credentials> {
-    let staged = lock.stage()?;
+    let staged = sealing.stage(lock)?;
+    let seal = sealing.begin()?;
     let token_response = issuer.exchange(authorization)?;
     let now = SystemTime::now();
-    let credentials = Credentials::new(&token_response, issuer.url(), issuer.client_id(), now)
+    let mut credentials = Credentials::new(&token_response, issuer.url(), issuer.client_id(), now)
         .inspect_err(|_| issuer.revoke_unused(&token_response))?;
+    seal.put_on(&mut credentials);
     check_workspace(&credentials, workspaces)
         .and_then(|()| staged.save_or_discard(&credentials))
         // It expires by itself, some day, if that fails.
         .inspect_err(|_| drop(revoke(&credentials)))?;
+    seal.end();
     Ok(credentials)
 }
 

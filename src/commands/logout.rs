@@ -7,7 +7,7 @@ use anyhow::{Error, Result};
 use crate::cli::LogoutArgs;
 use crate::credentials::Credentials;
 use crate::profile::revoke::{ADMIN_CONSOLE, revoke};
-use crate::profile::{self, copies, lock};
+use crate::profile::{self, copies, lock, sealing};
 use crate::store::Store;
 use crate::terminal::{complain, say, warn};
 use crate::{error, store};
@@ -63,8 +63,10 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
         );
         return Err(Error::msg(words));
     }
+    let key = sealing::key_id(store).filter(|_| !was_link);
     lock.remove()?;
     drop(lock);
+    sealing::forget_key(key.as_deref());
     match credentials {
         Ok(None) => say(&format!("Not signed in (profile {profile}).")),
         Err(_) if was_link => say(&format!(

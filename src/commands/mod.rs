@@ -10,6 +10,7 @@ pub mod hints;
 mod login;
 mod logout;
 mod output;
+mod seal;
 mod setup;
 mod status;
 mod token;
@@ -39,6 +40,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::AccountId => account_id(profile),
         Command::Status(args) => status::status(profile, &args),
         Command::Logout(args) => logout::logout(profile, &args),
+        Command::Seal => seal::seal(&store(profile)?),
+        Command::Unseal => seal::unseal(&store(profile)?),
         Command::Doctor(args) => doctor::doctor(profile, &args),
         Command::Exec(args) => exec::exec(profile, &args),
         Command::Setup(args) => setup::setup(profile, &args),

@@ -93,7 +93,7 @@ fn row(profile: &str, args: &StatusArgs, now: SystemTime) -> Result<Row> {
 
 fn valid_credentials(report: &Report, now: SystemTime) -> Option<&Credentials> {
     let credentials = report.credentials.as_ref();
-    credentials.filter(|credentials| credentials.is_valid(now))
+    credentials.filter(|credentials| credentials.is_valid(now) && !credentials.is_closed())
 }
 
 /// One JSON object. Its members, none of which is ever missing; what is not known is null:
@@ -105,6 +105,8 @@ fn valid_credentials(report: &Report, now: SystemTime) -> Option<&Credentials> {
 /// - `usable`: whether a token can be had without a person.
 /// - `obstacle`: what keeps it from being used or refreshed, as a sentence.
 /// - `email`, `plan`, `account_id`, `issuer`, `store` (the file).
+/// - `sealed`: whether the login is encrypted with a key in the keyring. While that does not give it, `email`, `plan` and
+///   `account_id` are null.
 /// - `expires_at`, `last_refresh`: RFC 3339 in UTC.
 /// - `revoked`: `reason`, `at`.
 /// - `backoff`: `reason`, `attempts`, `until`.
@@ -137,6 +139,7 @@ fn object(row: &Row, now: SystemTime) -> Value {
         "account_id": credentials.and_then(Credentials::account_id),
         "issuer": credentials.and_then(Credentials::issuer),
         "store": report.path,
+        "sealed": report.is_sealed(),
         "expires_at": credentials.and_then(Credentials::expires_at).map(|end| date(time_at(end))),
         "last_refresh": credentials.and_then(Credentials::received_at).map(date),
         "revoked": credentials.and_then(Credentials::revoked).map(|revoked| {
@@ -241,6 +244,7 @@ fn token_cell(report: &Report, now: SystemTime) -> String {
         None => "expiry unknown".to_owned(),
     };
     match (valid_credentials(report, now), &report.obstacle) {
+        _ if report.is_temporary => "sealed, and the keyring does not give the key".to_owned(),
         _ if report.is_out_of_reach => "unreadable".to_owned(),
         _ if report.state == State::Unreadable => format!("unreadable; {sign_in}"),
         _ if !report.usable => sign_in,
@@ -301,6 +305,8 @@ fn details(row: &Row, now: SystemTime) -> Result<String> {
         verdict.map(|verdict| describe_verdict(verdict, report)),
     )?;
     line("File", Some(report.path.clone()))?;
+    let sealed = report.is_sealed().then_some("with a key in the keyring");
+    line("Sealed", sealed.map(str::to_owned))?;
     line(
         "Issuer",
         credentials.and_then(Credentials::issuer).map(printable),

@@ -2,17 +2,18 @@
 //! output; the time is a parameter.
 //!
 //! `Credentials` is the record, as it stands in the file. `TokenResponse` brings new tokens into it, `freshness` judges how
-//! long they still serve, `jwt` reads what they say of themselves.
+//! long they still serve, `jwt` reads what they say of themselves. `seal` encrypts what is secret in the file.
 
 mod codex;
 mod freshness;
 mod jwt;
+mod seal;
 mod token_response;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -20,13 +21,33 @@ use serde_json::value::RawValue;
 use crate::error::Failure;
 use crate::text::{printable, redact, text_of};
 use crate::time::{rfc3339, seconds_since_epoch, time_of, timestamp};
+use seal::Sealed;
 
 pub use codex::parse_codex;
 pub use freshness::{Freshness, TokenRequest};
+pub use seal::{Key, Seal};
 pub use token_response::TokenResponse;
 
-/// The format of the stored record. A newer one is not touched.
+/// The format of a stored record whose tokens can be read.
 const VERSION: u64 = 1;
+/// The format of one that is sealed: what knows only the other would take it for one without tokens. A newer one is not
+/// touched.
+const SEALED_VERSION: u64 = 2;
+/// The members of a sealed record that stay readable: they say how things stand. Whatever else there is, known or not, may be
+/// secret.
+const READABLE: [&str; 11] = [
+    "version",
+    "auth_mode",
+    "issuer",
+    "client_id",
+    "last_refresh",
+    "expires_at",
+    "expires_in",
+    "revoked",
+    "backoff",
+    "rejected_at",
+    "rejection_backoff",
+];
 /// The claims that say whose a token is.
 const AUTH_CLAIMS: &str = "https://api.openai.com/auth";
 const PROFILE_CLAIMS: &str = "https://api.openai.com/profile";
@@ -40,6 +61,8 @@ pub struct Credentials {
     record: Record,
     /// The JSON that they were read from: members that we do not know survive a rewrite.
     original: String,
+    /// What they are sealed with when they are written, if they are.
+    seal: Option<Seal>,
 }
 
 /// The members of the stored file. Those that Codex has too are called and shaped as in its `auth.json`.
@@ -78,6 +101,9 @@ struct Record {
     rejected_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rejection_backoff: Option<RejectionBackoff>,
+    /// The members that are secret, until they are opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed: Option<Sealed>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -205,8 +231,8 @@ impl Credentials {
         credentials
     }
 
-    /// Reads a stored record of ours. The error never quotes it. A damaged one asks for a login, which replaces it; one that
-    /// a newer version wrote is left alone.
+    /// Reads a stored record of ours, which may be sealed. The error never quotes it. A damaged one asks for a login, which
+    /// replaces it; one that a newer version wrote is left alone.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
         let damaged = |how: &str| Failure::LoginRequired(format!("the file is {how}"));
         if bytes.is_empty() {
@@ -218,27 +244,117 @@ impl Credentials {
             .filter(|text| text.trim_start().starts_with('{'))
             .ok_or_else(|| damaged("damaged: it is no JSON object"))?;
         let parsed: Result<Record, _> = serde_json::from_str(&original);
-        let version = match &parsed {
-            Ok(record) => record.version,
-            Err(_) => version_of(&original),
+        let (version, newest) = match &parsed {
+            Ok(record) if record.sealed.is_some() => (record.version, SEALED_VERSION),
+            Ok(record) => (record.version, VERSION),
+            Err(_) => (version_of(&original), VERSION),
         };
-        if version.is_some_and(|version| version > VERSION) {
+        if version.is_some_and(|version| version > newest) {
             bail!("the file was written by a newer codex-auth: update this one");
         }
-        let record = parsed.map_err(|error| {
+        let mut record = parsed.map_err(|error| {
             let (line, column) = (error.line(), error.column());
             damaged(&format!("damaged (line {line}, column {column})"))
         })?;
-        Ok(Self { record, original })
+        if record.sealed.is_some() {
+            // Whoever can write the file, but has not the key, must not put other tokens beside those that are sealed.
+            record.tokens = Tokens::default();
+            record.account = None;
+        }
+        Ok(Self {
+            record,
+            original,
+            seal: None,
+        })
+    }
+
+    /// Whether the file has what is secret only in sealed form.
+    pub fn is_sealed(&self) -> bool {
+        self.key_id().is_some()
+    }
+
+    /// Whether they are sealed, and have not been opened: then they have no tokens.
+    pub fn is_closed(&self) -> bool {
+        self.record.sealed.is_some()
+    }
+
+    /// The name of the key that they are sealed with, if they are.
+    pub fn key_id(&self) -> Option<&str> {
+        let closed = self
+            .record
+            .sealed
+            .as_ref()
+            .map(|sealed| sealed.key.as_str());
+        let opened = self.seal.as_ref().map(|seal| seal.key.id());
+        opened.or(closed)
+    }
+
+    /// Opens sealed credentials. They are sealed again in the same way when they are written.
+    pub fn open(self, seal: Seal) -> Result<Self> {
+        let damaged = || {
+            let words = "it is sealed, and does not open: it was changed, or renamed after that";
+            Failure::LoginRequired(words.to_owned())
+        };
+        let sealed = self.record.sealed.as_ref().context("it is not sealed")?;
+        let secret = seal.open(sealed, &self.bound(&seal)?);
+        let secret: Members = serde_json::from_str(&secret.ok_or_else(damaged)?)?;
+        let mut members: Members = serde_json::from_str(&self.original)?;
+        members.retain(|name, _| is_readable(name));
+        members.extend(secret.into_iter().filter(|(name, _)| !is_readable(name)));
+        let original = serde_json::to_string(&members)?;
+        Ok(Self {
+            record: serde_json::from_str(&original)?,
+            original,
+            seal: Some(seal),
+        })
+    }
+
+    /// Has them sealed when they are written, or not any more.
+    pub fn set_seal(&mut self, seal: Option<Seal>) {
+        self.record.version = Some(match seal {
+            Some(_) => SEALED_VERSION,
+            None => VERSION,
+        });
+        // Nobody can read it off the token then.
+        self.record.expires_at = self.expires_at();
+        self.seal = seal;
+    }
+
+    /// What a seal authenticates besides the secrets: the format, the file and the key, and whoever gets the refresh token.
+    fn bound(&self, seal: &Seal) -> serde_json::Result<String> {
+        let record = &self.record;
+        serde_json::to_string(&(
+            SEALED_VERSION,
+            &seal.name,
+            seal.key.id(),
+            &record.auth_mode,
+            &record.issuer,
+            &record.client_id,
+        ))
     }
 
     /// The JSON to store: what was read, with the members that we know as they are now.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let known = serde_json::to_string(&self.record)?;
-        let merged = merge(&self.original, &known)?;
+        let mut merged = merge(&self.original, &known)?;
+        if let Some(seal) = &self.seal {
+            self.close(&mut merged, seal)?;
+        }
         let mut bytes = serde_json::to_vec_pretty(&merged)?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+
+    /// Puts one member that is sealed in the place of all that may be secret.
+    fn close(&self, members: &mut Members, seal: &Seal) -> Result<()> {
+        let (readable, secret): (Members, Members) = std::mem::take(members)
+            .into_iter()
+            .partition(|(name, _)| is_readable(name));
+        let sealed = seal.close(serde_json::to_string(&secret)?, &self.bound(seal)?)?;
+        *members = readable;
+        let sealed = serde_json::value::to_raw_value(&sealed)?;
+        members.insert("sealed".to_owned(), sealed);
+        Ok(())
     }
 
     /// Takes over what a refresh brought, and forgets earlier failures. Tokens of another account are refused and change
@@ -485,6 +601,10 @@ fn merge(original: &str, known: &str) -> serde_json::Result<Members> {
     Ok(merged)
 }
 
+fn is_readable(member: &str) -> bool {
+    READABLE.contains(&member)
+}
+
 /// A text that says something.
 fn present(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
@@ -632,7 +752,11 @@ mod tests {
 
     #[test]
     fn a_newer_record_is_refused_as_such_whatever_its_shape() {
-        for newer in [r#"{"version":2}"#, r#"{"version":2,"tokens":[]}"#] {
+        for newer in [
+            r#"{"version":2}"#,
+            r#"{"version":2,"tokens":[]}"#,
+            r#"{"version":3,"sealed":{"key":"","nonce":"","data":""}}"#,
+        ] {
             let error = Credentials::parse(newer.into()).err().unwrap();
             assert_eq!(
                 error.to_string(),
@@ -658,5 +782,109 @@ mod tests {
             assert_eq!(error.to_string(), format!("the file is {how}"));
             assert_eq!(crate::error::exit_code(&error), 4);
         }
+    }
+
+    fn seal(name: &str) -> Seal {
+        Seal {
+            key: Key::generate().unwrap(),
+            name: name.to_owned(),
+        }
+    }
+
+    fn sealed(seal: &Seal) -> Credentials {
+        let access_token = token_of("mine");
+        let mut credentials = parse(&json!({
+            "version": 1, "auth_mode": "chatgpt", "issuer": "https://issuer.example", "client_id": "client",
+            "tokens": {"access_token": access_token, "refresh_token": "refresh", "future": "unknown"},
+            "account": {"email": "somebody@example.com"}, "future": {"secret": "unknown"},
+            "last_refresh": "2033-05-18T03:33:20Z", "expires_at": NOW,
+        }));
+        credentials.set_seal(Some(seal.clone()));
+        credentials
+    }
+
+    #[test]
+    fn what_may_be_secret_is_sealed_and_the_rest_stays_readable() {
+        let seal = seal("default");
+        let credentials = sealed(&seal);
+        let text = written(&credentials);
+        for secret in ["refresh", "unknown", "somebody", "future", "tokens", "mine"] {
+            assert!(
+                !text.replace("last_refresh", "").contains(secret),
+                "{secret} in {text}"
+            );
+        }
+        let closed = Credentials::parse(text.clone().into_bytes()).unwrap();
+        assert!(closed.is_closed() && closed.is_sealed());
+        assert_eq!(closed.key_id(), Some(seal.key.id()));
+        assert_eq!(closed.issuer(), Some("https://issuer.example"));
+        assert_eq!(closed.expires_at(), Some(NOW));
+        assert!(closed.access_token().is_err() && closed.refresh_token().is_none());
+        let opened = closed.open(seal).unwrap();
+        assert!(!opened.is_closed() && opened.is_sealed());
+        assert_eq!(opened.refresh_token(), Some("refresh"));
+        assert_eq!(opened.email().as_deref(), Some("somebody@example.com"));
+        let mut plain = opened;
+        plain.set_seal(None);
+        let plain = written(&plain);
+        assert!(
+            plain.contains(r#""future": {"secret":"unknown"}"#),
+            "{plain}"
+        );
+        assert!(
+            plain.contains(r#""version": 1"#) && !plain.contains("sealed"),
+            "{plain}"
+        );
+        assert!(text.contains(r#""version": 2"#), "{text}");
+    }
+
+    #[test]
+    fn no_two_writes_look_alike() {
+        let credentials = sealed(&seal("default"));
+        assert_ne!(written(&credentials), written(&credentials));
+    }
+
+    #[test]
+    fn whatever_is_changed_or_put_elsewhere_does_not_open() {
+        let seal = seal("default");
+        let text = written(&sealed(&seal));
+        let open = |text: &str, seal: &Seal| {
+            let closed = Credentials::parse(text.into()).unwrap();
+            closed.open(seal.clone())
+        };
+        assert!(open(&text, &seal).is_ok());
+        let stranger = text.replace("https://issuer.example", "https://stranger.example");
+        let client = text.replace(r#""client""#, r#""another""#);
+        let mode = text.replace("chatgpt", "personalAccessToken");
+        let data = text.replace(r#""data":""#, r#""data":"AAAA"#);
+        for changed in [stranger, client, mode, data] {
+            assert_ne!(changed, text);
+            let error = open(&changed, &seal).err().unwrap();
+            assert_eq!(crate::error::exit_code(&error), 4);
+        }
+        let renamed = Seal {
+            name: "work".to_owned(),
+            ..seal.clone()
+        };
+        let other_key = Seal {
+            key: Key::new(seal.key.id(), &[0; 32]).unwrap(),
+            ..seal
+        };
+        assert!(open(&text, &renamed).is_err() && open(&text, &other_key).is_err());
+    }
+
+    #[test]
+    fn tokens_beside_those_that_are_sealed_do_not_count() {
+        let seal = seal("default");
+        let text = written(&sealed(&seal));
+        let planted = text.replacen(
+            '{',
+            r#"{"tokens":{"access_token":"planted"},"account":{"email":"x"},"#,
+            1,
+        );
+        let closed = Credentials::parse(planted.into()).unwrap();
+        assert!(closed.access_token().is_err() && closed.email().is_none());
+        let opened = closed.open(seal).unwrap();
+        assert_eq!(opened.access_token().unwrap(), token_of("mine"));
     }
 }

@@ -3,6 +3,7 @@
 mod browser;
 mod disk;
 mod finding;
+mod keyring;
 mod logins;
 mod network;
 mod ports;
@@ -21,6 +22,7 @@ pub fn findings(profile: String) -> Vec<Finding> {
         profile => settings::login_command(profile),
     };
     let mut findings = disk::findings();
+    findings.extend(keyring::finding());
     findings.extend(logins::findings(profile));
     findings.extend(ports::findings(&sign_in));
     findings.extend(program::finding());

@@ -38,15 +38,23 @@ struct Session {
     device: DeviceCode,
     /// When the code expires, in seconds since 1970.
     expires_at: u64,
-    /// What is kept of it in the store.
-    kept: Vec<u8>,
+    /// What is kept of it in the store, if it is.
+    kept: Option<Vec<u8>>,
+}
+
+/// Whether a device login that waits is kept in the store, where its code can be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    Stored,
+    /// It ends with this process.
+    InMemory,
 }
 
 /// What the person has agreed to.
 pub struct Approved {
     pub authorization: Authorization,
     /// What is kept of the session stays in the store: only the caller knows when the authorization has been used.
-    pub kept: Vec<u8>,
+    pub kept: Option<Vec<u8>>,
     /// While this is held no other process polls for the same session, or throws it away.
     pub lock: Option<File>,
 }
@@ -60,10 +68,20 @@ enum Attempt {
 
 /// Asks the person to enter a code on another device, and waits until they have. `command` is the one to sign in with in
 /// the browser.
-pub fn authorize(issuer: &Issuer, store: &Store, with_qr: bool, command: &str) -> Result<Approved> {
-    let (session, first) = match resume(issuer, store)? {
-        Some(resumed) => resumed,
-        None => begin(issuer, store, command)?,
+pub fn authorize(
+    issuer: &Issuer,
+    store: &Store,
+    keeping: Keeping,
+    with_qr: bool,
+    command: &str,
+) -> Result<Approved> {
+    let (session, first) = match (resume(issuer, store)?, keeping) {
+        (Some(resumed), _) => resumed,
+        (None, Keeping::Stored) => begin(issuer, store, command)?,
+        (None, Keeping::InMemory) => {
+            let session = new_session(issuer, command)?;
+            (session, Attempt::Pending(Pending::default()))
+        }
     };
     if matches!(first, Attempt::Pending(_)) {
         invite(issuer, &session, with_qr)?;
@@ -99,6 +117,19 @@ fn resume(issuer: &Issuer, store: &Store) -> Result<Option<(Session, Attempt)>> 
 
 /// Has the issuer give a code. If another process was faster, this one waits for its code: a profile has only one.
 fn begin(issuer: &Issuer, store: &Store, command: &str) -> Result<(Session, Attempt)> {
+    let mut session = new_session(issuer, command)?;
+    let kept = session.to_json(issuer);
+    if store.keep_pending(&kept)? {
+        session.kept = Some(kept);
+        return Ok((session, Attempt::Pending(Pending::default())));
+    }
+    resume(issuer, store)?.with_context(|| {
+        format!("could not sign in: another codex-auth login is under way: run {command} --device-code again")
+    })
+}
+
+/// Has the issuer give a code.
+fn new_session(issuer: &Issuer, command: &str) -> Result<Session> {
     let device = issuer
         .begin_device_login()
         .context("could not sign in")?
@@ -108,12 +139,10 @@ fn begin(issuer: &Issuer, store: &Store, command: &str) -> Result<(Session, Atte
                  a workspace its admin does), or sign in with the browser: {command}"
             )
         })?;
-    let session = Session::new(device, issuer);
-    if store.keep_pending(&session.kept)? {
-        return Ok((session, Attempt::Pending(Pending::default())));
-    }
-    resume(issuer, store)?.with_context(|| {
-        format!("could not sign in: another codex-auth login is under way: run {command} --device-code again")
+    Ok(Session {
+        device,
+        expires_at: seconds_since_epoch(SystemTime::now()) + LIFE,
+        kept: None,
     })
 }
 
@@ -134,7 +163,10 @@ fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
     tell(
         "If the code is refused, switch on device login in ChatGPT: Settings, Security (in a workspace its admin does).",
     );
-    tell("Ctrl-C stops the wait. While the code is valid, the same command resumes it.");
+    tell(match session.kept {
+        Some(_) => "Ctrl-C stops the wait. While the code is valid, the same command resumes it.",
+        None => "Ctrl-C stops the wait, and the code is lost.",
+    });
     if can_copy() {
         say("Press Enter to copy the code.");
         offer_copy(code)?;
@@ -187,7 +219,7 @@ fn wait(
             Attempt::Pending(pending) => pending,
         };
         let Some(interval) = pace.next_wait(&pending, Instant::now()) else {
-            store.remove_pending(&session.kept);
+            session.forget(store);
             return Err(too_late(pending, command));
         };
         count_down(
@@ -228,20 +260,21 @@ fn too_late(pending: Pending, command: &str) -> Error {
 }
 
 impl Session {
-    fn new(device: DeviceCode, issuer: &Issuer) -> Self {
-        let expires_at = seconds_since_epoch(SystemTime::now()) + LIFE;
+    fn to_json(&self, issuer: &Issuer) -> Vec<u8> {
         let document = json!({
             "issuer": issuer.url(),
             "client_id": issuer.client_id(),
-            "device_auth_id": device.id,
-            "user_code": device.user_code,
-            "interval": device.interval,
-            "expires_at": expires_at,
+            "device_auth_id": self.device.id,
+            "user_code": self.device.user_code,
+            "interval": self.device.interval,
+            "expires_at": self.expires_at,
         });
-        Self {
-            device,
-            expires_at,
-            kept: document.to_string().into_bytes(),
+        document.to_string().into_bytes()
+    }
+
+    fn forget(&self, store: &Store) {
+        if let Some(kept) = &self.kept {
+            store.remove_pending(kept);
         }
     }
 
@@ -261,7 +294,11 @@ impl Session {
             // On a file system without locks everybody asks.
             Err(TryLockError::Error(_)) => None,
         };
-        if !store.is_pending(&self.kept) {
+        if self
+            .kept
+            .as_ref()
+            .is_some_and(|kept| !store.is_pending(kept))
+        {
             bail!(
                 "could not sign in: another codex-auth command has used this code, or removed it"
             );
@@ -270,7 +307,7 @@ impl Session {
             match issuer.poll_device_login(&self.device.id, &self.device.user_code) {
                 Polled::Approved(authorization) => Attempt::Approved(authorization, lock),
                 Polled::Refused(reason) => {
-                    store.remove_pending(&self.kept);
+                    self.forget(store);
                     Attempt::Refused(reason)
                 }
                 Polled::Pending(pending) => Attempt::Pending(pending),
@@ -293,7 +330,7 @@ impl Session {
         is_ours.then(|| Self {
             device,
             expires_at,
-            kept: bytes.to_owned(),
+            kept: Some(bytes.to_owned()),
         })
     }
 }

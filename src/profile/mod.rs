@@ -1,12 +1,13 @@
 //! The credentials that a command is about: those of a profile, or Codex's own.
 //!
 //! `valid_token` gives a token to print or pass on, by way of `refresh` or of `codex`. `report` says how a profile stands,
-//! for `status` and `doctor`. `copies` finds profiles that share a login.
+//! for `status` and `doctor`. `copies` finds profiles that share a login. `sealing` says whether one is stored sealed.
 
 pub mod codex;
 pub mod copies;
 pub mod report;
 pub mod revoke;
+pub mod sealing;
 
 use std::time::Duration;
 

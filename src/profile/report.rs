@@ -41,6 +41,8 @@ pub struct Report {
     pub obstacle: Option<String>,
     /// Whether the obstacle is one that signing in does not remove.
     pub is_out_of_reach: bool,
+    /// Whether it may be gone at the next try: the keyring does not give the key.
+    pub is_temporary: bool,
     /// What the backend says of the token, if it was asked.
     pub verdict: Option<Verdict>,
 }
@@ -68,11 +70,44 @@ impl Report {
             return Ok(report.judged_as_codexs(now));
         }
         let store = Store::new(profile.to_owned())?;
-        let report = Self::new(profile, store.path().display().to_string(), store.load());
+        let path = store.path().display().to_string();
+        let report = match store.load_closed() {
+            Ok(Some(closed)) if closed.is_closed() => Self::of_sealed(&store, path, closed),
+            loaded => Self::new(profile, path, loaded),
+        };
         Ok(match report.state {
             State::None => report.with_obstacle(&not_signed_in(&store).into()),
             _ => report.judged(now).with_store(&store, now),
         })
+    }
+
+    /// Where the keyring does not give the key, there is what stands in the file beside the secrets.
+    fn of_sealed(store: &Store, path: String, closed: Credentials) -> Self {
+        let profile = store.profile();
+        match store.load() {
+            Err(error) => Self::new(profile, path, Ok(None)).closed(closed, &error),
+            opened => Self::new(profile, path, opened),
+        }
+    }
+
+    fn closed(self, credentials: Credentials, error: &Error) -> Self {
+        let code = error::exit_code(error);
+        Self {
+            state: match code {
+                error::TEMPORARY => State::Fresh,
+                _ => State::Unreadable,
+            },
+            credentials: Some(credentials),
+            is_temporary: code == error::TEMPORARY,
+            ..self.with_obstacle(error)
+        }
+    }
+
+    /// Whether the file has what is secret only in sealed form.
+    pub fn is_sealed(&self) -> bool {
+        self.credentials
+            .as_ref()
+            .is_some_and(Credentials::is_sealed)
     }
 
     fn new(profile: &str, path: String, loaded: Result<Option<Credentials>>) -> Self {
@@ -91,6 +126,7 @@ impl Report {
             usable: false,
             obstacle: None,
             is_out_of_reach: false,
+            is_temporary: false,
             verdict: None,
         };
         match loaded {
@@ -109,7 +145,7 @@ impl Report {
 
     fn with_obstacle(mut self, error: &Error) -> Self {
         self.obstacle = Some(format!("{error:#}"));
-        self.is_out_of_reach = error::exit_code(error) == 1;
+        self.is_out_of_reach = error::exit_code(error) != error::LOGIN_REQUIRED;
         self
     }
 
@@ -118,6 +154,9 @@ impl Report {
         let Some(credentials) = &self.credentials else {
             return self;
         };
+        if self.state == State::Unreadable {
+            return self;
+        }
         let (is_valid, backoff) = (credentials.is_valid(now), credentials.backoff());
         let revoked = credentials.revoked().map(Revoked::reason);
         let login_required = backoff.filter(|backoff| backoff.login_required);
@@ -127,16 +166,16 @@ impl Report {
             let reason = backoff.reason();
             format!("the issuer refused to refresh the token: {reason}: run {login}")
         });
-        self.obstacle = revoked.or(refused).or_else(|| {
+        self.obstacle = self.obstacle.or(revoked).or(refused).or_else(|| {
             let refreshable = refreshable(credentials, &self.profile);
             let error = refreshable.err().filter(|_| needs_refresh)?;
             Some(format!("{error:#}"))
         });
-        self.usable = is_valid || self.obstacle.is_none();
+        self.usable = !credentials.is_closed() && (is_valid || self.obstacle.is_none());
         self.state = match credentials.freshness(&TokenRequest::default(), now) {
             _ if credentials.revoked().is_some() => State::Revoked,
             _ if login_required.is_some() => State::Backoff,
-            _ if !self.usable => State::Expired,
+            _ if !self.usable && !is_valid => State::Expired,
             _ if backoff.is_some_and(|backoff| backoff.holds(now)) => State::Backoff,
             Freshness::Fresh => State::Fresh,
             Freshness::Due => State::Due,
@@ -199,10 +238,11 @@ impl Report {
         Some(format!("the backend rejects the token: {error:#}"))
     }
 
-    /// 0 if a token can be had without a person, 4 if signing in helps, else 1.
+    /// 0 if a token can be had without a person, 4 if signing in helps, 75 if another try may, else 1.
     pub fn exit_code(&self) -> u8 {
         match (self.usable, self.is_out_of_reach) {
             (true, _) => 0,
+            (false, true) if self.is_temporary => error::TEMPORARY,
             (false, true) => 1,
             (false, false) => error::LOGIN_REQUIRED,
         }

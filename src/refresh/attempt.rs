@@ -109,7 +109,7 @@ pub fn refresh_under_lock<'a>(
     task: &Task,
     limit: Limit,
 ) -> Result<(), Trouble<'a>> {
-    // What can hang (certificates, a proxy's name) does so before the lock.
+    // What can hang (the keyring, certificates, a proxy's name) does so before the lock.
     let found = load(store)?;
     let prepared = issuer_of(&found, &task.profile);
     let lock = match store.lock(task.patience) {
@@ -221,7 +221,7 @@ fn note_revoked(
     reason: &str,
 ) -> Result<()> {
     let is_other = |stored: &Credentials| stored.last_refresh() != credentials.last_refresh();
-    if store.load()?.as_ref().is_some_and(is_other) {
+    if store.load_closed()?.as_ref().is_some_and(is_other) {
         return Ok(());
     }
     credentials.set_revoked(reason, SystemTime::now());

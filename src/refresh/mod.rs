@@ -91,7 +91,7 @@ fn refresh_ahead(store: &Store, found: Credentials, request: &TokenRequest) -> R
         Err(error) => return still_valid(found, error),
     };
     let limit = request.timeout.unwrap_or(SHORT_TIMEOUT);
-    match worker.wait(limit.min(SHORT_TIMEOUT)) {
+    match worker.wait(store, limit.min(SHORT_TIMEOUT)) {
         Ok(Ended::Failed(error)) => still_valid(found, error),
         Ok(Ended::Unsaved(newer, warning)) => Ok(ValidToken::from(*newer).warn(warning)),
         Ok(Ended::Done | Ended::Killed) => better(load(store)?, found, request),
@@ -138,7 +138,7 @@ fn refresh_as(
     refreshable(found, store.profile())?;
     check_earlier_failures(store, found, SystemTime::now())?;
     let worker = worker::start(task)?;
-    let ended = worker.wait(patience(found, request))?;
+    let ended = worker.wait(store, patience(found, request))?;
     outcome(store, found, request, ended)
 }
 

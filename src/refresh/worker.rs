@@ -48,7 +48,7 @@ struct Report {
     /// The exit code that the caller's failure has; 0 if there is none.
     code: u8,
     message: String,
-    /// The new credentials, if they could not be saved.
+    /// The new credentials, if they could not be saved; sealed, if they are in the store.
     credentials: Option<String>,
 }
 
@@ -97,7 +97,7 @@ pub fn start(task: &Task) -> Result<Running> {
 impl Running {
     /// Waits for the report, at most for `patience`. After that the worker goes on without us. Where the system may end it with
     /// us we stay as long as it needs: its own wait for the lock is no longer than `patience`, and its request ends.
-    pub fn wait(self, patience: Duration) -> Result<Ended> {
+    pub fn wait(self, store: &Store, patience: Duration) -> Result<Ended> {
         let patience = if process::may_end_with_caller() {
             patience + LONGEST_ATTEMPT
         } else {
@@ -114,7 +114,7 @@ impl Running {
             Failure::Temporary(format!("could not wait for a refresh: {error}"))
         })?;
         match receive(&receiver, patience) {
-            Ok(line) => Ok(ended(&line.unwrap_or_default())),
+            Ok(line) => Ok(ended(store, &line.unwrap_or_default())),
             Err(_) => bail!(Failure::Temporary(format!(
                 "could not refresh the token within {}: the refresh goes on, try again later",
                 length(patience)
@@ -136,13 +136,13 @@ fn receive<T>(receiver: &Receiver<T>, patience: Duration) -> Result<T, RecvTimeo
     report
 }
 
-fn ended(line: &str) -> Ended {
+fn ended(store: &Store, line: &str) -> Ended {
     let Ok(report) = serde_json::from_str::<Report>(line) else {
         return Ended::Killed;
     };
     let credentials = report
         .credentials
-        .map(|text| Credentials::parse(text.into_bytes()));
+        .map(|text| Credentials::parse(text.into_bytes()).and_then(|found| store.open(found)));
     match (report.code, credentials) {
         (0, None) => Ended::Done,
         (0, Some(Ok(credentials))) => Ended::Unsaved(Box::new(credentials), report.message),

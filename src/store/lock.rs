@@ -48,7 +48,17 @@ impl<'a> Lock<'a> {
     /// disk, a full one whose file system writes nothing in place, somebody who puts something in the way meanwhile). That
     /// the file can be replaced at all is tried out with its present content.
     pub fn stage(&self) -> Result<StagedFile> {
-        StagedFile::create(&self.target)
+        self.stage_after(|_| true)
+    }
+
+    /// The same for credentials that are to be sealed: none that can be read is written once more for the rehearsal.
+    pub fn stage_sealed(&self) -> Result<StagedFile> {
+        let is_sealed = |parsed: Credentials| parsed.is_sealed();
+        self.stage_after(|present| Credentials::parse(present.to_owned()).is_ok_and(is_sealed))
+    }
+
+    fn stage_after(&self, rehearse: impl Fn(&[u8]) -> bool) -> Result<StagedFile> {
+        StagedFile::create(&self.target, rehearse)
             .with_context(|| format!("could not replace {}", self.store.path().display()))
     }
 

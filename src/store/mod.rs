@@ -3,7 +3,7 @@
 //! `<profile>.json` holds the credentials of a profile and is only ever replaced as a whole, so that reading needs no lock.
 //! Whoever replaces it holds the lock beside it (`lock`), a file of its own because a lock stays with the file that was
 //! replaced, and writes a staged file (`staged_file`) first. `<profile>.device` is a device login that waits for the person
-//! (`pending`).
+//! (`pending`). What is secret in a file may be sealed with a key of the keyring (`sealing`).
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,6 +14,7 @@ pub mod codex_file;
 mod lock;
 mod pending;
 pub mod permissions;
+pub mod sealing;
 mod staged_file;
 
 use std::fs::{self, File};
@@ -89,17 +90,25 @@ impl Store {
         path
     }
 
-    /// The stored credentials, or none.
+    /// The stored credentials, or none. Those that are sealed are opened.
     pub fn load(&self) -> Result<Option<Credentials>> {
-        let load = || {
-            check_folder(&self.folder)?;
-            let bytes = read(&self.path())?;
-            if bytes.is_none() && self.path().is_symlink() {
-                bail!("it is a link that leads nowhere: remove it");
-            }
-            bytes.map(Credentials::parse).transpose()
-        };
+        let load = || self.read()?.map(|found| self.open(found)).transpose();
         load().with_context(|| format!("could not read {}", self.path().display()))
+    }
+
+    /// The same without the keyring: those that are sealed stay closed.
+    pub fn load_closed(&self) -> Result<Option<Credentials>> {
+        self.read()
+            .with_context(|| format!("could not read {}", self.path().display()))
+    }
+
+    fn read(&self) -> Result<Option<Credentials>> {
+        check_folder(&self.folder)?;
+        let bytes = read(&self.path())?;
+        if bytes.is_none() && self.path().is_symlink() {
+            bail!("it is a link that leads nowhere: remove it");
+        }
+        bytes.map(Credentials::parse).transpose()
     }
 
     /// Waits for the lock, at most for `patience`; then the failure is temporary.

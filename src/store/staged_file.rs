@@ -27,9 +27,10 @@ pub struct StagedFile {
 }
 
 impl StagedFile {
-    pub(super) fn create(target: &Path) -> Result<Self> {
+    /// Tries the replacement out with the present content, if that may be written once more.
+    pub(super) fn create(target: &Path, rehearse: impl Fn(&[u8]) -> bool) -> Result<Self> {
         let present = check_replaceable(target)?;
-        if let Some(present) = &present {
+        if let Some(present) = present.as_ref().filter(|present| rehearse(present)) {
             let mut rehearsal = Self::filled(target, present.len() as u64)?;
             rehearsal.write(present)?;
             rehearsal.replace()?;
@@ -152,7 +153,8 @@ fn recover_from(path: &Path, target: &Path) -> Result<()> {
     let is_another = |staged: &Credentials| {
         present.is_none_or(|present| staged.last_refresh() != present.last_refresh())
     };
-    if staged.is_some_and(|staged| staged.refresh_token().is_some() && is_another(&staged)) {
+    let is_of_use = |staged: &Credentials| staged.is_closed() || staged.refresh_token().is_some();
+    if staged.is_some_and(|staged| is_of_use(&staged) && is_another(&staged)) {
         return replace(path, target);
     }
     Ok(remove_if_there(path)?)

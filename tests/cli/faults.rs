@@ -41,7 +41,7 @@ struct Call {
 }
 
 /// What a run of some processes did, in order.
-struct Trace(Vec<Call>);
+pub struct Trace(Vec<Call>);
 
 impl Trace {
     fn parse(text: &str) -> Self {
@@ -97,7 +97,7 @@ impl Trace {
     }
 
     /// Every call of every process, by its name and its number: the longest row of each name.
-    fn all_places(&self) -> Vec<Place> {
+    pub fn all_places(&self) -> Vec<Place> {
         let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for call in self.0.iter().filter(|call| call.name != "sendto") {
             *counts.entry((&call.name, &call.pid)).or_default() += 1;
@@ -118,7 +118,7 @@ impl Trace {
     }
 
     /// Whether what this did ended between the request and the storing of its answer.
-    fn ended_in_window(&self) -> bool {
+    pub fn ended_in_window(&self) -> bool {
         self.request().is_some() && self.saved().is_none()
     }
 
@@ -160,13 +160,13 @@ fn has_result(line: &str) -> bool {
 
 /// A call among those of a process: the second `write`, for one.
 #[derive(Clone, Debug)]
-struct Place {
-    call: String,
-    number: usize,
+pub struct Place {
+    pub call: String,
+    pub number: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Fault {
+pub enum Fault {
     Error(&'static str),
     Kill,
 }
@@ -183,12 +183,12 @@ impl fmt::Display for Fault {
 }
 
 /// The option of strace for a fault at one place.
-fn inject(place: &Place, fault: Fault) -> String {
+pub fn inject(place: &Place, fault: Fault) -> String {
     format!("inject={}:{fault}:when={}", place.call, place.number)
 }
 
 /// The program under strace, with these `-e` options; none, and said so, where either cannot be had.
-fn traced(sandbox: &Sandbox, options: &[String], arguments: &[&str]) -> Option<Command> {
+pub fn traced(sandbox: &Sandbox, options: &[String], arguments: &[&str]) -> Option<Command> {
     let program = native_program()?;
     let Some(strace) = find_program("strace") else {
         skip("no strace here");
@@ -212,7 +212,7 @@ fn trace_file(sandbox: &Sandbox) -> PathBuf {
 }
 
 /// What was traced last.
-fn trace(sandbox: &Sandbox) -> Trace {
+pub fn trace(sandbox: &Sandbox) -> Trace {
     Trace::parse(&fs::read_to_string(trace_file(sandbox)).unwrap())
 }
 

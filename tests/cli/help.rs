@@ -9,8 +9,8 @@ Fresh ChatGPT/Codex access tokens for scripts and other programs
 
 Start:     codex-auth login
 Then:      codex-auth token
-Commands:  login, token, account-id, status, logout, exec, setup, doctor,
-           completions, man
+Commands:  login, token, account-id, status, logout, seal, unseal, exec, setup,
+           doctor, completions, man
 Help:      codex-auth help COMMAND
 ";
     Sandbox::new().run(&[]).assert(0, stdout, "");

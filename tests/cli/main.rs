@@ -27,6 +27,8 @@ mod faults;
 mod formats;
 mod harness;
 mod help;
+#[cfg(target_os = "linux")]
+mod keyring;
 mod login;
 mod logout;
 #[cfg(target_os = "linux")]

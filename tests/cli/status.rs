@@ -109,6 +109,7 @@ fn the_json_has_stable_names() {
         "account_id": "account-1",
         "issuer": sandbox.issuer.url(),
         "store": sandbox.file("default"),
+        "sealed": false,
         "expires_at": stamp(login["expires_at"].as_u64().unwrap()),
         "last_refresh": login["last_refresh"].as_str().unwrap().replace(".000000Z", "Z"),
         "revoked": null,

@@ -1,0 +1,37 @@
+//! The finding about the keyring, where there is a login that needs it.
+
+use super::finding::Finding;
+use crate::profile::sealing::key_id;
+use crate::store::sealing::find_key;
+use crate::store::{self, Store};
+use crate::{keyring, settings};
+
+/// Whether the keyring gives the key of each sealed login, or would take one. It is not asked where nobody needs it.
+pub fn finding() -> Option<Finding> {
+    let keys = keys();
+    if keys.is_empty() && !settings::wants_keyring().unwrap_or(false) {
+        return None;
+    }
+    Some(match keyring::check() {
+        Ok(()) => of_keys(&keys),
+        Err(problem) => Finding::problem("keyring", problem.to_string(), problem.advice()),
+    })
+}
+
+fn of_keys(keys: &[String]) -> Finding {
+    let is_there = |id: &String| find_key(id).is_ok_and(|key| key.is_some());
+    if keys.iter().all(is_there) {
+        return Finding::ok("keyring", "the keyring is unlocked");
+    }
+    let found = "the key of a sealed login is not in the keyring";
+    Finding::problem("keyring", found, "see that login below")
+}
+
+/// The keys of all sealed logins.
+fn keys() -> Vec<String> {
+    let profiles = store::profiles().unwrap_or_default();
+    let stores = profiles
+        .into_iter()
+        .filter_map(|profile| Store::new(profile).ok());
+    stores.filter_map(|store| key_id(&store)).collect()
+}

@@ -1,0 +1,53 @@
+//! The Keychain of macOS.
+
+use security_framework::base::Error;
+use security_framework::os::macos::keychain::SecKeychain;
+use security_framework::passwords::{
+    delete_generic_password, get_generic_password, set_generic_password,
+};
+
+use super::Problem;
+
+/// `errSecItemNotFound` of Apple's `SecBase.h`.
+const NOT_FOUND: i32 = -25300;
+/// `errSecInteractionNotAllowed`: it would have to ask the person, to unlock it or to allow this program.
+const WOULD_ASK: i32 = -25308;
+/// `errSecAuthFailed`: the person did not unlock it.
+const NOT_UNLOCKED: i32 = -25293;
+
+pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>, Problem> {
+    let _silent = SecKeychain::disable_user_interaction().map_err(problem)?;
+    found(get_generic_password(service, account))
+}
+
+/// The Keychain shows an item by its service.
+pub fn write(service: &str, account: &str, _name: &str, secret: &[u8]) -> Result<(), Problem> {
+    let _silent = SecKeychain::disable_user_interaction().map_err(problem)?;
+    set_generic_password(service, account, secret).map_err(problem)
+}
+
+pub fn remove(service: &str, account: &str) -> Result<(), Problem> {
+    let _silent = SecKeychain::disable_user_interaction().map_err(problem)?;
+    found(delete_generic_password(service, account)).map(drop)
+}
+
+pub fn unlock() -> Result<(), Problem> {
+    SecKeychain::default()
+        .and_then(|mut keychain| keychain.unlock(None))
+        .map_err(problem)
+}
+
+fn found<T>(outcome: Result<T, Error>) -> Result<Option<T>, Problem> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code() == NOT_FOUND => Ok(None),
+        Err(error) => Err(problem(error)),
+    }
+}
+
+fn problem(error: Error) -> Problem {
+    match error.code() {
+        WOULD_ASK | NOT_UNLOCKED => Problem::Locked,
+        _ => Problem::other(&error),
+    }
+}

@@ -1,0 +1,100 @@
+//! The keys of sealed files. Each is in the keyring, and is read from there once in the life of a process: before the lock, and
+//! so before a refresh token is spent.
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+
+use super::Store;
+use crate::credentials::{Credentials, Key, Seal};
+use crate::error::Failure;
+use crate::keyring;
+
+/// The name under which the keyring has our keys.
+const SERVICE: &str = "codex-auth";
+
+/// The keys that this process has.
+static KEYS: Mutex<Vec<Key>> = Mutex::new(Vec::new());
+
+/// A key that was made just now. It is removed again when it is dropped, unless it is kept.
+pub struct NewKey {
+    key: Key,
+    is_kept: bool,
+}
+
+impl NewKey {
+    /// Puts a new key for a profile into the keyring, and looks whether it is there. It asks the person nothing.
+    pub fn create(profile: &str) -> Result<Self> {
+        let new = Self {
+            key: Key::generate()?,
+            is_kept: false,
+        };
+        let (id, bytes) = (new.key.id(), new.key.bytes());
+        let name = format!("codex-auth (profile {profile})");
+        keyring::write(SERVICE, id, &name, bytes).map_err(Failure::from)?;
+        let found = keyring::read(SERVICE, id).map_err(Failure::from)?;
+        if found.as_deref() != Some(bytes) {
+            bail!("the keyring does not keep what it is given");
+        }
+        Ok(new)
+    }
+
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Something is sealed with it now.
+    pub fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for NewKey {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // What stays behind opens nothing.
+            let _ = remove_key(self.key.id());
+        }
+    }
+}
+
+/// Removes a key that nothing is sealed with any more.
+pub fn remove_key(id: &str) -> Result<(), Failure> {
+    Ok(keyring::remove(SERVICE, id)?)
+}
+
+/// The key of this name, as this process or the keyring has it; none if neither does.
+pub fn find_key(id: &str) -> Result<Option<Key>, Failure> {
+    let mut known = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(key) = known.iter().find(|key| key.id() == id) {
+        return Ok(Some(key.clone()));
+    }
+    let found = keyring::read(SERVICE, id)?;
+    let key = found.and_then(|bytes| Key::new(id, &bytes));
+    known.extend(key.clone());
+    Ok(key)
+}
+
+impl Store {
+    /// Opens credentials of this profile, if they are sealed.
+    pub fn open(&self, credentials: Credentials) -> Result<Credentials> {
+        let Some(id) = credentials.key_id().filter(|_| credentials.is_closed()) else {
+            return Ok(credentials);
+        };
+        let key = find_key(id).context("it is sealed")?;
+        let key = key.ok_or_else(|| {
+            let gone = "it is sealed, and its key is not in the keyring any more";
+            Failure::LoginRequired(gone.to_owned())
+        })?;
+        credentials.open(self.seal(key)?)
+    }
+
+    /// The seal of this profile's file, by its real name: under two names it is one file. Some file systems do not tell
+    /// small letters from capital ones.
+    pub fn seal(&self, key: Key) -> Result<Seal> {
+        let target = self.target()?;
+        let name = target.file_stem().unwrap_or_default();
+        let name = name.to_string_lossy().to_ascii_lowercase();
+        Ok(Seal { key, name })
+    }
+}

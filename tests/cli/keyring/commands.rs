@@ -1,0 +1,279 @@
+//! The commands of a person: `login`, `seal`, `unseal`, `logout`, `status`, `doctor`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::TOKEN;
+use super::desktop::{Desktop, assert_sealed, leaks};
+use crate::login;
+use support::browser;
+use support::fake_issuer::{Endpoint, Trouble};
+use support::sandbox::{LIFE, Sandbox};
+
+const WITH_KEY: &str = "The login is sealed with a key in the keyring.\n";
+
+/// Signs in with the browser.
+#[track_caller]
+fn sign_in(sandbox: &Sandbox, arguments: &[&str], after: &str) {
+    let (login, address) = login::start(sandbox, arguments);
+    assert_eq!(browser::visit(&address).status, 200);
+    let expected = format!("{}{after}", login::SIGNED_IN);
+    login.finish().assert(0, "", &expected);
+}
+
+fn key_of(sandbox: &Sandbox) -> Value {
+    sandbox.stored()["sealed"]["key"].clone()
+}
+
+#[test]
+fn a_login_is_sealed_and_unsealed_without_a_new_sign_in() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    let planted = sandbox.plant();
+    desktop.seal();
+    let again = sandbox.run(&["seal"]);
+    again.assert(0, "", "The login is sealed already (profile default).\n");
+    assert_eq!(desktop.keys(), 1);
+    let unsealed = "Unsealed the login: whoever can read its file can use it (profile default)\n";
+    sandbox.run(&["unseal"]).assert(0, "", unsealed);
+    assert_eq!(sandbox.stored(), planted);
+    assert_eq!(desktop.keys(), 0);
+    let again = sandbox.run(&["unseal"]);
+    again.assert(0, "", "The login is not sealed (profile default).\n");
+    assert!(sandbox.issuer.requests().is_empty());
+}
+
+#[test]
+fn who_is_not_signed_in_has_nothing_to_seal() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    for command in ["seal", "unseal"] {
+        let output = desktop.sandbox.run(&[command]);
+        output.assert(4, "", "codex-auth: not signed in: run codex-auth login\n");
+    }
+    assert_eq!(desktop.keys(), 0);
+}
+
+#[test]
+fn a_new_login_is_sealed_if_that_is_asked_for_or_if_the_one_before_it_was() {
+    let Some(mut desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    sandbox.plant();
+    sign_in(sandbox, &["login", "--keyring"], WITH_KEY);
+    assert_sealed(sandbox);
+    let key = key_of(sandbox);
+    sign_in(sandbox, &["login"], WITH_KEY);
+    assert_sealed(sandbox);
+    assert_eq!(key_of(sandbox), key);
+    assert_eq!(
+        (desktop.keys(), sandbox.issuer.count(Endpoint::Revoke)),
+        (1, 2)
+    );
+    sign_in(sandbox, &["login", "--no-keyring"], "");
+    assert!(sandbox.stored()["sealed"].is_null() && sandbox.can_refresh());
+    assert_eq!(desktop.keys(), 0);
+    sign_in(sandbox, &["login"], "");
+    assert!(sandbox.can_refresh());
+    desktop.sandbox.set("CODEX_AUTH_KEYRING", "1");
+    sign_in(&desktop.sandbox, &["login"], WITH_KEY);
+    desktop.assert_sealed();
+    desktop.sandbox.run(&["token"]).assert(0, TOKEN, "");
+}
+
+#[test]
+fn a_variable_that_says_neither_yes_nor_no_is_an_error() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("CODEX_AUTH_KEYRING", "yes");
+    let words =
+        "codex-auth: could not seal the login: invalid CODEX_AUTH_KEYRING \"yes\": use 1 or 0\n";
+    sandbox.run(&["login"]).assert(1, "", words);
+}
+
+#[test]
+fn every_way_to_sign_in_seals_and_nothing_readable_stands_there_meanwhile() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    let mut login = sandbox.spawn(&["login", "--device-code", "--keyring"]);
+    login.await_text("CODE-00001");
+    sandbox.issuer.await_answers(Endpoint::DeviceToken, 1);
+    assert_eq!(leaks(sandbox), Vec::<std::path::PathBuf>::new());
+    assert!(!sandbox.home().join("default.device").exists());
+    sandbox.issuer.approve();
+    let signed_in =
+        format!("...\nCtrl-C stops the wait, and the code is lost.\nSigned in as [..]\n{WITH_KEY}");
+    login.finish().assert(0, "", &signed_in);
+    assert_sealed(sandbox);
+    let token = sandbox.issuer.issue_personal_token();
+    let output = sandbox.run_with_stdin(&["login", "--with-access-token"], &token);
+    let signed_in = format!("Signed in as [..]\n{WITH_KEY}The earlier login was [..]\n");
+    assert!(
+        output.code == 0 && output.stderr.contains(WITH_KEY),
+        "{signed_in} {}",
+        output.stderr
+    );
+    assert_sealed(sandbox);
+    assert_eq!(sandbox.run(&["token"]).assert(0, TOKEN, "").line(), token);
+}
+
+#[test]
+fn a_login_that_fails_leaves_no_key_and_what_was_there() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    let planted = sandbox.plant();
+    sandbox
+        .issuer
+        .plan(Endpoint::Exchange, Trouble::status(400));
+    let (login, address) = login::start(sandbox, &["login", "--keyring"]);
+    browser::visit(&address);
+    assert_eq!(login.finish().code, 1);
+    assert_eq!(sandbox.stored(), planted);
+    assert_eq!(desktop.keys(), 0);
+    let (mut login, _) = login::start(sandbox, &["login", "--keyring"]);
+    login.kill();
+    login.finish();
+    assert_eq!(sandbox.stored(), planted);
+    assert_eq!(desktop.keys(), 0);
+}
+
+#[test]
+fn a_logout_removes_the_key_too() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    desktop.plant_sealed(3600);
+    let output = desktop.sandbox.run(&["logout"]);
+    output.assert(0, "", "Signed out (profile default).\n");
+    assert_eq!(desktop.keys(), 0);
+    assert_eq!(desktop.sandbox.issuer.count(Endpoint::Revoke), 1);
+}
+
+#[test]
+fn a_locked_keyring_does_not_keep_a_login_here() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    desktop.plant_sealed(3600);
+    desktop.lock();
+    let output = desktop.sandbox.run(&["logout"]);
+    output.assert(
+        0,
+        "",
+        "codex-auth: warning: could not remove the key, which opens nothing any more: the keyring is locked: unlock it, and try again\n\
+         codex-auth: warning: signed out here (profile default), but could not revoke the login at the issuer: could not read \
+         [HOME]/default.json: it is sealed: the keyring is locked: unlock it, and try again: whoever has a copy can use it until it expires\n",
+    );
+    assert!(!desktop.sandbox.file("default").exists());
+}
+
+#[test]
+fn a_status_says_that_a_login_is_sealed() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    sandbox.plant();
+    let is_sealed = || {
+        let status = sandbox.run(&["status", "--json"]);
+        let status: Value = serde_json::from_str(&status.stdout).unwrap();
+        (
+            status["sealed"].clone(),
+            status["email"].clone(),
+            status["state"].clone(),
+        )
+    };
+    assert_eq!(
+        is_sealed(),
+        (json!(false), json!("someone@mail.example"), json!("fresh"))
+    );
+    desktop.seal();
+    assert_eq!(
+        is_sealed(),
+        (json!(true), json!("someone@mail.example"), json!("fresh"))
+    );
+    let words = "Signed in as someone@mail.example (plus)\n...\n  File:       [HOME]/default.json\n  \
+                 Sealed:     with a key in the keyring\n...\n";
+    sandbox.run(&["status"]).assert(0, words, "");
+}
+
+#[test]
+fn a_doctor_looks_at_the_keyring_where_it_is_needed() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    sandbox.plant();
+    let keyring = || {
+        let report = sandbox.run(&["doctor", "--json"]);
+        let report: Value = serde_json::from_str(&report.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().clone();
+        let finding = findings.into_iter().find(|one| one["check"] == "keyring");
+        finding.map(|one| (one["found"].clone(), one["advice"].clone()))
+    };
+    assert_eq!(keyring(), None);
+    desktop.seal();
+    assert_eq!(
+        keyring(),
+        Some((json!("the keyring is unlocked"), Value::Null))
+    );
+    desktop.lock();
+    let locked = (
+        json!("the keyring is locked"),
+        json!("unlock it, and try again"),
+    );
+    assert_eq!(keyring(), Some(locked));
+}
+
+#[test]
+fn one_login_under_two_names_opens_under_both() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    sandbox.plant_expiring_in(LIFE.cast_signed() / 2, LIFE);
+    std::os::unix::fs::symlink("default.json", sandbox.file("work")).unwrap();
+    let words = "Sealed the login with a key in the keyring (profile work)\n[..] codex-auth --profile work token --force-refresh\n";
+    sandbox
+        .run(&["--profile", "work", "seal"])
+        .assert(0, "", words);
+    assert_sealed(sandbox);
+    for profile in ["work", "default"] {
+        let forced = ["--profile", profile, "token", "--force-refresh"];
+        sandbox.run(&forced).assert(0, TOKEN, "");
+    }
+    assert!(sandbox.file("work").is_symlink());
+    let output = sandbox.run(&["--profile", "work", "logout"]);
+    assert_eq!(output.code, 0);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    assert_eq!(desktop.keys(), 1);
+}
+
+#[test]
+fn a_file_that_takes_anothers_place_does_not_open() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    desktop.plant_sealed(3600);
+    fs::copy(sandbox.file("default"), sandbox.file("work")).unwrap();
+    sandbox.run(&["--profile", "work", "token"]).assert(
+        4,
+        "",
+        "codex-auth: could not read [HOME]/work.json: it is sealed, and does not open: it was changed, or renamed after that: run \
+         codex-auth --profile work login\n",
+    );
+    let mut stored = sandbox.stored();
+    stored["issuer"] = json!("https://stranger.example");
+    sandbox.store("default", &stored.to_string());
+    assert_eq!(sandbox.run(&["token", "--force-refresh"]).code, 4);
+    assert!(sandbox.issuer.requests().is_empty());
+}
