@@ -8,7 +8,7 @@ use crate::credentials::{Credentials, Freshness, TokenRequest};
 use crate::error::Failure;
 use crate::issuer::backend::Verdict;
 use crate::refresh::{ValidToken, verify};
-use crate::store::codex_file;
+use crate::store::codex_file::{self, Place};
 
 /// Codex's token, if it satisfies the request.
 pub fn valid_token(request: &TokenRequest) -> Result<ValidToken> {
@@ -60,8 +60,8 @@ pub fn not_usable(credentials: &Credentials, reason: &str) -> Failure {
 }
 
 pub fn not_signed_in() -> Failure {
-    let reason = if codex_file::is_in_keyring() {
-        "Codex keeps its login in the system's keyring, which is not read here: sign in here with codex-auth login, or set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
+    let reason = if codex_file::place() == Place::Encrypted {
+        "Codex keeps its login in an encrypted file, which is not read here: sign in here with codex-auth login, or set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
     } else {
         "Codex is not signed in: run codex login, or sign in here with codex-auth login"
     };

@@ -65,7 +65,7 @@ impl Report {
     /// Fails only where the path of the profile's file is unknown.
     pub fn of(profile: &str, now: SystemTime) -> Result<Self> {
         if profile == CODEX_PROFILE {
-            let path = codex_file::path()?.display().to_string();
+            let path = codex_file::shown_place()?;
             let report = Self::new(profile, path, codex_file::load());
             return Ok(report.judged_as_codexs(now));
         }

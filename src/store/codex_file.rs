@@ -1,15 +1,21 @@
-//! Codex's own login: it is only ever read, and only for the profile `codex`.
+//! Codex's own login, in its file or in the keyring: it is only ever read, and only for the profile `codex`.
 
+use std::array;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 
 use super::read;
 use crate::credentials::{Credentials, parse_codex};
-use crate::settings;
+use crate::error::Failure;
+use crate::{keyring, settings};
+
+/// The name under which Codex stores its logins in the keyring.
+const SERVICE: &str = "Codex Auth";
 
 /// How often a file that is not whole is read again, and after which pause.
 const REPEATS: u32 = 3;
@@ -20,22 +26,57 @@ pub fn path() -> Result<PathBuf> {
     Ok(settings::codex_home()?.join("auth.json"))
 }
 
+/// Where it is, for people.
+pub fn shown_place() -> Result<String> {
+    let path = path()?;
+    Ok(match place() {
+        Place::Keyring => format!("the keyring ({SERVICE})"),
+        Place::KeyringElseFile if !path.exists() => format!("the keyring ({SERVICE})"),
+        _ => path.display().to_string(),
+    })
+}
+
 pub fn is_there() -> bool {
     path().is_ok_and(|path| path.exists())
 }
 
-/// Whether Codex's configuration says that it keeps its login in the system's keyring (`auto`: where there is one).
-pub fn is_in_keyring() -> bool {
-    let path = settings::codex_home().map(|home| home.join("config.toml"));
-    let text = path.ok().and_then(|path| fs::read_to_string(path).ok());
-    text.is_some_and(|text| text.lines().any(names_keyring))
+/// Where Codex keeps its login, as its configuration says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    File,
+    /// In the keyring, and nowhere else.
+    Keyring,
+    /// In the keyring, or in the file where that fails.
+    KeyringElseFile,
+    /// In a file that is encrypted with a key of the keyring: what Codex does on Windows, and where it is told to.
+    Encrypted,
 }
 
-fn names_keyring(line: &str) -> bool {
-    let rest = line.trim_start().strip_prefix("cli_auth_credentials_store");
-    let value = rest.and_then(|rest| rest.trim_start().strip_prefix('='));
-    let word = value.map(|value| value.trim_start().trim_start_matches(['"', '\'']));
-    word.is_some_and(|word| word.starts_with("keyring") || word.starts_with("auto"))
+/// Where Codex keeps its login.
+pub fn place() -> Place {
+    let path = settings::codex_home().map(|home| home.join("config.toml"));
+    let text = path.ok().and_then(|path| fs::read_to_string(path).ok());
+    text.map_or(Place::File, |text| place_in(&text))
+}
+
+fn place_in(configuration: &str) -> Place {
+    let value = |name: &str| configuration.lines().find_map(|line| value_of(line, name));
+    let is_encrypted = value("secret_auth_storage")
+        .or_else(|| value("features.secret_auth_storage"))
+        .map_or(cfg!(windows), |value| value.starts_with("true"));
+    match value("cli_auth_credentials_store") {
+        Some(store) if store.starts_with("keyring") && is_encrypted => Place::Encrypted,
+        Some(store) if store.starts_with("keyring") => Place::Keyring,
+        Some(store) if store.starts_with("auto") && !is_encrypted => Place::KeyringElseFile,
+        _ => Place::File,
+    }
+}
+
+/// The value in a line of TOML, without the quotes in front.
+fn value_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let rest = line.trim_start().strip_prefix(name)?;
+    let value = rest.trim_start().strip_prefix('=')?;
+    Some(value.trim_start().trim_start_matches(['"', '\'']))
 }
 
 /// Whether a path without links is that of Codex's file.
@@ -45,6 +86,37 @@ pub fn is_it(target: &Path) -> bool {
 
 /// Codex's credentials from its login with ChatGPT, or none.
 pub fn load() -> Result<Option<Credentials>> {
+    match place() {
+        Place::File => load_file(),
+        Place::Keyring => load_from_keyring(),
+        Place::Encrypted => Ok(None),
+        Place::KeyringElseFile => match load_from_keyring() {
+            Ok(None) => load_file(),
+            // Codex does the same, and says so to nobody but its log.
+            Err(error) => load_file()?.map_or(Err(error), |found| Ok(Some(found))),
+            found => found,
+        },
+    }
+}
+
+fn load_from_keyring() -> Result<Option<Credentials>> {
+    let home = settings::codex_home()?;
+    let read = || -> Result<Option<Credentials>> {
+        let found = keyring::read(SERVICE, &account(&home)).map_err(Failure::from)?;
+        found.map(|bytes| parse_codex(&bytes)).transpose()
+    };
+    read().context("could not use Codex's login in the keyring")
+}
+
+/// The account under which Codex stores the login of this folder.
+fn account(home: &Path) -> String {
+    let home = fs::canonicalize(home).unwrap_or_else(|_| home.to_owned());
+    let digest = Sha256::digest(home.to_string_lossy().as_bytes());
+    let start = u64::from_be_bytes(array::from_fn(|at| digest[at]));
+    format!("cli|{start:016x}")
+}
+
+fn load_file() -> Result<Option<Credentials>> {
     let path = path()?;
     load_from(&path).with_context(|| format!("could not use {}", path.display()))
 }
@@ -84,21 +156,48 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_configuration_names_the_keyring() {
-        for line in [
-            r#"cli_auth_credentials_store = "keyring""#,
-            "  cli_auth_credentials_store='auto' # where there is one",
+    fn the_configuration_says_where_the_login_is() {
+        let in_keyring = if cfg!(windows) {
+            Place::Encrypted
+        } else {
+            Place::Keyring
+        };
+        let elsewhere = if cfg!(windows) {
+            Place::File
+        } else {
+            Place::KeyringElseFile
+        };
+        for (text, place) in [
+            ("cli_auth_credentials_store = \"keyring\"", in_keyring),
+            (
+                "  cli_auth_credentials_store='auto' # where there is one",
+                elsewhere,
+            ),
+            (
+                "cli_auth_credentials_store = 'keyring'\n[features]\nsecret_auth_storage = true",
+                Place::Encrypted,
+            ),
+            (
+                "cli_auth_credentials_store = 'auto'\nfeatures.secret_auth_storage = true",
+                Place::File,
+            ),
+            (
+                "cli_auth_credentials_store = 'keyring'\nfeatures.secret_auth_storage = false",
+                Place::Keyring,
+            ),
+            ("cli_auth_credentials_store = \"file\"", Place::File),
+            ("# cli_auth_credentials_store = \"keyring\"", Place::File),
+            ("cli_auth_credentials_store_too = \"keyring\"", Place::File),
+            ("model = \"keyring\"", Place::File),
         ] {
-            assert!(names_keyring(line), "{line}");
+            assert_eq!(place_in(text), place, "{text}");
         }
-        for line in [
-            r#"cli_auth_credentials_store = "file""#,
-            r#"# cli_auth_credentials_store = "keyring""#,
-            r#"cli_auth_credentials_store_too = "keyring""#,
-            r#"model = "keyring""#,
-        ] {
-            assert!(!names_keyring(line), "{line}");
-        }
+    }
+
+    /// As `printf %s /no/such/codex | sha256sum` has it.
+    #[test]
+    fn the_account_is_named_by_the_folder() {
+        assert_eq!(account(Path::new("/no/such/codex")), "cli|254c1d770ddcdfb5");
     }
 
     #[test]

@@ -282,29 +282,24 @@ fn an_access_token_of_codexs_is_asked_about_without_an_account() {
     }
 }
 
+/// As Codex does on Windows, and elsewhere if it is told to.
 #[test]
-fn a_login_in_the_keyring_is_said_to_be_there() {
+fn a_login_in_an_encrypted_file_of_codexs_is_said_to_be_there() {
     let sandbox = Sandbox::new();
     let configuration = sandbox.codex_file().with_file_name("config.toml");
     fs::create_dir_all(configuration.parent().unwrap()).unwrap();
-    let elsewhere = "Codex keeps its login in the system's keyring, which is not read here: sign in here with codex-auth \
-                     login, or set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login";
-    let absent = "Codex is not signed in: run codex login, or sign in here with codex-auth login";
-    for (store, words) in [
-        ("keyring", elsewhere),
-        ("auto", elsewhere),
-        ("file", absent),
-    ] {
-        let text = format!("model = \"gpt\"\ncli_auth_credentials_store = \"{store}\"\n");
-        fs::write(&configuration, text).unwrap();
-        let stderr = format!("codex-auth: {words}\n");
-        let output = sandbox.run(&["--profile", "codex", "token"]);
-        output.assert(4, "", &stderr);
-        let status = sandbox.run(&["--profile", "codex", "status"]);
-        status.assert(4, &format!("{words}\n"), "");
-    }
-    fs::write(&configuration, "cli_auth_credentials_store = \"keyring\"\n").unwrap();
-    sandbox.store_codex(&sandbox.codex_login(DAY).to_string());
+    let words = "Codex keeps its login in an encrypted file, which is not read here: sign in here with codex-auth login, or set \
+                 cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login";
+    let text = "cli_auth_credentials_store = \"keyring\"\n[features]\nsecret_auth_storage = true\n";
+    fs::write(&configuration, text).unwrap();
+    let stderr = format!("codex-auth: {words}\n");
     let output = sandbox.run(&["--profile", "codex", "token"]);
-    output.assert(0, "[TOKEN]\n", "");
+    output.assert(4, "", &stderr);
+    let status = sandbox.run(&["--profile", "codex", "status"]);
+    status.assert(4, &format!("{words}\n"), "");
+    // One that is older than that is not what Codex uses.
+    sandbox.store_codex(&sandbox.codex_login(DAY).to_string());
+    sandbox
+        .run(&["--profile", "codex", "token"])
+        .assert(4, "", &stderr);
 }

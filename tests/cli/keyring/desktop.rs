@@ -96,6 +96,27 @@ impl Desktop {
         self.bus.wait().unwrap();
     }
 
+    /// Puts something of somebody else's into the keyring.
+    pub fn keep(&self, service: &str, account: &str, secret: &str) {
+        let mut store = system_command(&self.sandbox, "secret-tool");
+        store.args([
+            "store",
+            "--label=test",
+            "service",
+            service,
+            "username",
+            account,
+        ]);
+        let mut child = store.stdin(Stdio::piped()).spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(secret.as_bytes())
+            .unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
     /// Notes what is said on the bus from now on.
     pub fn listen(&self) -> Listener {
         let path = self.sandbox.folder().join("heard");

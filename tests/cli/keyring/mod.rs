@@ -1,5 +1,6 @@
 //! Sealed logins, with a real keyring: what serves, what is said where the keyring does not, and what lies on the disk.
 
+mod codex;
 mod commands;
 mod desktop;
 mod leaks;
