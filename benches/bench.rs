@@ -22,8 +22,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use support::desktop::Desktop;
 use support::fake_issuer::{Endpoint, Trouble};
-use support::sandbox::{self, Sandbox};
+use support::sandbox::{self, Sandbox, find_program};
 
 /// How often each program runs: always one after the other, so that a noisy moment meets them all. Those that are
 /// slower by orders run in one of so many rounds.
@@ -64,12 +66,25 @@ fn main() {
         print_refresh(&sandbox, &program, callers);
     }
     let size = fs::metadata(&program).expect("no program").len();
-    println!("| size of the binary | {size} bytes | 3500000 |");
+    println!("| size of the binary | {size} bytes | 4500000 |");
+    #[cfg(target_os = "linux")]
+    print_sealed(&program);
 }
 
 /// A login with tokens as long as real ones, for Codex as well.
 fn prepare() -> Sandbox {
     let mut sandbox = Sandbox::new();
+    plant(&sandbox);
+    fs::copy(sandbox.file("default"), sandbox.home().join("auth.json")).expect("no copy");
+    // What is installed on this machine takes part: as a sandbox begins, it finds no program at all.
+    sandbox.set("PATH", env::var_os("PATH").unwrap_or_default());
+    sandbox.set("CODEX_HOME", sandbox.home());
+    sandbox.set("GH_TOKEN", "gho_0123456789");
+    sandbox
+}
+
+/// A login with tokens as long as real ones.
+fn plant(sandbox: &Sandbox) {
     let mut login = sandbox.plant();
     for name in ["access_token", "id_token"] {
         let token = login["tokens"][name].as_str().expect("no token");
@@ -77,12 +92,6 @@ fn prepare() -> Sandbox {
     }
     let text = serde_json::to_string_pretty(&login).expect("no JSON");
     sandbox.store("default", &text);
-    fs::copy(sandbox.file("default"), sandbox.home().join("auth.json")).expect("no copy");
-    // What is installed on this machine takes part: as a sandbox begins, it finds no program at all.
-    sandbox.set("PATH", env::var_os("PATH").unwrap_or_default());
-    sandbox.set("CODEX_HOME", sandbox.home());
-    sandbox.set("GH_TOKEN", "gho_0123456789");
-    sandbox
 }
 
 /// The program as people install it: built now, unless the environment names one.
@@ -274,6 +283,55 @@ fn print_refresh(sandbox: &Sandbox, program: &Path, callers: usize) {
         "| {callers} at once, expired, the issuer takes {} ms | {took:.0} ms, {requests} requests for {REFRESHES} refreshes | {aim} ms |",
         ISSUER_TAKES.as_millis()
     );
+}
+
+/// A login that is sealed, beside others that ask the same keyring.
+#[cfg(target_os = "linux")]
+fn print_sealed(program: &Path) {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    plant(sandbox);
+    let of_ours = |command: &str| vec![program.as_os_str().to_owned(), command.into()];
+    assert!(works(sandbox.command_of(&of_ours("seal"))));
+    desktop.keep("gh:github.com", "", "gho_0123456789");
+    let gh = sandbox.folder().join(".config/gh");
+    fs::create_dir_all(&gh).expect("no folder");
+    fs::write(gh.join("hosts.yml"), "github.com:\n    user: someone\n").expect("no file");
+    let system = |command_line: &str| -> Option<Vec<OsString>> {
+        let mut words = command_line.split(' ').map(OsString::from);
+        let program = find_program(words.next()?)?.into_os_string();
+        Some([program].into_iter().chain(words).collect())
+    };
+    let all = [
+        ("`codex-auth token`, sealed", Some(of_ours("token"))),
+        (
+            "`secret-tool lookup`",
+            system("secret-tool lookup service gh:github.com"),
+        ),
+        ("`gh auth token`", system("gh auth token")),
+    ];
+    let mut contenders = Vec::new();
+    for (name, command_line) in all {
+        let there = command_line.filter(|line| works(sandbox.command_of(line)));
+        contenders.extend(there.map(|command_line| Contender {
+            name,
+            command_line,
+            times: Vec::new(),
+        }));
+    }
+    for _ in 0..ROUNDS / SLOW_ONES {
+        for contender in &mut contenders {
+            let time = crowd(sandbox, &contender.command_line, 1);
+            contender.times.push(time);
+        }
+    }
+    println!("\n| with a secret in the keyring | median |\n| --- | ---: |");
+    for contender in &contenders {
+        let median = milliseconds(contender.median());
+        println!("| {} | {median:.2} ms |", contender.name);
+    }
 }
 
 /// What callgrind counts, if it is installed: the same from run to run.

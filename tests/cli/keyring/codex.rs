@@ -5,7 +5,7 @@ use std::fs;
 use sha2::{Digest, Sha256};
 
 use super::TOKEN;
-use super::desktop::Desktop;
+use support::desktop::Desktop;
 use support::sandbox::Sandbox;
 
 const DAY: u64 = 86400;

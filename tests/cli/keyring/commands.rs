@@ -5,9 +5,9 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::TOKEN;
-use super::desktop::{Desktop, assert_sealed, leaks};
 use crate::login;
 use support::browser;
+use support::desktop::{Desktop, assert_sealed, leaks};
 use support::fake_issuer::{Endpoint, Trouble};
 use support::sandbox::{LIFE, Sandbox};
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::FORCED;
-use super::desktop::{Desktop, leaks, secrets};
 use crate::faults::{Fault, Place, inject, trace, traced};
+use support::desktop::{Desktop, leaks, secrets};
 use support::sandbox::{LIFE, Sandbox};
 
 /// The calls that change files.

@@ -2,7 +2,6 @@
 
 mod codex;
 mod commands;
-mod desktop;
 mod leaks;
 mod refresh;
 mod unavailable;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::desktop::Desktop;
 use super::{FORCED, TOKEN};
+use support::desktop::Desktop;
 use support::fake_issuer::Endpoint;
 use support::process::Output;
 use support::sandbox::{LIFE, find_program};

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::TOKEN;
-use super::desktop::Desktop;
+use support::desktop::Desktop;
 use support::fake_issuer::Endpoint;
 use support::sandbox::{LIFE, Sandbox};
 

@@ -12,6 +12,8 @@
 )]
 
 pub mod browser;
+#[cfg(target_os = "linux")]
+pub mod desktop;
 pub mod expect;
 pub mod fake_issuer;
 #[cfg(target_os = "linux")]

@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::process::until;
+use crate::sandbox::{LIFE, Sandbox, find_program, skip};
 use rustix::process::{Pid, Signal, kill_process};
-use support::process::until;
-use support::sandbox::{LIFE, Sandbox, find_program, skip};
 
 /// What the bus is told: it starts no program by itself.
 const BUS: &str = r#"<busconfig><type>session</type><listen>unix:dir=FOLDER</listen><auth>EXTERNAL</auth>
