@@ -4,10 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::error::Failure;
-use crate::keyring;
 use crate::profile::lock;
-use crate::profile::sealing::Sealing;
+use crate::profile::sealing::{Sealing, key_id, unlock};
 use crate::refresh::{load, not_signed_in};
 use crate::settings;
 use crate::store::Store;
@@ -47,10 +45,8 @@ pub fn seal(store: &Store) -> Result<ExitCode> {
 /// Stores a sealed login as it was before it was sealed.
 pub fn unseal(store: &Store) -> Result<ExitCode> {
     let profile = store.profile();
-    if store.load_closed()?.is_some_and(|found| found.is_closed()) {
-        keyring::unlock()
-            .map_err(Failure::from)
-            .context("could not unseal the login")?;
+    if let Some(id) = key_id(store) {
+        unlock(Some(&id)).context("could not unseal the login")?;
     }
     // Before the lock: it may take its time.
     load(store)?;

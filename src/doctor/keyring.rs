@@ -1,10 +1,11 @@
 //! The finding about the keyring, where there is a login that needs it.
 
 use super::finding::Finding;
+use crate::keyring::Problem;
 use crate::profile::sealing::key_id;
-use crate::store::sealing::find_key;
+use crate::settings;
+use crate::store::sealing::{find_key, is_locked};
 use crate::store::{self, Store};
-use crate::{keyring, settings};
 
 /// Whether the keyring gives the key of each sealed login, or would take one. It is not asked where nobody needs it.
 pub fn finding() -> Option<Finding> {
@@ -12,10 +13,13 @@ pub fn finding() -> Option<Finding> {
     if keys.is_empty() && !settings::wants_keyring().unwrap_or(false) {
         return None;
     }
-    Some(match keyring::check() {
-        Ok(()) => of_keys(&keys),
-        Err(problem) => Finding::problem("keyring", problem.to_string(), problem.advice()),
-    })
+    let problem = match is_locked(None) {
+        Ok(false) => return Some(of_keys(&keys)),
+        Ok(true) => Problem::Locked,
+        Err(problem) => problem,
+    };
+    let (found, advice) = (problem.to_string(), problem.advice());
+    Some(Finding::problem("keyring", found, advice))
 }
 
 fn of_keys(keys: &[String]) -> Finding {

@@ -26,7 +26,7 @@ pub fn remove(service: &str, account: &str) -> Result<(), Problem> {
     clippy::unnecessary_wraps,
     reason = "elsewhere it may be refused to be unlocked"
 )]
-pub fn unlock() -> Result<(), Problem> {
+pub fn unlock(_service: &str, _account: &str) -> Result<(), Problem> {
     Ok(())
 }
 

@@ -31,10 +31,13 @@ pub fn remove(service: &str, account: &str) -> Result<(), Problem> {
     found(delete_generic_password(service, account)).map(drop)
 }
 
-pub fn unlock() -> Result<(), Problem> {
-    SecKeychain::default()
+/// It may ask twice: for the password, and whether this program may read what another version of it made.
+pub fn unlock(service: &str, account: &str) -> Result<(), Problem> {
+    let keychain = SecKeychain::default();
+    keychain
         .and_then(|mut keychain| keychain.unlock(None))
-        .map_err(problem)
+        .map_err(problem)?;
+    found(get_generic_password(service, account)).map(drop)
 }
 
 fn found<T>(outcome: Result<T, Error>) -> Result<Option<T>, Problem> {

@@ -54,6 +54,9 @@ impl Problem {
     /// What to do about it.
     pub fn advice(&self) -> &'static str {
         match self {
+            Self::Locked if cfg!(target_os = "macos") => {
+                "unlock it, or run codex-auth seal to allow this program, and try again"
+            }
             Self::Locked => "unlock it, and try again",
             Self::Unreachable => {
                 "run it in your desktop session, where DBUS_SESSION_BUS_ADDRESS is set"
@@ -92,12 +95,6 @@ pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>, Problem> {
     in_time(move || system::read(&service, &account))
 }
 
-/// Fails if it would give nobody anything now.
-pub fn check() -> Result<(), Problem> {
-    // Only an unlocked one can tell that it has nothing.
-    read("codex-auth", "check").map(drop)
-}
-
 /// Stores the secret of this account, under a name for people.
 pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<(), Problem> {
     let [service, account, name] = [service, account, name].map(str::to_owned);
@@ -111,9 +108,19 @@ pub fn remove(service: &str, account: &str) -> Result<(), Problem> {
     in_time(move || system::remove(&service, &account).map(|()| None)).map(drop)
 }
 
-/// Has the person unlock the keyring, if it is locked.
-pub fn unlock() -> Result<(), Problem> {
-    within(PROMPT_LIMIT, || system::unlock().map(|()| None)).map(drop)
+/// Whether the person has to unlock the keyring, or the secret of this account, before anything can be had of it.
+pub fn is_locked(service: &str, account: &str) -> Result<bool, Problem> {
+    match read(service, account) {
+        Err(Problem::Locked) => Ok(true),
+        found => found.map(|_| false),
+    }
+}
+
+/// Has the person unlock them.
+pub fn unlock(service: &str, account: &str) -> Result<(), Problem> {
+    let (service, account) = (service.to_owned(), account.to_owned());
+    let unlock = move || system::unlock(&service, &account).map(|()| None);
+    within(PROMPT_LIMIT, unlock).map(drop)
 }
 
 /// Does it within what is left of the limit.

@@ -39,12 +39,16 @@ pub fn remove(service: &str, account: &str) -> Result<(), Problem> {
     }
 }
 
-pub fn unlock() -> Result<(), Problem> {
+pub fn unlock(service: &str, account: &str) -> Result<(), Problem> {
     let bus = connect()?;
     let collection = bus.get_default_collection().map_err(problem)?;
     if collection.is_locked().map_err(problem)? {
         collection.unlock().map_err(problem)?;
     }
+    // The item may be in another collection.
+    let found = bus.search_items(attributes(service, account));
+    let locked: Vec<Item> = found.map_err(problem)?.locked;
+    locked.iter().try_for_each(Item::unlock).map_err(problem)?;
     collection.ensure_unlocked().map_err(problem)
 }
 

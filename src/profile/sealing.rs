@@ -4,10 +4,10 @@ use anyhow::{Context, Result};
 
 use crate::credentials::{Credentials, Seal};
 use crate::error::Failure;
-use crate::store::sealing::{NewKey, find_key, remove_key};
+use crate::settings;
+use crate::store::sealing::{self, NewKey, find_key, remove_key};
 use crate::store::{Lock, StagedFile, Store};
-use crate::terminal::warn;
-use crate::{keyring, settings};
+use crate::terminal::{say, warn};
 
 /// How new credentials of a profile are to be stored.
 pub struct Sealing<'a> {
@@ -42,8 +42,9 @@ impl<'a> Sealing<'a> {
         if !self.is_wanted()? {
             return Ok(());
         }
-        keyring::unlock().map_err(Failure::from)?;
-        let known = key_id(self.store).map_or(Ok(None), |id| find_key(&id))?;
+        let id = key_id(self.store);
+        unlock(id.as_deref())?;
+        let known = id.map_or(Ok(None), |id| find_key(&id))?;
         if known.is_none() {
             drop(NewKey::create(self.store.profile())?);
         }
@@ -96,6 +97,15 @@ impl NewSeal {
             forget_key(self.earlier.as_deref());
         }
     }
+}
+
+/// Has a person unlock the keyring, if that is locked.
+pub fn unlock(id: Option<&str>) -> Result<(), Failure> {
+    if sealing::is_locked(id)? {
+        say("The keyring is locked: unlock it to go on.");
+        sealing::unlock(id)?;
+    }
+    Ok(())
 }
 
 /// The key of the stored credentials, if they are sealed. What cannot be read has none that would be of use.

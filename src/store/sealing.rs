@@ -8,10 +8,13 @@ use anyhow::{Context, Result, bail};
 use super::Store;
 use crate::credentials::{Credentials, Key, Seal};
 use crate::error::Failure;
-use crate::keyring;
+use crate::keyring::{self, Problem};
 
 /// The name under which the keyring has our keys.
 const SERVICE: &str = "codex-auth";
+
+/// The name of no key, to ask whether the keyring is open at all.
+const ANY: &str = "any";
 
 /// The keys that this process has.
 static KEYS: Mutex<Vec<Key>> = Mutex::new(Vec::new());
@@ -56,6 +59,16 @@ impl Drop for NewKey {
             let _ = remove_key(self.key.id());
         }
     }
+}
+
+/// Whether a person has to unlock the keyring before it gives this key, or takes a new one.
+pub fn is_locked(id: Option<&str>) -> Result<bool, Problem> {
+    keyring::is_locked(SERVICE, id.unwrap_or(ANY))
+}
+
+/// Has the person unlock it.
+pub fn unlock(id: Option<&str>) -> Result<(), Problem> {
+    keyring::unlock(SERVICE, id.unwrap_or(ANY))
 }
 
 /// Removes a key that nothing is sealed with any more.

@@ -136,6 +136,8 @@ fn a_keyring_that_does_not_answer_is_given_up() {
     desktop.sandbox.set("DBUS_SESSION_BUS_ADDRESS", address);
     desktop.sandbox.run(&token).assert(75, "", &stderr);
     assert_status(&desktop.sandbox, SLOW);
+    let stderr = format!("codex-auth: could not seal the login: {SLOW}\n");
+    desktop.sandbox.run(&["login"]).assert(75, "", &stderr);
 }
 
 #[test]
@@ -167,7 +169,8 @@ fn a_login_that_cannot_be_sealed_is_told_before_the_person_signs_in() {
     };
     let planted = desktop.sandbox.plant();
     desktop.lock();
-    let stderr = format!("codex-auth: could not seal the login: {LOCKED}\n");
+    let asks = "The keyring is locked: unlock it to go on.\n";
+    let stderr = format!("{asks}codex-auth: could not seal the login: {LOCKED}\n");
     for arguments in [&["login", "--keyring"][..], &["seal"]] {
         desktop.sandbox.run(arguments).assert(75, "", &stderr);
     }
