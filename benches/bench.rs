@@ -25,7 +25,9 @@ use std::time::{Duration, Instant};
 #[cfg(target_os = "linux")]
 use support::desktop::Desktop;
 use support::fake_issuer::{Endpoint, Trouble};
-use support::sandbox::{self, Sandbox, find_program};
+#[cfg(target_os = "linux")]
+use support::sandbox::find_program;
+use support::sandbox::{self, Sandbox};
 
 /// How often each program runs: always one after the other, so that a noisy moment meets them all. Those that are
 /// slower by orders run in one of so many rounds.

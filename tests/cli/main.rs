@@ -18,6 +18,8 @@ mod codex;
 mod codex_profile;
 #[cfg(unix)]
 mod completions;
+#[cfg(windows)]
+mod credential_manager;
 mod device;
 mod disk;
 mod doctor;
