@@ -132,6 +132,19 @@ pub fn codex_home() -> Result<PathBuf> {
     Ok(base.join(".codex"))
 }
 
+/// The addresses of the session bus, if the environment has any.
+#[cfg(unix)]
+pub fn session_bus() -> Option<String> {
+    variable("DBUS_SESSION_BUS_ADDRESS").map(|list| list.to_string_lossy().into_owned())
+}
+
+/// The folder in which the session bus is if there are none.
+#[cfg(unix)]
+pub fn runtime_folder() -> PathBuf {
+    let usual = || format!("/run/user/{}", rustix::process::geteuid().as_raw()).into();
+    variable("XDG_RUNTIME_DIR").map_or_else(usual, PathBuf::from)
+}
+
 /// Whether new logins are to be sealed with a key of the keyring.
 pub fn wants_keyring() -> Result<bool> {
     match text("CODEX_AUTH_KEYRING")?.as_deref() {

@@ -4,6 +4,9 @@
 //! `read`, `write` and `remove` never let it ask the person for something. `unlock` does: it is for the commands that a person
 //! has typed.
 
+#[cfg(all(unix, not(target_os = "macos")))]
+mod dbus;
+
 #[cfg(windows)]
 #[path = "credential_manager.rs"]
 mod system;

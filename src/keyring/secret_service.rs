@@ -1,17 +1,9 @@
 //! The Secret Service of the desktop (<https://specifications.freedesktop.org/secret-service>), over the session bus.
-//!
-//! The few calls that it takes are made here: what libraries do around them unlocks, and so prompts, or brings encryption along
-//! that a bus of this machine does not need.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
 
-use serde::Serialize;
-use zbus::blocking::{Connection, MessageIterator};
-use zbus::zvariant::{DynamicDeserialize, DynamicType, OwnedObjectPath, OwnedValue, Value};
-use zbus::{Error, MatchRule, Message, message};
-
 use super::Problem;
+use super::dbus::{Arguments, Bus, Error, Message, Method};
 
 const NAME: &str = "org.freedesktop.secrets";
 const SERVICE: &str = "/org/freedesktop/secrets";
@@ -22,41 +14,45 @@ const NONE: &str = "/";
 /// What an item says of its content.
 const CONTENT: &str = "application/octet-stream";
 
-/// A secret as it goes over the bus: the session, parameters of an encryption, the secret, what it is.
-type Secret = (OwnedObjectPath, Vec<u8>, Vec<u8>, String);
-
 /// A connection to the keyring.
 struct Keyring {
-    bus: Connection,
-    session: OwnedObjectPath,
+    bus: Bus,
+    /// What goes over the bus is not encrypted once more: who may listen there, a program of the same user, may ask as well.
+    session: String,
 }
 
 pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>, Problem> {
-    let keyring = Keyring::connect()?;
-    let Some(item) = keyring.find(service, account)? else {
-        return Ok(None);
-    };
-    let reply = keyring.call(&item, "Item", "GetSecret", &(&keyring.session,))?;
-    let (_, _, secret, _): Secret = content(&reply)?;
-    Ok(Some(secret))
+    let mut keyring = Keyring::connect()?;
+    match keyring.find(service, account)? {
+        Some(item) => keyring.secret(&item).map(Some),
+        None => Ok(None),
+    }
 }
 
 pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<(), Problem> {
-    let keyring = Keyring::connect()?;
+    let mut keyring = Keyring::connect()?;
     let collection = keyring.default_collection()?;
     keyring.check_unlocked(&collection)?;
-    let properties = HashMap::from([
-        ("org.freedesktop.Secret.Item.Label", Value::from(name)),
-        (
-            "org.freedesktop.Secret.Item.Attributes",
-            Value::from(attributes(service, account)),
-        ),
-    ]);
-    let secret = (&keyring.session, &[][..] as &[u8], secret, CONTENT);
-    let item = (properties, secret, true);
-    let reply = keyring.call(&collection, "Collection", "CreateItem", &item)?;
-    let (item, _): (OwnedObjectPath, OwnedObjectPath) = content(&reply)?;
-    match item.as_str() {
+    let mut item = Arguments::default();
+    item.list(8, |properties| {
+        properties.group();
+        properties.text("org.freedesktop.Secret.Item.Label");
+        properties.signature("s");
+        properties.text(name);
+        properties.group();
+        properties.text("org.freedesktop.Secret.Item.Attributes");
+        properties.signature("a{ss}");
+        put_attributes(properties, service, account);
+    });
+    item.group();
+    item.text(&keyring.session);
+    item.bytes(&[]);
+    item.bytes(secret);
+    item.text(CONTENT);
+    item.number(1);
+    let method = "Collection.CreateItem";
+    let reply = keyring.call(&collection, method, "a{sv}(oayays)b", &item)?;
+    match reply.content().text().map_err(problem)?.as_str() {
         // It would ask the person first.
         NONE => Err(Problem::Locked),
         _ => Ok(()),
@@ -64,13 +60,12 @@ pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<
 }
 
 pub fn remove(service: &str, account: &str) -> Result<(), Problem> {
-    let keyring = Keyring::connect()?;
+    let mut keyring = Keyring::connect()?;
     let Some(item) = keyring.find(service, account)? else {
         return Ok(());
     };
-    let reply = keyring.call(&item, "Item", "Delete", &())?;
-    let prompt: OwnedObjectPath = content(&reply)?;
-    match prompt.as_str() {
+    let reply = keyring.call(&item, "Item.Delete", "", &Arguments::default())?;
+    match reply.content().text().map_err(problem)?.as_str() {
         NONE => Ok(()),
         // It would ask the person first.
         _ => Err(Problem::Locked),
@@ -78,88 +73,109 @@ pub fn remove(service: &str, account: &str) -> Result<(), Problem> {
 }
 
 pub fn unlock(service: &str, account: &str) -> Result<(), Problem> {
-    let keyring = Keyring::connect()?;
+    let mut keyring = Keyring::connect()?;
     let collection = keyring.default_collection()?;
-    if keyring.is_locked(&collection)? {
-        keyring.unlock(std::slice::from_ref(&collection))?;
-    }
     // The item may be in another collection.
-    let (_, locked) = keyring.search(service, account)?;
-    if !locked.is_empty() {
-        keyring.unlock(&locked)?;
-    }
+    let (_, mut locked) = keyring.search(service, account)?;
+    locked.push(collection.clone());
+    keyring.unlock(&locked)?;
     keyring.check_unlocked(&collection)
 }
 
 impl Keyring {
-    /// What goes over the bus is not encrypted once more: who may listen there, a program of the same user, may ask as well.
     fn connect() -> Result<Self, Problem> {
         let mut keyring = Self {
-            bus: Connection::session().map_err(problem)?,
-            session: OwnedObjectPath::default(),
+            bus: Bus::session().map_err(problem)?,
+            session: String::new(),
         };
-        let plain = ("plain", Value::from(""));
-        let reply = keyring.call(SERVICE, "Service", "OpenSession", &plain)?;
-        let (_, session): (OwnedValue, OwnedObjectPath) = content(&reply)?;
-        keyring.session = session;
+        let mut plain = Arguments::default();
+        plain.text("plain");
+        plain.signature("s");
+        plain.text("");
+        let reply = keyring.call(SERVICE, "Service.OpenSession", "sv", &plain)?;
+        let mut content = reply.content();
+        let mut read = || {
+            content.signature()?;
+            content.text()?;
+            content.text()
+        };
+        keyring.session = read().map_err(problem)?;
         Ok(keyring)
     }
 
+    /// Calls a method, which is named with the last word of its interface.
     fn call(
-        &self,
+        &mut self,
         object: &str,
-        interface: &str,
         method: &str,
-        arguments: &(impl Serialize + DynamicType),
+        signature: &str,
+        arguments: &Arguments,
     ) -> Result<Message, Problem> {
+        let (interface, name) = method.split_once('.').unwrap_or_default();
         let interface = format!("{INTERFACE}.{interface}");
-        let reply = self.bus.call_method(
-            Some(NAME),
-            object,
-            Some(interface.as_str()),
-            method,
-            arguments,
-        );
-        reply.map_err(problem)
+        self.call_any(object, &interface, name, signature, arguments)
     }
 
-    fn default_collection(&self) -> Result<OwnedObjectPath, Problem> {
-        let reply = self.call(SERVICE, "Service", "ReadAlias", &("default",))?;
-        let collection: OwnedObjectPath = content(&reply)?;
+    fn call_any(
+        &mut self,
+        object: &str,
+        interface: &str,
+        name: &str,
+        signature: &str,
+        arguments: &Arguments,
+    ) -> Result<Message, Problem> {
+        let method = Method {
+            destination: NAME,
+            object,
+            interface,
+            name,
+        };
+        self.bus
+            .call(&method, signature, arguments)
+            .map_err(problem)
+    }
+
+    fn default_collection(&mut self) -> Result<String, Problem> {
+        let mut alias = Arguments::default();
+        alias.text("default");
+        let reply = self.call(SERVICE, "Service.ReadAlias", "s", &alias)?;
+        let collection = reply.content().text().map_err(problem)?;
         match collection.as_str() {
             NONE => Err(Problem::other(&"it has no default collection")),
             _ => Ok(collection),
         }
     }
 
-    fn is_locked(&self, object: &str) -> Result<bool, Problem> {
-        let property = ("org.freedesktop.Secret.Collection", "Locked");
-        let properties = Some("org.freedesktop.DBus.Properties");
-        let bus = &self.bus;
-        let reply = bus.call_method(Some(NAME), object, properties, "Get", &property);
-        let locked: OwnedValue = content(&reply.map_err(problem)?)?;
-        bool::try_from(locked).map_err(|error| Problem::other(&error))
-    }
-
-    fn check_unlocked(&self, collection: &str) -> Result<(), Problem> {
-        if self.is_locked(collection)? {
-            return Err(Problem::Locked);
+    fn check_unlocked(&mut self, collection: &str) -> Result<(), Problem> {
+        let mut property = Arguments::default();
+        property.text("org.freedesktop.Secret.Collection");
+        property.text("Locked");
+        let properties = "org.freedesktop.DBus.Properties";
+        let reply = self.call_any(collection, properties, "Get", "ss", &property)?;
+        let mut content = reply.content();
+        let is_locked = content.signature().and_then(|_| content.number());
+        match is_locked.map_err(problem)? {
+            0 => Ok(()),
+            _ => Err(Problem::Locked),
         }
-        Ok(())
     }
 
     /// The items that are unlocked, and those that are not.
     fn search(
-        &self,
+        &mut self,
         service: &str,
         account: &str,
-    ) -> Result<(Vec<OwnedObjectPath>, Vec<OwnedObjectPath>), Problem> {
-        let wanted = (attributes(service, account),);
-        content(&self.call(SERVICE, "Service", "SearchItems", &wanted)?)
+    ) -> Result<(Vec<String>, Vec<String>), Problem> {
+        let mut wanted = Arguments::default();
+        put_attributes(&mut wanted, service, account);
+        let reply = self.call(SERVICE, "Service.SearchItems", "a{ss}", &wanted)?;
+        let mut content = reply.content();
+        let mut read = || Ok((content.texts()?, content.texts()?));
+        read().map_err(problem)
     }
 
     /// The item, which is unlocked; none if there is none, which only an unlocked keyring can tell.
-    fn find(&self, service: &str, account: &str) -> Result<Option<OwnedObjectPath>, Problem> {
+    fn find(&mut self, service: &str, account: &str) -> Result<Option<String>, Problem> {
         let (mut unlocked, locked) = self.search(service, account)?;
         if let Some(item) = unlocked.pop() {
             return Ok(Some(item));
@@ -167,63 +183,84 @@ impl Keyring {
         if !locked.is_empty() {
             return Err(Problem::Locked);
         }
-        self.check_unlocked(&self.default_collection()?)?;
+        let collection = self.default_collection()?;
+        self.check_unlocked(&collection)?;
         Ok(None)
     }
 
+    /// The secret of an item that is unlocked.
+    fn secret(&mut self, item: &str) -> Result<Vec<u8>, Problem> {
+        let mut session = Arguments::default();
+        session.text(&self.session);
+        let reply = self.call(item, "Item.GetSecret", "o", &session)?;
+        let mut content = reply.content();
+        content.group();
+        let mut read = || {
+            // The session, and the parameters of an encryption.
+            content.text()?;
+            content.bytes()?;
+            content.bytes().map(<[u8]>::to_vec)
+        };
+        read().map_err(problem)
+    }
+
     /// Has the person unlock these, and waits for that.
-    fn unlock(&self, objects: &[OwnedObjectPath]) -> Result<(), Problem> {
-        let reply = self.call(SERVICE, "Service", "Unlock", &(objects,))?;
-        let (_, prompt): (Vec<OwnedObjectPath>, OwnedObjectPath) = content(&reply)?;
-        if prompt.as_str() == NONE {
+    fn unlock(&mut self, objects: &[String]) -> Result<(), Problem> {
+        let mut locked = Arguments::default();
+        locked.list(4, |list| {
+            for object in objects {
+                list.text(object);
+            }
+        });
+        let reply = self.call(SERVICE, "Service.Unlock", "ao", &locked)?;
+        let mut content = reply.content();
+        let prompt = content.texts().and_then(|_| content.text());
+        let prompt = prompt.map_err(problem)?;
+        if prompt == NONE {
             return Ok(());
         }
-        let completed = MatchRule::builder()
-            .msg_type(message::Type::Signal)
-            .path(&prompt)
-            .and_then(|rule| rule.member("Completed"))
-            .map_err(problem)?
-            .build();
-        let mut answers =
-            MessageIterator::for_match_rule(completed, &self.bus, None).map_err(problem)?;
-        self.call(&prompt, "Prompt", "Prompt", &("",))?;
-        let answer = answers.next().ok_or(Problem::Locked)?.map_err(problem)?;
-        let (is_dismissed, _): (bool, OwnedValue) = content(&answer)?;
-        if is_dismissed {
-            return Err(Problem::Locked);
+        self.bus.subscribe(&prompt).map_err(problem)?;
+        let mut window = Arguments::default();
+        window.text("");
+        self.call(&prompt, "Prompt.Prompt", "s", &window)?;
+        let answer = self.bus.signal(&prompt, "Completed").map_err(problem)?;
+        match answer.content().number().map_err(problem)? {
+            0 => Ok(()),
+            // It was dismissed.
+            _ => Err(Problem::Locked),
         }
-        Ok(())
     }
 }
 
-/// What a reply has in it.
-fn content<T: for<'a> DynamicDeserialize<'a>>(reply: &Message) -> Result<T, Problem> {
-    reply.body().deserialize().map_err(problem)
-}
-
 /// The names that most programs use, Codex among them.
-fn attributes<'a>(service: &'a str, account: &'a str) -> HashMap<&'a str, &'a str> {
-    HashMap::from([("service", service), ("username", account)])
+fn put_attributes(arguments: &mut Arguments, service: &str, account: &str) {
+    arguments.list(8, |attributes| {
+        for (name, value) in [("service", service), ("username", account)] {
+            attributes.group();
+            attributes.text(name);
+            attributes.text(value);
+        }
+    });
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
 fn problem(error: Error) -> Problem {
     match &error {
-        Error::MethodError(name, ..) if name.ends_with(".Error.IsLocked") => Problem::Locked,
-        Error::MethodError(name, ..)
-            if name.ends_with(".ServiceUnknown") || name.contains(".Spawn.") =>
-        {
-            Problem::Missing
-        }
-        Error::InputOutput(cause) | Error::Connection(cause, _)
+        Error::Unreachable => Problem::Unreachable,
+        Error::Io(error)
             if matches!(
-                cause.kind(),
+                error.kind(),
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused
             ) =>
         {
             Problem::Unreachable
         }
-        Error::Address(_) => Problem::Unreachable,
-        _ => Problem::other(&error),
+        Error::Io(error) => Problem::other(error),
+        Error::Malformed => Problem::other(&"its answer could not be understood"),
+        Error::Refused(name) if name.ends_with(".Error.IsLocked") => Problem::Locked,
+        Error::Refused(name) if name.ends_with(".ServiceUnknown") || name.contains(".Spawn.") => {
+            Problem::Missing
+        }
+        Error::Refused(name) => Problem::other(name),
     }
 }

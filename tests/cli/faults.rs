@@ -71,7 +71,9 @@ impl Trace {
 
     /// Where the refresh token was sent, if it was.
     fn request(&self) -> Option<usize> {
-        self.0.iter().position(|call| call.name == "sendto")
+        // What is sent to the keyring is none.
+        let is_it = |call: &Call| call.name == "sendto" && call.text.contains("\"POST ");
+        self.0.iter().position(is_it)
     }
 
     /// Where its answer was written, if it was: credentials, after the request.
