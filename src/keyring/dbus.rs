@@ -512,6 +512,63 @@ mod tests {
         assert!(content.number().is_err());
     }
 
+    /// A message to us: a reply to a call, or the signal `Completed` of an object, with one number in it.
+    fn message_to_us(kind: u8, reply_to: u32, path: &str) -> Vec<u8> {
+        let mut header = Arguments(vec![b'l', kind, 0, 1]);
+        header.number(4);
+        header.number(1);
+        header.list(8, |fields| {
+            fields.0.push(REPLY_SERIAL);
+            fields.signature("u");
+            fields.number(reply_to);
+            for (field, kind, value) in [(PATH, "o", path), (MEMBER, "s", "Completed")] {
+                fields.align(8);
+                fields.0.push(field);
+                fields.signature(kind);
+                fields.text(value);
+            }
+        });
+        header.align(8);
+        header.number(reply_to);
+        header.0
+    }
+
+    #[test]
+    fn a_signal_counts_before_the_reply_and_after_it() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut bus = Bus {
+            stream: ours,
+            serial: 6,
+            signals: Vec::new(),
+        };
+        let early = message_to_us(SIGNAL, 1, "/prompt/1");
+        let reply = message_to_us(METHOD_RETURN, 7, "/");
+        let another = message_to_us(SIGNAL, 3, "/prompt/3");
+        let late = message_to_us(SIGNAL, 2, "/prompt/2");
+        let stranger = message_to_us(METHOD_RETURN, 6, "/");
+        for message in [stranger, early, reply, another, late] {
+            theirs.write_all(&message).unwrap();
+        }
+        let method = Method {
+            destination: "a.b",
+            object: "/prompt/1",
+            interface: "a.b",
+            name: "Prompt",
+        };
+        let reply = bus.call(&method, "", &Arguments::default()).ok().unwrap();
+        assert_eq!(reply.content().number().ok().unwrap(), 7);
+        for number in [2, 1] {
+            let object = format!("/prompt/{number}");
+            let signal = bus.signal(&object, "Completed").ok().unwrap();
+            assert_eq!(signal.content().number().ok().unwrap(), number);
+        }
+        drop(theirs);
+        assert!(matches!(
+            bus.signal("/prompt/4", "Completed"),
+            Err(Error::Io(_))
+        ));
+    }
+
     #[test]
     fn whatever_comes_is_an_error_at_worst() {
         let mut random = 1_u32;

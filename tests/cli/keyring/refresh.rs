@@ -1,6 +1,8 @@
 //! Refreshing sealed credentials: once for everybody, whatever becomes of the caller, the keyring or the disk meanwhile.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
 
 use super::{FORCED, TOKEN};
 use support::desktop::Desktop;
@@ -24,6 +26,26 @@ fn a_sealed_login_serves_like_any_other_one() {
     sandbox.run(&["token", "--verify"]).assert(0, TOKEN, "");
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
     assert_eq!(desktop.keys(), 1);
+}
+
+/// As systemd has it: the environment names no bus, and it is where it always is.
+#[test]
+fn the_bus_is_found_in_the_runtime_folder() {
+    let Some(mut desktop) = Desktop::start() else {
+        return;
+    };
+    desktop.plant_sealed(-60);
+    let folder = desktop.sandbox.folder().to_owned();
+    let entries = fs::read_dir(&folder).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    let is_socket = |path: &PathBuf| path.metadata().unwrap().file_type().is_socket();
+    std::os::unix::fs::symlink(paths.find(is_socket).unwrap(), folder.join("bus")).unwrap();
+    desktop.sandbox.unset("DBUS_SESSION_BUS_ADDRESS");
+    desktop.sandbox.run(&["token"]).assert(0, TOKEN, "");
+    let addresses = "unix:path=/no/such/bus;unix:runtime=yes";
+    desktop.sandbox.set("DBUS_SESSION_BUS_ADDRESS", addresses);
+    desktop.sandbox.run(&FORCED).assert(0, TOKEN, "");
+    desktop.assert_sealed();
 }
 
 #[test]
