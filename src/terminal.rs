@@ -81,16 +81,41 @@ pub fn read_lines(mut wants_more: impl FnMut(&str) -> bool) {
     }
 }
 
-/// Reads a line that a person types or pastes, without showing it. Ctrl-C ends the program, but only when the terminal shows
-/// again what is typed.
-pub fn read_hidden() -> io::Result<String> {
+/// Asks for a line that a person types or pastes, and reads it without showing it. Ctrl-C ends the program, but only when the
+/// terminal shows again what is typed.
+pub fn read_hidden(prompt: &str) -> io::Result<String> {
     hold_interrupts(true);
+    let line = read_hidden_line(prompt);
+    hold_interrupts(false);
+    line
+}
+
+/// Nothing is shown from before the prompt on: what is pasted may come at once.
+#[cfg(unix)]
+fn read_hidden_line(prompt: &str) -> io::Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let terminal = io::stdin();
+    let shown = tcgetattr(&terminal)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&terminal, OptionalActions::Now, &hidden)?;
+    say(prompt);
+    let line = read_password();
+    tcsetattr(&terminal, OptionalActions::Now, &shown)?;
+    line
+}
+
+#[cfg(not(unix))]
+fn read_hidden_line(prompt: &str) -> io::Result<String> {
+    say(prompt);
+    read_password()
+}
+
+fn read_password() -> io::Result<String> {
     let config = rpassword::ConfigBuilder::new()
         .password_feedback_hide()
         .build();
-    let line = rpassword::read_password_with_config(config);
-    hold_interrupts(false);
-    line
+    rpassword::read_password_with_config(config)
 }
 
 #[cfg(unix)]
