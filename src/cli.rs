@@ -14,6 +14,9 @@ CODEX_AUTH_CLIENT_ID      the client to sign in as; default: that of Codex CLI
 CODEX_AUTH_PORT           where to wait for the browser; 0 is any free port; default 1455, else 1457
 CODEX_AUTH_REDIRECT_HOST  localhost (default) or 127.0.0.1
 CODEX_AUTH_CHATGPT_URL    the backend, for --verify, --check and --usage
+CODEX_AUTH_MIN_TTL, CODEX_AUTH_FORCE_REFRESH, CODEX_AUTH_REJECTED
+                          what token is asked for, if its options do not say: a duration; 1; the SHA-256 of
+                          an access token that the backend rejected. login --from sets them for its command
 CODEX_AUTH_COMPLETE       set by completion scripts, and only by them
 CODEX_HOME                the folder of Codex CLI, for the profile codex; default ~/.codex
 BROWSER                   the browsers to open, separated by colons
@@ -152,6 +155,15 @@ pub struct LoginArgs {
     /// Sign in with an access token (at-…) of an admin console, read from stdin; it is never refreshed
     #[arg(long, conflicts_with_all = ["device_code", "no_browser", "qr"])]
     pub with_access_token: bool,
+    /// Take each token from the command after `--`, or from a socket (`unix:/PATH`), which gives what `codex-auth token
+    /// --format json` prints on the machine that holds the login
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        num_args = 0..=1,
+        conflicts_with_all = ["device_code", "with_access_token", "no_browser", "qr"]
+    )]
+    pub from: Option<Option<String>>,
     /// Print the address, but do not open a browser
     #[arg(long)]
     pub no_browser: bool,
@@ -161,6 +173,9 @@ pub struct LoginArgs {
     /// Accept a login into this ChatGPT workspace only; may be repeated
     #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = workspace)]
     pub workspace: Vec<String>,
+    /// With --from: the command and its arguments; no shell reads them
+    #[arg(last = true, requires = "from", value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 #[derive(Args, Default, PartialEq, Debug)]

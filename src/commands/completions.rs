@@ -76,11 +76,14 @@ fn command() -> Command {
         .mut_arg("profile", |profile| {
             profile.add(ArgValueCandidates::new(profiles))
         })
-        .mut_subcommand("exec", |exec| {
-            exec.mut_arg("command", |command| {
-                command.add(ArgValueCompleter::new(command_line))
-            })
-        })
+        .mut_subcommand("exec", with_command_line)
+        .mut_subcommand("login", with_command_line)
+}
+
+fn with_command_line(subcommand: Command) -> Command {
+    subcommand.mut_arg("command", |command| {
+        command.add(ArgValueCompleter::new(command_line))
+    })
 }
 
 /// The words between the name of the program and the one that is to be completed.
@@ -114,7 +117,7 @@ fn profiles() -> Vec<CompletionCandidate> {
     names.map(CompletionCandidate::new).collect()
 }
 
-/// The command that `exec` runs, and its arguments.
+/// The command that `exec`, or `login --from`, runs, and its arguments.
 fn command_line(current: &OsStr) -> Vec<CompletionCandidate> {
     // The script puts the first `--`. The command comes after one that the person has typed.
     let typed = env::args_os()

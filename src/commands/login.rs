@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 
 use crate::cli::LoginArgs;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Source};
 use crate::error::Failure;
 use crate::issuer::{Authorization, Issuer};
 use crate::login::callback::WaitingBrowser;
@@ -14,31 +14,23 @@ use crate::login::device_code::Approved;
 use crate::login::{access_token, browser, device_code, page};
 use crate::profile::revoke::{ADMIN_CONSOLE, revoke};
 use crate::profile::{copies, lock};
+use crate::refresh::first_credentials;
 use crate::settings;
 use crate::store::{Lock, Store};
 use crate::terminal::{is_watched, say, succeed, warn};
 use crate::text::printable;
 
+/// The new login, and the one that it superseded.
+type Completed = (Credentials, Option<Credentials>);
+
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
-    let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
-    // Before somebody takes the trouble to sign in, find out whether the login could be stored.
-    drop(lock(store)?.stage()?);
-    let command = command(store.profile(), &args.workspace);
-    let (credentials, superseded) = if args.with_access_token {
-        let access_token = access_token::read()?;
-        take_access_token(store, &issuer, &access_token, &args.workspace)
-            .context("could not sign in")?
-    } else if args.device_code {
-        let approved = device_code::authorize(&issuer, store, args.qr, &command)?;
-        complete_device_login(store, &issuer, &approved, &args.workspace, &command)?
-    } else {
-        let (authorization, browser) =
-            browser::authorize(&issuer, args.no_browser, &args.workspace, &command)?;
-        let outcome = complete(store, &issuer, &authorization, None, &args.workspace);
-        if let Some(browser) = browser {
-            show_outcome(browser, &outcome);
+    let (credentials, superseded) = match source(args)? {
+        Some(source) => {
+            drop(lock(store)?.stage()?);
+            let credentials = first_credentials(source).context("could not sign in")?;
+            take(store, credentials, &args.workspace).context("could not sign in")?
         }
-        outcome.context("could not sign in")?
+        None => sign_in(store, args)?,
     };
     announce(&credentials, store.profile());
     if let Some(superseded) = superseded {
@@ -47,20 +39,56 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Stores an access token of an admin console, once the issuer has accepted it.
-fn take_access_token(
-    store: &Store,
-    issuer: &Issuer,
-    access_token: &str,
-    workspaces: &[String],
-) -> Result<(Credentials, Option<Credentials>)> {
-    let credentials = access_token::credentials(issuer, access_token)?;
+/// Where the tokens are to come from, if not from the issuer.
+fn source(args: &LoginArgs) -> Result<Option<Source>> {
+    let source = match (&args.from, args.command.split_first()) {
+        (None, _) => return Ok(None),
+        (Some(Some(socket)), None) => Source::socket(socket),
+        (Some(None), Some((program, arguments))) => {
+            let mut words = vec![settings::absolute_program(program)?];
+            words.extend(arguments.iter().cloned());
+            Some(Source::Command(words))
+        }
+        _ => None,
+    };
+    let usage = || Failure::Usage("--from takes a command after --, or unix:/PATH".to_owned());
+    Ok(Some(source.ok_or_else(usage)?))
+}
+
+/// Signs a person in at the issuer.
+fn sign_in(store: &Store, args: &LoginArgs) -> Result<Completed> {
+    let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
+    // Before somebody takes the trouble to sign in, find out whether the login could be stored.
+    drop(lock(store)?.stage()?);
+    let command = command(store.profile(), &args.workspace);
+    if args.with_access_token {
+        let access_token = access_token::read()?;
+        access_token::credentials(&issuer, &access_token)
+            .and_then(|credentials| take(store, credentials, &args.workspace))
+            .context("could not sign in")
+    } else if args.device_code {
+        let approved = device_code::authorize(&issuer, store, args.qr, &command)?;
+        complete_device_login(store, &issuer, &approved, &args.workspace, &command)
+    } else {
+        let (authorization, browser) =
+            browser::authorize(&issuer, args.no_browser, &args.workspace, &command)?;
+        let outcome = complete(store, &issuer, &authorization, None, &args.workspace);
+        if let Some(browser) = browser {
+            show_outcome(browser, &outcome);
+        }
+        outcome.context("could not sign in")
+    }
+}
+
+/// Stores credentials that cost no code. If the earlier ones have the same access token, this is the login that it is of.
+fn take(store: &Store, credentials: Credentials, workspaces: &[String]) -> Result<Completed> {
     if let Some((actual, accepted)) = unaccepted_workspace(&credentials, workspaces) {
         bail!("the access token is of {actual}, and only {accepted} is accepted");
     }
     let lock = lock(store)?;
     let staged = lock.stage()?;
-    let is_another = |earlier: &Credentials| earlier.access_token().ok() != Some(access_token);
+    let token = credentials.access_token()?;
+    let is_another = |earlier: &Credentials| earlier.access_token().ok() != Some(token);
     let superseded = store.load().ok().flatten().filter(is_another);
     staged.save_or_discard(&credentials)?;
     Ok((credentials, superseded))
@@ -78,7 +106,7 @@ fn complete_device_login(
     approved: &Approved,
     workspaces: &[String],
     command: &str,
-) -> Result<(Credentials, Option<Credentials>)> {
+) -> Result<Completed> {
     let pending = Some(approved.kept.as_slice());
     let outcome = complete(store, issuer, &approved.authorization, pending, workspaces);
     outcome.with_context(|| {
@@ -92,7 +120,7 @@ fn complete_device_login(
     })
 }
 
-fn show_outcome(browser: WaitingBrowser, outcome: &Result<(Credentials, Option<Credentials>)>) {
+fn show_outcome(browser: WaitingBrowser, outcome: &Result<Completed>) {
     browser.show(&match outcome {
         Ok((credentials, _)) => {
             page::signed_in(credentials.email().as_deref(), plan(credentials).as_deref())
@@ -103,6 +131,9 @@ fn show_outcome(browser: WaitingBrowser, outcome: &Result<(Credentials, Option<C
 
 fn announce(credentials: &Credentials, profile: &str) {
     succeed(&format!("Signed in{}", as_whom(credentials)));
+    if let Some(source) = credentials.source() {
+        say(&format!("  Its tokens come from {}", source.describe()));
+    }
     if is_watched() {
         let program = settings::call_for(profile);
         say(&format!(
@@ -121,7 +152,7 @@ fn complete(
     authorization: &Authorization,
     pending: Option<&[u8]>,
     workspaces: &[String],
-) -> Result<(Credentials, Option<Credentials>)> {
+) -> Result<Completed> {
     let lock = lock(store)?;
     if pending.is_some_and(|kept| !store.is_pending(kept)) {
         bail!("another codex-auth command has used this code, or removed it");
@@ -192,7 +223,7 @@ fn is_temporary(outcome: &Result<Credentials>) -> bool {
 /// Revokes the login that this profile had before, unless somebody else here has it too. The person waits no longer than
 /// the issuer's limit for it.
 fn revoke_superseded(credentials: &Credentials, profile: &str) {
-    if credentials.revoked().is_some() {
+    if credentials.revoked().is_some() || credentials.source().is_some() {
         return;
     }
     if credentials.is_access_token_only() {

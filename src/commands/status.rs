@@ -105,6 +105,7 @@ fn valid_credentials(report: &Report, now: SystemTime) -> Option<&Credentials> {
 /// - `usable`: whether a token can be had without a person.
 /// - `obstacle`: what keeps it from being used or refreshed, as a sentence.
 /// - `email`, `plan`, `account_id`, `issuer`, `store` (the file).
+/// - `source`: the command or the socket that the tokens come from, if not from the issuer.
 /// - `expires_at`, `last_refresh`: RFC 3339 in UTC.
 /// - `revoked`: `reason`, `at`.
 /// - `backoff`: `reason`, `attempts`, `until`.
@@ -136,6 +137,7 @@ fn object(row: &Row, now: SystemTime) -> Value {
         "plan": credentials.and_then(Credentials::plan),
         "account_id": credentials.and_then(Credentials::account_id),
         "issuer": credentials.and_then(Credentials::issuer),
+        "source": source(report),
         "store": report.path,
         "expires_at": credentials.and_then(Credentials::expires_at).map(|end| date(time_at(end))),
         "last_refresh": credentials.and_then(Credentials::received_at).map(date),
@@ -224,11 +226,19 @@ fn cells(report: &Report, now: SystemTime) -> [String; 4] {
     ]
 }
 
+fn source(report: &Report) -> Option<String> {
+    let source = report.credentials.as_ref()?.source()?;
+    Some(source.describe())
+}
+
 fn token_cell(report: &Report, now: SystemTime) -> String {
-    let sign_in = format!(
-        "sign in again: {}",
-        settings::login_command(&report.profile)
-    );
+    let sign_in = match source(report) {
+        Some(source) => format!("sign in again where its tokens come from: {source}"),
+        None => format!(
+            "sign in again: {}",
+            settings::login_command(&report.profile)
+        ),
+    };
     let left = match report
         .credentials
         .as_ref()
@@ -305,6 +315,7 @@ fn details(row: &Row, now: SystemTime) -> Result<String> {
         "Issuer",
         credentials.and_then(Credentials::issuer).map(printable),
     )?;
+    line("Source", source(report))?;
     text += &limits(row, now);
     Ok(text)
 }
@@ -325,8 +336,12 @@ fn headline(report: &Report) -> String {
             obstacle.unwrap_or_default()
         ),
         _ if report.usable && obstacle.is_some() => {
+            let then = match source(report) {
+                Some(_) => "then sign in where its tokens come from".to_owned(),
+                None => format!("then run {sign_in}"),
+            };
             format!(
-                "Signed in{} until the token expires: then run {sign_in}",
+                "Signed in{} until the token expires: {then}",
                 as_whom(report)
             )
         }

@@ -7,8 +7,11 @@ mod logins;
 mod network;
 mod ports;
 mod program;
+mod source;
 
+use crate::credentials::Credentials;
 use crate::settings::{self, CODEX_PROFILE};
+use crate::store::Store;
 
 pub use finding::{Finding, Level};
 
@@ -20,11 +23,29 @@ pub fn findings(profile: String) -> Vec<Finding> {
         CODEX_PROFILE => settings::login_command("default"),
         profile => settings::login_command(profile),
     };
+    let stored = stored(&profile);
     let mut findings = disk::findings();
     findings.extend(logins::findings(profile));
-    findings.extend(ports::findings(&sign_in));
     findings.extend(program::finding());
-    findings.push(browser::finding(&sign_in));
+    match stored
+        .as_ref()
+        .and_then(|found| Some((found.source()?, found)))
+    {
+        Some((source, stored)) => findings.push(source::finding(source, stored)),
+        None => findings.extend(of_signing_in(&sign_in)),
+    }
+    findings
+}
+
+/// Findings about what a login or a refresh at the issuer needs.
+fn of_signing_in(sign_in: &str) -> Vec<Finding> {
+    let mut findings = ports::findings(sign_in);
+    findings.push(browser::finding(sign_in));
     findings.extend(network::findings());
     findings
+}
+
+/// The credentials of a profile of ours, as far as they can be read.
+fn stored(profile: &str) -> Option<Credentials> {
+    Store::new(profile.to_owned()).ok()?.load().ok()?
 }

@@ -61,6 +61,7 @@ pub fn credentials(issuer: &Issuer, access_token: &str) -> Result<Credentials> {
     let account = Account {
         email: owner.email,
         plan: owner.plan,
+        residency: None,
         is_fedramp: owner.is_fedramp,
     };
     Ok(Credentials::from_access_token(

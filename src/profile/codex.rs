@@ -25,11 +25,13 @@ pub fn verified(token: ValidToken, request: &TokenRequest) -> Result<ValidToken>
     match verify::verdict(&token.credentials, verify::check_limit(request)) {
         Verdict::Accepted => Ok(token),
         Verdict::Unknown(reason) => Ok(token.warn(verify::unknown(&reason))),
-        Verdict::Rejected => {
-            let reason = "the backend rejects Codex's token";
-            Err(not_usable(&token.credentials, reason).into())
-        }
+        Verdict::Rejected => Err(rejected(&token.credentials).into()),
     }
+}
+
+/// The failure for a token that the backend rejects.
+pub fn rejected(credentials: &Credentials) -> Failure {
+    not_usable(credentials, "the backend rejects Codex's token")
 }
 
 /// Fails if Codex has to refresh its token before it satisfies the request.

@@ -205,7 +205,8 @@ fn every_format_and_exec_have_the_token_and_its_account() {
     let object: Value = serde_json::from_str(&print("json").stdout).unwrap();
     let expected = json!({
         "version": 1, "token": token, "access_token": token, "token_type": "Bearer", "account_id": "account-1",
-        "plan": "plus", "expires_at": null, "expires_at_epoch": null, "expires_in": null, "profile": "default",
+        "email": "someone@mail.example", "plan": "plus", "residency": null, "fedramp": true,
+        "expires_at": null, "expires_at_epoch": null, "expires_in": null, "profile": "default",
     });
     assert_eq!(object, expected);
 }

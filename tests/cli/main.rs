@@ -25,6 +25,8 @@ mod exec;
 #[cfg(target_os = "linux")]
 mod faults;
 mod formats;
+#[cfg(unix)]
+mod from;
 mod harness;
 mod help;
 mod login;

@@ -108,6 +108,7 @@ fn the_json_has_stable_names() {
         "plan": "plus",
         "account_id": "account-1",
         "issuer": sandbox.issuer.url(),
+        "source": null,
         "store": sandbox.file("default"),
         "expires_at": stamp(login["expires_at"].as_u64().unwrap()),
         "last_refresh": login["last_refresh"].as_str().unwrap().replace(".000000Z", "Z"),
