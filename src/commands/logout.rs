@@ -89,7 +89,7 @@ fn revoke_removed(credentials: &Credentials, profile: &str) {
     if let Some(source) = credentials.source() {
         return say(&format!(
             "Signed out (profile {profile}). The login was not revoked: it is held where {} gets its tokens.",
-            source.describe()
+            source.in_brief()
         ));
     }
     if credentials.is_access_token_only() {

@@ -233,7 +233,7 @@ fn source(report: &Report) -> Option<String> {
 
 fn token_cell(report: &Report, now: SystemTime) -> String {
     let sign_in = match source(report) {
-        Some(source) => format!("sign in again where its tokens come from: {source}"),
+        Some(_) => "sign in again where its tokens come from".to_owned(),
         None => format!(
             "sign in again: {}",
             settings::login_command(&report.profile)

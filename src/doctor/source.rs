@@ -8,7 +8,7 @@ use crate::refresh::first_credentials;
 use crate::time::span;
 
 pub fn finding(source: &Source, stored: &Credentials) -> Finding {
-    let shown = source.describe();
+    let shown = source.in_brief();
     let newest = match first_credentials(source.clone()) {
         Ok(newest) => newest,
         Err(error) => {

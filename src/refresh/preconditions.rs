@@ -61,7 +61,7 @@ pub fn refusal(credentials: &Credentials, profile: &str, reason: &str) -> String
 
 /// The same of a command.
 pub(super) fn refusal_of(source: &Source, reason: &str) -> String {
-    let source = source.describe();
+    let source = source.in_brief();
     format!("could not get a token from {source}: sign in there: {reason}")
 }
 
@@ -74,7 +74,7 @@ pub(super) fn not_refreshed(credentials: &Credentials, reason: &str) -> Error {
 }
 
 pub(super) fn not_obtained(source: &Source, reason: &str) -> String {
-    format!("could not get a token from {}: {reason}", source.describe())
+    format!("could not get a token from {}: {reason}", source.in_brief())
 }
 
 pub fn not_signed_in(store: &Store) -> Failure {

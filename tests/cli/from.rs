@@ -8,9 +8,10 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use support::fake_issuer::{Endpoint, now};
+use support::fake_issuer::Endpoint;
 use support::process::{Output, Running};
-use support::sandbox::{LIFE, Sandbox, program};
+use support::sandbox::{LIFE, Sandbox, find_program, program, skip};
+use support::sshd::Sshd;
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
@@ -68,22 +69,14 @@ impl Machines {
 
     /// Makes the stored token of both expire in so many seconds.
     fn age(&self, left: i64) {
-        age(&self.authority, left);
-        age(&self.client, left);
+        self.authority.age(left);
+        self.client.age(left);
     }
 }
 
 fn runs(client: &Sandbox) -> Vec<String> {
     let text = fs::read_to_string(client.folder().join("runs")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
-}
-
-fn age(client: &Sandbox, left: i64) {
-    let mut stored = client.stored();
-    stored["expires_at"] = json!(now().saturating_add_signed(left));
-    // It was received a while ago.
-    stored["last_refresh"] = json!("2026-01-01T00:00:00Z");
-    client.store("default", &stored.to_string());
 }
 
 /// Runs the client with another script in the place of the first.
@@ -167,9 +160,9 @@ fn many_machines_cost_one_refresh() {
             .run(&["login", "--from", "--", "remote"])
             .assert(0, "", SIGNED_IN);
     }
-    age(authority, -60);
+    authority.age(-60);
     for client in clients.iter().chain([client]) {
-        age(client, -60);
+        client.age(-60);
     }
     let callers: Vec<Running> = clients
         .iter()
@@ -407,7 +400,7 @@ fn a_login_that_is_required_at_the_other_end_is_required_there() {
     );
     machines.client.run(&["status", "--all"]).assert(
         4,
-        "PROFILE[..]\ndefault  [..]  sign in again where its tokens come from: remote\n",
+        "PROFILE[..]\ndefault  [..]  sign in again where its tokens come from\n",
         "",
     );
     // Somebody has done it.
@@ -501,7 +494,7 @@ fn a_socket_gives_tokens_as_a_command_does() {
     );
     client.run(&["token"]).assert(0, TOKEN, "");
     assert_eq!(client.stored()["source"], json!({"socket": path}));
-    age(&client, -60);
+    client.age(-60);
     client.run(&["token"]).assert(
         75,
         "",
@@ -630,4 +623,105 @@ fn a_login_of_ones_own_is_superseded_and_supersedes() {
     login.finish().assert(0, "", crate::login::SIGNED_IN);
     assert_eq!(client.stored()["source"], Value::Null);
     assert_eq!(client.issuer.revoked().len(), 1);
+}
+
+/// The same over a real ssh, whose key can do nothing else.
+#[test]
+fn ssh_gives_tokens_and_nothing_else() {
+    let authority = Sandbox::new();
+    authority.plant();
+    let Some(sshd) = Sshd::start(&authority) else {
+        return;
+    };
+    let words = sshd.command();
+    let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
+    let login = |client: &Sandbox| {
+        let mut arguments = vec!["login", "--from", "--"];
+        arguments.extend(words.iter().map(String::as_str));
+        client.run(&arguments)
+    };
+    login(&client).assert(
+        0,
+        "",
+        "Signed in as someone@mail.example (Plus)\n  Its tokens come from [..]\n",
+    );
+    client
+        .run(&["token", "--force-refresh"])
+        .assert(0, TOKEN, "");
+    assert_eq!(authority.issuer.count(REFRESH), 1);
+    assert_eq!(
+        client.run(&["token"]).line(),
+        authority.run(&["token"]).line()
+    );
+    // Whatever it is asked for, the key prints the token.
+    let mut asked: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
+    asked.extend(["cat", "/etc/passwd"].map(Into::into));
+    let printed = client.start(client.command_of(&asked)).finish();
+    assert!(
+        printed.stdout.starts_with("{\"access_token\":"),
+        "{}",
+        printed.stdout
+    );
+    assert_eq!(printed.stdout.lines().count(), 1);
+    authority.issuer.revoke_logins();
+    authority.age(-60);
+    client.age(-60);
+    client.run(&["token"]).assert(4, "", "codex-auth: could not get a token from [..]: sign in there: the issuer refused to refresh the token: [..]: run codex-auth login\n");
+    drop(sshd);
+    login(&client).assert(75, "", "codex-auth: could not sign in: could not get a token from [..]: ssh: connect to host 127.0.0.1 port [..]: Connection refused\n");
+}
+
+/// The recipe for containers and sandboxes of one host: a socket that systemd opens, in a sandbox without a network.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_that_systemd_opens_gives_tokens_in_a_sandbox() {
+    let (Some(activate), Some(bwrap)) = (
+        find_program("systemd-socket-activate"),
+        find_program("bwrap"),
+    ) else {
+        return skip("no systemd-socket-activate, or no bwrap here");
+    };
+    let authority = Sandbox::new();
+    authority.plant();
+    let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
+    let socket = client.folder().join("socket");
+    let mut command_line: Vec<std::ffi::OsString> = vec![activate.into()];
+    command_line.extend(["--inetd", "-a", "-l"].map(Into::into));
+    command_line.push(socket.clone().into());
+    command_line.push(format!("-ECODEX_AUTH_HOME={}", authority.home().display()).into());
+    command_line.extend(program());
+    command_line.extend(["token", "--format", "json"].map(Into::into));
+    let _server = authority.start(authority.command_of(&command_line));
+    support::process::until("a socket", || socket.exists().then_some(()));
+    let sandboxed = |arguments: &[&str]| {
+        let mut command_line: Vec<std::ffi::OsString> = vec![bwrap.clone().into()];
+        command_line.extend(
+            [
+                "--unshare-net",
+                "--unshare-pid",
+                "--dev-bind",
+                "/",
+                "/",
+                "--",
+            ]
+            .map(Into::into),
+        );
+        command_line.extend(program());
+        command_line.extend(arguments.iter().map(Into::into));
+        client.start(client.command_of(&command_line)).finish()
+    };
+    let address = format!("unix:{}", socket.display());
+    let login = sandboxed(&["login", "--from", &address]);
+    if login.stderr.starts_with("bwrap:") {
+        return skip("bwrap makes no sandbox here");
+    }
+    login.assert(
+        0,
+        "",
+        "Signed in as someone@mail.example (Plus)\n  Its tokens come from unix:[..]/socket\n",
+    );
+    authority.age(-60);
+    client.age(-60);
+    sandboxed(&["token"]).assert(0, TOKEN, "");
+    assert_eq!(client.issuer.count(REFRESH), 1);
 }

@@ -18,4 +18,6 @@ pub mod fake_issuer;
 pub mod locks;
 pub mod process;
 pub mod sandbox;
+#[cfg(unix)]
+pub mod sshd;
 pub mod unanswering;
