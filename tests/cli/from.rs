@@ -633,7 +633,7 @@ fn ssh_gives_tokens_and_nothing_else() {
     let Some(sshd) = Sshd::start(&authority) else {
         return;
     };
-    let words = sshd.command();
+    let words = sshd.command(10);
     let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
     let login = |client: &Sandbox| {
         let mut arguments = vec!["login", "--from", "--"];

@@ -18,6 +18,8 @@ use super::{Figure, REFRESH, SmallDisk, figure, fill, rounds, strict_sandbox};
 
 const CROWD: usize = 200;
 const FLEET: usize = 50;
+/// How long a client waits for a connection, in seconds: all share the processors of one machine.
+const PATIENCE: u32 = 60;
 /// Tokens of this life, in seconds, let days pass in minutes: a connection takes as long as ever.
 const SHORT_LIFE: u64 = 60;
 
@@ -40,9 +42,9 @@ fn machine(authority: &Sandbox, signed_in: &str) -> Sandbox {
     client
 }
 
-fn machines(count: usize, authority: &Sandbox, sshd: &Sshd) -> Vec<Sandbox> {
+fn machines(count: usize, authority: &Sandbox, sshd: &Sshd, patience: u32) -> Vec<Sandbox> {
     let first = Sandbox::with(Arc::clone(&authority.issuer));
-    let words = sshd.command();
+    let words = sshd.command(patience);
     let mut arguments = vec!["login", "--from", "--"];
     arguments.extend(words.iter().map(String::as_str));
     assert_eq!(first.run(&arguments).code, 0);
@@ -51,7 +53,7 @@ fn machines(count: usize, authority: &Sandbox, sshd: &Sshd) -> Vec<Sandbox> {
 }
 
 fn crowd(authority: &Sandbox, sshd: &Sshd) -> Figure {
-    let machines = machines(CROWD, authority, sshd);
+    let machines = machines(CROWD, authority, sshd, PATIENCE);
     let before = authority.issuer.count(REFRESH);
     for machine in machines.iter().chain([authority]) {
         machine.age(-60);
@@ -73,14 +75,22 @@ fn crowd(authority: &Sandbox, sshd: &Sshd) -> Figure {
 }
 
 fn is_exactly(output: &Output, token: &str) -> bool {
-    output.code == 0 && output.stderr.is_empty() && output.stdout.trim_end() == token
+    let is_it = output.code == 0 && output.stderr.is_empty() && output.stdout.trim_end() == token;
+    show_unless(is_it, output);
+    is_it
+}
+
+fn show_unless(is_good: bool, output: &Output) {
+    if !is_good {
+        println!("{} {}", output.code, output.stderr.trim_end());
+    }
 }
 
 /// Each machine asks again and again, as its programs would, while tokens come and go.
 fn days(authority: &Sandbox, sshd: &Sshd) -> Figure {
     authority.issuer.set(|its| its.access_life = SHORT_LIFE);
     authority.run(&super::FORCED).assert(0, "[TOKEN]\n", "");
-    let machines = machines(FLEET, authority, sshd);
+    let machines = machines(FLEET, authority, sshd, PATIENCE);
     let (requests, tokens) = (
         authority.issuer.count(REFRESH),
         authority.issuer.access_tokens().len(),
@@ -127,9 +137,7 @@ fn is_valid(machine: &Sandbox, output: &Output) -> bool {
     let is_valid = output.code == 0
         && output.stderr.is_empty()
         && machine.stored()["expires_at"].as_u64() > Some(now());
-    if !is_valid {
-        println!("{} {}", output.code, output.stderr.trim_end());
-    }
+    show_unless(is_valid, output);
     is_valid
 }
 
@@ -146,7 +154,7 @@ fn trouble_at_the_other_end_is_told() {
     let Some(sshd) = Sshd::start(&authority) else {
         return;
     };
-    let machines = machines(4, &authority, &sshd);
+    let machines = machines(4, &authority, &sshd, 5);
     for machine in machines.iter().chain([&authority]) {
         machine.age(-60);
     }
@@ -173,7 +181,7 @@ fn trouble_at_the_other_end_is_told() {
     for machine in &machines {
         let mut stored = machine.stored();
         stored["backoff"]["until"] = stored["backoff"]["at"].clone();
-        stored["source"] = json!({"command": sshd.command()});
+        stored["source"] = json!({"command": sshd.command(5)});
         machine.store("default", &stored.to_string());
         assert_eq!(tell("it is signed in again", machine), 0);
     }

@@ -62,12 +62,12 @@ impl Sshd {
         })
     }
 
-    /// The words of the command that a client gets its tokens with.
-    pub fn command(&self) -> Vec<String> {
+    /// The words of the command that a client gets its tokens with. It waits so many seconds for a connection.
+    pub fn command(&self, patience: u32) -> Vec<String> {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let options = [
             "BatchMode=yes".to_owned(),
-            "ConnectTimeout=5".to_owned(),
+            format!("ConnectTimeout={patience}"),
             "StrictHostKeyChecking=yes".to_owned(),
             format!("UserKnownHostsFile={}", path("known_hosts")),
             format!("SendEnv={HANDED_ON}"),
