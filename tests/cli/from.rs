@@ -8,6 +8,8 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+#[cfg(target_os = "linux")]
+use crate::terminal::Terminal;
 use support::fake_issuer::Endpoint;
 use support::process::{Output, Running};
 use support::sandbox::{LIFE, Sandbox, find_program, program, skip};
@@ -444,28 +446,46 @@ fn a_command_that_hangs_keeps_nobody_longer_than_asked() {
     waiting.finish().assert(0, TOKEN, "");
 }
 
-/// As if it were run by hand: no signal is blocked, its stdin is empty, and there is no terminal to ask at.
+/// A shell would clear the mask.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_command_has_an_empty_stdin_no_terminal_and_its_signals() {
+fn a_command_inherits_no_blocked_signals() {
     let machines = Machines::new();
-    for state in ["", "--ignore-signal=CHLD"] {
-        machines.age(-60);
-        let seen = machines.client.folder().join("seen");
-        let script = format!(
-            "exec 3>'{}'; cat >&3; grep SigBlk /proc/self/status >&3; (: </dev/tty) 2>/dev/null && echo terminal >&3; CODEX_AUTH_HOME='{}' exec {} token --force-refresh --format json",
-            seen.display(),
-            machines.authority.home().display(),
-            program()[0].to_str().unwrap()
-        );
-        machines.client.script("remote", &script);
-        let mut shell = machines
-            .client
-            .shell(&format!("exec env {state} \"$0\" token"));
-        shell.arg(&program()[0]);
-        machines.client.start(shell).finish().assert(0, TOKEN, "");
-        let seen = fs::read_to_string(seen).unwrap();
-        assert_eq!(seen, "SigBlk:\t0000000000000000\n", "{state}");
+    machines.client.age(-60);
+    let mut stored = machines.client.stored();
+    let status = machines.client.folder().join("status");
+    stored["source"] = json!({"command": ["/bin/cp", "/proc/self/status", status]});
+    machines.client.store("default", &stored.to_string());
+    let message = "codex-auth: could not get a token from /bin/cp [..]: it printed nothing\n";
+    machines.client.run(&["token"]).assert(75, "", message);
+    let status = fs::read_to_string(status).unwrap();
+    let mask = status.lines().find(|line| line.starts_with("SigBlk"));
+    assert_eq!(mask, Some("SigBlk:\t0000000000000000"));
+}
+
+/// It runs for a caller at a terminal as for any other.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_has_an_empty_stdin_and_no_terminal() {
+    let machines = Machines::new();
+    let seen = machines.client.folder().join("seen");
+    let script = format!(
+        "exec 3>'{}'; cat >&3; (: </dev/tty) 2>/dev/null && echo terminal >&3; CODEX_AUTH_HOME='{}' exec '{}' token --force-refresh --format json",
+        seen.display(),
+        machines.authority.home().display(),
+        program()[0].to_str().unwrap()
+    );
+    machines.client.script("remote", &script);
+    // Where SIGCHLD is ignored, the exit code of the command cannot be had.
+    for caller in ["exec \"$0\" token", "trap '' CHLD; exec \"$0\" token"] {
+        machines.client.age(-60);
+        let Some(terminal) = Terminal::shell(&machines.client, caller, 80) else {
+            return;
+        };
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+        let seen = fs::read_to_string(&seen).unwrap();
+        assert_eq!(seen, "", "{caller}");
     }
 }
 
