@@ -146,7 +146,7 @@ pub fn refresh_under_lock<'a>(
     };
     let staged = lock.stage()?;
     limit.end();
-    match provider.refresh(&credentials, &task.forwarded(&credentials)) {
+    match provider.refresh(&credentials, &task.forwarded(&credentials), task.patience) {
         RefreshOutcome::Tokens(response) => {
             update(&mut credentials, &provider, &response, task);
             save(store, lock, staged, credentials)

@@ -15,7 +15,7 @@ use crate::text::redact;
 use crate::time::length;
 
 /// As long as a request to the issuer.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 /// The most that is read of stdout, and of stderr, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 /// How long the end of stderr is awaited once the command has ended: what it started may hold it open.
@@ -36,11 +36,15 @@ impl From<String> for Unobtained {
     }
 }
 
-/// What a source prints or sends.
-pub fn output(source: &Source, request: &ForwardedRequest) -> Result<Vec<u8>, Unobtained> {
+/// What a source prints or sends, if it does so in time.
+pub fn output(
+    source: &Source,
+    request: &ForwardedRequest,
+    limit: Duration,
+) -> Result<Vec<u8>, Unobtained> {
     match source {
-        Source::Command(words) => run(words, request, LIMIT),
-        Source::Socket(path) => Ok(ask(path, LIMIT)?),
+        Source::Command(words) => run(words, request, limit),
+        Source::Socket(path) => Ok(ask(path, limit)?),
     }
 }
 

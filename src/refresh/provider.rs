@@ -1,11 +1,11 @@
 //! Who gives the tokens of a profile: the issuer, for its refresh token, or a command.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rand::RngExt;
 
-use super::command::{self, Unobtained};
+use super::command::{self, LIMIT, Unobtained};
 use super::preconditions::{not_obtained, refusal_of};
 use crate::credentials::{Credentials, Source, TokenResponse};
 use crate::error::Failure;
@@ -29,11 +29,17 @@ impl Provider {
         Ok(Self::Issuer(Box::new(issuer), refresh_token.to_owned()))
     }
 
-    /// New tokens in the place of those of these credentials.
-    pub fn refresh(&self, credentials: &Credentials, request: &ForwardedRequest) -> RefreshOutcome {
+    /// New tokens in the place of those of these credentials. A command may take as long as its caller waits, if that is longer
+    /// than usual.
+    pub fn refresh(
+        &self,
+        credentials: &Credentials,
+        request: &ForwardedRequest,
+        patience: Duration,
+    ) -> RefreshOutcome {
         match self {
             Self::Issuer(issuer, refresh_token) => issuer.refresh(refresh_token),
-            Self::Command(source) => match obtain(source, request) {
+            Self::Command(source) => match obtain(source, request, patience.max(LIMIT)) {
                 Ok(response) => judge(source, credentials, response, request),
                 Err(Unobtained::LoginRequired(reason)) => RefreshOutcome::Unauthorized {
                     reason,
@@ -54,21 +60,23 @@ impl Provider {
 
 /// Credentials with the first token of a command.
 pub fn first_credentials(source: Source) -> Result<Credentials> {
-    let response =
-        obtain(&source, &ForwardedRequest::default()).map_err(|unobtained| match unobtained {
-            Unobtained::LoginRequired(reason) => {
-                Failure::LoginRequired(refusal_of(&source, &reason))
-            }
-            Unobtained::Failed(reason) => Failure::Temporary(not_obtained(&source, &reason)),
-        })?;
+    let response = obtain(&source, &ForwardedRequest::default(), LIMIT);
+    let response = response.map_err(|unobtained| match unobtained {
+        Unobtained::LoginRequired(reason) => Failure::LoginRequired(refusal_of(&source, &reason)),
+        Unobtained::Failed(reason) => Failure::Temporary(not_obtained(&source, &reason)),
+    })?;
     let mut credentials = Credentials::from_source(source, &response, SystemTime::now());
     credentials.choose_refresh_window(rand::rng().random());
     Ok(credentials)
 }
 
 /// A token from a command, or a socket.
-fn obtain(source: &Source, request: &ForwardedRequest) -> Result<TokenResponse, Unobtained> {
-    let output = command::output(source, request)?;
+fn obtain(
+    source: &Source,
+    request: &ForwardedRequest,
+    limit: Duration,
+) -> Result<TokenResponse, Unobtained> {
+    let output = command::output(source, request, limit)?;
     let response = TokenResponse::from_command(&output, SystemTime::now());
     response.map_err(|error| Unobtained::Failed(error.to_string()))
 }

@@ -1,5 +1,6 @@
 //! One machine that holds the login, and many that get their tokens from it over a real ssh (`login --from`).
 
+use std::ffi::OsString;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -31,7 +32,11 @@ fn many_machines_share_a_login() {
     let Some(sshd) = Sshd::start(&authority) else {
         return;
     };
-    let figures = [crowd(&authority, &sshd), days(&authority, &sshd)];
+    let figures = [
+        connections(&authority, &sshd),
+        crowd(&authority, &sshd),
+        days(&authority, &sshd),
+    ];
     assert!(figures.iter().all(|figure| figure.holds));
 }
 
@@ -50,6 +55,46 @@ fn machines(count: usize, authority: &Sandbox, sshd: &Sshd, patience: u32) -> Ve
     assert_eq!(first.run(&arguments).code, 0);
     let signed_in = fs::read_to_string(first.file("default")).unwrap();
     (0..count).map(|_| machine(authority, &signed_in)).collect()
+}
+
+/// What one connection costs, with the token fresh: the time it takes, and that of the processors at both ends.
+fn connections(authority: &Sandbox, sshd: &Sshd) -> Figure {
+    const COUNT: u32 = 20;
+    let words: Vec<OsString> = sshd.command(PATIENCE).iter().map(Into::into).collect();
+    let spent = || {
+        [
+            spent_by_children("self"),
+            spent_by_children(&sshd.pid().to_string()),
+        ]
+    };
+    let (before, begun) = (spent(), Instant::now());
+    for _ in 0..COUNT {
+        let output = authority.start(authority.command_of(&words)).finish();
+        assert_eq!(output.code, 0, "{}", output.stderr);
+    }
+    let took = begun.elapsed() / COUNT;
+    let [client, server] = [0, 1].map(|end| spent()[end].saturating_sub(before[end]) / COUNT);
+    let outcome = format!(
+        "{took:.0?} each; {client:.0?} of processor time at the client, {server:.0?} at the authority"
+    );
+    figure(
+        format!("{COUNT} connections, one after the other"),
+        outcome,
+        true,
+    )
+}
+
+/// The processor time of the children that a process has waited for (proc(5), `cutime` and `cstime`).
+fn spent_by_children(pid: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    let ticks: u64 = fields
+        .skip(13)
+        .take(2)
+        .map(|field| field.parse::<u64>().unwrap())
+        .sum();
+    // A hundred in a second, on every Linux.
+    Duration::from_millis(10 * ticks)
 }
 
 fn crowd(authority: &Sandbox, sshd: &Sshd) -> Figure {
