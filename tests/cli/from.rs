@@ -13,6 +13,8 @@ use crate::terminal::Terminal;
 use support::fake_issuer::Endpoint;
 use support::process::{Output, Running};
 use support::sandbox::{LIFE, Sandbox, find_program, program, skip};
+#[cfg(target_os = "linux")]
+use support::socket::Socket;
 use support::sshd::Sshd;
 
 const REFRESH: Endpoint = Endpoint::Refresh;
@@ -695,24 +697,15 @@ fn ssh_gives_tokens_and_nothing_else() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_socket_that_systemd_opens_gives_tokens_in_a_sandbox() {
-    let (Some(activate), Some(bwrap)) = (
-        find_program("systemd-socket-activate"),
-        find_program("bwrap"),
-    ) else {
-        return skip("no systemd-socket-activate, or no bwrap here");
+    let Some(bwrap) = find_program("bwrap") else {
+        return skip("no bwrap here");
     };
     let authority = Sandbox::new();
     authority.plant();
+    let Some(socket) = Socket::start(&authority) else {
+        return;
+    };
     let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
-    let socket = client.folder().join("socket");
-    let mut command_line: Vec<std::ffi::OsString> = vec![activate.into()];
-    command_line.extend(["--inetd", "-a", "-l"].map(Into::into));
-    command_line.push(socket.clone().into());
-    command_line.push(format!("-ECODEX_AUTH_HOME={}", authority.home().display()).into());
-    command_line.extend(program());
-    command_line.extend(["token", "--format", "json"].map(Into::into));
-    let _server = authority.start(authority.command_of(&command_line));
-    support::process::until("a socket", || socket.exists().then_some(()));
     let sandboxed = |arguments: &[&str]| {
         let mut command_line: Vec<std::ffi::OsString> = vec![bwrap.clone().into()];
         command_line.extend(
@@ -730,7 +723,7 @@ fn a_socket_that_systemd_opens_gives_tokens_in_a_sandbox() {
         command_line.extend(arguments.iter().map(Into::into));
         client.start(client.command_of(&command_line)).finish()
     };
-    let address = format!("unix:{}", socket.display());
+    let address = format!("unix:{}", socket.path().display());
     let login = sandboxed(&["login", "--from", &address]);
     if login.stderr.starts_with("bwrap:") {
         return skip("bwrap makes no sandbox here");

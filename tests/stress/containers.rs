@@ -7,8 +7,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, random};
 
-use support::process::until;
-use support::sandbox::{LIFE, Sandbox, find_program, program, skip};
+use support::sandbox::{LIFE, Sandbox, skip};
+use support::socket::Socket;
 
 use super::places::{count_lost, is_good, plant};
 use super::{Figure, REFRESH, figure, lanes, rounds, strict_sandbox};
@@ -78,22 +78,13 @@ fn a_container_gets_its_tokens_from_a_socket() {
     let Some(run) = std::env::var_os("CODEX_AUTH_TEST_CONTAINER") else {
         return skip("CODEX_AUTH_TEST_CONTAINER names no program that runs a container");
     };
-    let Some(activate) = find_program("systemd-socket-activate") else {
-        return skip("no systemd-socket-activate here");
-    };
     let (authority, client) = (strict_sandbox(), strict_sandbox());
     authority.plant();
     // Nobody else makes the folder of a volume.
     std::fs::create_dir(client.home()).unwrap();
-    let socket = authority.folder().join("socket");
-    let mut server: Vec<OsString> = vec![activate.into()];
-    server.extend(["--inetd", "-a", "-l"].map(OsString::from));
-    server.push(socket.clone().into());
-    server.push(format!("-ECODEX_AUTH_HOME={}", authority.home().display()).into());
-    server.extend(program());
-    server.extend(["token", "--format", "json"].map(OsString::from));
-    let _server = authority.start(authority.command_of(&server));
-    until("a socket", || socket.exists().then_some(()));
+    let Some(_socket) = Socket::start(&authority) else {
+        return;
+    };
     let run_in = |words: &[&str]| {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         let volumes = [
