@@ -21,7 +21,7 @@ const ADVICE: usize = 16;
 
 /// Exit code 1 means that something stands in the way.
 pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
-    let findings = doctor::findings(settings::profile(profile)?);
+    let findings = doctor::findings(&settings::profile(profile)?);
     print(&if args.json {
         format!("{:#}\n", as_json(&findings))
     } else {

@@ -26,7 +26,18 @@ impl Source {
         path.starts_with('/').then(|| Self::Socket(path.to_owned()))
     }
 
-    /// The same for a message: of a long command the beginning, and the last word, which for ssh is the host.
+    /// As it was given, fit for one line of a terminal.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Command(words) => {
+                let words: Vec<String> = words.iter().map(|word| shell_word(word)).collect();
+                printable(&words.join(" "))
+            }
+            Self::Socket(path) => printable(&format!("{SOCKET}{path}")),
+        }
+    }
+
+    /// The same for a message: of a long command the beginning and the last word, which for ssh is the host.
     pub fn in_brief(&self) -> String {
         let Self::Command(words) = self else {
             return self.describe();
@@ -39,17 +50,6 @@ impl Source {
             .rsplit_once(' ')
             .map_or("", |(beginning, _)| beginning);
         printable(&format!("{beginning} … {}", shell_word(last)))
-    }
-
-    /// It as it was given, fit for one line of a terminal.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Command(words) => {
-                let words: Vec<String> = words.iter().map(|word| shell_word(word)).collect();
-                printable(&words.join(" "))
-            }
-            Self::Socket(path) => printable(&format!("{SOCKET}{path}")),
-        }
     }
 }
 

@@ -17,21 +17,17 @@ pub use finding::{Finding, Level};
 
 /// Everything that can be checked, for the profiles that are stored and for this one. It takes seconds where the network
 /// does not answer.
-pub fn findings(profile: String) -> Vec<Finding> {
+pub fn findings(profile: &str) -> Vec<Finding> {
     // Nobody signs in to Codex's profile here.
-    let sign_in = match profile.as_str() {
+    let sign_in = match profile {
         CODEX_PROFILE => settings::login_command("default"),
         profile => settings::login_command(profile),
     };
-    let stored = stored(&profile);
     let mut findings = disk::findings();
     findings.extend(logins::findings(profile));
     findings.extend(program::finding());
-    match stored
-        .as_ref()
-        .and_then(|found| Some((found.source()?, found)))
-    {
-        Some((source, stored)) => findings.push(source::finding(source, stored)),
+    match stored(profile).and_then(|stored| source::finding(profile, &stored)) {
+        Some(finding) => findings.push(finding),
         None => findings.extend(of_signing_in(&sign_in)),
     }
     findings
