@@ -11,6 +11,10 @@ use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use crate::cli::Cli;
+use crate::terminal;
+
+/// The column of a tip: the parser puts `tip: ` before it.
+const TIP: usize = 7;
 
 /// Commands of other tools, and what they are here.
 const COMMANDS: &[(&[&str], &str)] = &[
@@ -54,6 +58,8 @@ fn with_hint(mut error: Error, arguments: &[OsString]) -> Error {
     if let Some(tip) = meant.or_else(|| missing(&error)) {
         error.remove(ContextKind::SuggestedSubcommand);
         error.remove(ContextKind::SuggestedArg);
+        let columns = terminal::width().unwrap_or(usize::MAX);
+        let tip = terminal::fitted_to(&tip, TIP, columns);
         error.insert(
             ContextKind::Suggested,
             ContextValue::StyledStrs(vec![tip.into()]),

@@ -13,7 +13,7 @@ use crate::credentials::{Backoff, Credentials, Revoked};
 use crate::issuer::backend::{self, Verdict};
 use crate::issuer::usage::{Usage, Window, usage};
 use crate::profile::report::{Report, State};
-use crate::terminal::fitted;
+use crate::terminal::{fitted, result_width};
 use crate::text::printable;
 use crate::time::{date, moment, seconds_since_epoch, span, time_at};
 use crate::{error, settings, store};
@@ -23,7 +23,9 @@ const VERSION: u64 = 1;
 /// How long the backend may take for `--check`: a person waits for it.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// The columns of a full bar.
-const BAR: usize = 20;
+const BAR: usize = 10;
+/// The column of a token that stands below its profile.
+const TOKEN: usize = 2;
 /// The column of the values.
 const VALUE: usize = 14;
 
@@ -181,35 +183,40 @@ fn backoff(report: &Report, now: SystemTime) -> Option<&Backoff> {
     backoff.filter(|backoff| backoff.holds(now))
 }
 
-/// A line for each profile, in columns that are as wide as need be.
+/// A line for each profile, in columns that are as wide as need be. Where the terminal is too narrow for all of them, the
+/// token stands below.
 fn table(rows: &[Row], now: SystemTime) -> String {
     if rows.is_empty() {
         return "Not signed in: run codex-auth login\n".to_owned();
     }
+    let cells: Vec<_> = rows.iter().map(|row| cells(&row.report, now)).collect();
     let heading = ["PROFILE", "ACCOUNT", "PLAN", "TOKEN"].map(str::to_owned);
-    let cells: Vec<_> = [heading]
-        .into_iter()
-        .chain(rows.iter().map(|row| cells(&row.report, now)))
-        .collect();
-    let widths = [0, 1, 2].map(|column| {
-        let lengths = cells.iter().map(|cells| cells[column].chars().count());
+    let widths = [0, 1, 2, 3].map(|column| {
+        let lines = [&heading].into_iter().chain(&cells);
+        let lengths = lines.map(|cells| cells[column].chars().count());
         lengths.max().unwrap_or_default()
     });
-    let line = |(number, cells): (usize, &[String; 4])| {
+    let has_room = !is_terminal() || widths.iter().sum::<usize>() + 2 * 3 <= result_width();
+    let [first, second, third, _] = widths;
+    let line = |cells: &[String; 4], colour| {
         let [profile, account, plan, token] = cells;
-        let [first, second, third] = widths;
-        let colour = match number.checked_sub(1) {
-            None => Colour::Heading,
-            Some(index) if rows[index].report.usable => Colour::Good,
-            Some(_) => Colour::Bad,
-        };
-        let token = coloured(token, colour);
-        let limits = number
-            .checked_sub(1)
-            .map_or_else(String::new, |index| limits(&rows[index], now));
-        format!("{profile:first$}  {account:second$}  {plan:third$}  {token}\n{limits}")
+        let columns = format!("{profile:first$}  {account:second$}  {plan:third$}");
+        if has_room {
+            format!("{columns}  {}\n", coloured(token, colour))
+        } else {
+            let token = fitted(token, TOKEN);
+            format!("{}\n  {}\n", columns.trim_end(), coloured(&token, colour))
+        }
     };
-    cells.iter().enumerate().map(line).collect()
+    let described = rows.iter().zip(&cells).map(|(row, cells)| {
+        let colour = if row.report.usable {
+            Colour::Good
+        } else {
+            Colour::Bad
+        };
+        line(cells, colour) + &limits(row, now)
+    });
+    line(&heading, Colour::Heading) + &described.collect::<String>()
 }
 
 fn cells(report: &Report, now: SystemTime) -> [String; 4] {
@@ -463,7 +470,7 @@ fn bar(percent: f64) -> String {
 )]
 fn filled(percent: f64) -> usize {
     // As many columns as `BAR`, which has no lossless way into a float.
-    (percent / 5.0).round().clamp(0.0, 20.0) as usize
+    (percent / 10.0).round().clamp(0.0, 10.0) as usize
 }
 
 #[cfg(test)]
@@ -475,9 +482,9 @@ mod tests {
         for (percent, full) in [
             (0.0, 0),
             (-7.0, 0),
-            (2.4, 0),
-            (2.5, 1),
-            (50.0, 10),
+            (4.9, 0),
+            (5.0, 1),
+            (50.0, 5),
             (100.0, BAR),
             (1e300, BAR),
             (f64::NAN, 0),

@@ -2,6 +2,9 @@
 
 use support::sandbox::Sandbox;
 
+#[cfg(unix)]
+use crate::terminal::Terminal;
+
 #[test]
 fn without_arguments_it_says_how_to_start() {
     let stdout = "\
@@ -84,12 +87,12 @@ fn help_has_the_variables_and_the_exit_codes() {
     let sandbox = Sandbox::new();
     sandbox.run(&["help", "environment"]).assert(
         0,
-        "The environment variables that codex-auth reads\n\nCODEX_AUTH_HOME  [..]\n...\nTERM [..]\n...\n",
+        "The environment variables that codex-auth reads\n\nCODEX_AUTH_HOME\n  the folder [..]\n...\nTERM\n  dumb: [..]\n...\n",
         "",
     );
     sandbox.run(&["help", "exit-codes"]).assert(
         0,
-        "What the exit code of codex-auth says\n\n 0  done; [..]\n...\n75  temporary [..]\n...\n",
+        "What the exit code of codex-auth says\n\n 0  done: [..]\n...\n75  temporary: [..]\n...\n",
         "",
     );
     for topic in ["environment", "exit-codes"] {
@@ -116,42 +119,28 @@ fn the_man_page_is_printed_as_it_is() {
 
 #[cfg(unix)]
 #[test]
-fn the_start_page_and_the_results_are_wrapped_between_words() {
-    let sandbox = Sandbox::new();
-    for arguments in [&[][..], &["doctor", "--verbose"], &["status"]] {
-        let terminal = crate::terminal::Terminal::of(sandbox.command(arguments), 60);
-        let (_, screen) = terminal.finish();
-        let piped = sandbox.run(arguments).stdout;
-        let longest = piped
-            .lines()
-            .flat_map(str::split_whitespace)
-            .map(str::len)
-            .max();
-        let widest = longest.unwrap_or_default().saturating_add(16).max(60);
-        for line in screen.lines() {
-            assert!(
-                line.chars().filter(|c| !c.is_control()).count() <= widest,
-                "{line}"
-            );
-        }
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn help_is_wrapped_between_words() {
+fn what_is_shown_is_wrapped_between_words() {
     let sandbox = Sandbox::new();
     for columns in [40, 80] {
-        let command = sandbox.command(&["token", "--help"]);
-        let terminal = crate::terminal::Terminal::of(command, columns);
-        terminal.await_text("Global options", 1);
-        let (code, screen) = terminal.finish();
-        assert_eq!(code, 0);
-        for line in screen.lines() {
-            assert!(
-                line.trim_end().chars().count() <= columns.into(),
-                "{columns}: {line}"
-            );
+        for arguments in [
+            &[][..],
+            &["token", "--help"],
+            &["help", "environment"],
+            &["help", "exit-codes"],
+            &["setup"],
+            &["doctor", "--verbose"],
+            &["status"],
+        ] {
+            let terminal = Terminal::of(sandbox.command(arguments), columns);
+            let (_, screen) = terminal.finish();
+            // A path may not fit behind its indent of 16 columns. An error is the parser's: it stays on one line.
+            let is_cut = |line: &&str| {
+                let fits = |word: &str| word.len() + 16 <= columns.into();
+                let can_fit = line.split_whitespace().all(fits) && !line.starts_with("error:");
+                can_fit && line.trim_end().chars().count() > columns.into()
+            };
+            let cut: Vec<&str> = screen.lines().filter(is_cut).collect();
+            assert!(cut.is_empty(), "{arguments:?} in {columns}: {cut:?}");
         }
     }
 }

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use support::fake_issuer::{Account, Answer, Endpoint, Trouble, now};
 use support::sandbox::{LIFE, Sandbox};
 
+#[cfg(unix)]
+use crate::terminal::Terminal;
+
 fn stamp(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
@@ -474,4 +477,27 @@ fn of_a_profile_that_is_not_there_the_others_are_named() {
         "Not signed in to the profile wrok (stored: default, work): run codex-auth --profile wrok login\n",
         "",
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_table_that_is_too_wide_has_the_tokens_below() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_as("default", 7230, LIFE);
+    sandbox.plant_as("work", -60, LIFE);
+    let show = |columns| {
+        Terminal::of(sandbox.command(&["status", "--all"]), columns)
+            .finish()
+            .1
+    };
+    assert_eq!(
+        show(40),
+        "PROFILE  ACCOUNT               PLAN\n  TOKEN\n\
+         default  someone@mail.example  plus\n  valid, 2 hours left\n\
+         work     someone@mail.example  plus\n  expired, refreshed at its next use\n"
+    );
+    let wide = sandbox.run(&["status", "--all"]).stdout;
+    let widest = wide.lines().map(str::len).max().unwrap();
+    assert_eq!(show(u16::try_from(widest).unwrap()), wide);
+    assert_ne!(show(u16::try_from(widest - 1).unwrap()), wide);
 }
