@@ -145,6 +145,36 @@ fn what_is_shown_is_wrapped_between_words() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn colours_are_shown_only_where_they_are_wanted() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    for (arguments, coloured) in [
+        (
+            &["--profile", "nope", "token"][..],
+            "\x1b[1;31mcodex-auth:\x1b[0m not signed in",
+        ),
+        (&["status"], "\x1b[32mSigned in"),
+        (&["status", "--all"], "  \x1b[1mTOKEN\x1b[0m\n"),
+        (&["doctor"], "\x1b[32m✓\x1b[0m"),
+    ] {
+        let show = |variable, value| {
+            let mut command = sandbox.command(arguments);
+            command.env("TERM", "xterm").env(variable, value);
+            Terminal::of(command, 80).finish().1
+        };
+        let screen = show("TERM", "xterm");
+        assert!(screen.contains(coloured), "{screen:?}");
+        for (variable, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+            let screen = show(variable, value);
+            assert!(!screen.contains('\x1b'), "{variable}: {screen:?}");
+        }
+        let output = sandbox.run(arguments);
+        assert!(!(output.stdout + &output.stderr).contains('\x1b'));
+    }
+}
+
 /// The commands that the help shows can be pasted as they stand, also in a home folder that is empty.
 #[cfg(unix)]
 #[test]

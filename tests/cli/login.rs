@@ -945,8 +945,8 @@ mod at_a_terminal {
         assert_eq!(code, 1, "{screen}");
         assert!(
             screen.ends_with(
-                "codex-auth: could not sign in: nothing was pasted, and the browser cannot be redirected here: run \
-                 codex-auth login --device-code\n"
+                "codex-auth:\x1b[0m could not sign in: nothing was pasted, and the browser cannot be redirected here: \
+                 run codex-auth login --device-code\n"
             ),
             "{screen}"
         );
