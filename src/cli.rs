@@ -145,9 +145,10 @@ pub enum Command {
     /// To read it:
     ///   codex-auth man | man -l -
     ///
-    /// To install it:
-    ///   mkdir -p ~/.local/share/man/man1
-    ///   codex-auth man > ~/.local/share/man/man1/codex-auth.1
+    /// To put it where man looks, beside the folder of the program:
+    ///   folder=$(dirname "$(command -v codex-auth)")/../share/man/man1
+    ///   mkdir -p "$folder"
+    ///   codex-auth man > "$folder/codex-auth.1"
     #[command(verbatim_doc_comment)]
     Man,
     /// What it reads of the environment

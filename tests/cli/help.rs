@@ -202,15 +202,14 @@ fn the_commands_that_install_completions_and_the_man_page_work_in_a_new_home() {
     let mut shell = sandbox.shell(&format!("set -e\n{}", commands.join("\n")));
     shell.env("HOME", sandbox.folder().join("new-home"));
     sandbox.start(shell).finish().assert(0, "", "");
-    let local = sandbox.folder().join("new-home/.local/share");
+    // man looks beside the folders of `PATH`, and in no other place of a home folder.
     for file in [
-        local.join("bash-completion/completions/codex-auth"),
-        local.join("man/man1/codex-auth.1"),
-        sandbox.folder().join("new-home/.zfunc/_codex-auth"),
-        sandbox
-            .folder()
-            .join("new-home/.config/fish/completions/codex-auth.fish"),
+        "share/man/man1/codex-auth.1",
+        "new-home/.local/share/bash-completion/completions/codex-auth",
+        "new-home/.zfunc/_codex-auth",
+        "new-home/.config/fish/completions/codex-auth.fish",
     ] {
+        let file = sandbox.folder().join(file);
         assert!(
             file.metadata().is_ok_and(|file| file.len() > 0),
             "{}",

@@ -344,7 +344,8 @@ fn a_bare_access_denied_is_explained() {
     });
     let (login, address) = start(&sandbox, &["login"]);
     let page = browser::visit(&address).text();
-    let reason = "ccess denied: the sign-in was cancelled, or your account is not allowed to use it";
+    let reason =
+        "ccess denied: the sign-in was cancelled, or your account is not allowed to use it";
     assert!(page.contains(&format!(">A{reason}.</p>")), "{page}");
     login.finish().assert(
         1,
