@@ -1,6 +1,5 @@
 //! `status`: who is signed in, and until when. It never prints a token.
 
-use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -52,10 +51,7 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
     print(&match (args.json, args.all) {
         (true, all) => format!("{:#}\n", as_json(&rows, all, now)),
         (false, true) => table(&rows, now),
-        (false, false) => rows
-            .iter()
-            .map(|row| details(row, now))
-            .collect::<Result<_>>()?,
+        (false, false) => rows.iter().map(|row| details(row, now)).collect(),
     })?;
     Ok(ExitCode::from(worst_exit_code(&rows)))
 }
@@ -263,57 +259,46 @@ fn token_cell(report: &Report, now: SystemTime) -> String {
     }
 }
 
-fn details(row: &Row, now: SystemTime) -> Result<String> {
+fn details(row: &Row, now: SystemTime) -> String {
     let report = &row.report;
-    let mut text = String::new();
     let colour = if report.usable {
         Colour::Good
     } else {
         Colour::Bad
     };
-    writeln!(text, "{}", coloured(&fitted(&headline(report), 0), colour))?;
+    let headline = coloured(&fitted(&headline(report), 0), colour) + "\n";
     if report.state == State::None {
-        return Ok(text);
+        return headline;
     }
-    let mut line = |name: &str, value: Option<String>| match value {
-        Some(value) => writeln!(
-            text,
-            "  {:<11} {}",
-            format!("{name}:"),
-            fitted(&value, VALUE)
-        ),
-        None => Ok(()),
-    };
     let credentials = report.credentials.as_ref();
-    let received_at = credentials.and_then(Credentials::received_at);
-    let revoked_at = credentials.and_then(Credentials::revoked);
+    let token = credentials.map(|credentials| expiry(credentials, report, now));
+    let refreshed = credentials.and_then(Credentials::received_at);
+    let revoked = credentials.and_then(Credentials::revoked);
+    let backoff = backoff(report, now);
     let verdict = report.verdict.as_ref();
-    line("Profile", Some(report.profile.clone()))?;
-    line("Account ID", credentials.and_then(Credentials::account_id))?;
-    line(
-        "Token",
-        credentials.map(|credentials| expiry(credentials, report, now)),
-    )?;
-    line("Refreshed", received_at.map(|time| at(time, now)))?;
-    line(
-        "Revoked",
-        revoked_at.map(|revoked| revocation(revoked, now)),
-    )?;
-    line(
-        "Backoff",
-        backoff(report, now).map(|backoff| next_refresh(backoff, now)),
-    )?;
-    line(
-        "Backend",
-        verdict.map(|verdict| describe_verdict(verdict, report)),
-    )?;
-    line("File", Some(report.path.clone()))?;
-    line(
-        "Issuer",
-        credentials.and_then(Credentials::issuer).map(printable),
-    )?;
-    text += &limits(row, now);
-    Ok(text)
+    let issuer = credentials.and_then(Credentials::issuer);
+    let lines = [
+        ("Profile", Some(report.profile.clone())),
+        ("Account ID", credentials.and_then(Credentials::account_id)),
+        ("Token", token),
+        ("Refreshed", refreshed.map(|time| at(time, now))),
+        ("Revoked", revoked.map(|revoked| revocation(revoked, now))),
+        ("Backoff", backoff.map(|backoff| next_refresh(backoff, now))),
+        (
+            "Backend",
+            verdict.map(|verdict| describe_verdict(verdict, report)),
+        ),
+        ("File", Some(report.path.clone())),
+        ("Issuer", issuer.map(printable)),
+    ];
+    let lines = lines
+        .into_iter()
+        .filter_map(|(name, value)| Some(line(name, &value?)));
+    headline + &lines.collect::<String>() + &limits(row, now)
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("  {:<11} {}\n", format!("{name}:"), fitted(value, VALUE))
 }
 
 /// The one line that says whether anything has to be done.
@@ -412,9 +397,6 @@ fn describe_verdict(verdict: &Verdict, report: &Report) -> String {
 
 /// A line for each of the plan's limits.
 fn limits(row: &Row, now: SystemTime) -> String {
-    let line = |name: &str, value: &str| {
-        format!("  {:<11} {}\n", format!("{name}:"), fitted(value, VALUE))
-    };
     match &row.usage {
         None => String::new(),
         Some(Err(error)) => line("Usage", &format!("unknown: {error}")),
