@@ -17,7 +17,7 @@ use crate::profile::{copies, lock};
 use crate::settings;
 use crate::store::{Lock, Store};
 use crate::terminal::{is_watched, say, succeed, warn};
-use crate::text::printable;
+use crate::text::{capitalized, printable};
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
@@ -220,8 +220,5 @@ fn as_whom(credentials: &Credentials) -> String {
 
 /// The plan as a title: the claims have it in small letters.
 fn plan(credentials: &Credentials) -> Option<String> {
-    let plan = credentials.plan()?;
-    let mut rest = plan.chars();
-    let first = rest.next()?.to_uppercase();
-    Some(first.chain(rest).collect())
+    credentials.plan().as_deref().map(capitalized)
 }

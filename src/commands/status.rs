@@ -13,7 +13,7 @@ use crate::issuer::backend::{self, Verdict};
 use crate::issuer::usage::{Usage, Window, usage};
 use crate::profile::report::{Report, State};
 use crate::terminal::{fitted, result_width};
-use crate::text::printable;
+use crate::text::{capitalized, printable};
 use crate::time::{date, moment, seconds_since_epoch, span, time_at};
 use crate::{error, settings, store};
 
@@ -331,20 +331,13 @@ fn headline(report: &Report) -> String {
     }
 }
 
-fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
-}
-
 fn as_whom(report: &Report) -> String {
     let credentials = report.credentials.as_ref();
     match (
         credentials.and_then(Credentials::email),
         credentials.and_then(Credentials::plan),
     ) {
-        (Some(email), Some(plan)) => format!(" as {email} ({plan})"),
+        (Some(email), Some(plan)) => format!(" as {email} ({})", capitalized(&plan)),
         (Some(email), None) => format!(" as {email}"),
         _ => String::new(),
     }

@@ -328,7 +328,7 @@ fn a_read_only_file_system_serves_a_valid_token() {
     );
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus) until the token expires: could not replace [HOME]/default.json: [HOME] is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to\n...\n",
+        "Signed in as someone@mail.example (Plus) until the token expires: could not replace [HOME]/default.json: [HOME] is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to\n...\n",
         "",
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 0);

@@ -83,7 +83,7 @@ fn a_fresh_login_is_shown_whole() {
     let output = sandbox.run(&["status"]);
     output.assert(
         0,
-        "Signed in as someone@mail.example (plus)\n  \
+        "Signed in as someone@mail.example (Plus)\n  \
            Profile:    default\n  \
            Account ID: account-1\n  \
            Token:      valid, expires in 8 days ([..]-[..]-[..] [..]:[..]:[..] UTC)\n  \
@@ -127,7 +127,7 @@ fn a_token_that_is_due_is_refreshed_at_its_next_use() {
     let sandbox = planted(7200 + 60, |_| {});
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n...\n  Token:      valid, expires in 2 hours ([..]), refreshed at its next use\n...\n",
+        "Signed in as someone@mail.example (Plus)\n...\n  Token:      valid, expires in 2 hours ([..]), refreshed at its next use\n...\n",
         "",
     );
     assert_state(&sandbox, "due", true);
@@ -141,7 +141,7 @@ fn an_expired_token_that_can_be_refreshed_needs_nobody() {
     let sandbox = planted(-7200, |_| {});
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n...\n  Token:      expired 2 hours ago ([..]), refreshed at its next use\n...\n",
+        "Signed in as someone@mail.example (Plus)\n...\n  Token:      expired 2 hours ago ([..]), refreshed at its next use\n...\n",
         "",
     );
     assert_state(&sandbox, "expired", true);
@@ -168,7 +168,7 @@ fn a_revoked_login_serves_as_long_as_its_token_is_valid() {
     let valid = planted(7200 + 60, revoked);
     valid.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus) until the token expires: then run codex-auth login\n...\n  \
+        "Signed in as someone@mail.example (Plus) until the token expires: then run codex-auth login\n...\n  \
            Token:      valid, expires in 2 hours ([..]), cannot be refreshed\n  \
            Refreshed:  [..]\n  \
            Revoked:    2 hours ago ([..]): It was used before.  [31m(refresh_token_reused)\n...\n",
@@ -204,7 +204,7 @@ fn a_login_in_backoff_needs_nobody() {
         let sandbox = planted(left, in_backoff);
         sandbox.run(&["status"]).assert(
             0,
-            "Signed in as someone@mail.example (plus)\n...\n  Backoff:    next refresh in 50 minutes ([..]): the issuer has trouble\n...\n",
+            "Signed in as someone@mail.example (Plus)\n...\n  Backoff:    next refresh in 50 minutes ([..]): the issuer has trouble\n...\n",
             "",
         );
         assert_state(&sandbox, "backoff", true);
@@ -284,7 +284,7 @@ fn codexs_login_is_shown_as_codexs() {
     sandbox.store_codex(&sandbox.codex_login(7200 + 60).to_string());
     sandbox.run(&status).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n  \
+        "Signed in as someone@mail.example (Plus)\n  \
            Profile:    codex\n  \
            Account ID: account-1\n  \
            Token:      valid, expires in 2 hours ([..])\n  \
