@@ -29,6 +29,7 @@ fn commands_of_other_tools_get_a_hint() {
         (&["refresh"], "codex-auth token --force-refresh"),
         (&["--profile", "work", "signin"], "codex-auth login"),
         (&["token", "--json"], "codex-auth token --format json"),
+        (&["login", "work"], "codex-auth --profile work login"),
         (&["exec", "ls"], "codex-auth exec -- ls …"),
         (
             &["exec", "--env", "A", "make", "-j2"],
