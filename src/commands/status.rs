@@ -194,25 +194,25 @@ fn table(rows: &[Row], now: SystemTime) -> String {
     });
     let has_room = !is_terminal() || widths.iter().sum::<usize>() + 2 * 3 <= result_width();
     let [first, second, third, _] = widths;
-    let line = |cells: &[String; 4], colour| {
-        let [profile, account, plan, token] = cells;
+    let line = |[profile, account, plan, _]: &[String; 4], token: &str| {
         let columns = format!("{profile:first$}  {account:second$}  {plan:third$}");
         if has_room {
-            format!("{columns}  {}\n", coloured(token, colour))
+            format!("{columns}  {token}")
         } else {
-            let token = fitted(token, TOKEN);
-            format!("{}\n  {}\n", columns.trim_end(), coloured(&token, colour))
+            format!("{}\n  {token}", columns.trim_end())
         }
     };
     let described = rows.iter().zip(&cells).map(|(row, cells)| {
-        let colour = if row.report.usable {
-            Colour::Good
+        let token = if has_room {
+            cells[3].clone()
         } else {
-            Colour::Bad
+            fitted(&cells[3], TOKEN)
         };
-        line(cells, colour) + &limits(row, now)
+        let line = line(cells, &coloured(&token, colour(&row.report)));
+        format!("{line}\n{}", limits(row, now))
     });
-    line(&heading, Colour::Heading) + &described.collect::<String>()
+    let heading = coloured(&line(&heading, &heading[3]), Colour::Heading);
+    format!("{heading}\n{}", described.collect::<String>())
 }
 
 fn cells(report: &Report, now: SystemTime) -> [String; 4] {
@@ -261,12 +261,7 @@ fn token_cell(report: &Report, now: SystemTime) -> String {
 
 fn details(row: &Row, now: SystemTime) -> String {
     let report = &row.report;
-    let colour = if report.usable {
-        Colour::Good
-    } else {
-        Colour::Bad
-    };
-    let headline = coloured(&fitted(&headline(report), 0), colour) + "\n";
+    let headline = coloured(&fitted(&headline(report), 0), colour(report)) + "\n";
     if report.state == State::None {
         return headline;
     }
@@ -295,6 +290,14 @@ fn details(row: &Row, now: SystemTime) -> String {
         .into_iter()
         .filter_map(|(name, value)| Some(line(name, &value?)));
     headline + &lines.collect::<String>() + &limits(row, now)
+}
+
+fn colour(report: &Report) -> Colour {
+    if report.usable {
+        Colour::Good
+    } else {
+        Colour::Bad
+    }
 }
 
 fn line(name: &str, value: &str) -> String {

@@ -157,7 +157,7 @@ fn colours_are_shown_only_where_they_are_wanted() {
             "\x1b[1;31mcodex-auth:\x1b[0m not signed in",
         ),
         (&["status"], "\x1b[32mSigned in"),
-        (&["status", "--all"], "  \x1b[1mTOKEN\x1b[0m\n"),
+        (&["status", "--all"], "\x1b[1mPROFILE  "),
         (&["doctor"], "\x1b[32m✓\x1b[0m"),
     ] {
         let show = |variable, value| {
