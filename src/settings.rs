@@ -121,6 +121,14 @@ pub fn login_command(name: &str) -> String {
     }
 }
 
+/// What else somebody can do whom Codex's login does not serve: it ends with the command to run.
+pub fn instead_of_codexs() -> String {
+    format!(
+        "use the profile default instead: run {}",
+        login_command("default")
+    )
+}
+
 /// Whether a name is that of Codex's profile. Case does not count: to some file systems it makes no difference.
 pub fn is_codexs(name: &str) -> bool {
     name.eq_ignore_ascii_case(CODEX_PROFILE)

@@ -12,6 +12,9 @@ use crate::text::on_one_line;
 
 /// Paragraphs are no wider than this, on terminals of any width and in logs.
 const WIDEST: usize = 80;
+/// Colours as escape sequences number them (ECMA-48, SGR).
+const RED: u8 = 31;
+const YELLOW: u8 = 33;
 /// How often a job in the background looks whether it is in the foreground again: no signal tells it.
 const FOREGROUND_CHECK: Duration = Duration::from_secs(1);
 
@@ -41,12 +44,21 @@ pub fn succeed(line: &str) {
 
 /// Says what went wrong, under the program's name, on one line: a path in it may have any characters.
 pub fn complain(message: &str) {
-    say(&format!("codex-auth: {}", on_one_line(message)));
+    say_under("codex-auth:", RED, message);
 }
 
 /// Says what went wrong without failing the command.
 pub fn warn(message: &str) {
-    complain(&format!("warning: {message}"));
+    say_under("codex-auth: warning:", YELLOW, message);
+}
+
+fn say_under(label: &str, colour: u8, message: &str) {
+    let message = on_one_line(message);
+    say(&if has_colours() {
+        format!("\x1b[1;{colour}m{label}\x1b[0m {message}")
+    } else {
+        format!("{label} {message}")
+    });
 }
 
 /// Whether somebody may type an answer.

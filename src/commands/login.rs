@@ -18,7 +18,7 @@ use crate::refresh::first_credentials;
 use crate::settings;
 use crate::store::{Lock, Store};
 use crate::terminal::{is_watched, say, succeed, warn};
-use crate::text::printable;
+use crate::text::{capitalized, printable};
 
 /// The new login, and the one that it superseded.
 type Completed = (Credentials, Option<Credentials>);
@@ -251,8 +251,5 @@ fn as_whom(credentials: &Credentials) -> String {
 
 /// The plan as a title: the claims have it in small letters.
 fn plan(credentials: &Credentials) -> Option<String> {
-    let plan = credentials.plan()?;
-    let mut rest = plan.chars();
-    let first = rest.next()?.to_uppercase();
-    Some(first.chain(rest).collect())
+    credentials.plan().as_deref().map(capitalized)
 }

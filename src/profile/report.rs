@@ -156,7 +156,7 @@ impl Report {
                     .credentials
                     .as_ref()
                     .is_some_and(|found| found.is_valid(now)),
-                ..self.with_obstacle(&error.context("could not refresh the token"))
+                ..self.with_obstacle(&error)
             },
         }
     }

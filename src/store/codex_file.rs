@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
 use super::read;
 use crate::credentials::{Credentials, parse_codex};
+use crate::error::{self, Failure};
 use crate::settings;
 
 /// How often a file that is not whole is read again, and after which pause.
@@ -46,7 +47,20 @@ pub fn is_it(target: &Path) -> bool {
 /// Codex's credentials from its login with ChatGPT, or none.
 pub fn load() -> Result<Option<Credentials>> {
     let path = path()?;
-    load_from(&path).with_context(|| format!("could not use {}", path.display()))
+    load_from(&path)
+        .map_err(advise)
+        .with_context(|| format!("could not use {}", path.display()))
+}
+
+/// Adds what to run, where signing in helps.
+fn advise(error: Error) -> Error {
+    match error::exit_code(&error) {
+        error::LOGIN_REQUIRED => {
+            let instead = settings::instead_of_codexs();
+            Failure::LoginRequired(format!("{error:#}: run codex login, or {instead}")).into()
+        }
+        _ => error,
+    }
 }
 
 fn load_from(path: &Path) -> Result<Option<Credentials>> {

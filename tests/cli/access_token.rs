@@ -245,7 +245,7 @@ fn nobody_knows_when_it_expires() {
     }
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n  \
+        "Signed in as someone@mail.example (Plus)\n  \
            Profile:    default\n  \
            Account ID: account-1\n  \
            Token:      expiry unknown\n  \

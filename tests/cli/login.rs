@@ -344,7 +344,8 @@ fn a_bare_access_denied_is_explained() {
     });
     let (login, address) = start(&sandbox, &["login"]);
     let page = browser::visit(&address).text();
-    let reason = "ccess denied: the sign-in was cancelled, or your account may not use it";
+    let reason =
+        "ccess denied: the sign-in was cancelled, or your account is not allowed to use it";
     assert!(page.contains(&format!(">A{reason}.</p>")), "{page}");
     login.finish().assert(
         1,
@@ -973,8 +974,8 @@ mod at_a_terminal {
         assert_eq!(code, 1, "{screen}");
         assert!(
             screen.ends_with(
-                "codex-auth: could not sign in: nothing was pasted, and the browser cannot be redirected here: run \
-                 codex-auth login --device-code\n"
+                "codex-auth:\x1b[0m could not sign in: nothing was pasted, and the browser cannot be redirected here: \
+                 run codex-auth login --device-code\n"
             ),
             "{screen}"
         );
