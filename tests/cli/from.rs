@@ -587,7 +587,7 @@ fn status_and_doctor_say_where_the_tokens_come_from() {
     let client = &machines.client;
     client.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n...\n  Source:     remote\n",
+        "Signed in as someone@mail.example (Plus)\n...\n  Source:     remote\n",
         "",
     );
     let shown: Value = serde_json::from_str(&client.run(&["status", "--json"]).stdout).unwrap();
