@@ -59,10 +59,11 @@ fn sign_in(demo: &Demo) {
 }
 
 fn ask(demo: &Demo) {
-    tell("From now on any script can have an access token: one line, and nothing else.");
+    tell(
+        "From now on any script can have an access token, one line and nothing else, and the account ID.",
+    );
     let token = good_token(demo.type_in(&["token"]));
     assert!(token == demo.newest(), "it is another token");
-    tell("And the account that goes with it.");
     end(demo.type_in(&["account-id"]));
     tell("Who is signed in, and until when? There is no token in the answer.");
     end(demo.type_in(&["status"]));
@@ -83,14 +84,19 @@ fn refresh_for_eight(demo: &Demo) {
     );
     let (before, earlier) = (demo.newest(), demo.refreshes());
     demo.expire_token();
-    let callers: Vec<Running> = (0..8).map(|_| demo.type_in(&["token"])).collect();
-    let tokens: Vec<String> = callers.into_iter().map(good_token).collect();
+    println!("  $ for i in 1 2 3 4 5 6 7 8; do codex-auth token & done; wait");
+    let callers: Vec<Running> = (0..8).map(|_| demo.start(&["token"])).collect();
+    let outputs = callers.into_iter().map(Running::finish);
+    let tokens: Vec<String> = outputs.map(|output| output.line().to_owned()).collect();
     let (newest, requests) = (demo.newest(), demo.refreshes() - earlier);
     assert!(newest != before, "the token was not refreshed");
     let all_have_it = tokens.iter().all(|token| *token == newest);
     assert!(all_have_it, "not all eight have the new token");
     assert!(requests == 1, "the issuer was asked {requests} times");
-    println!("  (All eight have the same new token, and the issuer was asked once.)");
+    println!(
+        "  {}\n  (All eight have this new token, and the issuer was asked once.)",
+        shortened(&newest)
+    );
 }
 
 fn sign_out(demo: &Demo) {
@@ -114,6 +120,10 @@ impl Demo {
     /// Shows what a person would type, and starts it.
     fn type_in(&self, arguments: &[&str]) -> Running {
         println!("  $ codex-auth {}", arguments.join(" "));
+        self.start(arguments)
+    }
+
+    fn start(&self, arguments: &[&str]) -> Running {
         let mut command_line = vec![self.program.clone()];
         command_line.extend(arguments.iter().map(OsString::from));
         self.sandbox.start(self.sandbox.command_of(&command_line))

@@ -4,42 +4,64 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+// Lines are indented by what they are to be wrapped behind.
+
 const ENVIRONMENT: &str = "\
 The environment variables that codex-auth reads
 
-CODEX_AUTH_HOME           the folder of the stored credentials; an absolute path
-CODEX_AUTH_PROFILE        the profile, if --profile names none
-CODEX_AUTH_KEYRING        1: login seals what it stores, as with --keyring
-CODEX_AUTH_ISSUER         where to sign in; default https://auth.openai.com
-CODEX_AUTH_CLIENT_ID      the client to sign in as; default: that of Codex CLI
-CODEX_AUTH_PORT           where to wait for the browser; 0 is any free port; default 1455, else 1457
-CODEX_AUTH_REDIRECT_HOST  localhost (default) or 127.0.0.1
-CODEX_AUTH_CHATGPT_URL    the backend, for --verify, --check and --usage
-CODEX_AUTH_COMPLETE       set by completion scripts, and only by them
-CODEX_HOME                the folder of Codex CLI, for the profile codex; default ~/.codex
-BROWSER                   the browsers to open, separated by colons
+CODEX_AUTH_HOME
+  the folder of the stored credentials; an absolute path
+CODEX_AUTH_PROFILE
+  the profile, if --profile names none
+CODEX_AUTH_KEYRING
+  1: login seals what it stores, as with --keyring
+CODEX_AUTH_ISSUER
+  where to sign in; default https://auth.openai.com
+CODEX_AUTH_CLIENT_ID
+  the client to sign in as; default: that of Codex CLI
+CODEX_AUTH_PORT
+  where to wait for the browser; 0 is any free port; default 1455, else 1457
+CODEX_AUTH_REDIRECT_HOST
+  localhost (default) or 127.0.0.1
+CODEX_AUTH_CHATGPT_URL
+  the backend, for --verify, --check and --usage
+CODEX_AUTH_MIN_TTL, CODEX_AUTH_FORCE_REFRESH, CODEX_AUTH_REJECTED
+  what token is asked for, if its options do not say: a duration; 1; the SHA-256 of an access token that the backend \
+  rejected. login --from sets them for its command
+CODEX_AUTH_COMPLETE
+  set by completion scripts, and only by them
+CODEX_HOME
+  the folder of Codex CLI, for the profile codex; default ~/.codex
+BROWSER
+  the browsers to open, separated by colons
 https_proxy, HTTPS_PROXY, all_proxy, ALL_PROXY
-                          the proxy; the first that is set counts
-no_proxy, NO_PROXY        hosts that are reached without it
+  the proxy; the first that is set counts
+no_proxy, NO_PROXY
+  hosts that are reached without it
 DBUS_SESSION_BUS_ADDRESS, XDG_RUNTIME_DIR
-                          where the keyring is, on Linux
-CODEX_CA_CERTIFICATE      a PEM file of authorities to trust besides those of the system
+  where the keyring is, on Linux
+CODEX_CA_CERTIFICATE
+  a PEM file of authorities to trust besides those of the system
 SSL_CERT_FILE, SSL_CERT_DIR
-                          a PEM file, or folders, in the place of the system's authorities
-NO_COLOR                  no colours
-TERM                      dumb: no colours, no links, no countdown
+  a PEM file, or folders, in the place of the system's authorities
+NO_COLOR
+  no colours
+TERM
+  dumb: no colours, no links, no countdown
 
-Whether a browser can be opened here is told by SSH_CONNECTION, SSH_TTY, WSL_DISTRO_NAME, DISPLAY,
+Whether a browser can be opened here is told by SSH_CONNECTION, SSH_TTY, WSL_DISTRO_NAME, DISPLAY, \
 WAYLAND_DISPLAY, container, KUBERNETES_SERVICE_HOST, REMOTE_CONTAINERS, CODESPACES and GITPOD_WORKSPACE_ID.";
 
 const EXIT_CODES: &str = "\
 What the exit code of codex-auth says
 
- 0  done; the result is on stdout
- 1  failed, and trying again will not help; stderr says what to do
+ 0  done: the result is on stdout
+ 1  failed: trying again will not help
  2  wrong usage
- 4  a person has to sign in: run codex-auth login
-75  temporary (network, issuer, another process that is still refreshing): try again later
+ 4  a person has to sign in
+75  temporary: try again later
+
+With 1 and 4, stderr says what to do. 75 is about the network, the issuer, or another process that is still refreshing.
 
 exec ends with the exit code of its command; 126 if it could not be run, 127 if it was not found.";
 
@@ -140,9 +162,10 @@ pub enum Command {
     /// To read it:
     ///   codex-auth man | man -l -
     ///
-    /// To install it:
-    ///   mkdir -p ~/.local/share/man/man1
-    ///   codex-auth man > ~/.local/share/man/man1/codex-auth.1
+    /// To put it where man looks, beside the folder of the program:
+    ///   folder=$(dirname "$(command -v codex-auth)")/../share/man/man1
+    ///   mkdir -p "$folder"
+    ///   codex-auth man > "$folder/codex-auth.1"
     #[command(verbatim_doc_comment)]
     Man,
     /// What it reads of the environment
@@ -165,6 +188,15 @@ pub struct LoginArgs {
     /// Sign in with an access token (at-…) of an admin console, read from stdin; it is never refreshed
     #[arg(long, conflicts_with_all = ["device_code", "no_browser", "qr"])]
     pub with_access_token: bool,
+    /// Take each token from the command after `--`, or from a socket (`unix:/PATH`), which gives what `codex-auth token
+    /// --format json` prints on the machine that holds the login
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        num_args = 0..=1,
+        conflicts_with_all = ["device_code", "with_access_token", "no_browser", "qr"]
+    )]
+    pub from: Option<Option<String>>,
     /// Print the address, but do not open a browser
     #[arg(long)]
     pub no_browser: bool,
@@ -180,6 +212,9 @@ pub struct LoginArgs {
     /// Accept a login into this ChatGPT workspace only; may be repeated
     #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = workspace)]
     pub workspace: Vec<String>,
+    /// With --from: the command and its arguments; no shell reads them
+    #[arg(last = true, requires = "from", value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 impl LoginArgs {

@@ -12,7 +12,7 @@
 //!                            Due: refresh ahead of time, unless another process does; then print
 //!                            Stale: refresh, wait, load again
 //!   refresh::worker          a process of its own: lock, load again, stage a file, ask the issuer, save
-//!     issuer::refresh          one request, over `net`
+//!     refresh::provider        whom to ask: the issuer, with one request, or a command (`login --from`)
 //! profile::verified        with --verify: does the backend accept the token?
 //! commands::formats        the shape to print it in, then one write to stdout
 //! ```

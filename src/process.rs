@@ -1,10 +1,10 @@
 //! Processes: those that outlive us and hear nothing of us, the one that takes our place, and what others may see of ours.
 
-#[cfg(unix)]
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 #[cfg(unix)]
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode};
 
 #[cfg(unix)]
@@ -55,6 +55,36 @@ pub fn block_signals() {
     let _ = nix::sys::signal::SigSet::all().thread_block();
 }
 
+/// Undoes that in this thread, for a program that is not ours: it would inherit it.
+#[cfg(unix)]
+pub fn unblock_signals() {
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
+}
+
+/// Kills a program that `spawn` started, and what it has started itself and left in its process group.
+pub fn kill_group(child: &mut Child) {
+    #[cfg(unix)]
+    if let Ok(group) = i32::try_from(child.id()) {
+        let group = nix::unistd::Pid::from_raw(group);
+        // It may have ended by itself.
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Why a program could not be started, as a shell would say it.
+pub fn describe_start(error: &io::Error, program: &OsStr) -> String {
+    let path = Path::new(program);
+    match error.kind() {
+        ErrorKind::NotFound if path.components().count() == 1 => "command not found".to_owned(),
+        ErrorKind::NotFound if path.exists() => "its interpreter was not found".to_owned(),
+        ErrorKind::NotFound => "no such file".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// Whether the system ends everything that we leave behind when our caller ends: in a PID namespace, such as that of a
 /// container, the end of its first process is the end of all, and that may be the caller or we ourselves (`pid_namespaces(7)`).
 /// Where it cannot be told it may be so.
@@ -87,6 +117,9 @@ pub fn leave_caller() {
 
 #[cfg(not(unix))]
 pub fn block_signals() {}
+
+#[cfg(not(unix))]
+pub fn unblock_signals() {}
 
 /// Starts a command without our console and, where that is allowed, outside the job whose end would end it. Its standard
 /// streams are those that the command names.

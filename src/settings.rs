@@ -8,7 +8,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -23,7 +24,7 @@ const BACKEND: &str = "https://chatgpt.com/backend-api";
 const CALLBACK_PORTS: [u16; 2] = [1455, 1457];
 
 /// The variables that change what this program does, but for those that every terminal and every SSH connection sets.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 23] = [
     "CODEX_AUTH_HOME",
     "CODEX_AUTH_PROFILE",
     "CODEX_AUTH_KEYRING",
@@ -32,6 +33,9 @@ const VARIABLES: [&str; 20] = [
     "CODEX_AUTH_PORT",
     "CODEX_AUTH_REDIRECT_HOST",
     "CODEX_AUTH_CHATGPT_URL",
+    MIN_TTL,
+    FORCE_REFRESH,
+    REJECTED,
     "CODEX_HOME",
     "BROWSER",
     "https_proxy",
@@ -46,11 +50,41 @@ const VARIABLES: [&str; 20] = [
     "NO_COLOR",
 ];
 
+/// What is asked of `token` by another codex-auth, whose command it is (`login --from`).
+const MIN_TTL: &str = "CODEX_AUTH_MIN_TTL";
+const FORCE_REFRESH: &str = "CODEX_AUTH_FORCE_REFRESH";
+const REJECTED: &str = "CODEX_AUTH_REJECTED";
+
 /// What the completion scripts set when they ask this program. Its value is the shell.
 pub const COMPLETE: &str = "CODEX_AUTH_COMPLETE";
 
 /// The profile that reads Codex's own login.
 pub const CODEX_PROFILE: &str = "codex";
+
+/// What is asked of a command that prints a token: its environment says it.
+#[derive(Default)]
+pub struct ForwardedRequest {
+    pub min_ttl: Option<Duration>,
+    pub force_refresh: bool,
+    /// The fingerprint of an access token that the backend rejected.
+    pub rejected: Option<String>,
+}
+
+impl ForwardedRequest {
+    /// The variables of the command; those without a value must not be set.
+    pub fn variables(&self) -> [(&'static str, Option<String>); 3] {
+        [
+            (MIN_TTL, self.min_ttl.map(|ttl| ttl.as_secs().to_string())),
+            (FORCE_REFRESH, self.force_refresh.then(|| "1".to_owned())),
+            (REJECTED, self.rejected.clone()),
+        ]
+    }
+
+    /// Whether the token that is there already does not do, however long it is valid.
+    pub fn asks_for_another(&self) -> bool {
+        self.force_refresh || self.rejected.is_some()
+    }
+}
 
 /// The profile to use: the option, else `CODEX_AUTH_PROFILE`, else `default`. An invalid name is wrong usage.
 pub fn profile(option: Option<String>) -> Result<String> {
@@ -88,6 +122,14 @@ pub fn login_command(name: &str) -> String {
     }
 }
 
+/// What else somebody can do whom Codex's login does not serve: it ends with the command to run.
+pub fn instead_of_codexs() -> String {
+    format!(
+        "use the profile default instead: run {}",
+        login_command("default")
+    )
+}
+
 /// Whether a name is that of Codex's profile. Case does not count: to some file systems it makes no difference.
 pub fn is_codexs(name: &str) -> bool {
     name.eq_ignore_ascii_case(CODEX_PROFILE)
@@ -110,6 +152,21 @@ fn is_device(name: &str) -> bool {
         Some(number) => number.len() == 1 && number.bytes().all(|byte| byte.is_ascii_digit()),
         None => matches!(stem.as_str(), "con" | "prn" | "aux" | "nul"),
     }
+}
+
+/// The life that a token must have left, as it is written, with the name of the variable.
+pub fn min_ttl() -> Result<Option<(&'static str, String)>> {
+    first(&[MIN_TTL])
+}
+
+/// Whether another token than the stored one is asked for.
+pub fn force_refresh() -> bool {
+    variable(FORCE_REFRESH).is_some_and(|value| value != "0")
+}
+
+/// The fingerprint of an access token that the backend rejected, if somebody reports one.
+pub fn rejected_token() -> Option<String> {
+    variable(REJECTED)?.into_string().ok()
 }
 
 /// The folder of the stored credentials: `CODEX_AUTH_HOME`, or `codex-auth` in the platform's configuration folder.
@@ -276,6 +333,15 @@ pub fn in_wsl() -> bool {
 /// Whether there is a screen of X11 or Wayland.
 pub fn has_display() -> bool {
     ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set)
+}
+
+/// A program as it is found from every folder: one without a path is looked for in `PATH` each time.
+pub fn absolute_program(program: &str) -> Result<String> {
+    if Path::new(program).components().count() <= 1 {
+        return Ok(program.to_owned());
+    }
+    let path = std::path::absolute(program).context("could not find the current folder")?;
+    Ok(path.to_string_lossy().into_owned())
 }
 
 /// The folders that programs are looked for in.

@@ -12,6 +12,9 @@ use crate::text::on_one_line;
 
 /// Paragraphs are no wider than this, on terminals of any width and in logs.
 const WIDEST: usize = 80;
+/// Colours as escape sequences number them (ECMA-48, SGR).
+const RED: u8 = 31;
+const YELLOW: u8 = 33;
 /// How often a job in the background looks whether it is in the foreground again: no signal tells it.
 const FOREGROUND_CHECK: Duration = Duration::from_secs(1);
 
@@ -41,12 +44,21 @@ pub fn succeed(line: &str) {
 
 /// Says what went wrong, under the program's name, on one line: a path in it may have any characters.
 pub fn complain(message: &str) {
-    say(&format!("codex-auth: {}", on_one_line(message)));
+    say_under("codex-auth:", RED, message);
 }
 
 /// Says what went wrong without failing the command.
 pub fn warn(message: &str) {
-    complain(&format!("warning: {message}"));
+    say_under("codex-auth: warning:", YELLOW, message);
+}
+
+fn say_under(label: &str, colour: u8, message: &str) {
+    let message = on_one_line(message);
+    say(&if has_colours() {
+        format!("\x1b[1;{colour}m{label}\x1b[0m {message}")
+    } else {
+        format!("{label} {message}")
+    });
 }
 
 /// Whether somebody may type an answer.
@@ -81,16 +93,41 @@ pub fn read_lines(mut wants_more: impl FnMut(&str) -> bool) {
     }
 }
 
-/// Reads a line that a person types or pastes, without showing it. Ctrl-C ends the program, but only when the terminal shows
-/// again what is typed.
-pub fn read_hidden() -> io::Result<String> {
+/// Asks for a line that a person types or pastes, and reads it without showing it. Ctrl-C ends the program, but only when the
+/// terminal shows again what is typed.
+pub fn read_hidden(prompt: &str) -> io::Result<String> {
     hold_interrupts(true);
+    let line = read_hidden_line(prompt);
+    hold_interrupts(false);
+    line
+}
+
+/// Nothing is shown from before the prompt on: what is pasted may come at once.
+#[cfg(unix)]
+fn read_hidden_line(prompt: &str) -> io::Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let terminal = io::stdin();
+    let shown = tcgetattr(&terminal)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&terminal, OptionalActions::Now, &hidden)?;
+    say(prompt);
+    let line = read_password();
+    tcsetattr(&terminal, OptionalActions::Now, &shown)?;
+    line
+}
+
+#[cfg(not(unix))]
+fn read_hidden_line(prompt: &str) -> io::Result<String> {
+    say(prompt);
+    read_password()
+}
+
+fn read_password() -> io::Result<String> {
     let config = rpassword::ConfigBuilder::new()
         .password_feedback_hide()
         .build();
-    let line = rpassword::read_password_with_config(config);
-    hold_interrupts(false);
-    line
+    rpassword::read_password_with_config(config)
 }
 
 #[cfg(unix)]

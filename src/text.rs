@@ -88,6 +88,13 @@ pub fn shell_path(path: &Path) -> String {
     shell_word(&shown)
 }
 
+/// With a capital in front.
+pub fn capitalized(text: &str) -> String {
+    let mut rest = text.chars();
+    let first = rest.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(rest).collect()
+}
+
 /// The text of a JSON string that is not empty.
 pub fn text_of(value: &Value) -> Option<String> {
     value
@@ -106,6 +113,14 @@ mod tests {
         assert_eq!(printable(&"x".repeat(301)).chars().count(), 301);
         assert!(printable(&"x".repeat(301)).ends_with('…'));
         assert_eq!(printable(&"x".repeat(300)), "x".repeat(300));
+    }
+
+    #[test]
+    fn only_the_first_letter_becomes_a_capital() {
+        assert_eq!(capitalized("plus"), "Plus");
+        assert_eq!(capitalized("é b"), "É b");
+        assert_eq!(capitalized("5 hours"), "5 hours");
+        assert_eq!(capitalized(""), "");
     }
 
     #[test]

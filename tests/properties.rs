@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use codex_auth::credentials::{Credentials, TokenResponse};
+use codex_auth::credentials::{Credentials, Source, TokenResponse};
 use codex_auth::issuer::response;
 use codex_auth::login::callback::navigation::{self, Navigation};
 use codex_auth::login::redirect::{self, AuthorizationResponse, Expectation};
@@ -39,6 +39,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         "stored_file" => stored_file,
         "claims" => claims,
         "token_response" => token_response,
+        "command_output" => command_output,
         "error_body" => error_body,
         "authorization_response" => authorization_response,
         "pasted" => pasted,
@@ -174,6 +175,21 @@ fn assert_for_us(claims: &Value) {
 }
 
 /// A token response: it makes credentials only with both tokens, and they expire later than now.
+fn command_output(bytes: &[u8]) {
+    let response = match TokenResponse::from_command(bytes, now()) {
+        Ok(response) => response,
+        Err(error) => return assert!(is_clean(&error.to_string())),
+    };
+    let source = Source::Command(vec!["remote".to_owned()]);
+    let mut credentials = Credentials::from_source(source, &response, now());
+    credentials.choose_refresh_window(0.5);
+    assert_tokens(&credentials);
+    assert_shown(&credentials);
+    assert!(credentials.access_token().is_ok() && credentials.refresh_token().is_none());
+    assert!(credentials.is_valid(now()));
+    assert!(!credentials.is_prolonged_by(&response, now()));
+}
+
 fn token_response(bytes: &[u8]) {
     let Ok(response) = TokenResponse::parse(bytes, None) else {
         return;
@@ -379,6 +395,18 @@ mod at_random {
         "chatgpt_data_residency",
     ];
     const ANSWER: &[&str] = &["access_token", "refresh_token", "id_token", "expires_in"];
+    const OUTPUT: &[&str] = &[
+        "token",
+        "access_token",
+        "refresh_token",
+        "expires_in",
+        "expires_at_epoch",
+        "account_id",
+        "email",
+        "plan",
+        "residency",
+        "fedramp",
+    ];
     const ERROR: &[&str] = &[
         "error",
         "code",
@@ -535,6 +563,11 @@ mod at_random {
     #[test]
     fn a_token_response_makes_credentials_only_with_both_tokens() {
         hold(token_response, document(ANSWER));
+    }
+
+    #[test]
+    fn the_output_of_a_command_makes_credentials_without_a_refresh_token() {
+        hold(command_output, document(OUTPUT));
     }
 
     #[test]

@@ -76,11 +76,14 @@ fn command() -> Command {
         .mut_arg("profile", |profile| {
             profile.add(ArgValueCandidates::new(profiles))
         })
-        .mut_subcommand("exec", |exec| {
-            exec.mut_arg("command", |command| {
-                command.add(ArgValueCompleter::new(command_line))
-            })
-        })
+        .mut_subcommand("exec", with_command_line)
+        .mut_subcommand("login", with_command_line)
+}
+
+fn with_command_line(subcommand: Command) -> Command {
+    subcommand.mut_arg("command", |command| {
+        command.add(ArgValueCompleter::new(command_line))
+    })
 }
 
 /// The words between the name of the program and the one that is to be completed.
@@ -114,21 +117,18 @@ fn profiles() -> Vec<CompletionCandidate> {
     names.map(CompletionCandidate::new).collect()
 }
 
-/// The command that `exec` runs, and its arguments.
+/// The command that `exec`, or `login --from`, runs, and its arguments: they come behind a `--` that the person has typed.
 fn command_line(current: &OsStr) -> Vec<CompletionCandidate> {
-    // The script puts the first `--`. The command comes after one that the person has typed.
-    let typed = env::args_os()
-        .skip_while(|argument| argument != "--")
-        .skip(1);
-    let behind = typed
-        .skip_while(|argument| argument != "--")
-        .skip(1)
-        .count();
+    let typed = typed();
+    let Some(dashes) = typed.iter().position(|word| word == "--") else {
+        return Vec::new();
+    };
+    let is_command = dashes + 1 == typed.len();
     let is_path = current.to_string_lossy().contains(std::path::is_separator);
-    match behind {
-        0 => Vec::new(),
-        1 if !is_path => programs(current),
-        _ => PathCompleter::any().complete(current),
+    if is_command && !is_path {
+        programs(current)
+    } else {
+        PathCompleter::any().complete(current)
     }
 }
 

@@ -21,7 +21,7 @@ const ADVICE: usize = 16;
 
 /// Exit code 1 means that something stands in the way.
 pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
-    let findings = doctor::findings(settings::profile(profile)?);
+    let findings = doctor::findings(&settings::profile(profile)?);
     print(&if args.json {
         format!("{:#}\n", as_json(&findings))
     } else {
@@ -40,14 +40,12 @@ fn count(findings: &[Finding], level: Level) -> usize {
 
 /// Where we run, then the findings that need something done; with `verbose`, all of them.
 fn as_text(findings: &[Finding], verbose: bool) -> String {
-    let count_passed = || {
-        let (mark, passed) = (mark(Level::Ok), count(findings, Level::Ok));
-        format!("{mark} {passed} checks passed (--verbose lists them)\n")
-    };
     let passed = if verbose {
         String::new()
     } else {
-        count_passed()
+        let passed = count(findings, Level::Ok);
+        let passed = format!("{passed} checks passed (--verbose lists them)");
+        format!("{} {}\n", mark(Level::Ok), fitted(&passed, 2))
     };
     let shown = findings
         .iter()

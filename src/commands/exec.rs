@@ -1,15 +1,13 @@
 //! `exec`: run a command with a fresh token in its environment, and nowhere else.
 
-use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
 use crate::cli::ExecArgs;
 use crate::credentials::TokenRequest;
-use crate::process::become_command;
+use crate::process::{become_command, describe_start};
 use crate::profile::valid_token;
 use crate::settings;
 use crate::terminal::{complain, warn};
@@ -45,21 +43,9 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     let name = printable(&program.to_string_lossy());
     complain(&format!(
         "could not run {name}: {}",
-        describe(&error, program)
+        describe_start(&error, program)
     ));
     Ok(ExitCode::from(shell_code(&error)))
-}
-
-/// Why a command could not be run, as a shell would say it.
-fn describe(error: &io::Error, program: &OsStr) -> String {
-    let path = Path::new(program);
-    match error.kind() {
-        ErrorKind::NotFound if path.components().count() == 1 => "command not found".to_owned(),
-        ErrorKind::NotFound if path.exists() => "its interpreter was not found".to_owned(),
-        ErrorKind::NotFound => "no such file".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 fn shell_code(error: &io::Error) -> u8 {

@@ -56,7 +56,10 @@ fn json(credentials: &Credentials, profile: &str, now: SystemTime) -> Result<Str
         "expires_at_epoch": end,
         "expires_in": end.map(|end| end.saturating_sub(seconds_since_epoch(now))),
         "account_id": credentials.account_id(),
+        "email": credentials.email(),
         "plan": credentials.plan(),
+        "residency": credentials.residency(),
+        "fedramp": credentials.is_fedramp(),
         "profile": profile,
     });
     Ok(format!("{object}\n"))
@@ -156,6 +159,7 @@ mod tests {
         let object: Value = serde_json::from_str(&print(Format::Json)).unwrap();
         let expected = json!({
             "version": 1, "token": "tok", "access_token": "tok", "token_type": "Bearer", "account_id": "acc-1",
+            "email": null, "residency": "eu", "fedramp": false,
             "plan": "plus", "expires_at": "2027-01-15T08:00:00Z", "expires_at_epoch": 1_800_000_000,
             "expires_in": 1000, "profile": "work",
         });

@@ -11,6 +11,11 @@ use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use crate::cli::Cli;
+use crate::settings::is_profile_name;
+use crate::terminal;
+
+/// The column of a tip: the parser puts `tip: ` before it.
+const TIP: usize = 7;
 
 /// Commands of other tools, and what they are here.
 const COMMANDS: &[(&[&str], &str)] = &[
@@ -37,6 +42,9 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["config", "configure"], "codex-auth setup PROGRAM"),
 ];
 
+/// Commands behind which somebody may put the name of a profile.
+const OF_A_PROFILE: [&str; 5] = ["login", "token", "account-id", "status", "logout"];
+
 /// Prints what the parser has to say: the help and the version on stdout, what is wrong with the arguments on stderr. A
 /// reader that has gone away is no failure.
 pub fn show(error: Error, arguments: &[OsString]) -> Result<ExitCode> {
@@ -56,6 +64,8 @@ fn with_hint(mut error: Error, arguments: &[OsString]) -> Error {
     if let Some(tip) = meant.or_else(|| missing(&error)) {
         error.remove(ContextKind::SuggestedSubcommand);
         error.remove(ContextKind::SuggestedArg);
+        let columns = terminal::width().unwrap_or(usize::MAX);
+        let tip = terminal::fitted_to(&tip, TIP, columns);
         error.insert(
             ContextKind::Suggested,
             ContextValue::StyledStrs(vec![tip.into()]),
@@ -95,15 +105,16 @@ fn meant(error: &Error, arguments: &[OsString]) -> Option<String> {
             let known = COMMANDS.iter().find(|(names, _)| names.contains(&typed));
             known.map(|(_, meant)| (*meant).to_owned())
         }
-        ErrorKind::UnknownArgument
-            if has("token") && typed(ContextKind::InvalidArg)? == "--json" =>
-        {
-            Some("codex-auth token --format json".to_owned())
-        }
-        ErrorKind::UnknownArgument if has("exec") && !has("--") => {
-            let typed = typed(ContextKind::InvalidArg)?;
-            (!typed.starts_with('-')).then(|| format!("codex-auth exec -- {typed} …"))
-        }
+        ErrorKind::UnknownArgument => match typed(ContextKind::InvalidArg)? {
+            "--json" if has("token") => Some("codex-auth token --format json".to_owned()),
+            option if option.starts_with('-') => None,
+            command if has("exec") && !has("--") => Some(format!("codex-auth exec -- {command} …")),
+            profile if is_profile_name(profile) => {
+                let command = OF_A_PROFILE.into_iter().find(|command| has(command))?;
+                Some(format!("codex-auth --profile {profile} {command}"))
+            }
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 
 use crate::cli::LoginArgs;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Source};
 use crate::error::Failure;
 use crate::issuer::{Authorization, Issuer};
 use crate::login::callback::WaitingBrowser;
@@ -15,22 +15,60 @@ use crate::login::{access_token, browser, device_code, page};
 use crate::profile::revoke::{ADMIN_CONSOLE, revoke};
 use crate::profile::sealing::Sealing;
 use crate::profile::{copies, lock};
+use crate::refresh::first_credentials;
 use crate::settings;
 use crate::store::{Lock, Store};
 use crate::terminal::{is_watched, say, succeed, warn};
-use crate::text::printable;
+use crate::text::{capitalized, printable};
+
+/// The new login, and the one that it superseded.
+type Completed = (Credentials, Option<Credentials>);
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
-    let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
+    let source = source(args)?;
     let sealing = Sealing::new(store, args.keyring());
     // Before somebody takes the trouble to sign in, find out whether the login could be stored.
     sealing.prepare().context("could not seal the login")?;
     drop(sealing.stage(&lock(store)?)?);
+    let (credentials, superseded) = match source {
+        Some(source) => {
+            let credentials = first_credentials(source).context("could not sign in")?;
+            take(store, &sealing, credentials, &args.workspace).context("could not sign in")?
+        }
+        None => sign_in(store, &sealing, args)?,
+    };
+    announce(&credentials, store.profile());
+    if let Some(superseded) = superseded {
+        revoke_superseded(&superseded, store.profile());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the tokens are to come from, if not from the issuer.
+fn source(args: &LoginArgs) -> Result<Option<Source>> {
+    let source = match (&args.from, args.command.split_first()) {
+        (None, _) => return Ok(None),
+        (Some(Some(socket)), None) => Source::socket(socket),
+        (Some(None), Some((program, arguments))) => {
+            let mut words = vec![settings::absolute_program(program)?];
+            words.extend(arguments.iter().cloned());
+            Some(Source::Command(words))
+        }
+        _ => None,
+    };
+    let usage = || Failure::Usage("--from takes a command after --, or unix:/PATH".to_owned());
+    Ok(Some(source.ok_or_else(usage)?))
+}
+
+/// Signs a person in at the issuer.
+fn sign_in(store: &Store, sealing: &Sealing, args: &LoginArgs) -> Result<Completed> {
+    let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
     let command = command(store.profile(), &args.workspace);
-    let (credentials, superseded) = if args.with_access_token {
+    if args.with_access_token {
         let access_token = access_token::read()?;
-        take_access_token(store, &sealing, &issuer, &access_token, &args.workspace)
-            .context("could not sign in")?
+        access_token::credentials(&issuer, &access_token)
+            .and_then(|credentials| take(store, sealing, credentials, &args.workspace))
+            .context("could not sign in")
     } else if args.device_code {
         let keeping = if sealing.is_wanted()? {
             Keeping::InMemory
@@ -40,18 +78,18 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
         let approved = device_code::authorize(&issuer, store, keeping, args.qr, &command)?;
         complete_device_login(
             store,
-            &sealing,
+            sealing,
             &issuer,
             &approved,
             &args.workspace,
             &command,
-        )?
+        )
     } else {
         let (authorization, browser) =
             browser::authorize(&issuer, args.no_browser, &args.workspace, &command)?;
         let outcome = complete(
             store,
-            &sealing,
+            sealing,
             &issuer,
             &authorization,
             None,
@@ -60,30 +98,24 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
         if let Some(browser) = browser {
             show_outcome(browser, &outcome);
         }
-        outcome.context("could not sign in")?
-    };
-    announce(&credentials, store.profile());
-    if let Some(superseded) = superseded {
-        revoke_superseded(&superseded, store.profile());
+        outcome.context("could not sign in")
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-/// Stores an access token of an admin console, once the issuer has accepted it.
-fn take_access_token(
+/// Stores credentials that cost no code. If the earlier ones have the same access token, this is the login that it is of.
+fn take(
     store: &Store,
     sealing: &Sealing,
-    issuer: &Issuer,
-    access_token: &str,
+    mut credentials: Credentials,
     workspaces: &[String],
-) -> Result<(Credentials, Option<Credentials>)> {
-    let mut credentials = access_token::credentials(issuer, access_token)?;
+) -> Result<Completed> {
     if let Some((actual, accepted)) = unaccepted_workspace(&credentials, workspaces) {
         bail!("the access token is of {actual}, and only {accepted} is accepted");
     }
     let lock = lock(store)?;
     let staged = sealing.stage(&lock)?;
-    let is_another = |earlier: &Credentials| earlier.access_token().ok() != Some(access_token);
+    let token = credentials.access_token()?.to_owned();
+    let is_another = |earlier: &Credentials| earlier.access_token().ok() != Some(token.as_str());
     let superseded = store.load().ok().flatten().filter(is_another);
     let seal = sealing.begin()?;
     seal.put_on(&mut credentials);
@@ -105,7 +137,7 @@ fn complete_device_login(
     approved: &Approved,
     workspaces: &[String],
     command: &str,
-) -> Result<(Credentials, Option<Credentials>)> {
+) -> Result<Completed> {
     let (authorization, pending) = (&approved.authorization, approved.kept.as_deref());
     let outcome = complete(store, sealing, issuer, authorization, pending, workspaces);
     outcome.with_context(|| {
@@ -119,7 +151,7 @@ fn complete_device_login(
     })
 }
 
-fn show_outcome(browser: WaitingBrowser, outcome: &Result<(Credentials, Option<Credentials>)>) {
+fn show_outcome(browser: WaitingBrowser, outcome: &Result<Completed>) {
     browser.show(&match outcome {
         Ok((credentials, _)) => {
             page::signed_in(credentials.email().as_deref(), plan(credentials).as_deref())
@@ -132,6 +164,9 @@ fn announce(credentials: &Credentials, profile: &str) {
     succeed(&format!("Signed in{}", as_whom(credentials)));
     if credentials.is_sealed() {
         say("The login is sealed with a key in the keyring.");
+    }
+    if let Some(source) = credentials.source() {
+        say(&format!("  Its tokens come from {}", source.describe()));
     }
     if is_watched() {
         let program = settings::call_for(profile);
@@ -152,7 +187,7 @@ fn complete(
     authorization: &Authorization,
     pending: Option<&[u8]>,
     workspaces: &[String],
-) -> Result<(Credentials, Option<Credentials>)> {
+) -> Result<Completed> {
     let lock = lock(store)?;
     if pending.is_some_and(|kept| !store.is_pending(kept)) {
         bail!("another codex-auth command has used this code, or removed it");
@@ -227,7 +262,7 @@ fn is_temporary(outcome: &Result<Credentials>) -> bool {
 /// Revokes the login that this profile had before, unless somebody else here has it too. The person waits no longer than
 /// the issuer's limit for it.
 fn revoke_superseded(credentials: &Credentials, profile: &str) {
-    if credentials.revoked().is_some() {
+    if credentials.revoked().is_some() || credentials.source().is_some() {
         return;
     }
     if credentials.is_access_token_only() {
@@ -255,8 +290,5 @@ fn as_whom(credentials: &Credentials) -> String {
 
 /// The plan as a title: the claims have it in small letters.
 fn plan(credentials: &Credentials) -> Option<String> {
-    let plan = credentials.plan()?;
-    let mut rest = plan.chars();
-    let first = rest.next()?.to_uppercase();
-    Some(first.chain(rest).collect())
+    credentials.plan().as_deref().map(capitalized)
 }

@@ -88,6 +88,12 @@ fn revoke_removed(credentials: &Credentials, profile: &str) {
             "Signed out (profile {profile}). The login was not revoked, as it is a copy of {other}."
         ));
     }
+    if let Some(source) = credentials.source() {
+        return say(&format!(
+            "Signed out (profile {profile}). The login was not revoked: it is held where {} gets its tokens.",
+            source.in_brief()
+        ));
+    }
     if credentials.is_access_token_only() {
         return say(&format!(
             "Signed out (profile {profile}). The login was not revoked: {ADMIN_CONSOLE}."

@@ -1,6 +1,5 @@
 //! `status`: who is signed in, and until when. It never prints a token.
 
-use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -13,8 +12,8 @@ use crate::credentials::{Backoff, Credentials, Revoked};
 use crate::issuer::backend::{self, Verdict};
 use crate::issuer::usage::{Usage, Window, usage};
 use crate::profile::report::{Report, State};
-use crate::terminal::fitted;
-use crate::text::printable;
+use crate::terminal::{fitted, result_width};
+use crate::text::{capitalized, printable};
 use crate::time::{date, moment, seconds_since_epoch, span, time_at};
 use crate::{error, settings, store};
 
@@ -23,7 +22,9 @@ const VERSION: u64 = 1;
 /// How long the backend may take for `--check`: a person waits for it.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// The columns of a full bar.
-const BAR: usize = 20;
+const BAR: usize = 10;
+/// The column of a token that stands below its profile.
+const TOKEN: usize = 2;
 /// The column of the values.
 const VALUE: usize = 14;
 
@@ -50,10 +51,7 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
     print(&match (args.json, args.all) {
         (true, all) => format!("{:#}\n", as_json(&rows, all, now)),
         (false, true) => table(&rows, now),
-        (false, false) => rows
-            .iter()
-            .map(|row| details(row, now))
-            .collect::<Result<_>>()?,
+        (false, false) => rows.iter().map(|row| details(row, now)).collect(),
     })?;
     Ok(ExitCode::from(worst_exit_code(&rows)))
 }
@@ -107,6 +105,7 @@ fn valid_credentials(report: &Report, now: SystemTime) -> Option<&Credentials> {
 /// - `email`, `plan`, `account_id`, `issuer`, `store` (the file).
 /// - `sealed`: whether the login is encrypted with a key in the keyring. While that does not give it, `email`, `plan` and
 ///   `account_id` are null.
+/// - `source`: the command or the socket that the tokens come from, if not from the issuer.
 /// - `expires_at`, `last_refresh`: RFC 3339 in UTC.
 /// - `revoked`: `reason`, `at`.
 /// - `backoff`: `reason`, `attempts`, `until`.
@@ -138,6 +137,7 @@ fn object(row: &Row, now: SystemTime) -> Value {
         "plan": credentials.and_then(Credentials::plan),
         "account_id": credentials.and_then(Credentials::account_id),
         "issuer": credentials.and_then(Credentials::issuer),
+        "source": source(report),
         "store": report.path,
         "sealed": report.is_sealed(),
         "expires_at": credentials.and_then(Credentials::expires_at).map(|end| date(time_at(end))),
@@ -184,35 +184,40 @@ fn backoff(report: &Report, now: SystemTime) -> Option<&Backoff> {
     backoff.filter(|backoff| backoff.holds(now))
 }
 
-/// A line for each profile, in columns that are as wide as need be.
+/// A line for each profile, in columns that are as wide as need be. Where the terminal is too narrow for all of them, the
+/// token stands below.
 fn table(rows: &[Row], now: SystemTime) -> String {
     if rows.is_empty() {
         return "Not signed in: run codex-auth login\n".to_owned();
     }
+    let cells: Vec<_> = rows.iter().map(|row| cells(&row.report, now)).collect();
     let heading = ["PROFILE", "ACCOUNT", "PLAN", "TOKEN"].map(str::to_owned);
-    let cells: Vec<_> = [heading]
-        .into_iter()
-        .chain(rows.iter().map(|row| cells(&row.report, now)))
-        .collect();
-    let widths = [0, 1, 2].map(|column| {
-        let lengths = cells.iter().map(|cells| cells[column].chars().count());
+    let widths = [0, 1, 2, 3].map(|column| {
+        let lines = [&heading].into_iter().chain(&cells);
+        let lengths = lines.map(|cells| cells[column].chars().count());
         lengths.max().unwrap_or_default()
     });
-    let line = |(number, cells): (usize, &[String; 4])| {
-        let [profile, account, plan, token] = cells;
-        let [first, second, third] = widths;
-        let colour = match number.checked_sub(1) {
-            None => Colour::Heading,
-            Some(index) if rows[index].report.usable => Colour::Good,
-            Some(_) => Colour::Bad,
-        };
-        let token = coloured(token, colour);
-        let limits = number
-            .checked_sub(1)
-            .map_or_else(String::new, |index| limits(&rows[index], now));
-        format!("{profile:first$}  {account:second$}  {plan:third$}  {token}\n{limits}")
+    let has_room = !is_terminal() || widths.iter().sum::<usize>() + 2 * 3 <= result_width();
+    let [first, second, third, _] = widths;
+    let line = |[profile, account, plan, _]: &[String; 4], token: &str| {
+        let columns = format!("{profile:first$}  {account:second$}  {plan:third$}");
+        if has_room {
+            format!("{columns}  {token}")
+        } else {
+            format!("{}\n  {token}", columns.trim_end())
+        }
     };
-    cells.iter().enumerate().map(line).collect()
+    let described = rows.iter().zip(&cells).map(|(row, cells)| {
+        let token = if has_room {
+            cells[3].clone()
+        } else {
+            fitted(&cells[3], TOKEN)
+        };
+        let line = line(cells, &coloured(&token, colour(&row.report)));
+        format!("{line}\n{}", limits(row, now))
+    });
+    let heading = coloured(&line(&heading, &heading[3]), Colour::Heading);
+    format!("{heading}\n{}", described.collect::<String>())
 }
 
 fn cells(report: &Report, now: SystemTime) -> [String; 4] {
@@ -227,11 +232,19 @@ fn cells(report: &Report, now: SystemTime) -> [String; 4] {
     ]
 }
 
+fn source(report: &Report) -> Option<String> {
+    let source = report.credentials.as_ref()?.source()?;
+    Some(source.describe())
+}
+
 fn token_cell(report: &Report, now: SystemTime) -> String {
-    let sign_in = format!(
-        "sign in again: {}",
-        settings::login_command(&report.profile)
-    );
+    let sign_in = match source(report) {
+        Some(_) => "sign in again where its tokens come from".to_owned(),
+        None => format!(
+            "sign in again: {}",
+            settings::login_command(&report.profile)
+        ),
+    };
     let left = match report
         .credentials
         .as_ref()
@@ -260,59 +273,52 @@ fn token_cell(report: &Report, now: SystemTime) -> String {
     }
 }
 
-fn details(row: &Row, now: SystemTime) -> Result<String> {
+fn details(row: &Row, now: SystemTime) -> String {
     let report = &row.report;
-    let mut text = String::new();
-    let colour = if report.usable {
+    let headline = coloured(&fitted(&headline(report), 0), colour(report)) + "\n";
+    if report.state == State::None {
+        return headline;
+    }
+    let credentials = report.credentials.as_ref();
+    let token = credentials.map(|credentials| expiry(credentials, report, now));
+    let refreshed = credentials.and_then(Credentials::received_at);
+    let revoked = credentials.and_then(Credentials::revoked);
+    let backoff = backoff(report, now);
+    let verdict = report.verdict.as_ref();
+    let issuer = credentials.and_then(Credentials::issuer);
+    let sealed = report.is_sealed().then_some("with a key in the keyring");
+    let lines = [
+        ("Profile", Some(report.profile.clone())),
+        ("Account ID", credentials.and_then(Credentials::account_id)),
+        ("Token", token),
+        ("Refreshed", refreshed.map(|time| at(time, now))),
+        ("Revoked", revoked.map(|revoked| revocation(revoked, now))),
+        ("Backoff", backoff.map(|backoff| next_refresh(backoff, now))),
+        (
+            "Backend",
+            verdict.map(|verdict| describe_verdict(verdict, report)),
+        ),
+        ("File", Some(report.path.clone())),
+        ("Sealed", sealed.map(str::to_owned)),
+        ("Issuer", issuer.map(printable)),
+        ("Source", source(report)),
+    ];
+    let lines = lines
+        .into_iter()
+        .filter_map(|(name, value)| Some(line(name, &value?)));
+    headline + &lines.collect::<String>() + &limits(row, now)
+}
+
+fn colour(report: &Report) -> Colour {
+    if report.usable {
         Colour::Good
     } else {
         Colour::Bad
-    };
-    writeln!(text, "{}", coloured(&fitted(&headline(report), 0), colour))?;
-    if report.state == State::None {
-        return Ok(text);
     }
-    let mut line = |name: &str, value: Option<String>| match value {
-        Some(value) => writeln!(
-            text,
-            "  {:<11} {}",
-            format!("{name}:"),
-            fitted(&value, VALUE)
-        ),
-        None => Ok(()),
-    };
-    let credentials = report.credentials.as_ref();
-    let received_at = credentials.and_then(Credentials::received_at);
-    let revoked_at = credentials.and_then(Credentials::revoked);
-    let verdict = report.verdict.as_ref();
-    line("Profile", Some(report.profile.clone()))?;
-    line("Account ID", credentials.and_then(Credentials::account_id))?;
-    line(
-        "Token",
-        credentials.map(|credentials| expiry(credentials, report, now)),
-    )?;
-    line("Refreshed", received_at.map(|time| at(time, now)))?;
-    line(
-        "Revoked",
-        revoked_at.map(|revoked| revocation(revoked, now)),
-    )?;
-    line(
-        "Backoff",
-        backoff(report, now).map(|backoff| next_refresh(backoff, now)),
-    )?;
-    line(
-        "Backend",
-        verdict.map(|verdict| describe_verdict(verdict, report)),
-    )?;
-    line("File", Some(report.path.clone()))?;
-    let sealed = report.is_sealed().then_some("with a key in the keyring");
-    line("Sealed", sealed.map(str::to_owned))?;
-    line(
-        "Issuer",
-        credentials.and_then(Credentials::issuer).map(printable),
-    )?;
-    text += &limits(row, now);
-    Ok(text)
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("  {:<11} {}\n", format!("{name}:"), fitted(value, VALUE))
 }
 
 /// The one line that says whether anything has to be done.
@@ -331,8 +337,12 @@ fn headline(report: &Report) -> String {
             obstacle.unwrap_or_default()
         ),
         _ if report.usable && obstacle.is_some() => {
+            let then = match source(report) {
+                Some(_) => "then sign in where its tokens come from".to_owned(),
+                None => format!("then run {sign_in}"),
+            };
             format!(
-                "Signed in{} until the token expires: then run {sign_in}",
+                "Signed in{} until the token expires: {then}",
                 as_whom(report)
             )
         }
@@ -345,20 +355,13 @@ fn headline(report: &Report) -> String {
     }
 }
 
-fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
-}
-
 fn as_whom(report: &Report) -> String {
     let credentials = report.credentials.as_ref();
     match (
         credentials.and_then(Credentials::email),
         credentials.and_then(Credentials::plan),
     ) {
-        (Some(email), Some(plan)) => format!(" as {email} ({plan})"),
+        (Some(email), Some(plan)) => format!(" as {email} ({})", capitalized(&plan)),
         (Some(email), None) => format!(" as {email}"),
         _ => String::new(),
     }
@@ -411,9 +414,6 @@ fn describe_verdict(verdict: &Verdict, report: &Report) -> String {
 
 /// A line for each of the plan's limits.
 fn limits(row: &Row, now: SystemTime) -> String {
-    let line = |name: &str, value: &str| {
-        format!("  {:<11} {}\n", format!("{name}:"), fitted(value, VALUE))
-    };
     match &row.usage {
         None => String::new(),
         Some(Err(error)) => line("Usage", &format!("unknown: {error}")),
@@ -469,7 +469,7 @@ fn bar(percent: f64) -> String {
 )]
 fn filled(percent: f64) -> usize {
     // As many columns as `BAR`, which has no lossless way into a float.
-    (percent / 5.0).round().clamp(0.0, 20.0) as usize
+    (percent / 10.0).round().clamp(0.0, 10.0) as usize
 }
 
 #[cfg(test)]
@@ -481,9 +481,9 @@ mod tests {
         for (percent, full) in [
             (0.0, 0),
             (-7.0, 0),
-            (2.4, 0),
-            (2.5, 1),
-            (50.0, 10),
+            (4.9, 0),
+            (5.0, 1),
+            (50.0, 5),
             (100.0, BAR),
             (1e300, BAR),
             (f64::NAN, 0),

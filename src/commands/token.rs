@@ -7,20 +7,22 @@ use anyhow::Result;
 
 use super::formats;
 use super::output::print;
-use crate::cli::TokenArgs;
+use crate::cli::{TokenArgs, duration};
 use crate::credentials::TokenRequest;
+use crate::error::Failure;
 use crate::profile;
 use crate::settings;
 use crate::terminal::warn;
 
 pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
-    let request = TokenRequest {
-        min_ttl: args.min_ttl,
-        force_refresh: args.force_refresh,
-        timeout: args.timeout,
-    };
+    let request = request(args)?;
     let profile = settings::profile(profile)?;
     let mut token = profile::valid_token(&profile, &request)?;
+    if let Some(rejected) = settings::rejected_token()
+        && rejected == token.credentials.fingerprint()?
+    {
+        token = profile::replaced(&profile, &token, &request)?;
+    }
     if args.verify {
         token = profile::verified(&profile, token, &request)?;
     }
@@ -34,4 +36,20 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
         &profile,
         now,
     )?)
+}
+
+/// What is asked for: the options say it, else the environment, as to the command of another machine (`login --from`).
+fn request(args: &TokenArgs) -> Result<TokenRequest> {
+    let min_ttl =
+        match (args.min_ttl, settings::min_ttl()?) {
+            (None, Some((name, text))) => Some(duration(&text).map_err(|why| {
+                Failure::Usage(format!("invalid value {text:?} for {name}: {why}"))
+            })?),
+            (min_ttl, _) => min_ttl,
+        };
+    Ok(TokenRequest {
+        min_ttl,
+        force_refresh: args.force_refresh || settings::force_refresh(),
+        timeout: args.timeout,
+    })
 }

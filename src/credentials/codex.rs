@@ -36,20 +36,15 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
 
 /// Codex's own rule: the mode says how it is signed in, else a key that is there.
 fn check_mode(file: &Value) -> Result<()> {
-    let instead = "run codex login, or sign in here with codex-auth login";
     let mode = text_of(&file["auth_mode"]).map(|mode| mode.to_ascii_lowercase());
     let has_key = text_of(&file["OPENAI_API_KEY"]).is_some();
-    match mode.as_deref() {
-        Some("apikey") => {}
-        None if has_key => {}
-        Some(mode) if !mode.starts_with("chatgpt") => {
-            let words = format!("Codex is not signed in with ChatGPT: {instead}");
-            return Err(Failure::LoginRequired(words).into());
-        }
-        _ => return Ok(()),
-    }
-    let words = format!("Codex is signed in with an API key, which is no ChatGPT token: {instead}");
-    Err(Failure::LoginRequired(words).into())
+    let words = match mode.as_deref() {
+        Some(mode) if mode.starts_with("chatgpt") => return Ok(()),
+        None if !has_key => return Ok(()),
+        Some("apikey") | None => "Codex is signed in with an API key, which is no ChatGPT token",
+        Some(_) => "Codex is not signed in with ChatGPT",
+    };
+    Err(Failure::LoginRequired(words.to_owned()).into())
 }
 
 #[cfg(test)]

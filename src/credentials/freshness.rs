@@ -10,7 +10,7 @@ const MIN_TTL: u64 = 5 * 60;
 /// The shortest time before a token expires in which it is refreshed ahead of time, in seconds.
 const SHORTEST_WINDOW: u64 = 10 * 60;
 /// What was received less than so many seconds ago is as good as can be had.
-const NEW: u64 = 60;
+pub(super) const NEW: u64 = 60;
 
 /// What a caller asks of a token.
 #[derive(Default, Clone, Copy)]
@@ -57,7 +57,7 @@ impl Credentials {
         if request.force_refresh || is_from_the_future || left == 0 || left < needed {
             return Freshness::Stale;
         }
-        if left <= window {
+        if left <= self.record.refresh_window.unwrap_or(window).min(window) {
             Freshness::Due
         } else {
             Freshness::Fresh
@@ -90,9 +90,10 @@ impl Credentials {
         self.seconds_left(now) > 0
     }
 
-    /// Whether the token was received just now: then it is not refreshed for its life's sake, however short that is.
+    /// Whether the token was received just now: then it is not refreshed for its life's sake, however short that is. What comes
+    /// from a command may be old when it is received, so that it never is.
     pub fn is_new(&self, now: SystemTime) -> bool {
-        self.is_valid(now) && !self.time_until_old(now).is_zero()
+        self.source().is_none() && self.is_valid(now) && !self.time_until_old(now).is_zero()
     }
 
     /// How long the token still counts as new.
@@ -110,10 +111,19 @@ impl Credentials {
         !request.force_refresh && (self.is_new(now) || self.lives_too_short(request) && is_usual)
     }
 
-    /// Whether a whole life of such a token is less than what is asked for.
+    /// Whether a whole life of such a token is less than what is asked for. That of one from a command is not known.
     pub fn lives_too_short(&self, request: &TokenRequest) -> bool {
-        let both = request.min_ttl.zip(self.expires_in());
+        let life = self.expires_in().filter(|_| self.source().is_none());
+        let both = request.min_ttl.zip(life);
         both.is_some_and(|(ttl, life)| ttl.as_secs() > life)
+    }
+
+    /// Chooses the moment from which the token is refreshed ahead of time, in the first half of the usual time for it: many
+    /// machines that have the same token do not come at once. `share` is a random number from 0 to 1.
+    pub fn choose_refresh_window(&mut self, share: f64) {
+        let longest = Duration::from_secs(self.window());
+        let chosen = longest.mul_f64(1.0 - share.clamp(0.0, 1.0) / 2.0);
+        self.record.refresh_window = Some(chosen.as_secs());
     }
 
     /// The last tenth of the token's life, at least ten minutes, at most half of the life; in seconds.
@@ -192,6 +202,19 @@ mod tests {
         assert_eq!(of(3600 + NEW, 3600), Freshness::Fresh);
         assert_eq!(of(3600 + NEW + 1, 3600), Freshness::Stale);
         assert_eq!(of(u64::MAX - NOW, u64::MAX), Freshness::Fresh);
+    }
+
+    #[test]
+    fn a_moment_that_was_chosen_lies_in_the_first_half_of_the_usual_time() {
+        for (share, window) in [(0.0, 600), (0.5, 450), (1.0, 300), (7.0, 300)] {
+            let of = |left| {
+                let mut credentials = credentials(left, 3600);
+                credentials.choose_refresh_window(share);
+                credentials.freshness(&TokenRequest::default(), time_at(NOW))
+            };
+            assert_eq!(of(window + 1), Freshness::Fresh, "{share}");
+            assert_eq!(of(window), Freshness::Due, "{share}");
+        }
     }
 
     #[test]

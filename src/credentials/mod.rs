@@ -5,18 +5,23 @@
 //! long they still serve, `jwt` reads what they say of themselves. `seal` encrypts what is secret in the file.
 
 mod codex;
+mod command_output;
 mod freshness;
 mod jwt;
 mod seal;
+mod source;
 mod token_response;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
 use crate::text::{printable, redact, text_of};
@@ -26,6 +31,7 @@ use seal::Sealed;
 pub use codex::parse_codex;
 pub use freshness::{Freshness, TokenRequest};
 pub use seal::{Key, Seal};
+pub use source::Source;
 pub use token_response::TokenResponse;
 
 /// The format of a stored record whose tokens can be read.
@@ -79,6 +85,9 @@ struct Record {
     issuer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
+    /// Where the tokens come from, if not from the issuer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
     tokens: Tokens,
     /// Whose the access token is, where it has no claims that say so.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +101,9 @@ struct Record {
     /// The seconds that it had left when it was received.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<u64>,
+    /// The seconds before that in which it is refreshed ahead of time, where they are not the usual ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_window: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<Revoked>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,12 +131,14 @@ struct Tokens {
     account_id: Option<String>,
 }
 
-/// What the issuer says of an access token that has no claims.
-#[derive(Default, Serialize, Deserialize)]
+/// What the issuer, or a command, says of an access token beside its claims.
+#[derive(Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Account {
     pub email: Option<String>,
     pub plan: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residency: Option<String>,
     pub is_fedramp: bool,
 }
 
@@ -228,6 +242,16 @@ impl Credentials {
         record.tokens.account_id = account_id;
         record.account = Some(account);
         record.last_refresh = Some(timestamp(now));
+        credentials
+    }
+
+    /// Credentials of which each token comes from a command: they have no refresh token, and never will.
+    pub fn from_source(source: Source, response: &TokenResponse, now: SystemTime) -> Self {
+        let mut credentials = Self::default();
+        credentials.record.version = Some(VERSION);
+        credentials.record.auth_mode = Some("chatgpt".to_owned());
+        credentials.record.source = Some(source);
+        credentials.take(response, now);
         credentials
     }
 
@@ -369,6 +393,14 @@ impl Credentials {
         Ok(())
     }
 
+    /// Whether a response has another access token, or the same one for longer.
+    pub fn is_prolonged_by(&self, response: &TokenResponse, now: SystemTime) -> bool {
+        let end = seconds_since_epoch(now).saturating_add(response.life(now).as_secs());
+        let known = self.expires_at().unwrap_or_default();
+        response.access_token != self.record.tokens.access_token
+            || end > known.saturating_add(freshness::NEW)
+    }
+
     fn take(&mut self, response: &TokenResponse, now: SystemTime) {
         let record = &mut self.record;
         let received = response.access_token.as_ref();
@@ -393,6 +425,9 @@ impl Credentials {
                 stored.clone_from(new);
             }
         }
+        if let Some(told) = &response.told {
+            record.account = Some(told.account.clone());
+        }
         record.last_refresh = Some(timestamp(now));
         record.revoked = None;
         record.backoff = None;
@@ -409,6 +444,16 @@ impl Credentials {
     /// Whether the access token is one of an admin console: it is never refreshed, and does not tell when it expires.
     pub fn is_access_token_only(&self) -> bool {
         self.record.auth_mode.as_deref() == Some(ACCESS_TOKEN_MODE)
+    }
+
+    /// Tells the access token from another, without being one: its SHA-256, in base64url as elsewhere in OAuth.
+    pub fn fingerprint(&self) -> Result<String> {
+        Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(self.access_token()?)))
+    }
+
+    /// Where the tokens come from, if not from the issuer.
+    pub fn source(&self) -> Option<&Source> {
+        self.record.source.as_ref()
     }
 
     pub fn refresh_token(&self) -> Option<&str> {
@@ -445,15 +490,16 @@ impl Credentials {
             text_of(&auth["chatgpt_compute_residency"])
                 .or_else(|| text_of(&auth["chatgpt_data_residency"]))
         };
-        self.claimed(pinned)
+        let told = self.account().and_then(|account| account.residency.clone());
+        told.or_else(|| self.claimed(pinned))
             .filter(|region| region != "no_constraint" && is_token(region))
     }
 
     /// Whether the account is one of a `FedRAMP` workspace, whose requests say so.
     pub fn is_fedramp(&self) -> bool {
         let claimed = |claims: &Value| claims[AUTH_CLAIMS]["chatgpt_account_is_fedramp"].as_bool();
-        let told = self.account().map(|account| account.is_fedramp);
-        told.or_else(|| self.claimed(claimed)).unwrap_or(false)
+        let is_told = self.account().is_some_and(|account| account.is_fedramp);
+        is_told || self.claimed(claimed).unwrap_or(false)
     }
 
     fn account(&self) -> Option<&Account> {

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
+use super::command_output::Told;
 use super::jwt::{claims, seconds_of};
 use super::{account_in, is_token};
 use crate::time::seconds_since_epoch;
 
 /// The life of a token that does not tell its own, as RFC 6749 section 5.1 leaves it to us.
-const ASSUMED_LIFE: Duration = Duration::from_secs(60 * 60);
+pub(super) const ASSUMED_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// A token response. At a refresh each token may be missing: the old one stays.
 pub struct TokenResponse {
@@ -20,9 +21,23 @@ pub struct TokenResponse {
     expires_in: Option<Duration>,
     /// When it was sent, in seconds since 1970 by the issuer's own clock, if it told.
     sent_at: Option<u64>,
+    /// What a command said of the access token, if it came from one.
+    pub(super) told: Option<Told>,
 }
 
 impl TokenResponse {
+    /// An access token alone, with what was said of it.
+    pub(super) fn of_command(access_token: String, told: Told) -> Self {
+        Self {
+            access_token: Some(access_token),
+            refresh_token: None,
+            id_token: None,
+            expires_in: None,
+            sent_at: None,
+            told: Some(told),
+        }
+    }
+
     /// Reads a token response, and when it was sent. A member of another type counts as missing.
     pub fn parse(body: &[u8], sent_at: Option<u64>) -> Result<Self> {
         let answer: Map<String, Value> = serde_json::from_slice(body)
@@ -41,13 +56,17 @@ impl TokenResponse {
                 .filter(|seconds| *seconds > 0)
                 .map(Duration::from_secs),
             sent_at,
+            told: None,
         })
     }
 
     /// The life that the access token has left at its receipt: by its own claims, else as the response says, else an hour.
+    /// What came from a command was judged when it was read.
     pub(super) fn life(&self, now: SystemTime) -> Duration {
-        let told = self.claimed_life(now).or(self.expires_in);
-        told.unwrap_or(ASSUMED_LIFE)
+        let told = self.told.as_ref().map(|told| told.life);
+        told.or_else(|| self.claimed_life(now))
+            .or(self.expires_in)
+            .unwrap_or(ASSUMED_LIFE)
     }
 
     /// Our clock may be wrong. So the end of a token is compared with the issuer's clock: the time when the response was
@@ -67,15 +86,14 @@ impl TokenResponse {
     pub(super) fn prolongs(&self) -> bool {
         let claims = self.access_token.as_deref().and_then(claims);
         let tells_end = claims.is_some_and(|claims| seconds_of(&claims["exp"]).is_some());
-        !tells_end && self.expires_in.is_some()
+        self.told.is_some() || !tells_end && self.expires_in.is_some()
     }
 
     /// The ID of the ChatGPT account that these tokens are for.
     pub fn account_id(&self) -> Option<String> {
-        let tokens = [&self.id_token, &self.access_token].into_iter().flatten();
-        tokens
-            .filter_map(|token| claims(token))
-            .find_map(|claims| account_in(&claims))
+        let told = self.told.as_ref().and_then(|told| told.account_id.clone());
+        let mut tokens = [&self.id_token, &self.access_token].into_iter().flatten();
+        told.or_else(|| tokens.find_map(|token| account_in(&claims(token)?)))
     }
 
     /// Refuses an ID token that is not for this client, not from this issuer, or had expired at `now` (OpenID Connect

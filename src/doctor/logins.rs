@@ -11,7 +11,7 @@ use crate::time::{moment, seconds_since_epoch};
 use crate::{settings, store};
 
 /// Findings about each stored profile, and about the one that was asked for.
-pub fn findings(asked: String) -> Vec<Finding> {
+pub fn findings(asked: &str) -> Vec<Finding> {
     let mut profiles = match store::profiles() {
         Ok(profiles) => profiles,
         Err(error) => {
@@ -19,8 +19,8 @@ pub fn findings(asked: String) -> Vec<Finding> {
             return vec![Finding::problem("login", format!("{error:#}"), advice)];
         }
     };
-    if !profiles.contains(&asked) {
-        profiles.push(asked);
+    if !profiles.iter().any(|profile| profile == asked) {
+        profiles.push(asked.to_owned());
     }
     let now = SystemTime::now();
     let mut findings: Vec<Finding> = profiles

@@ -8,25 +8,42 @@ mod logins;
 mod network;
 mod ports;
 mod program;
+mod source;
 
+use crate::credentials::Credentials;
 use crate::settings::{self, CODEX_PROFILE};
+use crate::store::Store;
 
 pub use finding::{Finding, Level};
 
 /// Everything that can be checked, for the profiles that are stored and for this one. It takes seconds where the network
 /// does not answer.
-pub fn findings(profile: String) -> Vec<Finding> {
+pub fn findings(profile: &str) -> Vec<Finding> {
     // Nobody signs in to Codex's profile here.
-    let sign_in = match profile.as_str() {
+    let sign_in = match profile {
         CODEX_PROFILE => settings::login_command("default"),
         profile => settings::login_command(profile),
     };
     let mut findings = disk::findings();
     findings.extend(keyring::finding());
     findings.extend(logins::findings(profile));
-    findings.extend(ports::findings(&sign_in));
     findings.extend(program::finding());
-    findings.push(browser::finding(&sign_in));
+    match stored(profile).and_then(|stored| source::finding(profile, &stored)) {
+        Some(finding) => findings.push(finding),
+        None => findings.extend(of_signing_in(&sign_in)),
+    }
+    findings
+}
+
+/// Findings about what a login or a refresh at the issuer needs.
+fn of_signing_in(sign_in: &str) -> Vec<Finding> {
+    let mut findings = ports::findings(sign_in);
+    findings.push(browser::finding(sign_in));
     findings.extend(network::findings());
     findings
+}
+
+/// The credentials of a profile of ours, as far as they can be read.
+fn stored(profile: &str) -> Option<Credentials> {
+    Store::new(profile.to_owned()).ok()?.load().ok()?
 }

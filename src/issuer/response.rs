@@ -39,7 +39,7 @@ pub fn unexpected(response: &Response) -> anyhow::Error {
 
 /// What `access_denied` means, where nobody says more (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5).
 pub const ACCESS_DENIED: &str =
-    "access denied: the sign-in was cancelled, or your account may not use it";
+    "access denied: the sign-in was cancelled, or your account is not allowed to use it";
 
 /// A description of a response: the server's own error first, if it has one.
 pub fn describe(who: &str, response: &Response) -> String {

@@ -9,7 +9,7 @@ use crate::credentials::{Account, Credentials, is_token};
 use crate::error::Failure;
 use crate::issuer::Issuer;
 use crate::issuer::whoami::Whoami;
-use crate::terminal::{read_hidden, say};
+use crate::terminal::read_hidden;
 
 /// No access token is longer, in bytes.
 const LONGEST: usize = 64 * 1024;
@@ -18,8 +18,7 @@ const LONGEST: usize = 64 * 1024;
 pub fn read() -> Result<String> {
     let stdin = io::stdin();
     let text = if stdin.is_terminal() {
-        say("Paste the access token (it is not shown), then press Enter.");
-        hidden_line()
+        hidden_line("Paste the access token (it is not shown), then press Enter.")
     } else {
         let mut bytes = Vec::new();
         let mut start = stdin.lock().take(LONGEST as u64 + 1);
@@ -36,8 +35,8 @@ pub fn read() -> Result<String> {
 }
 
 /// A line from the terminal. One that ends before it begins is empty.
-fn hidden_line() -> io::Result<String> {
-    match read_hidden() {
+fn hidden_line(prompt: &str) -> io::Result<String> {
+    match read_hidden(prompt) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(String::new()),
         line => line,
     }
@@ -62,6 +61,7 @@ pub fn credentials(issuer: &Issuer, access_token: &str) -> Result<Credentials> {
     let account = Account {
         email: owner.email,
         plan: owner.plan,
+        residency: None,
         is_fedramp: owner.is_fedramp,
     };
     Ok(Credentials::from_access_token(

@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::login::redirect::OTHER_SIGN_IN;
+use crate::text::capitalized;
 
 /// The one style of all pages. The mark above the heading is drawn with borders, because not every font has one.
 const STYLE: &str = "\
@@ -83,14 +84,12 @@ pub fn not_found() -> String {
 
 /// A reason as a sentence, which has a capital in front and a full stop behind it.
 fn sentence(reason: &str) -> String {
-    let mut rest = reason.chars();
-    let first = rest.next().map(|c| c.to_uppercase().to_string());
     let stop = if reason.ends_with(['.', '!', '?']) {
         ""
     } else {
         "."
     };
-    format!("{}{}{stop}", first.unwrap_or_default(), rest.as_str())
+    capitalized(reason) + stop
 }
 
 /// The value of `Content-Security-Policy` for these pages: nothing but their own style.

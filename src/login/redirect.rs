@@ -194,7 +194,7 @@ mod tests {
             ),
             (
                 "error=access_denied&state=right-state",
-                "error access denied: the sign-in was cancelled, or your account may not use it",
+                "error access denied: the sign-in was cancelled, or your account is not allowed to use it",
             ),
             (
                 "error=e%00%0a&error_description=%3Cb%3E%FF&state=right-state",

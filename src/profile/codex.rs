@@ -8,6 +8,7 @@ use crate::credentials::{Credentials, Freshness, TokenRequest};
 use crate::error::Failure;
 use crate::issuer::backend::Verdict;
 use crate::refresh::{ValidToken, verify};
+use crate::settings::instead_of_codexs;
 use crate::store::codex_file::{self, Place};
 
 /// Codex's token, if it satisfies the request.
@@ -25,11 +26,13 @@ pub fn verified(token: ValidToken, request: &TokenRequest) -> Result<ValidToken>
     match verify::verdict(&token.credentials, verify::check_limit(request)) {
         Verdict::Accepted => Ok(token),
         Verdict::Unknown(reason) => Ok(token.warn(verify::unknown(&reason))),
-        Verdict::Rejected => {
-            let reason = "the backend rejects Codex's token";
-            Err(not_usable(&token.credentials, reason).into())
-        }
+        Verdict::Rejected => Err(rejected(&token.credentials).into()),
     }
+}
+
+/// The failure for a token that the backend rejects.
+pub fn rejected(credentials: &Credentials) -> Failure {
+    not_usable(credentials, "the backend rejects Codex's token")
 }
 
 /// Fails if Codex has to refresh its token before it satisfies the request.
@@ -52,18 +55,21 @@ pub fn check(
 /// The failure that only Codex, or a login of our own, resolves.
 pub fn not_usable(credentials: &Credentials, reason: &str) -> Failure {
     let advice = if credentials.is_access_token_only() {
-        "make a new one, and run codex login --with-access-token"
+        "make a new one, and run codex login --with-access-token".to_owned()
     } else {
-        "run codex, which alone refreshes it, or sign in here with codex-auth login"
+        format!(
+            "run codex, which alone refreshes it, or {}",
+            instead_of_codexs()
+        )
     };
     Failure::LoginRequired(format!("{reason}: {advice}"))
 }
 
 pub fn not_signed_in() -> Failure {
     let reason = if codex_file::place() == Place::Encrypted {
-        "Codex keeps its login in an encrypted file, which is not read here: sign in here with codex-auth login, or set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
+        "Codex keeps its login in an encrypted file, which is not read here: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
     } else {
-        "Codex is not signed in: run codex login, or sign in here with codex-auth login"
+        "Codex is not signed in: run codex login"
     };
-    Failure::LoginRequired(reason.to_owned())
+    Failure::LoginRequired(format!("{reason}, or {}", instead_of_codexs()))
 }

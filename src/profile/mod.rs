@@ -45,6 +45,14 @@ pub fn verified(profile: &str, token: ValidToken, request: &TokenRequest) -> Res
     }
 }
 
+/// Another token in the place of one of which somebody reports that the backend rejects it.
+pub fn replaced(profile: &str, token: &ValidToken, request: &TokenRequest) -> Result<ValidToken> {
+    match profile {
+        CODEX_PROFILE => Err(codex::rejected(&token.credentials).into()),
+        _ => verify::replaced(&Store::new(profile.to_owned())?, token, request),
+    }
+}
+
 /// The credentials of this profile as they are stored.
 pub fn stored(profile: &str) -> Result<Credentials> {
     if profile == CODEX_PROFILE {

@@ -8,8 +8,8 @@ use super::codex;
 use crate::credentials::{Credentials, Freshness, Revoked, TokenRequest};
 use crate::error;
 use crate::issuer::backend::Verdict;
-use crate::refresh::{not_signed_in, refreshable};
-use crate::settings::{self, CODEX_PROFILE};
+use crate::refresh::{check_refreshable, not_signed_in, refusal};
+use crate::settings::CODEX_PROFILE;
 use crate::store::{Store, codex_file};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,13 +161,10 @@ impl Report {
         let revoked = credentials.revoked().map(Revoked::reason);
         let login_required = backoff.filter(|backoff| backoff.login_required);
         let needs_refresh = !credentials.is_access_token_only() || !is_valid;
-        let login = settings::login_command(&self.profile);
-        let refused = login_required.map(|backoff| {
-            let reason = backoff.reason();
-            format!("the issuer refused to refresh the token: {reason}: run {login}")
-        });
+        let refused =
+            login_required.map(|backoff| refusal(credentials, &self.profile, &backoff.reason()));
         self.obstacle = self.obstacle.or(revoked).or(refused).or_else(|| {
-            let refreshable = refreshable(credentials, &self.profile);
+            let refreshable = check_refreshable(credentials, &self.profile);
             let error = refreshable.err().filter(|_| needs_refresh)?;
             Some(format!("{error:#}"))
         });
@@ -198,7 +195,7 @@ impl Report {
                     .credentials
                     .as_ref()
                     .is_some_and(|found| found.is_valid(now)),
-                ..self.with_obstacle(&error.context("could not refresh the token"))
+                ..self.with_obstacle(&error)
             },
         }
     }
@@ -234,7 +231,7 @@ impl Report {
     fn lasting_rejection(&self) -> Option<String> {
         let credentials = self.credentials.as_ref();
         let credentials = credentials.filter(|credentials| credentials.is_access_token_only())?;
-        let error = refreshable(credentials, &self.profile).err()?;
+        let error = check_refreshable(credentials, &self.profile).err()?;
         Some(format!("the backend rejects the token: {error:#}"))
     }
 

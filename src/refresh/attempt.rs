@@ -1,4 +1,5 @@
-//! One refresh, under the lock: load again, make room, ask the issuer, save. Whatever the issuer answers is written down.
+//! One refresh, under the lock: load again, make room, ask who gives the tokens, save. Whatever the answer is, it is written
+//! down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +10,12 @@ use anyhow::{Error, Result};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::preconditions::{
-    check_earlier_failures, issuer_of, load, login_required, not_refreshed,
-};
+use super::preconditions::{check_earlier_failures, load, login_required, not_refreshed};
+use super::provider::Provider;
 use crate::credentials::{Backoff, Credentials, RejectionBackoff, TokenRequest, TokenResponse};
 use crate::error;
-use crate::issuer::{Issuer, RefreshOutcome};
-use crate::settings::login_command;
+use crate::issuer::RefreshOutcome;
+use crate::settings::{ForwardedRequest, login_command};
 use crate::store::{Lock, StagedFile, Store};
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The longest pause between refreshes that do not make the backend accept the token.
 const LONGEST_REJECTION_BACKOFF: Duration = Duration::from_secs(60 * 60);
 
-/// What a worker is to do.
+/// What a worker is to do: a refresh.
 #[derive(Serialize, Deserialize)]
 pub struct Task {
     profile: String,
@@ -33,6 +33,8 @@ pub struct Task {
     /// How long to wait for the lock: no longer than the caller.
     patience: Duration,
     min_ttl: Option<Duration>,
+    /// Whether the caller wants another token than the stored one.
+    force_refresh: bool,
     /// Whether the backend rejected the token.
     rejected: bool,
     /// Whether nobody needs it yet.
@@ -51,6 +53,7 @@ impl Task {
             last_refresh: found.last_refresh().unwrap_or_default().to_owned(),
             patience,
             min_ttl: request.min_ttl,
+            force_refresh: request.force_refresh,
             rejected: false,
             is_ahead: false,
         }
@@ -76,6 +79,17 @@ impl Task {
     pub fn after_rejection(mut self) -> Self {
         self.rejected = true;
         self
+    }
+
+    /// What a command is asked for: a token that was rejected is replaced only where it is still in use.
+    fn forwarded(&self, credentials: &Credentials) -> ForwardedRequest {
+        let fingerprint = credentials.fingerprint().ok();
+        let rejected = fingerprint.filter(|_| self.rejected);
+        ForwardedRequest {
+            min_ttl: self.min_ttl,
+            force_refresh: self.force_refresh && rejected.is_none(),
+            rejected,
+        }
     }
 
     /// Whether somebody else has done it meanwhile, and well enough.
@@ -111,7 +125,7 @@ pub fn refresh_under_lock<'a>(
 ) -> Result<(), Trouble<'a>> {
     // What can hang (the keyring, certificates, a proxy's name) does so before the lock.
     let found = load(store)?;
-    let prepared = issuer_of(&found, &task.profile);
+    let prepared = Provider::of(&found, &task.profile);
     let lock = match store.lock(task.patience) {
         Err(error) if task.is_ahead && error::exit_code(&error) == error::TEMPORARY => {
             return Ok(());
@@ -125,16 +139,16 @@ pub fn refresh_under_lock<'a>(
     }
     check_earlier_failures(store, &credentials, now)?;
     let is_same = credentials.last_refresh() == found.last_refresh();
-    let (issuer, refresh_token) = if is_same {
+    let provider = if is_same {
         prepared?
     } else {
-        issuer_of(&credentials, &task.profile)?
+        Provider::of(&credentials, &task.profile)?
     };
     let staged = lock.stage()?;
     limit.end();
-    match issuer.refresh(&refresh_token) {
+    match provider.refresh(&credentials, &task.forwarded(&credentials), task.patience) {
         RefreshOutcome::Tokens(response) => {
-            update(&mut credentials, &issuer, &response, task);
+            update(&mut credentials, &provider, &response, task);
             save(store, lock, staged, credentials)
         }
         RefreshOutcome::Revoked(reason) => Ok(note_revoked(store, staged, credentials, &reason)?),
@@ -148,8 +162,8 @@ pub fn refresh_under_lock<'a>(
                 retry_after.max(Some(LONGEST_BACKOFF)),
             );
             backoff.login_required = true;
-            note(staged, credentials, backoff);
-            Err(login_required(store, &reason).into())
+            note(staged, &mut credentials, backoff);
+            Err(login_required(store, &credentials, &reason).into())
         }
         RefreshOutcome::Failed {
             reason,
@@ -159,15 +173,20 @@ pub fn refresh_under_lock<'a>(
             // What never reached the issuer says nothing about it: others need not wait.
             if reached {
                 let backoff = next_backoff(&credentials, &reason, retry_after);
-                note(staged, credentials, backoff);
+                note(staged, &mut credentials, backoff);
             }
-            Err(not_refreshed(&reason).into())
+            Err(not_refreshed(&credentials, &reason).into())
         }
     }
 }
 
 /// Takes the new tokens into the credentials. Those of another account are revoked: nobody else will ever do it.
-fn update(credentials: &mut Credentials, issuer: &Issuer, response: &TokenResponse, task: &Task) {
+fn update(
+    credentials: &mut Credentials,
+    provider: &Provider,
+    response: &TokenResponse,
+    task: &Task,
+) {
     let now = SystemTime::now();
     let (backoff, rejection_backoff) = (
         next_backoff(
@@ -178,8 +197,11 @@ fn update(credentials: &mut Credentials, issuer: &Issuer, response: &TokenRespon
         next_rejection_backoff(credentials.rejection_backoff(), now),
     );
     if let Err(error) = credentials.update(response, now) {
-        issuer.revoke_unused(response);
+        provider.revoke_unused(response);
         return credentials.set_revoked(&error.to_string(), now);
+    }
+    if credentials.source().is_some() {
+        credentials.choose_refresh_window(rand::rng().random());
     }
     if task.rejected {
         credentials.set_rejection_backoff(Some(rejection_backoff));
@@ -207,7 +229,7 @@ fn save<'a>(
         ));
     }
     match credentials.revoked() {
-        Some(revoked) => Err(login_required(store, &revoked.reason()).into()),
+        Some(revoked) => Err(login_required(store, &credentials, &revoked.reason()).into()),
         None => Ok(()),
     }
 }
@@ -227,14 +249,14 @@ fn note_revoked(
     credentials.set_revoked(reason, SystemTime::now());
     // Without the note the next caller merely asks again.
     let _ = staged.save(&credentials);
-    Err(login_required(store, reason))
+    Err(login_required(store, &credentials, reason))
 }
 
 /// Notes a failure. The same refresh token is tried again after the pause: if its answer was lost, it may still be good.
-fn note(staged: StagedFile, mut credentials: Credentials, backoff: Backoff) {
+fn note(staged: StagedFile, credentials: &mut Credentials, backoff: Backoff) {
     credentials.set_backoff(backoff);
     // Without the note the next caller merely asks earlier.
-    let _ = staged.save(&credentials);
+    let _ = staged.save(credentials);
 }
 
 fn next_backoff(credentials: &Credentials, reason: &str, retry_after: Option<Duration>) -> Backoff {

@@ -2,10 +2,12 @@
 //!
 //! A refresh token works once. So the decision, the request and the save stand under one lock and are done by one process:
 //! the `worker`. It is this same binary, started by whoever needs a refresh, and it outlives its caller. What it does under the
-//! lock is an `attempt`. `verify` asks the backend before a token is handed out.
+//! lock is an `attempt`; `provider` is whom it asks: the issuer, or a `command`. `verify` asks the backend before a token is handed out.
 
 mod attempt;
+mod command;
 mod preconditions;
+mod provider;
 pub mod verify;
 mod worker;
 
@@ -13,21 +15,24 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Error, Result, bail};
 
-use crate::credentials::{Credentials, Freshness, TokenRequest};
+use crate::credentials::{Credentials, Freshness, Source, TokenRequest};
 use crate::error::{self, Failure};
 use crate::store::Store;
 use crate::time;
 
 use attempt::Task;
 use preconditions::check_earlier_failures;
-pub use preconditions::{load, not_signed_in, refreshable};
-use worker::Ended;
+pub use preconditions::{load, not_signed_in, refusal};
+pub use provider::check_refreshable;
+use worker::{Ended, Job};
 pub use worker::{WORKER, work};
 
 /// How long to wait for a refresh.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The same while there is a valid token. Codex gives up after 5 s.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a person waits for the first token of a command: longer than it can take.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(65);
 /// How long a refresh ahead of time waits for the lock: as long as others may look whether somebody holds it.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -76,7 +81,7 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
 /// starts a refresh waits for it for a moment, as the system may end what we leave behind. Whichever token is valid then is
 /// used.
 fn refresh_ahead(store: &Store, found: Credentials, request: &TokenRequest) -> Result<ValidToken> {
-    let is_refreshable = refreshable(&found, store.profile()).map(|_| ());
+    let is_refreshable = check_refreshable(&found, store.profile());
     match is_refreshable.and_then(|()| check_earlier_failures(store, &found, SystemTime::now())) {
         Err(error) if error::exit_code(&error) == error::TEMPORARY => return Ok(found.into()),
         // Somebody should know in time.
@@ -86,18 +91,29 @@ fn refresh_ahead(store: &Store, found: Credentials, request: &TokenRequest) -> R
     if store.locked_by().is_some() || store.check_replaceable().is_err() {
         return Ok(found.into());
     }
-    let worker = match worker::start(&Task::ahead(store, &found, GLANCE)) {
+    let worker = match worker::start(&Job::Refresh(Task::ahead(store, &found, GLANCE))) {
         Ok(worker) => worker,
         Err(error) => return still_valid(found, error),
     };
     let limit = request.timeout.unwrap_or(SHORT_TIMEOUT);
-    match worker.wait(store, limit.min(SHORT_TIMEOUT)) {
+    match worker.wait(limit.min(SHORT_TIMEOUT)) {
         Ok(Ended::Failed(error)) => still_valid(found, error),
-        Ok(Ended::Unsaved(newer, warning)) => Ok(ValidToken::from(*newer).warn(warning)),
+        Ok(Ended::Unsaved(newer, warning)) => {
+            Ok(ValidToken::from(store.open(*newer)?).warn(warning))
+        }
         Ok(Ended::Done | Ended::Killed) => better(load(store)?, found, request),
         // The refresh goes on.
         Err(_) if found.is_valid(SystemTime::now()) => Ok(found.into()),
         Err(error) => Err(error),
+    }
+}
+
+/// Credentials with the first token of a command, not stored yet. It is run as later: by a worker, which has no terminal.
+pub fn first_credentials(source: Source) -> Result<Credentials> {
+    match worker::start(&Job::Try(source))?.wait(FIRST_TIMEOUT)? {
+        Ended::Unsaved(credentials, _) => Ok(*credentials),
+        Ended::Failed(error) => Err(error),
+        Ended::Done | Ended::Killed => bail!("the worker was killed"),
     }
 }
 
@@ -123,7 +139,7 @@ fn refresh(store: &Store, found: &Credentials, request: &TokenRequest) -> Result
         store,
         found,
         request,
-        &Task::new(store, found, request, patience),
+        Task::new(store, found, request, patience),
     )
 }
 
@@ -131,14 +147,14 @@ fn refresh_as(
     store: &Store,
     found: &Credentials,
     request: &TokenRequest,
-    task: &Task,
+    task: Task,
 ) -> Result<ValidToken> {
     // Before a worker is started that could do nothing.
     store.check_lockable()?;
-    refreshable(found, store.profile())?;
+    check_refreshable(found, store.profile())?;
     check_earlier_failures(store, found, SystemTime::now())?;
-    let worker = worker::start(task)?;
-    let ended = worker.wait(store, patience(found, request))?;
+    let worker = worker::start(&Job::Refresh(task))?;
+    let ended = worker.wait(patience(found, request))?;
     outcome(store, found, request, ended)
 }
 
@@ -162,7 +178,7 @@ fn outcome(
 ) -> Result<ValidToken> {
     match ended {
         Ended::Unsaved(credentials, warning) => {
-            Ok(satisfying(*credentials, request)?.warn(warning))
+            Ok(satisfying(store.open(*credentials)?, request)?.warn(warning))
         }
         Ended::Failed(error) => Err(error),
         Ended::Done | Ended::Killed => stored_outcome(store, found, request),

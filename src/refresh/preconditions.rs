@@ -1,14 +1,12 @@
-//! What can be said of stored credentials before a refresh: whether there are any, whether an earlier failure stands in the
-//! way, and whom to ask.
+//! What can be said of stored credentials before a refresh: whether there are any, and whether an earlier failure stands in the
+//! way.
 
 use std::time::SystemTime;
 
 use anyhow::{Context, Error, Result};
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Source};
 use crate::error::{self, Failure};
-use crate::issuer::Issuer;
-use crate::net::url::Url;
 use crate::settings::login_command;
 use crate::store::{self, Store, codex_file};
 
@@ -37,23 +35,46 @@ pub(super) fn check_earlier_failures(
     now: SystemTime,
 ) -> Result<()> {
     if let Some(revoked) = credentials.revoked() {
-        return Err(login_required(store, &revoked.reason()));
+        return Err(login_required(store, credentials, &revoked.reason()));
     }
     match credentials.backoff().filter(|backoff| backoff.holds(now)) {
-        Some(backoff) if backoff.login_required => Err(login_required(store, &backoff.reason())),
-        Some(backoff) => Err(not_refreshed(&backoff.reason())),
+        Some(backoff) if backoff.login_required => {
+            Err(login_required(store, credentials, &backoff.reason()))
+        }
+        Some(backoff) => Err(not_refreshed(credentials, &backoff.reason())),
         None => Ok(()),
     }
 }
 
-pub(super) fn login_required(store: &Store, reason: &str) -> Error {
-    let login = login_command(store.profile());
-    let words = format!("the issuer refused to refresh the token: {reason}: run {login}");
-    Failure::LoginRequired(words).into()
+pub(super) fn login_required(store: &Store, credentials: &Credentials, reason: &str) -> Error {
+    Failure::LoginRequired(refusal(credentials, store.profile(), reason)).into()
 }
 
-pub(super) fn not_refreshed(reason: &str) -> Error {
-    Failure::Temporary(format!("could not refresh the token: {reason}")).into()
+/// Who refuses to refresh the token, why, and where a person has to sign in.
+pub fn refusal(credentials: &Credentials, profile: &str, reason: &str) -> String {
+    let Some(source) = credentials.source() else {
+        let login = login_command(profile);
+        return format!("the issuer refused to refresh the token: {reason}: run {login}");
+    };
+    refusal_of(source, reason)
+}
+
+/// The same of a command.
+pub(super) fn refusal_of(source: &Source, reason: &str) -> String {
+    let source = source.in_brief();
+    format!("could not get a token from {source}: sign in there: {reason}")
+}
+
+pub(super) fn not_refreshed(credentials: &Credentials, reason: &str) -> Error {
+    let words = match credentials.source() {
+        Some(source) => not_obtained(source, reason),
+        None => format!("could not refresh the token: {reason}"),
+    };
+    Failure::Temporary(words).into()
+}
+
+pub(super) fn not_obtained(source: &Source, reason: &str) -> String {
+    format!("could not get a token from {}: {reason}", source.in_brief())
 }
 
 pub fn not_signed_in(store: &Store) -> Failure {
@@ -75,39 +96,4 @@ fn other_profiles(profile: &str) -> String {
         return String::new();
     }
     format!(" to the profile {profile} (stored: {})", others.join(", "))
-}
-
-/// The issuer that gave these credentials, and the refresh token, which nobody else ever gets.
-pub(super) fn issuer_of(credentials: &Credentials, profile: &str) -> Result<(Issuer, String)> {
-    let (url, client_id, refresh_token) = refreshable(credentials, profile)?;
-    let issuer = Issuer::new(url, client_id.to_owned())?;
-    Ok((issuer, refresh_token.to_owned()))
-}
-
-/// What a refresh needs: the URL of the issuer, the ID of the client, and the refresh token. It looks at nothing but the
-/// credentials, so that its failure is theirs.
-pub fn refreshable<'a>(
-    credentials: &'a Credentials,
-    profile: &str,
-) -> Result<(Url, &'a str, &'a str)> {
-    if credentials.is_access_token_only() {
-        let login = login_command(profile);
-        let words = format!(
-            "an access token of an admin console is never refreshed: make a new one, and run {login} --with-access-token"
-        );
-        return Err(Failure::LoginRequired(words).into());
-    }
-    let parts = credentials
-        .issuer()
-        .zip(credentials.client_id())
-        .zip(credentials.refresh_token());
-    let Some(((issuer, client_id), refresh_token)) = parts else {
-        let login = login_command(profile);
-        let words =
-            format!("the stored credentials have no issuer or no refresh token: run {login}");
-        return Err(Failure::LoginRequired(words).into());
-    };
-    let issuer =
-        Url::parse(issuer).context("could not trust the issuer of the stored credentials")?;
-    Ok((issuer, client_id, refresh_token))
 }

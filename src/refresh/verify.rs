@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 
 use super::attempt::Task;
-use super::{ValidToken, not_signed_in, patience, refresh_as, refreshable};
+use super::{ValidToken, check_refreshable, not_signed_in, patience, refresh_as};
 use crate::credentials::{Credentials, TokenRequest};
 use crate::error::Failure;
 use crate::issuer::backend::{self, Verdict};
@@ -28,8 +28,7 @@ const CHECK_LIMIT: Duration = Duration::from_millis(1500);
 pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     let now = SystemTime::now();
     let credentials = &token.credentials;
-    let is_known = is_known_as_rejected(credentials, now);
-    let verdict = if is_known {
+    let verdict = if is_known_as_rejected(credentials, now) {
         Verdict::Rejected
     } else {
         verdict(credentials, check_limit(request))
@@ -40,15 +39,21 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
             Ok(token)
         }
         Verdict::Unknown(reason) => Ok(token.warn(unknown(&reason))),
-        Verdict::Rejected => {
-            let replaced = check_refresh_helps(store, credentials, is_known, now)
-                .and_then(|()| replace(store, credentials, request));
-            if replaced.is_err() && !is_known {
-                note(store, credentials, |stored| stored.set_rejected(now));
-            }
-            replaced
-        }
+        Verdict::Rejected => replaced(store, &token, request),
     }
+}
+
+/// Another token in the place of one that the backend rejected: as it was found out here, or as somebody reports.
+pub fn replaced(store: &Store, token: &ValidToken, request: &TokenRequest) -> Result<ValidToken> {
+    let now = SystemTime::now();
+    let credentials = &token.credentials;
+    let is_known = is_known_as_rejected(credentials, now);
+    let replaced = check_refresh_helps(store, credentials, is_known, now)
+        .and_then(|()| replace(store, credentials, request));
+    if replaced.is_err() && !is_known {
+        note(store, credentials, |stored| stored.set_rejected(now));
+    }
+    replaced
 }
 
 /// Fails where a refresh would not help, as far as that can be known.
@@ -58,7 +63,7 @@ fn check_refresh_helps(
     is_known: bool,
     now: SystemTime,
 ) -> Result<()> {
-    refreshable(credentials, store.profile()).context("the backend rejects the token")?;
+    check_refreshable(credentials, store.profile()).context("the backend rejects the token")?;
     let backoff = credentials.rejection_backoff();
     let left = backoff.and_then(|backoff| backoff.until.duration_since(now).ok());
     if let Some(left) = left {
@@ -105,7 +110,7 @@ fn replace(store: &Store, rejected: &Credentials, request: &TokenRequest) -> Res
         ..*request
     };
     let task = Task::new(store, rejected, &request, patience(rejected, &request));
-    refresh_as(store, rejected, &request, &task.after_rejection())
+    refresh_as(store, rejected, &request, task.after_rejection())
         .context("the backend rejects the token")
 }
 

@@ -17,7 +17,8 @@ use anyhow::{Context, Error, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Limit, Task, Trouble, refresh_under_lock};
-use crate::credentials::Credentials;
+use super::provider::first_credentials;
+use crate::credentials::{Credentials, Source};
 use crate::error::{self, Failure};
 use crate::process;
 use crate::settings;
@@ -42,13 +43,21 @@ const SILENCE: Duration = Duration::from_secs(1);
 const SAVING: Duration = Duration::from_secs(10 * 60);
 const SAVING_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a worker is started for.
+#[derive(Serialize, Deserialize)]
+pub enum Job {
+    Refresh(Task),
+    /// To get the first token of a new profile, and store nothing. A worker does it because it has no terminal, as later.
+    Try(Source),
+}
+
 /// What a worker reports.
 #[derive(Default, Serialize, Deserialize)]
 struct Report {
     /// The exit code that the caller's failure has; 0 if there is none.
     code: u8,
     message: String,
-    /// The new credentials, if they could not be saved; sealed, if they are in the store.
+    /// The new credentials, if they are not saved; sealed, if those in the store are.
     credentials: Option<String>,
 }
 
@@ -60,12 +69,22 @@ impl Report {
             credentials: None,
         }
     }
+
+    /// Of credentials that are not saved, with a warning.
+    fn unsaved(credentials: &Credentials, message: String) -> Self {
+        let text = credentials.to_json().ok();
+        Self {
+            code: 0,
+            message,
+            credentials: text.and_then(|bytes| String::from_utf8(bytes).ok()),
+        }
+    }
 }
 
 /// How a worker ended, as its caller sees it.
 pub enum Ended {
     Done,
-    /// The token was refreshed, but is not on the disk; with a warning.
+    /// There is a token, but it is not on the disk; with a warning.
     Unsaved(Box<Credentials>, String),
     Failed(Error),
     /// It was killed, or gave up, without a word.
@@ -76,9 +95,9 @@ pub enum Ended {
 pub struct Running(ChildStdout);
 
 /// Starts a worker.
-pub fn start(task: &Task) -> Result<Running> {
+pub fn start(job: &Job) -> Result<Running> {
     let start = || -> Result<Running> {
-        let mut command = this_program(&[WORKER, DETACH, &serde_json::to_string(task)?])?;
+        let mut command = this_program(&[WORKER, DETACH, &serde_json::to_string(job)?])?;
         command.envs(settings::absolute_paths());
         // `/dev/null` may be missing, as in a container from scratch: pipes that nobody reads do as well.
         let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -97,7 +116,7 @@ pub fn start(task: &Task) -> Result<Running> {
 impl Running {
     /// Waits for the report, at most for `patience`. After that the worker goes on without us. Where the system may end it with
     /// us we stay as long as it needs: its own wait for the lock is no longer than `patience`, and its request ends.
-    pub fn wait(self, store: &Store, patience: Duration) -> Result<Ended> {
+    pub fn wait(self, patience: Duration) -> Result<Ended> {
         let patience = if process::may_end_with_caller() {
             patience + LONGEST_ATTEMPT
         } else {
@@ -114,7 +133,7 @@ impl Running {
             Failure::Temporary(format!("could not wait for a refresh: {error}"))
         })?;
         match receive(&receiver, patience) {
-            Ok(line) => Ok(ended(store, &line.unwrap_or_default())),
+            Ok(line) => Ok(ended(&line.unwrap_or_default())),
             Err(_) => bail!(Failure::Temporary(format!(
                 "could not refresh the token within {}: the refresh goes on, try again later",
                 length(patience)
@@ -136,13 +155,13 @@ fn receive<T>(receiver: &Receiver<T>, patience: Duration) -> Result<T, RecvTimeo
     report
 }
 
-fn ended(store: &Store, line: &str) -> Ended {
+fn ended(line: &str) -> Ended {
     let Ok(report) = serde_json::from_str::<Report>(line) else {
         return Ended::Killed;
     };
     let credentials = report
         .credentials
-        .map(|text| Credentials::parse(text.into_bytes()).and_then(|found| store.open(found)));
+        .map(|text| Credentials::parse(text.into_bytes()));
     match (report.code, credentials) {
         (0, None) => Ended::Done,
         (0, Some(Ok(credentials))) => Ended::Unsaved(Box::new(credentials), report.message),
@@ -173,14 +192,14 @@ fn this_program(arguments: &[&str]) -> Result<Command> {
 /// What the worker does, or the process that starts it.
 pub fn work(words: &[OsString]) -> Result<ExitCode> {
     let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
-    let [steps @ .., task] = words.as_slice() else {
+    let [steps @ .., job] = words.as_slice() else {
         bail!("the worker is started by codex-auth itself");
     };
-    let parsed: Task =
-        serde_json::from_str(task).context("the worker is started by codex-auth itself")?;
+    let parsed: Job =
+        serde_json::from_str(job).context("the worker is started by codex-auth itself")?;
     process::leave_caller();
     if cfg!(unix) && steps == [DETACH] {
-        let mut worker = this_program(&[WORKER, task])?;
+        let mut worker = this_program(&[WORKER, job])?;
         worker
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
@@ -188,11 +207,17 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     process::block_signals();
-    carry_out(&parsed);
+    match parsed {
+        Job::Refresh(task) => refresh(&task),
+        Job::Try(source) => report(&match first_credentials(source) {
+            Ok(credentials) => Report::unsaved(&credentials, String::new()),
+            Err(error) => Report::of(&error),
+        }),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn carry_out(task: &Task) {
+fn refresh(task: &Task) {
     let limit = Limit::start(task.patience() + PREPARATION, give_up);
     let store = match Store::new(task.profile().to_owned()) {
         Ok(store) => store,
@@ -202,12 +227,7 @@ fn carry_out(task: &Task) {
         Ok(()) => report(&Report::default()),
         Err(Trouble::Failed(error)) => report(&Report::of(&error)),
         Err(Trouble::Unsaved(lock, credentials, error)) => {
-            let text = credentials.to_json().ok();
-            report(&Report {
-                code: 0,
-                message: format!("{error:#}"),
-                credentials: text.and_then(|bytes| String::from_utf8(bytes).ok()),
-            });
+            report(&Report::unsaved(&credentials, format!("{error:#}")));
             keep_saving(&lock, &credentials);
         }
     }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use sha2::{Digest, Sha256};
 
 use super::read;
 use crate::credentials::{Credentials, parse_codex};
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::{keyring, settings};
 
 /// The name under which Codex stores its logins in the keyring.
@@ -118,7 +118,20 @@ fn account(home: &Path) -> String {
 
 fn load_file() -> Result<Option<Credentials>> {
     let path = path()?;
-    load_from(&path).with_context(|| format!("could not use {}", path.display()))
+    load_from(&path)
+        .map_err(advise)
+        .with_context(|| format!("could not use {}", path.display()))
+}
+
+/// Adds what to run, where signing in helps.
+fn advise(error: Error) -> Error {
+    match error::exit_code(&error) {
+        error::LOGIN_REQUIRED => {
+            let instead = settings::instead_of_codexs();
+            Failure::LoginRequired(format!("{error:#}: run codex login, or {instead}")).into()
+        }
+        _ => error,
+    }
 }
 
 fn load_from(path: &Path) -> Result<Option<Credentials>> {

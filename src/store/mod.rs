@@ -27,7 +27,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use crate::credentials::Credentials;
 use crate::settings;
 use crate::text::shell_path;
-use permissions::{check_folder, check_trusted, unwaiting};
+use permissions::{check_folder, check_trusted, check_writable, unwaiting};
 
 pub use lock::Lock;
 pub use staged_file::StagedFile;
@@ -136,9 +136,12 @@ impl Store {
 
     /// Fails if the file could not be replaced, as far as that can be told without a try.
     pub fn check_replaceable(&self) -> Result<()> {
-        let target = self.target()?;
-        permissions::check_writable(parent(&target))?;
-        staged_file::check_replaceable(&target).map(|_| ())
+        let check = || {
+            let target = self.target()?;
+            check_writable(parent(&target)).map_err(|error| describe(&error, &target))?;
+            staged_file::check_replaceable(&target).map(|_| ())
+        };
+        check().with_context(|| format!("could not replace {}", self.path().display()))
     }
 
     /// The file elsewhere that this one is a link to, if it is.
@@ -228,15 +231,22 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 
 /// What keeps a file from being written or replaced, with what to do about it, where it is something usual.
 fn describe(error: &io::Error, path: &Path) -> Error {
-    let shown = path.display();
+    let (shown, folder) = (path.display(), parent(path));
     match error.kind() {
         ErrorKind::ResourceBusy => anyhow!(
             "{shown} is a mount of its own, which cannot be replaced: mount its folder instead"
         ),
         ErrorKind::ReadOnlyFilesystem => anyhow!(
             "{} is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to",
-            parent(path).display()
+            folder.display()
         ),
+        ErrorKind::PermissionDenied if check_writable(folder).is_err() => anyhow!(
+            "this user cannot write to {}: set CODEX_AUTH_HOME to a folder of your own",
+            folder.display()
+        ),
+        ErrorKind::PermissionDenied => {
+            anyhow!("{shown}: {error}: codex-auth doctor says what to do")
+        }
         _ => anyhow!("{error}"),
     }
 }

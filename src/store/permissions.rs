@@ -183,12 +183,11 @@ pub fn is_in_use(error: &io::Error) -> bool {
 }
 
 /// Fails where this user may not put files into a folder, or nobody may (a read-only file system).
-pub fn check_writable(folder: &Path) -> Result<()> {
+pub fn check_writable(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use rustix::fs::{Access, access};
-        access(folder, Access::WRITE_OK | Access::EXEC_OK)
-            .with_context(|| format!("could not write to {}", folder.display()))?;
+        access(folder, Access::WRITE_OK | Access::EXEC_OK)?;
     }
     #[cfg(not(unix))]
     let _ = folder;

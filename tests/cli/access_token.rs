@@ -205,7 +205,8 @@ fn every_format_and_exec_have_the_token_and_its_account() {
     let object: Value = serde_json::from_str(&print("json").stdout).unwrap();
     let expected = json!({
         "version": 1, "token": token, "access_token": token, "token_type": "Bearer", "account_id": "account-1",
-        "plan": "plus", "expires_at": null, "expires_at_epoch": null, "expires_in": null, "profile": "default",
+        "email": "someone@mail.example", "plan": "plus", "residency": null, "fedramp": true,
+        "expires_at": null, "expires_at_epoch": null, "expires_in": null, "profile": "default",
     });
     assert_eq!(object, expected);
 }
@@ -244,7 +245,7 @@ fn nobody_knows_when_it_expires() {
     }
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n  \
+        "Signed in as someone@mail.example (Plus)\n  \
            Profile:    default\n  \
            Account ID: account-1\n  \
            Token:      expiry unknown\n  \

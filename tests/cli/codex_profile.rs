@@ -91,7 +91,7 @@ fn a_stale_token_is_not_refreshed_and_the_file_not_touched() {
         sandbox.store_codex(&login.to_string());
         let before = fs::metadata(sandbox.codex_file()).unwrap();
         let stderr = format!(
-            "codex-auth: {reason}: run codex, which alone refreshes it, or sign in here with codex-auth login\n"
+            "codex-auth: {reason}: run codex, which alone refreshes it, or use the profile default instead: run codex-auth login\n"
         );
         let output = sandbox.run(&["--profile", "codex", "token"]);
         output.assert(4, "", &stderr);
@@ -111,13 +111,13 @@ fn another_token_or_a_longer_life_is_for_codex_to_get() {
     forced.assert(
         4,
         "",
-        "codex-auth: Codex's token cannot be refreshed from here: run codex, which alone refreshes it, or sign in here with codex-auth login\n",
+        "codex-auth: Codex's token cannot be refreshed from here: run codex, which alone refreshes it, or use the profile default instead: run codex-auth login\n",
     );
     let longer = sandbox.run(&["--profile", "codex", "token", "--min-ttl", "2d"]);
     longer.assert(
         4,
         "",
-        "codex-auth: Codex's token expires too soon: run codex, which alone refreshes it, or sign in here with codex-auth login\n",
+        "codex-auth: Codex's token expires too soon: run codex, which alone refreshes it, or use the profile default instead: run codex-auth login\n",
     );
     let shorter = sandbox.run(&["--profile", "codex", "token", "--min-ttl", "1h"]);
     shorter.assert(0, "[TOKEN]\n", "");
@@ -146,7 +146,7 @@ fn a_login_by_api_key_is_an_error_that_says_so() {
             output.assert(
                 4,
                 "",
-                "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is signed in with an API key, which is no ChatGPT token: run codex login, or sign in here with codex-auth login\n",
+                "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is signed in with an API key, which is no ChatGPT token: run codex login, or use the profile default instead: run codex-auth login\n",
             );
         }
     }
@@ -159,7 +159,19 @@ fn a_login_of_any_other_kind_is_an_error_too() {
     output.assert(
         4,
         "",
-        "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is not signed in with ChatGPT: run codex login, or sign in here with codex-auth login\n",
+        "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is not signed in with ChatGPT: run codex login, or use the profile default instead: run codex-auth login\n",
+    );
+}
+
+/// `codex-auth login` alone would be about the profile `codex` again.
+#[test]
+fn the_advice_to_sign_in_is_about_the_default_profile_whatever_the_environment_names() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("CODEX_AUTH_PROFILE", "codex");
+    sandbox.run(&["token"]).assert(
+        4,
+        "",
+        "codex-auth: Codex is not signed in: run codex login, or use the profile default instead: run codex-auth --profile default login\n",
     );
 }
 
@@ -177,7 +189,7 @@ fn a_file_that_is_damaged_or_not_there_is_an_error() {
     absent.assert(
         4,
         "",
-        "codex-auth: Codex is not signed in: run codex login, or sign in here with codex-auth login\n",
+        "codex-auth: Codex is not signed in: run codex login, or use the profile default instead: run codex-auth login\n",
     );
     for (text, cause) in [
         ("", "the file is empty"),
@@ -194,7 +206,7 @@ fn a_file_that_is_damaged_or_not_there_is_an_error() {
     output.assert(
         4,
         "",
-        "codex-auth: Codex's file has no access token: run codex, which alone refreshes it, or sign in here with codex-auth login\n",
+        "codex-auth: Codex's file has no access token: run codex, which alone refreshes it, or use the profile default instead: run codex-auth login\n",
     );
 }
 
@@ -288,8 +300,8 @@ fn a_login_in_an_encrypted_file_of_codexs_is_said_to_be_there() {
     let sandbox = Sandbox::new();
     let configuration = sandbox.codex_file().with_file_name("config.toml");
     fs::create_dir_all(configuration.parent().unwrap()).unwrap();
-    let words = "Codex keeps its login in an encrypted file, which is not read here: sign in here with codex-auth login, or set \
-                 cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login";
+    let words = "Codex keeps its login in an encrypted file, which is not read here: set \
+                 cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login, or use the profile default instead: run codex-auth login";
     let text = "cli_auth_credentials_store = \"keyring\"\n[features]\nsecret_auth_storage = true\n";
     fs::write(&configuration, text).unwrap();
     let stderr = format!("codex-auth: {words}\n");

@@ -26,6 +26,8 @@ const LINES: &[(&str, &str)] = &[
     ("exec -- ./some", "./some-file"),
     ("exec -- codex-au", "codex-auth"),
     ("exec -- cat some", "some-file"),
+    ("login --from -- codex-au", "codex-auth"),
+    ("login --from -- cat some", "some-file"),
 ];
 
 /// Two profiles, and a file whose name begins like nothing else. `None` where an emulator would have to start us.

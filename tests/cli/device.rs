@@ -151,7 +151,7 @@ fn a_bare_access_denied_is_explained() {
     let running = prompted(&sandbox);
     let denied = Trouble::Answer(Answer::json(400, &json!({ "error": "access_denied" })));
     sandbox.issuer.plan(Endpoint::DeviceToken, denied);
-    let reason = "codex-auth: could not sign in: access denied: the sign-in was cancelled, or your account may not use it: for a new code run codex-auth login --device-code\n";
+    let reason = "codex-auth: could not sign in: access denied: the sign-in was cancelled, or your account is not allowed to use it: for a new code run codex-auth login --device-code\n";
     running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
 }
 

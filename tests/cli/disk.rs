@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::login::SIGNED_IN;
 use support::fake_issuer::Endpoint;
 use support::sandbox::{LIFE, Sandbox};
+#[cfg(target_os = "linux")]
+use support::sandbox::{copy_program, program};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
@@ -324,7 +326,60 @@ fn a_read_only_file_system_serves_a_valid_token() {
         "",
         "codex-auth: could not lock [HOME]/default.json: [HOME] is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to\n",
     );
+    sandbox.run(&["status"]).assert(
+        0,
+        "Signed in as someone@mail.example (Plus) until the token expires: could not replace [HOME]/default.json: [HOME] is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to\n...\n",
+        "",
+    );
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_to_says_what_to_do() {
+    use std::os::unix::fs::chown;
+    use std::os::unix::process::CommandExt;
+
+    const STRANGER: u32 = 1234;
+    if !as_root("to run as somebody else") || program().len() > 1 {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    let binary = sandbox.bin().join("codex-auth");
+    copy_program(std::path::Path::new(&program().pop().unwrap()), &binary);
+    let (home, login) = (sandbox.home(), sandbox.file("default"));
+    for path in [sandbox.folder(), &home, &login, &binary] {
+        chown(path, Some(STRANGER), None).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let mut command_line = vec![std::ffi::OsString::from(&binary)];
+        command_line.extend(arguments.iter().map(std::ffi::OsString::from));
+        let mut command = sandbox.command_of(&command_line);
+        command.uid(STRANGER);
+        sandbox.start(command).finish()
+    };
+    set_mode(&home, 0o500);
+    let advice = "this user cannot write to [HOME]: set CODEX_AUTH_HOME to a folder of your own";
+    run(&["login", "--no-browser"]).assert(
+        1,
+        "",
+        &format!("codex-auth: could not lock [HOME]/default.json: {advice}\n"),
+    );
+    let obstacle = format!("could not replace [HOME]/default.json: {advice}");
+    run(&["status"]).assert(
+        0,
+        &format!("Signed in as [..] until the token expires: {obstacle}\n...\n"),
+        "",
+    );
+    set_mode(&home, 0o700);
+    fs::write(home.join("default.lock"), "").unwrap();
+    set_mode(&home.join("default.lock"), 0o600);
+    run(&["logout"]).assert(
+        1,
+        "",
+        "codex-auth: could not lock [HOME]/default.json: [HOME]/default.lock: Permission denied (os error 13): codex-auth doctor says what to do\n",
+    );
 }
 
 /// A mounted path. Dropped, it is unmounted.

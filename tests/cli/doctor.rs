@@ -15,6 +15,9 @@ use support::fake_issuer::wire::Answer;
 use support::fake_issuer::{Endpoint, Trouble, now};
 use support::sandbox::{LIFE, Sandbox, skip};
 
+#[cfg(unix)]
+use crate::terminal::Terminal;
+
 /// A login, a browser, and an issuer: nothing stands in the way.
 fn healthy() -> Sandbox {
     let sandbox = without_login();
@@ -322,6 +325,12 @@ fn what_passed_is_only_counted_unless_asked_for() {
     );
     let passed = format!("{header}✓ 15 checks passed (--verbose lists them)\nNo problems.\n");
     sandbox.run(&["doctor"]).assert(0, &passed, "");
+    #[cfg(unix)]
+    {
+        let (_, screen) = Terminal::of(sandbox.command(&["doctor"]), 40).finish();
+        let passed = "\n✓ 15 checks passed (--verbose lists\n  them)\nNo problems.\n";
+        assert!(screen.ends_with(passed), "{screen}");
+    }
     sandbox.set("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
     sandbox.unset("BROWSER");
     sandbox.set("CODEX_AUTH_PORT", "none");

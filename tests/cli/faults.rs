@@ -277,7 +277,7 @@ impl Scene {
             }
         }
         let mut task = task.clone();
-        task["last_refresh"] = spent["last_refresh"].clone();
+        task["Refresh"]["last_refresh"] = spent["last_refresh"].clone();
         task
     }
 }
@@ -370,7 +370,7 @@ fn check_report(sandbox: &Sandbox, task: &Value, report: &str) -> Option<String>
         .map(|text| serde_json::from_str(text).unwrap());
     let credentials: Value = handed.unwrap_or_else(|| sandbox.stored());
     let newest = sandbox.issuer.access_tokens().pop();
-    let is_new = credentials["last_refresh"] != task["last_refresh"];
+    let is_new = credentials["last_refresh"] != task["Refresh"]["last_refresh"];
     let is_good = is_new && credentials["tokens"]["access_token"].as_str() == newest.as_deref();
     (!is_good).then(|| format!("it reported {report}"))
 }

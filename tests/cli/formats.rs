@@ -71,7 +71,10 @@ fn json_has_the_expiry_in_both_forms() {
         "expires_at": humantime::format_rfc3339_seconds(date).to_string(),
         "expires_at_epoch": end,
         "account_id": "account-1",
+        "email": "someone@mail.example",
         "plan": "plus",
+        "residency": "eu",
+        "fedramp": false,
         "profile": "default",
     });
     // However long the call took.

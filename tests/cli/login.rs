@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::browser::{self, Answer};
 use support::fake_issuer::{Account, Consent, Endpoint, Trouble};
 use support::process::Running;
-use support::sandbox::{LIFE, Sandbox};
+use support::sandbox::{LIFE, Sandbox, program};
 
 const TOKEN: &str = "[TOKEN]\n";
 // What stands between depends on where the tests run: with or without a display, in a container.
@@ -344,7 +344,8 @@ fn a_bare_access_denied_is_explained() {
     });
     let (login, address) = start(&sandbox, &["login"]);
     let page = browser::visit(&address).text();
-    let reason = "ccess denied: the sign-in was cancelled, or your account may not use it";
+    let reason =
+        "ccess denied: the sign-in was cancelled, or your account is not allowed to use it";
     assert!(page.contains(&format!(">A{reason}.</p>")), "{page}");
     login.finish().assert(
         1,
@@ -766,6 +767,34 @@ fn workspaces_are_trimmed_and_checked_before_the_sign_in() {
     }
 }
 
+/// The command may be this program itself, on every system.
+#[test]
+fn a_profile_can_get_its_tokens_from_another_one() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_as("far", LIFE.cast_signed(), LIFE);
+    let program = program();
+    let program: Vec<&str> = program.iter().map(|word| word.to_str().unwrap()).collect();
+    let far = ["--profile", "far", "token", "--format", "json"];
+    let arguments = [&["login", "--from", "--"], &program[..], &far].concat();
+    sandbox.run(&arguments).assert(
+        0,
+        "",
+        "Signed in as someone@mail.example (Plus)\n  Its tokens come from [..] json\n",
+    );
+    sandbox.age(-60);
+    sandbox.run(&["token"]).assert(0, "[TOKEN]\n", "");
+    assert_eq!(sandbox.stored()["tokens"]["refresh_token"], Value::Null);
+    sandbox
+        .run(&["--profile", "far", "logout"])
+        .assert(0, "", "Signed out (profile far).\n");
+    sandbox.age(-60);
+    sandbox.run(&["token"]).assert(
+        4,
+        "",
+        "codex-auth: could not get a token from [..]: sign in there: not signed in[..]: run codex-auth --profile far login\n",
+    );
+}
+
 #[test]
 fn the_port_of_the_redirect_uri_is_1455_else_1457() {
     let mut sandbox = Sandbox::new();
@@ -945,8 +974,8 @@ mod at_a_terminal {
         assert_eq!(code, 1, "{screen}");
         assert!(
             screen.ends_with(
-                "codex-auth: could not sign in: nothing was pasted, and the browser cannot be redirected here: run \
-                 codex-auth login --device-code\n"
+                "codex-auth:\x1b[0m could not sign in: nothing was pasted, and the browser cannot be redirected here: \
+                 run codex-auth login --device-code\n"
             ),
             "{screen}"
         );

@@ -27,6 +27,8 @@ mod exec;
 #[cfg(target_os = "linux")]
 mod faults;
 mod formats;
+#[cfg(unix)]
+mod from;
 mod harness;
 mod help;
 #[cfg(target_os = "linux")]

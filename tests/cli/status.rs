@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use support::fake_issuer::{Account, Answer, Endpoint, Trouble, now};
 use support::sandbox::{LIFE, Sandbox};
 
+#[cfg(unix)]
+use crate::terminal::Terminal;
+
 fn stamp(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
@@ -80,7 +83,7 @@ fn a_fresh_login_is_shown_whole() {
     let output = sandbox.run(&["status"]);
     output.assert(
         0,
-        "Signed in as someone@mail.example (plus)\n  \
+        "Signed in as someone@mail.example (Plus)\n  \
            Profile:    default\n  \
            Account ID: account-1\n  \
            Token:      valid, expires in 8 days ([..]-[..]-[..] [..]:[..]:[..] UTC)\n  \
@@ -108,6 +111,7 @@ fn the_json_has_stable_names() {
         "plan": "plus",
         "account_id": "account-1",
         "issuer": sandbox.issuer.url(),
+        "source": null,
         "store": sandbox.file("default"),
         "sealed": false,
         "expires_at": stamp(login["expires_at"].as_u64().unwrap()),
@@ -125,7 +129,7 @@ fn a_token_that_is_due_is_refreshed_at_its_next_use() {
     let sandbox = planted(7200 + 60, |_| {});
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n...\n  Token:      valid, expires in 2 hours ([..]), refreshed at its next use\n...\n",
+        "Signed in as someone@mail.example (Plus)\n...\n  Token:      valid, expires in 2 hours ([..]), refreshed at its next use\n...\n",
         "",
     );
     assert_state(&sandbox, "due", true);
@@ -139,7 +143,7 @@ fn an_expired_token_that_can_be_refreshed_needs_nobody() {
     let sandbox = planted(-7200, |_| {});
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n...\n  Token:      expired 2 hours ago ([..]), refreshed at its next use\n...\n",
+        "Signed in as someone@mail.example (Plus)\n...\n  Token:      expired 2 hours ago ([..]), refreshed at its next use\n...\n",
         "",
     );
     assert_state(&sandbox, "expired", true);
@@ -166,7 +170,7 @@ fn a_revoked_login_serves_as_long_as_its_token_is_valid() {
     let valid = planted(7200 + 60, revoked);
     valid.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (plus) until the token expires: then run codex-auth login\n...\n  \
+        "Signed in as someone@mail.example (Plus) until the token expires: then run codex-auth login\n...\n  \
            Token:      valid, expires in 2 hours ([..]), cannot be refreshed\n  \
            Refreshed:  [..]\n  \
            Revoked:    2 hours ago ([..]): It was used before.  [31m(refresh_token_reused)\n...\n",
@@ -202,7 +206,7 @@ fn a_login_in_backoff_needs_nobody() {
         let sandbox = planted(left, in_backoff);
         sandbox.run(&["status"]).assert(
             0,
-            "Signed in as someone@mail.example (plus)\n...\n  Backoff:    next refresh in 50 minutes ([..]): the issuer has trouble\n...\n",
+            "Signed in as someone@mail.example (Plus)\n...\n  Backoff:    next refresh in 50 minutes ([..]): the issuer has trouble\n...\n",
             "",
         );
         assert_state(&sandbox, "backoff", true);
@@ -276,13 +280,13 @@ fn codexs_login_is_shown_as_codexs() {
     let status = ["--profile", "codex", "status"];
     sandbox.run(&status).assert(
         4,
-        "Codex is not signed in: run codex login, or sign in here with codex-auth login\n",
+        "Codex is not signed in: run codex login, or use the profile default instead: run codex-auth login\n",
         "",
     );
     sandbox.store_codex(&sandbox.codex_login(7200 + 60).to_string());
     sandbox.run(&status).assert(
         0,
-        "Signed in as someone@mail.example (plus)\n  \
+        "Signed in as someone@mail.example (Plus)\n  \
            Profile:    codex\n  \
            Account ID: account-1\n  \
            Token:      valid, expires in 2 hours ([..])\n  \
@@ -475,4 +479,27 @@ fn of_a_profile_that_is_not_there_the_others_are_named() {
         "Not signed in to the profile wrok (stored: default, work): run codex-auth --profile wrok login\n",
         "",
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_table_that_is_too_wide_has_the_tokens_below() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_as("default", 7230, LIFE);
+    sandbox.plant_as("work", -60, LIFE);
+    let show = |columns| {
+        Terminal::of(sandbox.command(&["status", "--all"]), columns)
+            .finish()
+            .1
+    };
+    assert_eq!(
+        show(40),
+        "PROFILE  ACCOUNT               PLAN\n  TOKEN\n\
+         default  someone@mail.example  plus\n  valid, 2 hours left\n\
+         work     someone@mail.example  plus\n  expired, refreshed at its next use\n"
+    );
+    let wide = sandbox.run(&["status", "--all"]).stdout;
+    let widest = wide.lines().map(str::len).max().unwrap();
+    assert_eq!(show(u16::try_from(widest).unwrap()), wide);
+    assert_ne!(show(u16::try_from(widest - 1).unwrap()), wide);
 }

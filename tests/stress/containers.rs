@@ -1,15 +1,17 @@
 //! Real containers, which `ci/containers.sh` prepares: their script ends right after `token`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, random};
 
-use support::sandbox::{Sandbox, skip};
+use support::sandbox::{LIFE, Sandbox, skip};
+use support::socket::Socket;
 
 use super::places::{count_lost, is_good, plant};
-use super::{Figure, lanes};
+use super::{Figure, REFRESH, figure, lanes, rounds, strict_sandbox};
 
 /// How long a container outlives `token` at most, in milliseconds.
 const LONGEST_REST: u32 = 300;
@@ -37,6 +39,78 @@ fn containers_that_end_lose_no_login() {
     assert!(figures.iter().all(|figure| figure.holds));
 }
 
+#[test]
+#[ignore = "ci/containers.sh prepares an image for it"]
+fn two_containers_on_a_volume_cost_one_refresh() {
+    let Some(run) = std::env::var_os("CODEX_AUTH_TEST_CONTAINER") else {
+        return skip("CODEX_AUTH_TEST_CONTAINER names no program that runs a container");
+    };
+    let sandbox = strict_sandbox();
+    let rounds = rounds(10);
+    for _ in 0..rounds {
+        sandbox.plant_expiring_in(-60, LIFE);
+        let token = || ["/codex-auth", "token"].map(str::to_owned).into();
+        let both = [(), ()].map(|()| {
+            sandbox.start(container(
+                &sandbox,
+                &run,
+                &[(sandbox.home(), "/store")],
+                token(),
+            ))
+        });
+        let newest = both.map(|container| {
+            let output = container.finish();
+            output.assert(0, "[TOKEN]\n", "");
+            output.line().to_owned()
+        });
+        assert_eq!(newest[0], newest[1]);
+    }
+    let requests = sandbox.issuer.count(REFRESH);
+    let what = format!("{rounds} times two containers at once on a volume, the token expired");
+    let figure = figure(what, format!("{requests} requests"), requests == rounds);
+    assert!(figure.holds);
+}
+
+/// One machine's socket gives tokens to a container that has nothing but the program.
+#[test]
+#[ignore = "ci/containers.sh prepares an image for it"]
+fn a_container_gets_its_tokens_from_a_socket() {
+    let Some(run) = std::env::var_os("CODEX_AUTH_TEST_CONTAINER") else {
+        return skip("CODEX_AUTH_TEST_CONTAINER names no program that runs a container");
+    };
+    let (authority, client) = (strict_sandbox(), strict_sandbox());
+    authority.plant();
+    // Nobody else makes the folder of a volume.
+    std::fs::create_dir(client.home()).unwrap();
+    let Some(_socket) = Socket::start(&authority) else {
+        return;
+    };
+    let run_in = |words: &[&str]| {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        let volumes = [
+            (client.home(), "/store"),
+            (authority.folder().to_owned(), "/authority"),
+        ];
+        client
+            .start(container(&client, &run, &volumes, words))
+            .finish()
+    };
+    let login = ["/codex-auth", "login", "--from", "unix:/authority/socket"];
+    run_in(&login).assert(
+        0,
+        "",
+        "Signed in as [..]\n  Its tokens come from unix:/authority/socket\n",
+    );
+    authority.age(-60);
+    client.age(-60);
+    let printed = run_in(&["/codex-auth", "token"]);
+    assert_eq!(
+        printed.stdout.trim_end(),
+        authority.issuer.access_tokens().pop().unwrap()
+    );
+    assert_eq!(authority.issuer.count(REFRESH), 1);
+}
+
 /// Runs containers with this command.
 fn end_containers(
     run: &OsString,
@@ -49,17 +123,28 @@ fn end_containers(
         is_good(
             sandbox,
             &sandbox
-                .start(container(sandbox, run, command(random)))
+                .start(container(
+                    sandbox,
+                    run,
+                    &[(sandbox.home(), "/store")],
+                    command(random),
+                ))
                 .finish(),
         )
     })
 }
 
-fn container(sandbox: &Sandbox, run: &OsString, command: Vec<String>) -> std::process::Command {
-    let mut volume = OsString::from("--volume=");
-    volume.push(sandbox.home());
-    volume.push(":/store");
-    let mut all = vec![run.clone(), volume, "codex-auth-test".into()];
+fn container(
+    sandbox: &Sandbox,
+    run: &OsString,
+    volumes: &[(PathBuf, &str)],
+    command: Vec<String>,
+) -> std::process::Command {
+    let volumes = volumes
+        .iter()
+        .map(|(path, place)| format!("--volume={}:{place}", path.display()).into());
+    let mut all: Vec<OsString> = [run.clone()].into_iter().chain(volumes).collect();
+    all.push("codex-auth-test".into());
     all.extend(command.into_iter().map(OsString::from));
     let mut command = sandbox.command_of(&all);
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

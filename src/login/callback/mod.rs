@@ -3,6 +3,9 @@
 //! Any page and any local program can send requests here. A request goes through `server` (sockets and their limits) →
 //! `request` (its head, as HTTP) → `navigation` (did a browser navigate here, with the right state?), and only the first
 //! that passes ends the login. All others get an error page from `reply`, and the login goes on.
+//!
+//! It is made of std and httparse: `tiny_http` limits neither the size nor the time of a request's head, and 255
+//! connections that are reset at once crash it.
 
 pub mod navigation;
 mod reply;

@@ -10,8 +10,8 @@ use support::sandbox::Sandbox;
 
 const DAY: u64 = 86400;
 const CODEX: [&str; 3] = ["--profile", "codex", "token"];
-const NOT_SIGNED_IN: &str =
-    "codex-auth: Codex is not signed in: run codex login, or sign in here with codex-auth login\n";
+const NOT_SIGNED_IN: &str = "codex-auth: Codex is not signed in: run codex login, or use the profile default instead: run \
+                             codex-auth login\n";
 const LOCKED: &str = "codex-auth: could not use Codex's login in the keyring: the keyring is locked: unlock it, and try again\n";
 
 /// Has Codex's configuration say where its login is.
@@ -46,7 +46,7 @@ fn codexs_login_is_read_from_the_keyring() {
     for store in ["keyring", "auto"] {
         configure(sandbox, store);
         sandbox.run(&CODEX).assert(0, TOKEN, "");
-        let words = "Signed in as someone@mail.example (plus)\n...\n  File:       the keyring (Codex Auth)\n...\n";
+        let words = "Signed in as someone@mail.example (Plus)\n...\n  File:       the keyring (Codex Auth)\n...\n";
         sandbox
             .run(&["--profile", "codex", "status"])
             .assert(0, words, "");

@@ -9,7 +9,7 @@ use crate::login;
 use support::browser;
 use support::desktop::{Desktop, assert_sealed, leaks};
 use support::fake_issuer::{Endpoint, Trouble};
-use support::sandbox::{LIFE, Sandbox};
+use support::sandbox::{LIFE, Sandbox, native_program};
 
 const WITH_KEY: &str = "The login is sealed with a key in the keyring.\n";
 
@@ -124,6 +124,39 @@ fn every_way_to_sign_in_seals_and_nothing_readable_stands_there_meanwhile() {
     assert_eq!(sandbox.run(&["token"]).assert(0, TOKEN, "").line(), token);
 }
 
+/// The command that the tokens come from is none of others' business either.
+#[test]
+fn a_login_that_comes_from_a_command_is_sealed_too() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    let Some(program) = native_program() else {
+        return;
+    };
+    sandbox.plant_as("owner", LIFE.cast_signed() / 2, LIFE);
+    let script = format!(
+        "exec '{}' --profile owner token --format json",
+        program.display()
+    );
+    sandbox.script("remote", &script);
+    let login = ["login", "--keyring", "--from", "--", "remote"];
+    let signed_in = format!("Signed in as [..]\n{WITH_KEY}  Its tokens come from remote\n");
+    sandbox.run(&login).assert(0, "", &signed_in);
+    let text = fs::read_to_string(sandbox.file("default")).unwrap();
+    assert!(
+        text.contains("\"sealed\"") && !text.contains("remote"),
+        "{text}"
+    );
+    let first = sandbox.run(&["token"]);
+    let second = sandbox.run(&["token", "--force-refresh"]);
+    first.assert(0, TOKEN, "");
+    second.assert(0, TOKEN, "");
+    assert_ne!(first.line(), second.line());
+    fs::remove_file(sandbox.file("owner")).unwrap();
+    assert_sealed(sandbox);
+}
+
 #[test]
 fn a_login_that_fails_leaves_no_key_and_what_was_there() {
     let Some(desktop) = Desktop::start() else {
@@ -201,7 +234,7 @@ fn a_status_says_that_a_login_is_sealed() {
         is_sealed(),
         (json!(true), json!("someone@mail.example"), json!("fresh"))
     );
-    let words = "Signed in as someone@mail.example (plus)\n...\n  File:       [HOME]/default.json\n  \
+    let words = "Signed in as someone@mail.example (Plus)\n...\n  File:       [HOME]/default.json\n  \
                  Sealed:     with a key in the keyring\n...\n";
     sandbox.run(&["status"]).assert(0, words, "");
 }

@@ -20,4 +20,8 @@ pub mod fake_issuer;
 pub mod locks;
 pub mod process;
 pub mod sandbox;
+#[cfg(target_os = "linux")]
+pub mod socket;
+#[cfg(unix)]
+pub mod sshd;
 pub mod unanswering;

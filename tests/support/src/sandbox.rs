@@ -260,6 +260,14 @@ impl Sandbox {
         login
     }
 
+    /// Makes the stored token, received a while ago, expire in so many seconds; negative: it has expired.
+    pub fn age(&self, left: i64) {
+        let mut stored = self.stored();
+        stored["expires_at"] = json!(now().saturating_add_signed(left));
+        stored["last_refresh"] = json!("2026-01-01T00:00:00Z");
+        self.store("default", &stored.to_string());
+    }
+
     /// Puts any text into the file of a profile.
     pub fn store(&self, profile: &str, text: &str) {
         put(&self.file(profile), text);

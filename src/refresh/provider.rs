@@ -1,0 +1,146 @@
+//! Who gives the tokens of a profile: the issuer, for its refresh token, or a command.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use rand::RngExt;
+
+use super::command::{self, LIMIT, Unobtained};
+use super::preconditions::{not_obtained, refusal_of};
+use crate::credentials::{Credentials, Source, TokenResponse};
+use crate::error::Failure;
+use crate::issuer::{Issuer, RefreshOutcome};
+use crate::net::url::Url;
+use crate::settings::{ForwardedRequest, login_command};
+
+pub enum Provider {
+    /// The issuer that gave the credentials, and the refresh token, which nobody else ever gets.
+    Issuer(Box<Issuer>, String),
+    Command(Source),
+}
+
+impl Provider {
+    pub fn of(credentials: &Credentials, profile: &str) -> Result<Self> {
+        if let Some(source) = credentials.source() {
+            return Ok(Self::Command(source.clone()));
+        }
+        let (url, client_id, refresh_token) = issuer_parts(credentials, profile)?;
+        let issuer = Issuer::new(url, client_id.to_owned())?;
+        Ok(Self::Issuer(Box::new(issuer), refresh_token.to_owned()))
+    }
+
+    /// New tokens in the place of those of these credentials. A command may take as long as its caller waits, if that is longer
+    /// than usual.
+    pub fn refresh(
+        &self,
+        credentials: &Credentials,
+        request: &ForwardedRequest,
+        patience: Duration,
+    ) -> RefreshOutcome {
+        match self {
+            Self::Issuer(issuer, refresh_token) => issuer.refresh(refresh_token),
+            Self::Command(source) => match obtain(source, request, patience.max(LIMIT)) {
+                Ok(response) => judge(source, credentials, response, request),
+                Err(Unobtained::LoginRequired(reason)) => RefreshOutcome::Unauthorized {
+                    reason,
+                    retry_after: None,
+                },
+                Err(Unobtained::Failed(reason)) => failed(&reason),
+            },
+        }
+    }
+
+    /// Revokes tokens that nobody will use. Those of a command are in use elsewhere.
+    pub fn revoke_unused(&self, response: &TokenResponse) {
+        if let Self::Issuer(issuer, _) = self {
+            issuer.revoke_unused(response);
+        }
+    }
+}
+
+/// Credentials with the first token of a command.
+pub fn first_credentials(source: Source) -> Result<Credentials> {
+    let response = obtain(&source, &ForwardedRequest::default(), LIMIT);
+    let response = response.map_err(|unobtained| match unobtained {
+        Unobtained::LoginRequired(reason) => Failure::LoginRequired(refusal_of(&source, &reason)),
+        Unobtained::Failed(reason) => Failure::Temporary(not_obtained(&source, &reason)),
+    })?;
+    let mut credentials = Credentials::from_source(source, &response, SystemTime::now());
+    credentials.choose_refresh_window(rand::rng().random());
+    Ok(credentials)
+}
+
+/// A token from a command, or a socket.
+fn obtain(
+    source: &Source,
+    request: &ForwardedRequest,
+    limit: Duration,
+) -> Result<TokenResponse, Unobtained> {
+    let output = command::output(source, request, limit)?;
+    let response = TokenResponse::from_command(&output, SystemTime::now());
+    response.map_err(|error| Unobtained::Failed(error.to_string()))
+}
+
+/// Takes a token of a command only if it is another one, or valid for longer, and of the same account.
+fn judge(
+    source: &Source,
+    credentials: &Credentials,
+    response: TokenResponse,
+    request: &ForwardedRequest,
+) -> RefreshOutcome {
+    let ours = credentials.account_id();
+    if ours.is_some() && ours != response.account_id() {
+        return failed("it printed a token of another account");
+    }
+    if !credentials.is_prolonged_by(&response, SystemTime::now()) {
+        return failed(match (source, request.asks_for_another()) {
+            (Source::Command(_), true) => {
+                "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_FORCE_REFRESH and CODEX_AUTH_REJECTED"
+            }
+            _ => "it printed the same token again",
+        });
+    }
+    RefreshOutcome::Tokens(response)
+}
+
+fn failed(reason: &str) -> RefreshOutcome {
+    RefreshOutcome::Failed {
+        reason: reason.to_owned(),
+        retry_after: None,
+        reached: true,
+    }
+}
+
+/// Fails if nobody can refresh these credentials. It looks at nothing but them, so that the failure is theirs.
+pub fn check_refreshable(credentials: &Credentials, profile: &str) -> Result<()> {
+    if credentials.source().is_some() {
+        return Ok(());
+    }
+    issuer_parts(credentials, profile).map(drop)
+}
+
+/// What a refresh at the issuer needs: its URL, the ID of the client, and the refresh token.
+fn issuer_parts<'a>(
+    credentials: &'a Credentials,
+    profile: &str,
+) -> Result<(Url, &'a str, &'a str)> {
+    let login = login_command(profile);
+    if credentials.is_access_token_only() {
+        let words = format!(
+            "an access token of an admin console is never refreshed: make a new one, and run {login} --with-access-token"
+        );
+        return Err(Failure::LoginRequired(words).into());
+    }
+    let parts = credentials
+        .issuer()
+        .zip(credentials.client_id())
+        .zip(credentials.refresh_token());
+    let Some(((issuer, client_id), refresh_token)) = parts else {
+        let words =
+            format!("the stored credentials have no issuer or no refresh token: run {login}");
+        return Err(Failure::LoginRequired(words).into());
+    };
+    let issuer =
+        Url::parse(issuer).context("could not trust the issuer of the stored credentials")?;
+    Ok((issuer, client_id, refresh_token))
+}

@@ -1,0 +1,740 @@
+//! `login --from`: one machine holds the login, others get access tokens from it by a command or a socket, and never see a
+//! refresh token.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::thread;
+
+use serde_json::{Value, json};
+
+#[cfg(target_os = "linux")]
+use crate::terminal::Terminal;
+use support::fake_issuer::Endpoint;
+use support::process::{Output, Running};
+use support::sandbox::{LIFE, Sandbox, find_program, program, skip};
+#[cfg(target_os = "linux")]
+use support::socket::Socket;
+use support::sshd::Sshd;
+
+const REFRESH: Endpoint = Endpoint::Refresh;
+const TOKEN: &str = "[TOKEN]\n";
+const SIGNED_IN: &str = "Signed in as someone@mail.example (Plus)\n  Its tokens come from remote\n";
+const SAME: &str = "it printed the same token again";
+
+/// A machine that holds the login, and one that gets its tokens from there.
+struct Machines {
+    authority: Sandbox,
+    client: Sandbox,
+}
+
+impl Machines {
+    /// The client signs in with the script `remote`, which notes each of its runs.
+    #[track_caller]
+    fn new() -> Self {
+        let authority = Sandbox::new();
+        authority.plant();
+        let machines = Self {
+            client: Self::client(&authority),
+            authority,
+        };
+        machines.sign_in();
+        machines
+    }
+
+    /// Another machine with the script.
+    fn client(authority: &Sandbox) -> Sandbox {
+        let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
+        let program: Vec<String> = program()
+            .iter()
+            .map(|word| format!("'{}'", word.to_str().unwrap()))
+            .collect();
+        let script = format!(
+            "echo \"$CODEX_AUTH_MIN_TTL,$CODEX_AUTH_FORCE_REFRESH,$CODEX_AUTH_REJECTED\" >>'{}'\nCODEX_AUTH_HOME='{}' exec {} token --format json",
+            client.folder().join("runs").display(),
+            authority.home().display(),
+            program.join(" "),
+        );
+        client.script("remote", &script);
+        client
+    }
+
+    #[track_caller]
+    fn sign_in(&self) {
+        let output = self.client.run(&["login", "--from", "--", "remote"]);
+        output.assert(0, "", SIGNED_IN);
+        fs::remove_file(self.client.folder().join("runs")).unwrap();
+    }
+
+    /// What the command was asked for at each of its runs: life, another token, rejected token.
+    fn runs(&self) -> Vec<String> {
+        runs(&self.client)
+    }
+
+    /// Makes the stored token of both expire in so many seconds.
+    fn age(&self, left: i64) {
+        self.authority.age(left);
+        self.client.age(left);
+    }
+}
+
+fn runs(client: &Sandbox) -> Vec<String> {
+    let text = fs::read_to_string(client.folder().join("runs")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Runs the client with another script in the place of the first.
+#[track_caller]
+fn run_with(client: &Sandbox, script: &str, arguments: &[&str]) -> Output {
+    client.script("remote", script);
+    client.run(arguments)
+}
+
+#[test]
+fn a_client_has_the_token_and_nothing_else() {
+    let Machines { authority, client } = &Machines::new();
+    let printed = client.run(&["token"]);
+    printed.assert(0, TOKEN, "");
+    assert_eq!(printed.line(), authority.run(&["token"]).line());
+    client.run(&["account-id"]).assert(0, "account-1\n", "");
+    client
+        .run(&["exec", "--", "/bin/sh", "-c", "echo $CODEX_AUTH_TOKEN"])
+        .assert(0, TOKEN, "");
+    assert_eq!(runs(client).len(), 0);
+    let stored = client.stored();
+    assert_eq!(stored["source"], json!({"command": ["remote"]}));
+    assert_eq!(stored["tokens"]["refresh_token"], Value::Null);
+    assert_eq!(stored["tokens"]["id_token"], Value::Null);
+    let headers = client.run(&["token", "--format", "headers"]);
+    assert_eq!(
+        headers.stdout,
+        authority.run(&["token", "--format", "headers"]).stdout
+    );
+    assert_eq!(client.issuer.requests().len(), 0);
+}
+
+#[test]
+fn the_headers_of_a_workspace_come_with_its_token() {
+    let authority = Sandbox::new();
+    authority.issuer.set(|its| {
+        let claims = json!({"chatgpt_account_is_fedramp": true, "chatgpt_data_residency": "eu"});
+        its.account.claims.clone_from(claims.as_object().unwrap());
+    });
+    authority.plant();
+    let client = Machines::client(&authority);
+    // As it is where the access token has no claims.
+    let mut stored = authority.stored();
+    stored["tokens"]["access_token"] = json!("opaque");
+    authority.store("default", &stored.to_string());
+    client
+        .run(&["login", "--from", "--", "remote"])
+        .assert(0, "", SIGNED_IN);
+    client.run(&["token", "--format", "headers"]).assert(
+        0,
+        "Authorization: Bearer opaque\nChatGPT-Account-Id: account-1\nx-openai-internal-codex-residency: eu\nX-OpenAI-Fedramp: true\n",
+        "",
+    );
+}
+
+#[test]
+fn of_many_callers_one_runs_the_command() {
+    for left in [-60, 7200] {
+        let machines = Machines::new();
+        machines.age(left);
+        let callers: Vec<Running> = (0..16).map(|_| machines.client.spawn(&["token"])).collect();
+        for caller in callers {
+            caller.finish().assert(0, TOKEN, "");
+        }
+        machines
+            .client
+            .await_stored(|stored| stored["expires_in"].as_u64() > Some(LIFE - 60));
+        assert_eq!(machines.runs(), [",,"]);
+        assert_eq!(machines.authority.issuer.count(REFRESH), 1);
+        let newest = machines.authority.issuer.access_tokens().pop().unwrap();
+        assert_eq!(machines.client.run(&["token"]).line(), newest);
+    }
+}
+
+#[test]
+fn many_machines_cost_one_refresh() {
+    let Machines { authority, client } = &Machines::new();
+    let mut clients: Vec<Sandbox> = (0..8).map(|_| Machines::client(authority)).collect();
+    for client in &clients {
+        client
+            .run(&["login", "--from", "--", "remote"])
+            .assert(0, "", SIGNED_IN);
+    }
+    authority.age(-60);
+    for client in clients.iter().chain([client]) {
+        client.age(-60);
+    }
+    let callers: Vec<Running> = clients
+        .iter()
+        .map(|client| client.spawn(&["token"]))
+        .collect();
+    for caller in callers {
+        caller.finish().assert(0, TOKEN, "");
+    }
+    assert_eq!(authority.issuer.count(REFRESH), 1);
+    // Each has chosen a moment of its own for the next one.
+    let mut windows: Vec<u64> = clients
+        .drain(..)
+        .map(|client| client.stored()["refresh_window"].as_u64().unwrap())
+        .collect();
+    windows.sort_unstable();
+    windows.dedup();
+    assert!(windows.len() > 4, "{windows:?}");
+    let (least, most) = (windows[0], windows[windows.len() - 1]);
+    assert!(LIFE / 20 - 60 <= least && most <= LIFE / 10, "{windows:?}");
+}
+
+#[test]
+fn what_is_asked_for_is_handed_on() {
+    let machines = Machines::new();
+    machines.age(7200);
+    machines
+        .client
+        .run(&["token", "--min-ttl", "5d"])
+        .assert(0, TOKEN, "");
+    assert_eq!(machines.runs(), ["432000,,"]);
+    assert_eq!(machines.authority.issuer.count(REFRESH), 1);
+    machines
+        .client
+        .run(&["token", "--force-refresh"])
+        .assert(0, TOKEN, "");
+    assert_eq!(machines.runs()[1..], [",1,"]);
+    assert_eq!(machines.authority.issuer.count(REFRESH), 2);
+}
+
+#[test]
+fn the_command_is_not_asked_for_what_its_caller_was_asked_for() {
+    let machines = Machines::new();
+    machines.age(-60);
+    let mut command = machines.client.command(&["token"]);
+    command.env("CODEX_AUTH_FORCE_REFRESH", "0");
+    command.env("CODEX_AUTH_REJECTED", "f00");
+    machines.client.start(command).finish().assert(0, TOKEN, "");
+    assert_eq!(machines.runs(), [",,"]);
+}
+
+#[test]
+fn a_rejected_token_is_replaced_once_for_all_machines_that_report_it() {
+    let machines = Machines::new();
+    let Machines { authority, client } = &machines;
+    let second = Machines::client(authority);
+    second
+        .run(&["login", "--from", "--", "remote"])
+        .assert(0, "", SIGNED_IN);
+    authority.issuer.reject_access_tokens();
+    // It was received a while ago.
+    let mut stored = authority.stored();
+    stored["last_refresh"] = json!("2026-01-01T00:00:00Z");
+    authority.store("default", &stored.to_string());
+    let verify = ["token", "--verify", "--timeout", "10m"];
+    let callers = [client.spawn(&verify), second.spawn(&verify)];
+    let newest: Vec<String> = callers
+        .into_iter()
+        .map(|caller| {
+            let output = caller.finish();
+            output.assert(0, TOKEN, "");
+            output.line().to_owned()
+        })
+        .collect();
+    assert_eq!(newest[0], newest[1]);
+    assert_eq!(authority.issuer.count(REFRESH), 1);
+    let [run] = &machines.runs()[..] else {
+        panic!("{:?}", machines.runs());
+    };
+    // No token stands in the environment.
+    assert_eq!(run.len(), ",,".len() + 43, "{run}");
+}
+
+#[test]
+fn a_report_about_another_token_is_none() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    for (name, value) in [
+        ("CODEX_AUTH_REJECTED", "f00"),
+        ("CODEX_AUTH_FORCE_REFRESH", "0"),
+    ] {
+        let mut command = sandbox.command(&["token"]);
+        command.env(name, value);
+        sandbox.start(command).finish().assert(0, TOKEN, "");
+    }
+    assert_eq!(sandbox.issuer.requests().len(), 0);
+    let mut command = sandbox.command(&["token"]);
+    command.env("CODEX_AUTH_MIN_TTL", "soon");
+    let message = "codex-auth: invalid value \"soon\" for CODEX_AUTH_MIN_TTL: write it as 90s, 5m, 2h or 1d\n";
+    sandbox.start(command).finish().assert(2, "", message);
+}
+
+#[test]
+fn a_command_that_sees_no_request_is_told_what_it_has_to_see() {
+    let machines = Machines::new();
+    let token = machines.client.run(&["token"]).line().to_owned();
+    let script = format!(
+        "echo '{}'",
+        json!({"token": token, "account_id": "account-1"})
+    );
+    let output = run_with(&machines.client, &script, &["token", "--force-refresh"]);
+    output.assert(
+        75,
+        "",
+        &format!("codex-auth: could not get a token from remote: {SAME}: the machine that refreshes it has to see CODEX_AUTH_FORCE_REFRESH and CODEX_AUTH_REJECTED\n"),
+    );
+    machines.client.run(&["token"]).assert(0, TOKEN, "");
+}
+
+/// While nobody has a newer token the old one is served, and the command is not run at each call.
+#[test]
+fn the_same_token_again_is_served_and_asked_for_less_and_less_often() {
+    let machines = Machines::new();
+    let token = machines.client.run(&["token"]).line().to_owned();
+    fs::write(machines.client.folder().join("runs"), "").unwrap();
+    let script = format!(
+        "echo x >>'{}'; echo '{}'",
+        machines.client.folder().join("runs").display(),
+        json!({"token": token, "account_id": "account-1", "expires_in": 100})
+    );
+    machines.client.script("remote", &script);
+    let warning = format!(
+        "codex-auth: warning: could not get a token from remote: {SAME}; the current token expires in [..]\n"
+    );
+    machines.age(120);
+    machines.client.run(&["token"]).assert(0, TOKEN, &warning);
+    let mut stored = machines.client.stored();
+    assert_eq!(stored["backoff"]["attempts"], 1);
+    stored["backoff"]["until"] = json!("2999-01-01T00:00:00Z");
+    machines.client.store("default", &stored.to_string());
+    machines.client.run(&["token"]).assert(0, TOKEN, &warning);
+    assert_eq!(machines.runs().len(), 1);
+}
+
+#[test]
+fn what_a_command_does_wrong_is_told_in_a_line_and_costs_nothing() {
+    let megabyte = "head -c 1100000 /dev/zero | tr '\\0' x";
+    let other = r#"echo '{"token":"a","account_id":"account-2"}'"#;
+    for (script, reason) in [
+        ("exit 0", "it printed nothing"),
+        (
+            "echo rubbish",
+            "it printed no JSON object, as codex-auth token --format json does",
+        ),
+        ("echo '{}'", "it printed no access token"),
+        (
+            r#"echo '{"token":"a","expires_in":0}'"#,
+            "it printed a token that has expired",
+        ),
+        (
+            r#"echo '{"token":"a","refresh_token":"r"}'"#,
+            "it printed a refresh token, which belongs to one machine alone",
+        ),
+        (other, "it printed a token of another account"),
+        (
+            r#"echo '{"token":"a"}'"#,
+            "it printed a token of another account",
+        ),
+        (megabyte, "it printed more than 1 MiB"),
+        ("exit 7", "it failed (exit status: 7)"),
+        ("kill -9 $$", "it failed (signal: 9 (SIGKILL)[..])"),
+        (
+            "echo Welcome >&2; printf 'ssh: \\033[31mno route\\n' >&2; exit 255",
+            "ssh:  [31mno route",
+        ),
+        (
+            "echo 'codex-auth: could not refresh' >&2; exit 75",
+            "could not refresh",
+        ),
+        (
+            "echo 'Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6ImZha2UiLCJ0eXAi' >&2; exit 1",
+            "Bearer …",
+        ),
+    ] {
+        let machines = Machines::new();
+        machines.age(-60);
+        let before = machines.client.stored();
+        let mut command = machines.client.command(&["token"]);
+        command.env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", machines.client.bin().display()),
+        );
+        machines.client.script("remote", script);
+        let output = machines.client.start(command).finish();
+        let message = format!("codex-auth: could not get a token from remote: {reason}\n");
+        output.assert(75, "", &message);
+        let after = machines.client.stored();
+        assert_eq!(after["tokens"], before["tokens"], "{script}");
+        assert_eq!(after["backoff"]["attempts"], 1, "{script}");
+        // The second call is told the same without another run.
+        let output = run_with(&machines.client, "exit 3", &["token"]);
+        output.assert(75, "", &message);
+        machines.client.run(&["login", "--from", "--", "remote"]).assert(
+            75,
+            "",
+            "codex-auth: could not sign in: could not get a token from remote: it failed (exit status: 3)\n",
+        );
+    }
+}
+
+#[test]
+fn a_command_that_is_not_there_is_told_too() {
+    let machines = Machines::new();
+    machines.age(-60);
+    fs::remove_file(machines.client.bin().join("remote")).unwrap();
+    machines.client.run(&["token"]).assert(
+        75,
+        "",
+        "codex-auth: could not get a token from remote: command not found\n",
+    );
+}
+
+#[test]
+fn a_login_that_is_required_at_the_other_end_is_required_there() {
+    let machines = Machines::new();
+    machines.authority.issuer.revoke_logins();
+    machines.age(-60);
+    let message = "codex-auth: could not get a token from remote: sign in there: the issuer refused to refresh the token: [..]: run codex-auth login\n";
+    machines.client.run(&["token"]).assert(4, "", message);
+    machines.client.run(&["token"]).assert(4, "", message);
+    assert_eq!(machines.runs().len(), 1);
+    machines.client.run(&["status"]).assert(
+        4,
+        "No token: could not get a token from remote: sign in there: [..]\n...\n",
+        "",
+    );
+    machines.client.run(&["status", "--all"]).assert(
+        4,
+        "PROFILE[..]\ndefault  [..]  sign in again where its tokens come from\n",
+        "",
+    );
+    // Somebody has done it.
+    machines.authority.plant();
+    let mut stored = machines.client.stored();
+    stored["backoff"]["until"] = json!("2026-01-01T00:00:00Z");
+    machines.client.store("default", &stored.to_string());
+    machines.client.run(&["token"]).assert(0, TOKEN, "");
+}
+
+#[test]
+fn a_command_that_hangs_keeps_nobody_longer_than_asked() {
+    if support::sandbox::callers_stay() {
+        return;
+    }
+    let machines = Machines::new();
+    machines.age(-60);
+    let fifo = machines.client.folder().join("fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
+    // It waits until somebody opens the other end.
+    let script = format!(
+        "read line <'{}'; CODEX_AUTH_HOME='{}' exec {} token --format json",
+        fifo.display(),
+        machines.authority.home().display(),
+        program()[0].to_str().unwrap()
+    );
+    run_with(&machines.client, &script, &["token", "--timeout", "1s"]).assert(
+        75,
+        "",
+        "codex-auth: could not refresh the token within 1 second: the refresh goes on, try again later\n",
+    );
+    let waiting = machines.client.spawn(&["token"]);
+    fs::write(&fifo, "\n").unwrap();
+    waiting.finish().assert(0, TOKEN, "");
+}
+
+/// A shell would clear the mask.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_inherits_no_blocked_signals() {
+    let machines = Machines::new();
+    machines.client.age(-60);
+    let mut stored = machines.client.stored();
+    let status = machines.client.folder().join("status");
+    stored["source"] = json!({"command": ["/bin/cp", "/proc/self/status", status]});
+    machines.client.store("default", &stored.to_string());
+    let message = "codex-auth: could not get a token from /bin/cp [..]: it printed nothing\n";
+    machines.client.run(&["token"]).assert(75, "", message);
+    let status = fs::read_to_string(status).unwrap();
+    let mask = status.lines().find(|line| line.starts_with("SigBlk"));
+    assert_eq!(mask, Some("SigBlk:\t0000000000000000"));
+}
+
+/// It runs for a caller at a terminal as for any other.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_has_an_empty_stdin_and_no_terminal() {
+    let machines = Machines::new();
+    let seen = machines.client.folder().join("seen");
+    let script = format!(
+        "exec 3>'{}'; cat >&3; (: </dev/tty) 2>/dev/null && echo terminal >&3; CODEX_AUTH_HOME='{}' exec '{}' token --force-refresh --format json",
+        seen.display(),
+        machines.authority.home().display(),
+        program()[0].to_str().unwrap()
+    );
+    machines.client.script("remote", &script);
+    // Where SIGCHLD is ignored, the exit code of the command cannot be had.
+    for caller in ["exec \"$0\" token", "trap '' CHLD; exec \"$0\" token"] {
+        machines.client.age(-60);
+        let Some(terminal) = Terminal::shell(&machines.client, caller, 80) else {
+            return;
+        };
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+        let seen = fs::read_to_string(&seen).unwrap();
+        assert_eq!(seen, "", "{caller}");
+    }
+}
+
+#[test]
+fn a_socket_gives_tokens_as_a_command_does() {
+    let authority = Sandbox::new();
+    authority.plant();
+    let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
+    let path = client.folder().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let answer = authority.run(&["token", "--format", "json"]).stdout;
+    let serve = thread::spawn(move || {
+        for answer in [answer, String::new()] {
+            let mut stream = listener.accept().unwrap().0;
+            let mut request = String::new();
+            stream.read_to_string(&mut request).unwrap();
+            assert_eq!(request, "");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let address = format!("unix:{}", path.display());
+    client.run(&["login", "--from", &address]).assert(
+        0,
+        "",
+        "Signed in as someone@mail.example (Plus)\n  Its tokens come from unix:[..]/socket\n",
+    );
+    client.run(&["token"]).assert(0, TOKEN, "");
+    assert_eq!(client.stored()["source"], json!({"socket": path}));
+    client.age(-60);
+    client.run(&["token"]).assert(
+        75,
+        "",
+        "codex-auth: could not get a token from unix:[..]/socket: it printed nothing\n",
+    );
+    serve.join().unwrap();
+    client.run(&["login", "--from", &address]).assert(75, "", "codex-auth: could not sign in: could not get a token from unix:[..]/socket: Connection refused (os error 111)\n");
+    fs::remove_file(path).unwrap();
+    client.run(&["login", "--from", &address]).assert(75, "", "codex-auth: could not sign in: could not get a token from unix:[..]/socket: No such file or directory (os error 2)\n");
+}
+
+#[test]
+fn what_is_no_source_is_wrong_usage() {
+    let sandbox = Sandbox::new();
+    let message = "codex-auth: --from takes a command after --, or unix:/PATH\n";
+    for arguments in [
+        &["login", "--from"][..],
+        &["login", "--from", "remote"],
+        &["login", "--from", "unix:relative"],
+        &["login", "--from", "unix:/a", "--", "remote"],
+    ] {
+        sandbox.run(arguments).assert(2, "", message);
+    }
+    for arguments in [
+        &["login", "--", "remote"][..],
+        &["login", "--from", "--device-code", "--", "remote"],
+        &["login", "--no-browser", "--from", "--", "remote"],
+    ] {
+        sandbox.run(arguments).assert(2, "", "error: [..]\n...\n");
+    }
+    assert!(!sandbox.home().exists());
+}
+
+#[test]
+fn a_path_of_a_command_leads_to_it_from_everywhere() {
+    let machines = Machines::new();
+    let client = &machines.client;
+    client.run(&["login", "--from", "--", "bin/remote", "a b"]).assert(
+        0,
+        "",
+        "Signed in as someone@mail.example (Plus)\n  Its tokens come from [..]/bin/remote 'a b'\n",
+    );
+    let path = client.bin().join("remote");
+    assert_eq!(client.stored()["source"]["command"], json!([path, "a b"]));
+}
+
+#[test]
+fn a_workspace_is_checked() {
+    let machines = Machines::new();
+    let arguments = [
+        "login",
+        "--from",
+        "--workspace",
+        "account-2",
+        "--",
+        "remote",
+    ];
+    machines.client.run(&arguments).assert(
+        1,
+        "",
+        "codex-auth: could not sign in: the access token is of workspace account-1, and only account-2 is accepted\n",
+    );
+}
+
+#[test]
+fn status_and_doctor_say_where_the_tokens_come_from() {
+    let machines = Machines::new();
+    let client = &machines.client;
+    client.run(&["status"]).assert(
+        0,
+        "Signed in as someone@mail.example (Plus)\n...\n  Source:     remote\n",
+        "",
+    );
+    let shown: Value = serde_json::from_str(&client.run(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(
+        (&shown["source"], &shown["issuer"]),
+        (&json!("remote"), &Value::Null)
+    );
+    client.run(&["doctor", "--verbose"]).assert(
+        0,
+        "...\n✓ source        remote: its token expires in [..]\n...\n",
+        "",
+    );
+    let failing = run_with(client, "exit 3", &["doctor"]);
+    failing.assert(
+        1,
+        "...\n✗ source        could not get a token from remote: it failed (exit status: 3)\n                run it by hand, [..]\n...\n",
+        "",
+    );
+    let other = r#"echo '{"token":"a","account_id":"account-2"}'"#;
+    let failing = run_with(client, other, &["doctor"]);
+    failing.assert(
+        1,
+        "...\n✗ source        remote: its token is of another account\n...\n",
+        "",
+    );
+}
+
+#[test]
+fn signing_out_revokes_nothing() {
+    let machines = Machines::new();
+    machines.client.run(&["logout"]).assert(
+        0,
+        "",
+        "Signed out (profile default). The login was not revoked: it is held where remote gets its tokens.\n",
+    );
+    assert!(!machines.client.file("default").exists());
+    assert!(machines.authority.can_refresh());
+    assert_eq!(machines.client.issuer.revoked(), [""; 0]);
+}
+
+#[test]
+fn a_login_of_ones_own_is_superseded_and_supersedes() {
+    let machines = Machines::new();
+    let client = &machines.client;
+    let own = client.plant();
+    client
+        .run(&["login", "--from", "--", "remote"])
+        .assert(0, "", SIGNED_IN);
+    assert_eq!(
+        client.issuer.revoked(),
+        [own["tokens"]["refresh_token"].as_str().unwrap()]
+    );
+    let mut login = client.spawn(&["login", "--no-browser"]);
+    login.sign_in();
+    login.finish().assert(0, "", crate::login::SIGNED_IN);
+    assert_eq!(client.stored()["source"], Value::Null);
+    assert_eq!(client.issuer.revoked().len(), 1);
+}
+
+/// The same over a real ssh, whose key can do nothing else.
+#[test]
+fn ssh_gives_tokens_and_nothing_else() {
+    let authority = Sandbox::new();
+    authority.plant();
+    let Some(sshd) = Sshd::start(&authority) else {
+        return;
+    };
+    let words = sshd.command(10);
+    let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
+    let login = |client: &Sandbox| {
+        let mut arguments = vec!["login", "--from", "--"];
+        arguments.extend(words.iter().map(String::as_str));
+        client.run(&arguments)
+    };
+    login(&client).assert(
+        0,
+        "",
+        "Signed in as someone@mail.example (Plus)\n  Its tokens come from [..]\n",
+    );
+    client
+        .run(&["token", "--force-refresh"])
+        .assert(0, TOKEN, "");
+    assert_eq!(authority.issuer.count(REFRESH), 1);
+    assert_eq!(
+        client.run(&["token"]).line(),
+        authority.run(&["token"]).line()
+    );
+    // Whatever it is asked for, the key prints the token.
+    let mut asked: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
+    asked.extend(["cat", "/etc/passwd"].map(Into::into));
+    let printed = client.start(client.command_of(&asked)).finish();
+    assert!(
+        printed.stdout.starts_with("{\"access_token\":"),
+        "{}",
+        printed.stdout
+    );
+    assert_eq!(printed.stdout.lines().count(), 1);
+    authority.issuer.revoke_logins();
+    authority.age(-60);
+    client.age(-60);
+    client.run(&["token"]).assert(4, "", "codex-auth: could not get a token from [..]: sign in there: the issuer refused to refresh the token: [..]: run codex-auth login\n");
+    drop(sshd);
+    login(&client).assert(75, "", "codex-auth: could not sign in: could not get a token from [..]: ssh: connect to host 127.0.0.1 port [..]: Connection refused\n");
+}
+
+/// The recipe for containers and sandboxes of one host: a socket that systemd opens, in a sandbox without a network.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_that_systemd_opens_gives_tokens_in_a_sandbox() {
+    let Some(bwrap) = find_program("bwrap") else {
+        return skip("no bwrap here");
+    };
+    let authority = Sandbox::new();
+    authority.plant();
+    let Some(socket) = Socket::start(&authority) else {
+        return;
+    };
+    let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
+    let sandboxed = |arguments: &[&str]| {
+        let mut command_line: Vec<std::ffi::OsString> = vec![bwrap.clone().into()];
+        command_line.extend(
+            [
+                "--unshare-net",
+                "--unshare-pid",
+                "--dev-bind",
+                "/",
+                "/",
+                "--",
+            ]
+            .map(Into::into),
+        );
+        command_line.extend(program());
+        command_line.extend(arguments.iter().map(Into::into));
+        client.start(client.command_of(&command_line)).finish()
+    };
+    let address = format!("unix:{}", socket.path().display());
+    let login = sandboxed(&["login", "--from", &address]);
+    if login.stderr.starts_with("bwrap:") {
+        return skip("bwrap makes no sandbox here");
+    }
+    login.assert(
+        0,
+        "",
+        "Signed in as someone@mail.example (Plus)\n  Its tokens come from unix:[..]/socket\n",
+    );
+    authority.age(-60);
+    client.age(-60);
+    sandboxed(&["token"]).assert(0, TOKEN, "");
+    assert_eq!(client.issuer.count(REFRESH), 1);
+}
