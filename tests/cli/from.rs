@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use crate::terminal::Terminal;
 use support::fake_issuer::Endpoint;
 use support::process::{Output, Running};
-use support::sandbox::{LIFE, Sandbox, find_program, program, skip};
+use support::sandbox::{LIFE, Sandbox, program};
+#[cfg(target_os = "linux")]
+use support::sandbox::{find_program, skip};
 #[cfg(target_os = "linux")]
 use support::socket::Socket;
 use support::sshd::Sshd;
@@ -423,14 +425,10 @@ fn a_command_that_hangs_keeps_nobody_longer_than_asked() {
     let machines = Machines::new();
     machines.age(-60);
     let fifo = machines.client.folder().join("fifo");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &fifo,
-        rustix::fs::FileType::Fifo,
-        0o600.into(),
-        0,
-    )
-    .unwrap();
+    let mkfifo = machines
+        .client
+        .shell(&format!("mkfifo '{}'", fifo.display()));
+    machines.client.start(mkfifo).finish().assert(0, "", "");
     // It waits until somebody opens the other end.
     let script = format!(
         "read line <'{}'; CODEX_AUTH_HOME='{}' exec {} token --format json",
