@@ -39,7 +39,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     };
     announce(&credentials, store.profile());
     if let Some(superseded) = superseded {
-        revoke_superseded(&superseded, store.profile());
+        revoke_superseded(&superseded, &credentials, store.profile());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -116,7 +116,18 @@ fn take(
     let staged = sealing.stage(&lock)?;
     let token = credentials.access_token()?.to_owned();
     let is_another = |earlier: &Credentials| earlier.access_token().ok() != Some(token.as_str());
-    let superseded = store.load().ok().flatten().filter(is_another);
+    let earlier = store.load().ok().flatten();
+    if let Some(earlier) = &earlier
+        && credentials.source().is_some()
+        && earlier.refresh_token().is_some()
+        && !is_another(earlier)
+    {
+        let (profile, call) = (store.profile(), settings::call_for(store.profile()));
+        bail!(
+            "the profile {profile} has the login itself that these tokens are of: choose another --profile, or run {call} logout --no-revoke first"
+        );
+    }
+    let superseded = earlier.filter(is_another);
     let seal = sealing.begin()?;
     seal.put_on(&mut credentials);
     staged.save_or_discard(&credentials)?;
@@ -261,9 +272,17 @@ fn is_temporary(outcome: &Result<Credentials>) -> bool {
 
 /// Revokes the login that this profile had before, unless somebody else here has it too. The person waits no longer than
 /// the issuer's limit for it.
-fn revoke_superseded(credentials: &Credentials, profile: &str) {
+fn revoke_superseded(credentials: &Credentials, new: &Credentials, profile: &str) {
     if credentials.revoked().is_some() || credentials.source().is_some() {
         return;
+    }
+    if let Some(source) = new.source()
+        && new.account_id() == credentials.account_id()
+    {
+        return say(&format!(
+            "Did not revoke the earlier login, as {} may get its tokens from a copy of it.",
+            source.in_brief()
+        ));
     }
     if credentials.is_access_token_only() {
         return say(&format!(

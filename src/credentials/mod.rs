@@ -393,12 +393,11 @@ impl Credentials {
         Ok(())
     }
 
-    /// Whether a response has another access token, or the same one for longer.
+    /// Whether a response says that its token is valid for longer than ours, by a minute at least.
     pub fn is_prolonged_by(&self, response: &TokenResponse, now: SystemTime) -> bool {
         let end = seconds_since_epoch(now).saturating_add(response.life(now).as_secs());
         let known = self.expires_at().unwrap_or_default();
-        response.access_token != self.record.tokens.access_token
-            || end > known.saturating_add(freshness::NEW)
+        end > known.saturating_add(freshness::NEW)
     }
 
     fn take(&mut self, response: &TokenResponse, now: SystemTime) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::{printable, shell_word};
+use crate::text::{redact, shell_word};
 
 /// How the scheme of a socket is written on the command line, and shown.
 const SOCKET: &str = "unix:";
@@ -26,14 +26,14 @@ impl Source {
         path.starts_with('/').then(|| Self::Socket(path.to_owned()))
     }
 
-    /// As it was given, fit for one line of a terminal.
+    /// As it was given, fit for one line of a terminal; a word that may be a secret is left out.
     pub fn describe(&self) -> String {
         match self {
             Self::Command(words) => {
                 let words: Vec<String> = words.iter().map(|word| shell_word(word)).collect();
-                printable(&words.join(" "))
+                redact(&words.join(" "))
             }
-            Self::Socket(path) => printable(&format!("{SOCKET}{path}")),
+            Self::Socket(path) => redact(&format!("{SOCKET}{path}")),
         }
     }
 
@@ -49,7 +49,7 @@ impl Source {
         let beginning = whole[..end]
             .rsplit_once(' ')
             .map_or("", |(beginning, _)| beginning);
-        printable(&format!("{beginning} … {}", shell_word(last)))
+        redact(&format!("{beginning} … {}", shell_word(last)))
     }
 }
 

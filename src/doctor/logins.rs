@@ -65,7 +65,15 @@ fn of_login(report: &Report, now: SystemTime) -> Finding {
         }
         (State::Backoff, None) => {
             let backoff = report.credentials.as_ref().and_then(Credentials::backoff);
-            let advice = "wait, and see the network below";
+            let is_own = report
+                .credentials
+                .as_ref()
+                .is_some_and(|found| found.source().is_none());
+            let advice = if is_own {
+                "wait, and see the network below"
+            } else {
+                "wait, or run the command by hand"
+            };
             Finding::warning(
                 "login",
                 format!("{profile}: {}", last_failure(backoff, now)),

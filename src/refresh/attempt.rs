@@ -146,8 +146,12 @@ pub fn refresh_under_lock<'a>(
     };
     let staged = lock.stage()?;
     limit.end();
-    match provider.refresh(&credentials, &task.forwarded(&credentials), task.patience) {
+    let forwarded = task.forwarded(&credentials);
+    match provider.refresh(&credentials, &forwarded, task.patience) {
         RefreshOutcome::Tokens(response) => {
+            if let Some(lack) = provider.lack(&credentials, &response, &forwarded) {
+                return Ok(note_lack(staged, credentials, lack, task)?);
+            }
             update(&mut credentials, &provider, &response, task);
             save(store, lock, staged, credentials)
         }
@@ -250,6 +254,21 @@ fn note_revoked(
     // Without the note the next caller merely asks again.
     let _ = staged.save(&credentials);
     Err(login_required(store, &credentials, reason))
+}
+
+/// Notes that a command gave nothing better. Ahead of time that is no failure: there may be nothing better yet.
+fn note_lack(
+    staged: StagedFile,
+    mut credentials: Credentials,
+    lack: &str,
+    task: &Task,
+) -> Result<()> {
+    let backoff = next_backoff(&credentials, lack, None);
+    note(staged, &mut credentials, backoff);
+    if task.is_ahead {
+        return Ok(());
+    }
+    Err(not_refreshed(&credentials, lack))
 }
 
 /// Notes a failure. The same refresh token is tried again after the pause: if its answer was lost, it may still be good.

@@ -24,7 +24,7 @@ use attempt::Task;
 use preconditions::check_earlier_failures;
 pub use preconditions::{load, not_signed_in, refusal};
 pub use provider::check_refreshable;
-use worker::{Ended, Job};
+use worker::{Ended, Job, Running};
 pub use worker::{WORKER, work};
 
 /// How long to wait for a refresh.
@@ -96,7 +96,7 @@ fn refresh_ahead(store: &Store, found: Credentials, request: &TokenRequest) -> R
         Err(error) => return still_valid(found, error),
     };
     let limit = request.timeout.unwrap_or(SHORT_TIMEOUT);
-    match worker.wait(limit.min(SHORT_TIMEOUT)) {
+    match wait(worker, &found, limit.min(SHORT_TIMEOUT)) {
         Ok(Ended::Failed(error)) => still_valid(found, error),
         Ok(Ended::Unsaved(newer, warning)) => {
             Ok(ValidToken::from(store.open(*newer)?).warn(warning))
@@ -154,8 +154,16 @@ fn refresh_as(
     check_refreshable(found, store.profile())?;
     check_earlier_failures(store, found, SystemTime::now())?;
     let worker = worker::start(&Job::Refresh(task))?;
-    let ended = worker.wait(patience(found, request))?;
+    let ended = wait(worker, found, patience(found, request))?;
     outcome(store, found, request, ended)
+}
+
+/// Waits for a worker. A command is merely run again if it is killed.
+fn wait(worker: Running, found: &Credentials, patience: Duration) -> Result<Ended> {
+    match found.source() {
+        Some(_) => worker.wait(patience),
+        None => worker.wait_until_safe(patience),
+    }
 }
 
 /// How long to wait for a refresh. Programs that call us give up after some seconds: one that could have had a token that is
@@ -222,6 +230,9 @@ fn satisfying(credentials: Credentials, request: &TokenRequest) -> Result<ValidT
     );
     if credentials.lives_too_short(request) {
         bail!("{words}: use a smaller --min-ttl");
+    }
+    if credentials.source().is_some() {
+        return Err(Failure::Temporary(words + ": try again later").into());
     }
     let wait = time::span(credentials.time_until_old(now).as_secs() + 1);
     Err(Failure::Temporary(format!("{words}: try again in {wait}")).into())

@@ -40,13 +40,34 @@ impl Provider {
         match self {
             Self::Issuer(issuer, refresh_token) => issuer.refresh(refresh_token),
             Self::Command(source) => match obtain(source, request, patience.max(LIMIT)) {
-                Ok(response) => judge(source, credentials, response, request),
+                Ok(response) => judge(credentials, response),
                 Err(Unobtained::LoginRequired(reason)) => RefreshOutcome::Unauthorized {
                     reason,
                     retry_after: None,
                 },
                 Err(Unobtained::Failed(reason)) => failed(&reason),
             },
+        }
+    }
+
+    /// What is wrong with a token that a command gave, if it serves no better than the one that is there.
+    pub fn lack(
+        &self,
+        credentials: &Credentials,
+        response: &TokenResponse,
+        request: &ForwardedRequest,
+    ) -> Option<&'static str> {
+        let Self::Command(source) = self else {
+            return None;
+        };
+        let is_same = response.access_token.as_deref() == credentials.access_token().ok();
+        let is_longer = credentials.is_prolonged_by(response, SystemTime::now());
+        match source {
+            _ if !is_same || is_longer && !request.asks_for_another() => None,
+            Source::Command(_) if request.asks_for_another() => Some(
+                "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_FORCE_REFRESH and CODEX_AUTH_REJECTED",
+            ),
+            _ => Some("it printed the same token again"),
         }
     }
 
@@ -81,26 +102,15 @@ fn obtain(
     response.map_err(|error| Unobtained::Failed(error.to_string()))
 }
 
-/// Takes a token of a command only if it is another one, or valid for longer, and of the same account.
-fn judge(
-    source: &Source,
-    credentials: &Credentials,
-    response: TokenResponse,
-    request: &ForwardedRequest,
-) -> RefreshOutcome {
-    let ours = credentials.account_id();
-    if ours.is_some() && ours != response.account_id() {
-        return failed("it printed a token of another account");
+/// Takes a token of a command only if it is of the same account.
+fn judge(credentials: &Credentials, response: TokenResponse) -> RefreshOutcome {
+    match (credentials.account_id(), response.account_id()) {
+        (Some(ours), Some(theirs)) if ours != theirs => {
+            failed("it printed a token of another account")
+        }
+        (Some(_), None) => failed("it did not say whose token it printed"),
+        _ => RefreshOutcome::Tokens(response),
     }
-    if !credentials.is_prolonged_by(&response, SystemTime::now()) {
-        return failed(match (source, request.asks_for_another()) {
-            (Source::Command(_), true) => {
-                "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_FORCE_REFRESH and CODEX_AUTH_REJECTED"
-            }
-            _ => "it printed the same token again",
-        });
-    }
-    RefreshOutcome::Tokens(response)
 }
 
 fn failed(reason: &str) -> RefreshOutcome {

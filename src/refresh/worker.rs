@@ -115,13 +115,17 @@ pub fn start(job: &Job) -> Result<Running> {
 
 impl Running {
     /// Waits for the report, at most for `patience`. After that the worker goes on without us. Where the system may end it with
-    /// us we stay as long as it needs: its own wait for the lock is no longer than `patience`, and its request ends.
+    /// us, and the refresh token with it, we stay as long as it needs: its own wait for the lock is no longer than `patience`,
+    /// and its request ends.
+    pub fn wait_until_safe(self, patience: Duration) -> Result<Ended> {
+        if process::may_end_with_caller() {
+            return self.wait(patience + LONGEST_ATTEMPT);
+        }
+        self.wait(patience)
+    }
+
+    /// The same where nothing is lost with the worker.
     pub fn wait(self, patience: Duration) -> Result<Ended> {
-        let patience = if process::may_end_with_caller() {
-            patience + LONGEST_ATTEMPT
-        } else {
-            patience
-        };
         let (sender, receiver) = mpsc::channel();
         let read = move || {
             let mut line = String::new();

@@ -334,7 +334,7 @@ fn what_a_command_does_wrong_is_told_in_a_line_and_costs_nothing() {
         (other, "it printed a token of another account"),
         (
             r#"echo '{"token":"a"}'"#,
-            "it printed a token of another account",
+            "it did not say whose token it printed",
         ),
         (megabyte, "it printed more than 1 MiB"),
         ("exit 7", "it failed (exit status: 7)"),
@@ -630,19 +630,105 @@ fn signing_out_revokes_nothing() {
 fn a_login_of_ones_own_is_superseded_and_supersedes() {
     let machines = Machines::new();
     let client = &machines.client;
+    client
+        .issuer
+        .set(|its| its.account.id = Some("account-2".to_owned()));
     let own = client.plant();
     client
         .run(&["login", "--from", "--", "remote"])
         .assert(0, "", SIGNED_IN);
-    assert_eq!(
-        client.issuer.revoked(),
-        [own["tokens"]["refresh_token"].as_str().unwrap()]
-    );
+    let revoked = client.issuer.revoked();
+    assert_eq!(revoked, [own["tokens"]["refresh_token"].as_str().unwrap()]);
     let mut login = client.spawn(&["login", "--no-browser"]);
     login.sign_in();
     login.finish().assert(0, "", crate::login::SIGNED_IN);
     assert_eq!(client.stored()["source"], Value::Null);
     assert_eq!(client.issuer.revoked().len(), 1);
+}
+
+/// The client has a copy of the login that was refreshed since where its tokens come from.
+#[test]
+fn a_copy_of_the_login_is_not_revoked() {
+    let machines = Machines::new();
+    let Machines { authority, client } = &machines;
+    client.store("default", &authority.stored().to_string());
+    authority
+        .run(&["token", "--force-refresh"])
+        .assert(0, TOKEN, "");
+    client.run(&["login", "--from", "--", "remote"]).assert(
+        0,
+        "",
+        &format!("{SIGNED_IN}Did not revoke the earlier login, as remote may get its tokens from a copy of it.\n"),
+    );
+    assert!(authority.can_refresh());
+}
+
+#[test]
+fn the_login_itself_is_not_replaced_by_its_own_tokens() {
+    let machines = Machines::new();
+    let Machines { authority, client } = &machines;
+    let held = authority.stored().to_string();
+    client.store("default", &held);
+    client.run(&["login", "--from", "--", "remote"]).assert(
+        1,
+        "",
+        "codex-auth: could not sign in: the profile default has the login itself that these tokens are of: choose another --profile, or run codex-auth logout --no-revoke first\n",
+    );
+    assert_eq!(client.stored().to_string(), held);
+}
+
+/// Nothing is lost with the worker, so that nobody has to wait for a command where the system ends it with its caller.
+#[cfg(target_os = "linux")]
+#[test]
+fn nobody_waits_longer_for_a_command_in_a_container() {
+    let machines = Machines::new();
+    machines.age(-60);
+    machines
+        .client
+        .script("remote", "while :; do /bin/sleep 1; done");
+    let mut command = machines.client.shell("exec unshare --user --map-root-user --pid --fork --mount-proc --kill-child \"$0\" token --timeout 1s");
+    command.arg(&program()[0]);
+    let output = machines.client.start(command).finish();
+    if output.stderr.contains("unshare") {
+        return skip("no PID namespaces here");
+    }
+    output.assert(75, "", "codex-auth: could not refresh the token within 1 second: the refresh goes on, try again later\n");
+}
+
+/// Ahead of time there may be no newer token yet.
+#[test]
+fn the_same_token_ahead_of_time_is_no_failure() {
+    let machines = Machines::new();
+    machines.age(3600);
+    let token = machines.client.run(&["token"]).line().to_owned();
+    machines.age(3600);
+    let script = format!(
+        "echo '{}'",
+        json!({"token": token, "account_id": "account-1", "expires_in": 3600})
+    );
+    run_with(&machines.client, &script, &["token"]).assert(0, TOKEN, "");
+    assert_eq!(machines.client.stored()["backoff"]["attempts"], 1);
+    // The same token for longer is not another one.
+    let script = format!(
+        "echo '{}'",
+        json!({"token": "opaque", "account_id": "account-1"})
+    );
+    machines.client.script("remote", &script);
+    let mut stored = machines.client.stored();
+    stored["tokens"]["access_token"] = json!("opaque");
+    stored["backoff"] = Value::Null;
+    machines.client.store("default", &stored.to_string());
+    machines.client.age(60);
+    machines.client.run(&["token", "--force-refresh"]).assert(
+        75,
+        "",
+        &format!("codex-auth: could not get a token from remote: {SAME}: [..]\n"),
+    );
+    let mut stored = machines.client.stored();
+    stored["backoff"] = Value::Null;
+    machines.client.store("default", &stored.to_string());
+    machines.client.run(&["token"]).assert(0, "opaque\n", "");
+    assert!(machines.client.stored()["expires_in"].as_u64() > Some(3500));
 }
 
 /// The same over a real ssh, whose key can do nothing else.
