@@ -77,7 +77,7 @@ exec ends with the exit code of its command; 126 if it could not be run, 127 if 
     version,
     propagate_version = false,
     max_term_width = 100,
-    after_help = "More: codex-auth help environment, codex-auth help exit-codes, codex-auth man"
+    after_help = "More: codex-auth help environment, codex-auth help exit-codes, codex-auth man | man -l -"
 )]
 pub struct Cli {
     /// The profile to use: a name of your choice, or `codex` to read Codex's own login [env: CODEX_AUTH_PROFILE]
@@ -269,7 +269,7 @@ pub struct ExecArgs {
     /// Put the token into this environment variable too; may be repeated
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub env: Vec<String>,
-    /// Life that the token must have left, as 90s, 5m, 2h or 1d [default: 5m]
+    /// How long the token must stay valid: 90s, 5m, 2h, 1d [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_ttl: Option<Duration>,
     /// The command and its arguments

@@ -108,6 +108,9 @@ fn meant(error: &Error, arguments: &[OsString]) -> Option<String> {
         ErrorKind::UnknownArgument => match typed(ContextKind::InvalidArg)? {
             "--json" if has("token") => Some("codex-auth token --format json".to_owned()),
             option if option.starts_with('-') => None,
+            _ if has("--from") && !has("--") => {
+                Some("codex-auth login --from -- COMMAND …".to_owned())
+            }
             command if has("exec") && !has("--") => Some(format!("codex-auth exec -- {command} …")),
             profile if is_profile_name(profile) => {
                 let command = OF_A_PROFILE.into_iter().find(|command| has(command))?;

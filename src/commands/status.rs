@@ -227,7 +227,7 @@ fn cells(report: &Report, now: SystemTime) -> [String; 4] {
     [
         report.profile.clone(),
         account.unwrap_or_else(|| "-".to_owned()),
-        known(Credentials::plan).unwrap_or_else(|| "-".to_owned()),
+        known(Credentials::plan).map_or_else(|| "-".to_owned(), |plan| capitalized(&plan)),
         token_cell(report, now),
     ]
 }

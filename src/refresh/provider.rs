@@ -67,6 +67,9 @@ impl Provider {
             Source::Command(_) if request.asks_for_another() => Some(
                 "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_FORCE_REFRESH and CODEX_AUTH_REJECTED",
             ),
+            Source::Socket(_) if request.asks_for_another() => {
+                Some("it sent the same token again, and cannot be asked for another one")
+            }
             _ => Some("it printed the same token again"),
         }
     }

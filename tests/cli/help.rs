@@ -32,6 +32,10 @@ fn commands_of_other_tools_get_a_hint() {
         (&["login", "work"], "codex-auth --profile work login"),
         (&["exec", "ls"], "codex-auth exec -- ls …"),
         (
+            &["login", "--from", "ssh", "host"],
+            "codex-auth login --from -- COMMAND …",
+        ),
+        (
             &["exec", "--env", "A", "make", "-j2"],
             "codex-auth exec -- make …",
         ),

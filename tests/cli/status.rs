@@ -328,8 +328,8 @@ fn all_profiles_are_shown_and_codexs_is_not_one_of_them() {
     sandbox.run(&["status", "--all"]).assert(
         0,
         "PROFILE  ACCOUNT               PLAN  TOKEN\n\
-         default  someone@mail.example  plus  valid, 9 days left\n\
-         work     other@mail.example    plus  expired, refreshed at its next use\n",
+         default  someone@mail.example  Plus  valid, 9 days left\n\
+         work     other@mail.example    Plus  expired, refreshed at its next use\n",
         "",
     );
     sandbox.store("damaged", "{");
@@ -495,8 +495,8 @@ fn a_table_that_is_too_wide_has_the_tokens_below() {
     assert_eq!(
         show(40),
         "PROFILE  ACCOUNT               PLAN\n  TOKEN\n\
-         default  someone@mail.example  plus\n  valid, 2 hours left\n\
-         work     someone@mail.example  plus\n  expired, refreshed at its next use\n"
+         default  someone@mail.example  Plus\n  valid, 2 hours left\n\
+         work     someone@mail.example  Plus\n  expired, refreshed at its next use\n"
     );
     let wide = sandbox.run(&["status", "--all"]).stdout;
     let widest = wide.lines().map(str::len).max().unwrap();

@@ -10,8 +10,11 @@ use codex_auth_test_support::fake_issuer::FakeIssuer;
 fn main() -> io::Result<()> {
     let issuer = FakeIssuer::start();
     let url = issuer.url();
+    // A login here must not replace a real one.
+    let home = tempfile::tempdir()?;
     println!(
-        "export CODEX_AUTH_ISSUER={url} CODEX_AUTH_CHATGPT_URL={url}/backend-api CODEX_AUTH_PORT=0"
+        "export CODEX_AUTH_ISSUER={url} CODEX_AUTH_CHATGPT_URL={url}/backend-api CODEX_AUTH_PORT=0 CODEX_AUTH_HOME={}",
+        home.path().join("codex-auth").display()
     );
     io::copy(&mut io::stdin(), &mut io::sink())?;
     // What a client did wrong is for the tests to complain about.
