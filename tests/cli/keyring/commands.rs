@@ -191,22 +191,23 @@ fn a_logout_removes_the_key_too() {
     assert_eq!(desktop.sandbox.issuer.count(Endpoint::Revoke), 1);
 }
 
+/// What cannot be opened cannot be revoked, neither now nor later.
 #[test]
-fn a_locked_keyring_does_not_keep_a_login_here() {
+fn a_logout_waits_for_the_keyring_unless_it_is_told_not_to_revoke() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
+    let sandbox = &desktop.sandbox;
     desktop.plant_sealed(3600);
     desktop.lock();
-    let output = desktop.sandbox.run(&["logout"]);
-    output.assert(
-        0,
-        "",
-        "codex-auth: warning: could not remove the key, which opens nothing any more: the keyring is locked: unlock it, and try again\n\
-         codex-auth: warning: signed out here (profile default), but could not revoke the login at the issuer: could not read \
-         [HOME]/default.json: it is sealed: the keyring is locked: unlock it, and try again: whoever has a copy can use it until it expires\n",
-    );
-    assert!(!desktop.sandbox.file("default").exists());
+    let refused = "codex-auth: could not sign out (profile default): could not read [HOME]/default.json: it is sealed: the \
+                   keyring is locked: unlock it, and try again; --no-revoke removes the file all the same\n";
+    sandbox.run(&["logout"]).assert(75, "", refused);
+    sandbox.run(&["logout", "--all"]).assert(75, "", refused);
+    assert!(sandbox.file("default").exists());
+    let words = "Signed out (profile default). The login was not revoked, and its key is still in the keyring.\n";
+    sandbox.run(&["logout", "--no-revoke"]).assert(0, "", words);
+    assert!(!sandbox.file("default").exists());
 }
 
 #[test]
@@ -310,4 +311,54 @@ fn a_file_that_takes_anothers_place_does_not_open() {
     sandbox.store("default", &stored.to_string());
     assert_eq!(sandbox.run(&["token", "--force-refresh"]).code, 4);
     assert!(sandbox.issuer.requests().is_empty());
+}
+
+#[test]
+fn a_login_that_may_be_a_copy_of_a_sealed_one_is_not_revoked() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    sandbox.plant();
+    fs::copy(sandbox.file("default"), sandbox.file("work")).unwrap();
+    sandbox.run(&["seal"]);
+    let sharing = || {
+        let report = sandbox.run(&["doctor", "--json"]);
+        let report: Value = serde_json::from_str(&report.stdout).unwrap();
+        let mut findings = report["findings"].as_array().unwrap().clone();
+        findings.retain(|one| one["check"] == "sharing");
+        assert_eq!(findings.len(), 1);
+        findings.remove(0)
+    };
+    assert_eq!(sharing()["level"], json!("problem"));
+    desktop.lock();
+    let finding = sharing();
+    assert_eq!(finding["level"], json!("warning"));
+    assert_eq!(
+        finding["found"],
+        json!(
+            "it is unknown whether the profile default is a copy of another: it cannot be read without the keyring"
+        )
+    );
+    let words = "Signed out (profile work). The login was not revoked, as it may be a copy of the profile default, which \
+                 cannot be read without the keyring.\n";
+    sandbox
+        .run(&["--profile", "work", "logout"])
+        .assert(0, "", words);
+    assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 0);
+}
+
+#[test]
+fn a_login_over_a_sealed_one_that_stays_closed_says_that_it_was_not_revoked() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    desktop.plant_sealed(3600);
+    desktop.lock();
+    let warning = "codex-auth: warning: could not revoke the earlier login at the issuer: could not read [HOME]/default.json: it is \
+                   sealed: the keyring is locked: unlock it, and try again\n";
+    sign_in(sandbox, &["login", "--no-keyring"], warning);
+    assert!(sandbox.can_refresh());
+    assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 0);
 }
