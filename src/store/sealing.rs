@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use super::Store;
+use super::{Store, read};
 use crate::credentials::{Credentials, Key, Seal};
 use crate::error::Failure;
 use crate::keyring::{self, Problem};
@@ -88,7 +88,21 @@ pub fn find_key(id: &str) -> Result<Option<Key>, Failure> {
     Ok(key)
 }
 
+/// Whether this text of credentials has a sealed member, whole or not.
+fn has_seal(text: &[u8]) -> bool {
+    let member = b"\"sealed\"";
+    text.windows(member.len()).any(|found| found == member)
+}
+
 impl Store {
+    /// Whether what is stored is sealed. What is damaged is so if its text still tells.
+    pub fn is_sealed(&self) -> bool {
+        match self.load_closed() {
+            Ok(stored) => stored.is_some_and(|stored| stored.is_sealed()),
+            Err(_) => read(&self.path()).is_ok_and(|text| text.is_some_and(|text| has_seal(&text))),
+        }
+    }
+
     /// Opens credentials of this profile, if they are sealed.
     pub fn open(&self, credentials: Credentials) -> Result<Credentials> {
         let Some(id) = credentials.key_id().filter(|_| credentials.is_closed()) else {

@@ -313,6 +313,58 @@ fn a_file_that_takes_anothers_place_does_not_open() {
     assert!(sandbox.issuer.requests().is_empty());
 }
 
+/// A copy names the key of the first, and does not open: whatever is done with it, the first opens.
+#[test]
+fn a_key_stays_as_long_as_another_file_names_it() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    desktop.plant_sealed(3600);
+    let key = key_of(sandbox);
+    let copy = || fs::copy(sandbox.file("default"), sandbox.file("work")).unwrap();
+    copy();
+    let output = sandbox.run(&["--profile", "work", "logout"]);
+    assert_eq!(output.code, 0);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    copy();
+    let token = sandbox.issuer.issue_personal_token();
+    let login = ["--profile", "work", "login", "--with-access-token"];
+    let output = sandbox.run_with_stdin(&login, &token);
+    assert!(output.code == 0 && output.stderr.contains(WITH_KEY));
+    assert_ne!(sandbox.stored_as("work")["sealed"]["key"], key);
+    assert_eq!(desktop.keys(), 2);
+    assert_eq!(sandbox.run(&["--profile", "work", "unseal"]).code, 0);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    assert_eq!(desktop.keys(), 1);
+    // The file could be put back in its place.
+    copy();
+    assert_eq!(sandbox.run(&["unseal"]).code, 0);
+    assert_eq!(desktop.keys(), 1);
+    fs::rename(sandbox.file("work"), sandbox.file("default")).unwrap();
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+}
+
+#[test]
+fn a_login_over_a_sealed_one_that_is_damaged_is_sealed_too() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    desktop.plant_sealed(3600);
+    let text = fs::read_to_string(sandbox.file("default")).unwrap();
+    let end = text.find("\"sealed\"").unwrap() + 100;
+    sandbox.store("default", &text[..end]);
+    let token = sandbox.issuer.issue_personal_token();
+    let output = sandbox.run_with_stdin(&["login", "--with-access-token"], &token);
+    assert!(
+        output.code == 0 && output.stderr.contains(WITH_KEY),
+        "{}",
+        output.stderr
+    );
+    assert_sealed(sandbox);
+}
+
 #[test]
 fn a_login_that_may_be_a_copy_of_a_sealed_one_is_not_revoked() {
     let Some(desktop) = Desktop::start() else {
