@@ -17,7 +17,8 @@ pub struct Sealing<'a> {
 }
 
 /// The seal for credentials that are about to be stored. A key that was made for it is removed again if they are not.
-pub struct NewSeal {
+pub struct NewSeal<'a> {
+    store: &'a Store,
     seal: Option<Seal>,
     new_key: Option<NewKey>,
     /// The key of the credentials that were there before, if they opened with it.
@@ -59,7 +60,7 @@ impl<'a> Sealing<'a> {
 
     /// To be called under the lock, and before anything is spent: what has a key keeps it, else there is a new one in the
     /// keyring afterwards.
-    pub fn begin(&self) -> Result<NewSeal> {
+    pub fn begin(&self) -> Result<NewSeal<'a>> {
         let is_wanted = self.is_wanted()?;
         let own_key = match self.own_key() {
             // It need not be known to be left where it is.
@@ -67,6 +68,7 @@ impl<'a> Sealing<'a> {
             own_key => own_key?,
         };
         let mut begun = NewSeal {
+            store: self.store,
             seal: None,
             new_key: None,
             earlier: own_key.as_ref().map(|key| key.id().to_owned()),
@@ -94,13 +96,16 @@ impl<'a> Sealing<'a> {
     }
 }
 
-impl NewSeal {
+impl NewSeal<'_> {
     pub fn put_on(&self, credentials: &mut Credentials) {
         credentials.set_seal(self.seal.clone());
     }
 
-    /// To be called when they are stored: the key that was in use before goes.
+    /// To be called when they are stored: the key that was in use before goes. Beside what is sealed no device login waits.
     pub fn end(self) {
+        if self.seal.is_some() {
+            self.store.forget_pending();
+        }
         let used = self.seal.as_ref().map(|seal| seal.key.id().to_owned());
         if let Some(new_key) = self.new_key {
             new_key.keep();
@@ -138,9 +143,8 @@ pub fn key_ids() -> Vec<String> {
 /// Removes a key, if there is one, that nothing is sealed with any more. One that another file names stays: that may be the
 /// file which it opens, or a copy which is put in its place again.
 pub fn forget_key(id: Option<&str>) {
-    let named = key_ids();
-    let unnamed = id.filter(|id| !named.iter().any(|other| other == id));
-    let removed = unnamed.map_or(Ok(()), remove_key);
+    let is_unnamed = |id: &&str| !key_ids().iter().any(|named| named == id);
+    let removed = id.filter(is_unnamed).map_or(Ok(()), remove_key);
     if let Err(error) = removed.context("could not remove the key, which opens nothing any more") {
         warn(&format!("{error:#}"));
     }

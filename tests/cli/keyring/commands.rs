@@ -414,3 +414,30 @@ fn a_login_over_a_sealed_one_that_stays_closed_says_that_it_was_not_revoked() {
     assert!(sandbox.can_refresh());
     assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 0);
 }
+
+/// Its code could be read, and so could the login that comes of it.
+#[test]
+fn a_device_login_that_waits_is_removed_where_a_login_is_sealed() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    let waiting = sandbox.home().join("default.device");
+    let interrupt = |code: &str| {
+        let mut login = sandbox.spawn(&["login", "--device-code", "--no-keyring"]);
+        login.await_text(code);
+        login.kill();
+        login.finish();
+        assert!(waiting.exists());
+    };
+    interrupt("CODE-00001");
+    let mut login = sandbox.spawn(&["login", "--device-code", "--keyring"]);
+    login.await_text("CODE-00002");
+    assert!(!waiting.exists());
+    login.kill();
+    login.finish();
+    interrupt("CODE-00003");
+    sandbox.plant();
+    desktop.seal();
+    assert!(!waiting.exists());
+}
