@@ -441,3 +441,37 @@ fn a_device_login_that_waits_is_removed_where_a_login_is_sealed() {
     desktop.seal();
     assert!(!waiting.exists());
 }
+
+#[test]
+fn a_doctor_finds_what_a_killed_unseal_has_left() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    let planted = sandbox.plant();
+    desktop.seal();
+    let staged = sandbox.file("default").with_extension("json.new");
+    sandbox.store("left", &planted.to_string());
+    fs::rename(sandbox.file("left"), &staged).unwrap();
+    let left = || {
+        let report = sandbox.run(&["doctor", "--json"]);
+        let report: Value = serde_json::from_str(&report.stdout).unwrap();
+        let mut findings = report["findings"].as_array().unwrap().clone();
+        findings.retain(|one| one["check"] == "file" && one["level"] == "warning");
+        findings
+            .pop()
+            .map(|one| (one["found"].clone(), one["advice"].clone()))
+    };
+    let found = format!(
+        "{} was left by a command that was killed, and may have the tokens unencrypted",
+        staged.display()
+    );
+    let advice = json!("run codex-auth seal");
+    assert_eq!(left(), Some((json!(found), advice)));
+    let sealed = "The login is sealed already (profile default).\n";
+    let seal = ["--profile", "default", "seal"];
+    sandbox.run(&seal).assert(0, "", sealed);
+    assert!(!staged.exists());
+    assert_eq!(left(), None);
+    assert_sealed(sandbox);
+}
