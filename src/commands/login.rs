@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
 use crate::cli::LoginArgs;
 use crate::credentials::{Credentials, Source};
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::issuer::{Authorization, Issuer};
 use crate::login::callback::WaitingBrowser;
 use crate::login::device_code::{Approved, Keeping};
@@ -21,8 +21,10 @@ use crate::store::{Lock, Store};
 use crate::terminal::{is_watched, say, succeed, warn};
 use crate::text::{capitalized, printable};
 
+/// The login that was there before, if there was one, or why it could not be read.
+type Superseded = Result<Option<Credentials>>;
 /// The new login, and the one that it superseded.
-type Completed = (Credentials, Option<Credentials>);
+type Completed = (Credentials, Superseded);
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let source = source(args)?;
@@ -38,8 +40,13 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
         None => sign_in(store, &sealing, args)?,
     };
     announce(&credentials, store.profile());
-    if let Some(superseded) = superseded {
-        revoke_superseded(&superseded, &credentials, store.profile());
+    match superseded {
+        Ok(Some(superseded)) => {
+            revoke_superseded(&superseded, &credentials, store.profile());
+        }
+        Err(error) if error::exit_code(&error) == error::TEMPORARY => warn_of_superseded(&error),
+        // What nobody can read any more, nobody can revoke.
+        Ok(None) | Err(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -116,8 +123,8 @@ fn take(
     let staged = sealing.stage(&lock)?;
     let token = credentials.access_token()?.to_owned();
     let is_another = |earlier: &Credentials| earlier.access_token().ok() != Some(token.as_str());
-    let earlier = store.load().ok().flatten();
-    if let Some(earlier) = &earlier
+    let earlier = store.load();
+    if let Ok(Some(earlier)) = &earlier
         && credentials.source().is_some()
         && earlier.refresh_token().is_some()
         && !is_another(earlier)
@@ -127,7 +134,7 @@ fn take(
             "the profile {profile} has the login itself that these tokens are of: choose another --profile, or run {call} logout --no-revoke first"
         );
     }
-    let superseded = earlier.filter(is_another);
+    let superseded = earlier.map(|earlier| earlier.filter(is_another));
     let seal = sealing.begin()?;
     seal.put_on(&mut credentials);
     staged.save_or_discard(&credentials)?;
@@ -203,8 +210,7 @@ fn complete(
     if pending.is_some_and(|kept| !store.is_pending(kept)) {
         bail!("another codex-auth command has used this code, or removed it");
     }
-    // A login that cannot be read cannot be revoked either.
-    let superseded = store.load().ok().flatten();
+    let superseded = store.load();
     let outcome = exchange(&lock, sealing, issuer, authorization, workspaces);
     if let Some(kept) = pending.filter(|_| !is_temporary(&outcome)) {
         store.remove_pending(kept);
@@ -289,16 +295,18 @@ fn revoke_superseded(credentials: &Credentials, new: &Credentials, profile: &str
             "The earlier login was not revoked: {ADMIN_CONSOLE}."
         ));
     }
-    if let Some(other) = copies::other_holder(credentials, profile) {
-        return say(&format!(
-            "Did not revoke the earlier login, as it is a copy of {other}."
-        ));
+    if let Some(why) = copies::reason_to_keep(credentials, profile) {
+        return say(&format!("Did not revoke the earlier login, as {why}."));
     }
     if let Err(error) = revoke(credentials) {
-        warn(&format!(
-            "could not revoke the earlier login at the issuer: {error:#}"
-        ));
+        warn_of_superseded(&error);
     }
+}
+
+fn warn_of_superseded(error: &Error) {
+    warn(&format!(
+        "could not revoke the earlier login at the issuer: {error:#}"
+    ));
 }
 
 fn as_whom(credentials: &Credentials) -> String {

@@ -1,4 +1,4 @@
-//! `logout`: removes credentials in any case, and revokes them if the issuer can be reached.
+//! `logout`: removes credentials, and revokes them if the issuer can be reached. What cannot be read now, but later, stays.
 
 use std::process::ExitCode;
 
@@ -6,6 +6,7 @@ use anyhow::{Error, Result};
 
 use crate::cli::LogoutArgs;
 use crate::credentials::Credentials;
+use crate::error::Failure;
 use crate::profile::revoke::{ADMIN_CONSOLE, revoke};
 use crate::profile::{self, copies, lock, sealing};
 use crate::store::Store;
@@ -54,24 +55,26 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
     let lock = lock(store)?;
     let credentials = store.load();
     if let Err(error) = &credentials
-        && error::exit_code(error) == 1
         && !args.no_revoke
         && !was_link
     {
-        let words = format!(
-            "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file all the same"
-        );
-        return Err(Error::msg(words));
+        check_removable(error, profile)?;
     }
-    let key = sealing::key_id(store).filter(|_| !was_link);
     lock.remove()?;
     drop(lock);
-    sealing::forget_key(key.as_deref());
+    // Of a file that did not open the key may be another file's.
+    let opened = credentials.as_ref().ok().and_then(Option::as_ref);
+    sealing::forget_key(opened.and_then(Credentials::key_id));
     match credentials {
         Ok(None) => say(&format!("Not signed in (profile {profile}).")),
         Err(_) if was_link => say(&format!(
             "Removed the link that led nowhere (profile {profile})."
         )),
+        Err(error) if args.no_revoke && error::exit_code(&error) == error::TEMPORARY => {
+            say(&format!(
+                "Signed out (profile {profile}). The login was not revoked, and its key is still in the keyring."
+            ));
+        }
         _ if args.no_revoke => say(&format!(
             "Signed out (profile {profile}). The login was not revoked."
         )),
@@ -81,11 +84,24 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
     Ok(())
 }
 
+/// Fails where what cannot be read for this reason may be read later, here or by another version: without the file it could
+/// never be revoked.
+fn check_removable(error: &Error, profile: &str) -> Result<()> {
+    let words = format!(
+        "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file all the same"
+    );
+    match error::exit_code(error) {
+        1 => Err(Error::msg(words)),
+        error::TEMPORARY => Err(Failure::Temporary(words).into()),
+        _ => Ok(()),
+    }
+}
+
 /// Revokes removed credentials, unless somebody else here has them too, and says so.
 fn revoke_removed(credentials: &Credentials, profile: &str) {
-    if let Some(other) = copies::other_holder(credentials, profile) {
+    if let Some(why) = copies::reason_to_keep(credentials, profile) {
         return say(&format!(
-            "Signed out (profile {profile}). The login was not revoked, as it is a copy of {other}."
+            "Signed out (profile {profile}). The login was not revoked, as {why}."
         ));
     }
     if let Some(source) = credentials.source() {
@@ -114,7 +130,6 @@ fn warn_of(profile: &str, error: &Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Failure;
 
     #[test]
     fn the_same_call_is_worth_another_try_only_if_every_failure_was_temporary() {

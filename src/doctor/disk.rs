@@ -98,8 +98,24 @@ fn of_files() -> Vec<Finding> {
     let stores = profiles
         .into_iter()
         .filter_map(|profile| Store::new(profile).ok());
-    let both = |store: Store| [Some(of_file(&store.path())), of_lock(&store)];
-    stores.flat_map(both).flatten().collect()
+    let all = |store: Store| {
+        [
+            Some(of_file(&store.path())),
+            of_lock(&store),
+            of_leftover(&store),
+        ]
+    };
+    stores.flat_map(all).flatten().collect()
+}
+
+/// What is not as sealed as the login beside it.
+fn of_leftover(store: &Store) -> Option<Finding> {
+    let found = format!(
+        "{} was left by a command that was killed, and may have the tokens unencrypted",
+        store.unsealed_leftover()?.display()
+    );
+    let advice = format!("run {} seal", settings::call_for(store.profile()));
+    Some(Finding::warning("file", found, advice))
 }
 
 /// What keeps the lock from being taken.

@@ -2,14 +2,13 @@
 
 use super::finding::Finding;
 use crate::keyring::Problem;
-use crate::profile::sealing::key_id;
+use crate::profile::sealing::key_ids;
 use crate::settings;
 use crate::store::sealing::{find_key, is_locked};
-use crate::store::{self, Store};
 
 /// Whether the keyring gives the key of each sealed login, or would take one. It is not asked where nobody needs it.
 pub fn finding() -> Option<Finding> {
-    let keys = keys();
+    let keys = key_ids();
     if keys.is_empty() && !settings::wants_keyring().unwrap_or(false) {
         return None;
     }
@@ -29,13 +28,4 @@ fn of_keys(keys: &[String]) -> Finding {
     }
     let found = "the key of a sealed login is not in the keyring";
     Finding::problem("keyring", found, "see that login below")
-}
-
-/// The keys of all sealed logins.
-fn keys() -> Vec<String> {
-    let profiles = store::profiles().unwrap_or_default();
-    let stores = profiles
-        .into_iter()
-        .filter_map(|profile| Store::new(profile).ok());
-    stores.filter_map(|store| key_id(&store)).collect()
 }

@@ -98,9 +98,13 @@ fn last_failure(backoff: Option<&Backoff>, now: SystemTime) -> String {
 /// Each profile whose refresh token one before it has too.
 fn of_sharing() -> Vec<Finding> {
     let known = copies::known();
-    let mut findings = Vec::new();
-    for (number, (profile, fingerprint)) in known.iter().enumerate() {
-        let earlier = known[..number]
+    let mut findings: Vec<Finding> = known
+        .closed
+        .iter()
+        .map(|profile| unknown(profile))
+        .collect();
+    for (number, (profile, fingerprint)) in known.logins.iter().enumerate() {
+        let earlier = known.logins[..number]
             .iter()
             .filter(|(_, other)| other == fingerprint);
         findings.extend(earlier.map(|(other, _)| shared(profile, other)));
@@ -112,6 +116,15 @@ fn of_sharing() -> Vec<Finding> {
         ));
     }
     findings
+}
+
+fn unknown(profile: &str) -> Finding {
+    let found = format!(
+        "it is unknown whether {} is a copy of another: it cannot be read without the keyring",
+        copies::describe_holder(profile)
+    );
+    let advice = "run codex-auth doctor where the keyring is unlocked";
+    Finding::warning("sharing", found, advice)
 }
 
 fn shared(profile: &str, other: &str) -> Finding {

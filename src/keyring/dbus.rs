@@ -15,6 +15,8 @@ const BUS_OBJECT: &str = "/org/freedesktop/DBus";
 const LARGEST: usize = 1024 * 1024;
 /// The most that the bus may say before the first message, in bytes.
 const LONGEST_LINE: usize = 1024;
+/// The most signals that are kept: of a prompt one is awaited.
+const MOST_SIGNALS: usize = 8;
 
 /// What the numbers in a header stand for (Message Format).
 const METHOD_CALL: u8 = 1;
@@ -58,7 +60,9 @@ pub struct Method<'a> {
 pub struct Bus {
     stream: UnixStream,
     serial: u32,
-    /// The signals that came while a reply was awaited.
+    /// The object whose signals are kept.
+    watched: Option<String>,
+    /// Its signals that came while a reply was awaited.
     signals: Vec<Message>,
 }
 
@@ -67,6 +71,7 @@ impl Bus {
         let mut bus = Self {
             stream: connect()?,
             serial: 0,
+            watched: None,
             signals: Vec::new(),
         };
         bus.authenticate()?;
@@ -128,16 +133,25 @@ impl Bus {
                 ERROR if message.reply_to == self.serial => {
                     return Err(Error::Refused(message.error));
                 }
-                SIGNAL => self.signals.push(message),
+                SIGNAL => self.keep(message),
                 _ => {}
             }
         }
     }
 
-    /// Asks to hear the signals of an object.
+    /// Keeps a signal of the watched object. Any program may send us others.
+    fn keep(&mut self, signal: Message) {
+        let is_watched = self.watched.as_ref() == Some(&signal.path);
+        if is_watched && self.signals.len() < MOST_SIGNALS {
+            self.signals.push(signal);
+        }
+    }
+
+    /// Asks to hear the signals of an object, from now on of this one alone.
     pub fn subscribe(&mut self, object: &str) -> Result<(), Error> {
         let mut rule = Arguments::default();
         rule.text(&format!("type='signal',path='{object}'"));
+        self.watched = Some(object.to_owned());
         self.call_bus("AddMatch", "s", &rule).map(drop)
     }
 
@@ -327,10 +341,11 @@ impl Message {
         let mut numbers = Content::new(&start, is_big_endian);
         numbers.at = 4;
         let (body, _, fields) = (numbers.size()?, numbers.number()?, numbers.size()?);
-        let padded = fields.next_multiple_of(8);
-        if padded.saturating_add(body) > LARGEST {
+        // Each by itself first: on 32 bits their sum, and the padding, could wrap.
+        if fields > LARGEST || body > LARGEST || fields + body > LARGEST {
             return Err(Error::Malformed);
         }
+        let padded = fields.next_multiple_of(8);
         let mut rest = vec![0; padded + body];
         stream.read_exact(&mut rest)?;
         let body = rest.split_off(padded);
@@ -539,6 +554,7 @@ mod tests {
         let mut bus = Bus {
             stream: ours,
             serial: 6,
+            watched: Some("/prompt/1".to_owned()),
             signals: Vec::new(),
         };
         let early = message_to_us(SIGNAL, 1, "/prompt/1");
@@ -567,6 +583,88 @@ mod tests {
             bus.signal("/prompt/4", "Completed"),
             Err(Error::Io(_))
         ));
+    }
+
+    #[test]
+    fn of_many_signals_few_are_kept_and_only_those_of_the_watched_object() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut bus = Bus {
+            stream: ours,
+            serial: 6,
+            watched: None,
+            signals: Vec::new(),
+        };
+        let method = Method {
+            destination: "a.b",
+            object: "/prompt/1",
+            interface: "a.b",
+            name: "Prompt",
+        };
+        for (watched, reply_to, kept) in [(None, 7, 0), (Some("/prompt/1"), 8, MOST_SIGNALS)] {
+            bus.watched = watched.map(str::to_owned);
+            for number in 0..20 {
+                for path in ["/prompt/1", "/prompt/2"] {
+                    let signal = message_to_us(SIGNAL, number, path);
+                    theirs.write_all(&signal).unwrap();
+                }
+            }
+            let reply = message_to_us(METHOD_RETURN, reply_to, "/");
+            theirs.write_all(&reply).unwrap();
+            assert!(bus.call(&method, "", &Arguments::default()).is_ok());
+            assert_eq!(bus.signals.len(), kept);
+        }
+        assert!(bus.signals.iter().all(|signal| signal.path == "/prompt/1"));
+    }
+
+    /// What its header claims is not believed, and room for it is not made.
+    #[test]
+    fn a_malformed_message_is_an_error() {
+        let header = |body: u32, fields: u32| {
+            let mut header = Arguments(vec![b'l', METHOD_RETURN, 0, 1]);
+            for number in [body, 1, fields] {
+                header.number(number);
+            }
+            header.0
+        };
+        let reply_with = |field: &[u8]| {
+            let length = u32::try_from(field.len()).unwrap();
+            let mut message = header(0, length);
+            message.extend(field);
+            message.resize(message.len().next_multiple_of(8), 0);
+            message
+        };
+        let read = |message: &[u8]| {
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            (&theirs).write_all(message).unwrap();
+            drop(theirs);
+            Message::read(&mut ours)
+        };
+        let largest = u32::try_from(LARGEST).unwrap();
+        for (body, fields) in [
+            (0, u32::MAX),
+            (u32::MAX, 0),
+            (u32::MAX, u32::MAX),
+            (8, u32::MAX - 6),
+            (largest, 1),
+            (largest + 1, 0),
+        ] {
+            let outcome = read(&header(body, fields));
+            assert!(matches!(outcome, Err(Error::Malformed)), "{body} {fields}");
+        }
+        for message in [
+            // Cut short.
+            Vec::new(),
+            header(0, 8),
+            header(8, 0),
+            header(0, 0)[..15].to_vec(),
+            // A field without a value, with one that is too long, or of an unknown kind.
+            reply_with(&[REPLY_SERIAL, 1, b'u', 0]),
+            reply_with(&[PATH, 1, b'o', 0, 0xff, 0xff, 0xff, 0xff]),
+            reply_with(&[PATH, 1, b'v', 0]),
+            reply_with(&[PATH, 0xff]),
+        ] {
+            assert!(read(&message).is_err(), "{message:?}");
+        }
     }
 
     #[test]

@@ -175,17 +175,22 @@ impl Keyring {
     }
 
     /// The item, which is unlocked; none if there is none, which only an unlocked keyring can tell.
+    ///
+    /// A locked one is not searched: `KeePassXC` would ask the person to unlock it. So an item that stands in another
+    /// collection, which is unlocked, is out of reach until the default one is unlocked too. Ours are written into the
+    /// default one: it takes a person who has chosen another since, and who then sees why.
     fn find(&mut self, service: &str, account: &str) -> Result<Option<String>, Problem> {
+        let collection = self.default_collection()?;
+        self.check_unlocked(&collection)?;
         let (mut unlocked, locked) = self.search(service, account)?;
         if let Some(item) = unlocked.pop() {
             return Ok(Some(item));
         }
-        if !locked.is_empty() {
-            return Err(Problem::Locked);
+        if locked.is_empty() {
+            Ok(None)
+        } else {
+            Err(Problem::Locked)
         }
-        let collection = self.default_collection()?;
-        self.check_unlocked(&collection)?;
-        Ok(None)
     }
 
     /// The secret of an item that is unlocked.

@@ -75,11 +75,15 @@ pub fn authorize(
     with_qr: bool,
     command: &str,
 ) -> Result<Approved> {
-    let (session, first) = match (resume(issuer, store)?, keeping) {
-        (Some(resumed), _) => resumed,
-        (None, Keeping::Stored) => begin(issuer, store, command)?,
-        (None, Keeping::InMemory) => {
+    let (session, first) = match keeping {
+        Keeping::Stored => match resume(issuer, store)? {
+            Some(resumed) => resumed,
+            None => begin(issuer, store, command)?,
+        },
+        Keeping::InMemory => {
             let session = new_session(issuer, command)?;
+            // The code of one that waits can be read on the disk.
+            store.forget_pending();
             (session, Attempt::Pending(Pending::default()))
         }
     };

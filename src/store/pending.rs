@@ -50,6 +50,12 @@ impl Store {
         self.pending().as_deref() == Some(session)
     }
 
+    /// Removes whatever device login waits: it is not for a login that is sealed. Who polls for it finds it gone.
+    pub fn forget_pending(&self) {
+        // What cannot be removed ends by itself within minutes.
+        let _ = fs::remove_file(self.file("device"));
+    }
+
     /// Removes the device login that waited, if it is this one. What cannot be removed ends by itself within minutes.
     pub fn remove_pending(&self, session: &[u8]) {
         if self.is_pending(session) {

@@ -1,11 +1,12 @@
 //! The keys of sealed files. Each is in the keyring, and is read from there once in the life of a process: before the lock, and
 //! so before a refresh token is spent.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use super::Store;
+use super::{Store, read, staged_file};
 use crate::credentials::{Credentials, Key, Seal};
 use crate::error::Failure;
 use crate::keyring::{self, Problem};
@@ -88,7 +89,35 @@ pub fn find_key(id: &str) -> Result<Option<Key>, Failure> {
     Ok(key)
 }
 
+/// Whether this text of credentials has a sealed member, whole or not.
+pub(super) fn has_seal(text: &[u8]) -> bool {
+    let member = b"\"sealed\"";
+    text.windows(member.len()).any(|found| found == member)
+}
+
 impl Store {
+    /// Whether what is stored is sealed. What is damaged is so if its text still tells.
+    pub fn is_sealed(&self) -> bool {
+        match self.load_closed() {
+            Ok(stored) => stored.is_some_and(|stored| stored.is_sealed()),
+            Err(_) => read(&self.path()).is_ok_and(|text| text.is_some_and(|text| has_seal(&text))),
+        }
+    }
+
+    /// A file that is not sealed, beside one that is: the command that wrote it was killed. The next to take the lock ends it.
+    pub fn unsealed_leftover(&self) -> Option<PathBuf> {
+        if !self.is_sealed() || self.locked_by().is_some() {
+            return None;
+        }
+        let is_unsealed = |path: &PathBuf| {
+            let text = read(path).ok().flatten().unwrap_or_default();
+            // Zeros are room for credentials that were never written.
+            text.iter().any(|byte| *byte != 0) && !has_seal(&text)
+        };
+        let mut left = staged_file::names(&self.target().ok()?).into_iter();
+        left.find(is_unsealed)
+    }
+
     /// Opens credentials of this profile, if they are sealed.
     pub fn open(&self, credentials: Credentials) -> Result<Credentials> {
         let Some(id) = credentials.key_id().filter(|_| credentials.is_closed()) else {

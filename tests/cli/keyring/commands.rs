@@ -191,22 +191,23 @@ fn a_logout_removes_the_key_too() {
     assert_eq!(desktop.sandbox.issuer.count(Endpoint::Revoke), 1);
 }
 
+/// What cannot be opened cannot be revoked, neither now nor later.
 #[test]
-fn a_locked_keyring_does_not_keep_a_login_here() {
+fn a_logout_waits_for_the_keyring_unless_it_is_told_not_to_revoke() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
+    let sandbox = &desktop.sandbox;
     desktop.plant_sealed(3600);
     desktop.lock();
-    let output = desktop.sandbox.run(&["logout"]);
-    output.assert(
-        0,
-        "",
-        "codex-auth: warning: could not remove the key, which opens nothing any more: the keyring is locked: unlock it, and try again\n\
-         codex-auth: warning: signed out here (profile default), but could not revoke the login at the issuer: could not read \
-         [HOME]/default.json: it is sealed: the keyring is locked: unlock it, and try again: whoever has a copy can use it until it expires\n",
-    );
-    assert!(!desktop.sandbox.file("default").exists());
+    let refused = "codex-auth: could not sign out (profile default): could not read [HOME]/default.json: it is sealed: the \
+                   keyring is locked: unlock it, and try again; --no-revoke removes the file all the same\n";
+    sandbox.run(&["logout"]).assert(75, "", refused);
+    sandbox.run(&["logout", "--all"]).assert(75, "", refused);
+    assert!(sandbox.file("default").exists());
+    let words = "Signed out (profile default). The login was not revoked, and its key is still in the keyring.\n";
+    sandbox.run(&["logout", "--no-revoke"]).assert(0, "", words);
+    assert!(!sandbox.file("default").exists());
 }
 
 #[test]
@@ -310,4 +311,167 @@ fn a_file_that_takes_anothers_place_does_not_open() {
     sandbox.store("default", &stored.to_string());
     assert_eq!(sandbox.run(&["token", "--force-refresh"]).code, 4);
     assert!(sandbox.issuer.requests().is_empty());
+}
+
+/// A copy names the key of the first, and does not open: whatever is done with it, the first opens.
+#[test]
+fn a_key_stays_as_long_as_another_file_names_it() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    desktop.plant_sealed(3600);
+    let key = key_of(sandbox);
+    let copy = || fs::copy(sandbox.file("default"), sandbox.file("work")).unwrap();
+    copy();
+    let output = sandbox.run(&["--profile", "work", "logout"]);
+    assert_eq!(output.code, 0);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    copy();
+    let token = sandbox.issuer.issue_personal_token();
+    let login = ["--profile", "work", "login", "--with-access-token"];
+    let output = sandbox.run_with_stdin(&login, &token);
+    assert!(output.code == 0 && output.stderr.contains(WITH_KEY));
+    assert_ne!(sandbox.stored_as("work")["sealed"]["key"], key);
+    assert_eq!(desktop.keys(), 2);
+    assert_eq!(sandbox.run(&["--profile", "work", "unseal"]).code, 0);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    assert_eq!(desktop.keys(), 1);
+    // The file could be put back in its place.
+    copy();
+    assert_eq!(sandbox.run(&["unseal"]).code, 0);
+    assert_eq!(desktop.keys(), 1);
+    fs::rename(sandbox.file("work"), sandbox.file("default")).unwrap();
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+}
+
+#[test]
+fn a_login_over_a_sealed_one_that_is_damaged_is_sealed_too() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    desktop.plant_sealed(3600);
+    let text = fs::read_to_string(sandbox.file("default")).unwrap();
+    let end = text.find("\"sealed\"").unwrap() + 100;
+    sandbox.store("default", &text[..end]);
+    let token = sandbox.issuer.issue_personal_token();
+    let output = sandbox.run_with_stdin(&["login", "--with-access-token"], &token);
+    assert!(
+        output.code == 0 && output.stderr.contains(WITH_KEY),
+        "{}",
+        output.stderr
+    );
+    assert_sealed(sandbox);
+}
+
+#[test]
+fn a_login_that_may_be_a_copy_of_a_sealed_one_is_not_revoked() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    sandbox.plant();
+    fs::copy(sandbox.file("default"), sandbox.file("work")).unwrap();
+    sandbox.run(&["seal"]);
+    let sharing = || {
+        let report = sandbox.run(&["doctor", "--json"]);
+        let report: Value = serde_json::from_str(&report.stdout).unwrap();
+        let mut findings = report["findings"].as_array().unwrap().clone();
+        findings.retain(|one| one["check"] == "sharing");
+        assert_eq!(findings.len(), 1);
+        findings.remove(0)
+    };
+    assert_eq!(sharing()["level"], json!("problem"));
+    desktop.lock();
+    let finding = sharing();
+    assert_eq!(finding["level"], json!("warning"));
+    assert_eq!(
+        finding["found"],
+        json!(
+            "it is unknown whether the profile default is a copy of another: it cannot be read without the keyring"
+        )
+    );
+    let words = "Signed out (profile work). The login was not revoked, as it may be a copy of the profile default, which \
+                 cannot be read without the keyring.\n";
+    sandbox
+        .run(&["--profile", "work", "logout"])
+        .assert(0, "", words);
+    assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 0);
+}
+
+#[test]
+fn a_login_over_a_sealed_one_that_stays_closed_says_that_it_was_not_revoked() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    desktop.plant_sealed(3600);
+    desktop.lock();
+    let warning = "codex-auth: warning: could not revoke the earlier login at the issuer: could not read [HOME]/default.json: it is \
+                   sealed: the keyring is locked: unlock it, and try again\n";
+    sign_in(sandbox, &["login", "--no-keyring"], warning);
+    assert!(sandbox.can_refresh());
+    assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 0);
+}
+
+/// Its code could be read, and so could the login that comes of it.
+#[test]
+fn a_device_login_that_waits_is_removed_where_a_login_is_sealed() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    let waiting = sandbox.home().join("default.device");
+    let interrupt = |code: &str| {
+        let mut login = sandbox.spawn(&["login", "--device-code", "--no-keyring"]);
+        login.await_text(code);
+        login.kill();
+        login.finish();
+        assert!(waiting.exists());
+    };
+    interrupt("CODE-00001");
+    let mut login = sandbox.spawn(&["login", "--device-code", "--keyring"]);
+    login.await_text("CODE-00002");
+    assert!(!waiting.exists());
+    login.kill();
+    login.finish();
+    interrupt("CODE-00003");
+    sandbox.plant();
+    desktop.seal();
+    assert!(!waiting.exists());
+}
+
+#[test]
+fn a_doctor_finds_what_a_killed_unseal_has_left() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    let planted = sandbox.plant();
+    desktop.seal();
+    let staged = sandbox.file("default").with_extension("json.new");
+    sandbox.store("left", &planted.to_string());
+    fs::rename(sandbox.file("left"), &staged).unwrap();
+    let left = || {
+        let report = sandbox.run(&["doctor", "--json"]);
+        let report: Value = serde_json::from_str(&report.stdout).unwrap();
+        let mut findings = report["findings"].as_array().unwrap().clone();
+        findings.retain(|one| one["check"] == "file" && one["level"] == "warning");
+        findings
+            .pop()
+            .map(|one| (one["found"].clone(), one["advice"].clone()))
+    };
+    let found = format!(
+        "{} was left by a command that was killed, and may have the tokens unencrypted",
+        staged.display()
+    );
+    let advice = json!("run codex-auth seal");
+    assert_eq!(left(), Some((json!(found), advice)));
+    let sealed = "The login is sealed already (profile default).\n";
+    let seal = ["--profile", "default", "seal"];
+    sandbox.run(&seal).assert(0, "", sealed);
+    assert!(!staged.exists());
+    assert_eq!(left(), None);
+    assert_sealed(sandbox);
 }

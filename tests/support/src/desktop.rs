@@ -140,12 +140,13 @@ impl Desktop {
         })
     }
 
-    /// States that nobody asked the keyring to unlock anything, or to ask the person.
+    /// States that nobody asked the locked keyring to unlock anything, or to ask the person; nor to search, which makes
+    /// `KeePassXC` ask.
     #[track_caller]
     pub fn assert_no_prompt(&self, listener: Listener) {
         let heard = self.await_heard(&listener, "EndHere");
-        assert!(heard.contains("member=SearchItems"), "{heard}");
-        for member in ["member=Unlock", "member=Prompt"] {
+        assert!(heard.contains("member=ReadAlias"), "{heard}");
+        for member in ["member=SearchItems", "member=Unlock", "member=Prompt"] {
             assert!(!heard.contains(member), "{heard}");
         }
         end(listener.monitor);
