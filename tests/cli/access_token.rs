@@ -257,7 +257,7 @@ fn nobody_knows_when_it_expires() {
     sandbox.run(&["status", "--all"]).assert(
         0,
         "PROFILE  ACCOUNT               PLAN  TOKEN\n\
-         default  someone@mail.example  plus  valid, expiry unknown\n",
+         default  someone@mail.example  Plus  valid, expiry unknown\n",
         "",
     );
     let status = sandbox.run(&["status", "--json"]);
