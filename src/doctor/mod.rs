@@ -10,9 +10,8 @@ mod ports;
 mod program;
 mod source;
 
-use crate::credentials::Credentials;
+use crate::profile::stored;
 use crate::settings::{self, CODEX_PROFILE};
-use crate::store::Store;
 
 pub use finding::{Finding, Level};
 
@@ -28,7 +27,8 @@ pub fn findings(profile: &str) -> Vec<Finding> {
     findings.extend(keyring::finding());
     findings.extend(logins::findings(profile));
     findings.extend(program::finding());
-    match stored(profile).and_then(|stored| source::finding(profile, &stored)) {
+    let stored = stored(profile).ok();
+    match stored.and_then(|stored| source::finding(profile, &stored)) {
         Some(finding) => findings.push(finding),
         None => findings.extend(of_signing_in(&sign_in)),
     }
@@ -41,9 +41,4 @@ fn of_signing_in(sign_in: &str) -> Vec<Finding> {
     findings.push(browser::finding(sign_in));
     findings.extend(network::findings());
     findings
-}
-
-/// The credentials of a profile of ours, as far as they can be read.
-fn stored(profile: &str) -> Option<Credentials> {
-    Store::new(profile.to_owned()).ok()?.load().ok()?
 }

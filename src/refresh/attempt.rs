@@ -83,8 +83,8 @@ impl Task {
 
     /// What a command is asked for: a token that was rejected is replaced only where it is still in use.
     fn forwarded(&self, credentials: &Credentials) -> ForwardedRequest {
-        let fingerprint = credentials.fingerprint().ok();
-        let rejected = fingerprint.filter(|_| self.rejected);
+        let fingerprint = || credentials.fingerprint().ok();
+        let rejected = self.rejected.then(fingerprint).flatten();
         ForwardedRequest {
             min_ttl: self.min_ttl,
             force_refresh: self.force_refresh && rejected.is_none(),

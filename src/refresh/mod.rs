@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The same while there is a valid token. Codex gives up after 5 s.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a person waits for the first token of a command: longer than it can take.
-const FIRST_TIMEOUT: Duration = Duration::from_secs(65);
+const FIRST_TIMEOUT: Duration = Duration::from_secs(command::LIMIT.as_secs() + 5);
 /// How long a refresh ahead of time waits for the lock: as long as others may look whether somebody holds it.
 const GLANCE: Duration = Duration::from_millis(100);
 

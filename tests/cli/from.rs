@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use crate::terminal::Terminal;
 use support::fake_issuer::Endpoint;
 use support::process::{Output, Running};
-use support::sandbox::{LIFE, Sandbox, program};
+use support::sandbox::{LIFE, Sandbox, program_line};
 #[cfg(target_os = "linux")]
-use support::sandbox::{find_program, skip};
+use support::sandbox::{find_program, program, skip};
 #[cfg(target_os = "linux")]
 use support::socket::Socket;
 use support::sshd::Sshd;
@@ -47,15 +47,11 @@ impl Machines {
     /// Another machine with the script.
     fn client(authority: &Sandbox) -> Sandbox {
         let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
-        let program: Vec<String> = program()
-            .iter()
-            .map(|word| format!("'{}'", word.to_str().unwrap()))
-            .collect();
         let script = format!(
             "echo \"$CODEX_AUTH_MIN_TTL,$CODEX_AUTH_FORCE_REFRESH,$CODEX_AUTH_REJECTED\" >>'{}'\nCODEX_AUTH_HOME='{}' exec {} token --format json",
             client.folder().join("runs").display(),
             authority.home().display(),
-            program.join(" "),
+            program_line(),
         );
         client.script("remote", &script);
         client
@@ -434,7 +430,7 @@ fn a_command_that_hangs_keeps_nobody_longer_than_asked() {
         "read line <'{}'; CODEX_AUTH_HOME='{}' exec {} token --format json",
         fifo.display(),
         machines.authority.home().display(),
-        program()[0].to_str().unwrap()
+        program_line()
     );
     run_with(&machines.client, &script, &["token", "--timeout", "1s"]).assert(
         75,
@@ -470,10 +466,10 @@ fn a_command_has_an_empty_stdin_and_no_terminal() {
     let machines = Machines::new();
     let seen = machines.client.folder().join("seen");
     let script = format!(
-        "exec 3>'{}'; cat >&3; (: </dev/tty) 2>/dev/null && echo terminal >&3; CODEX_AUTH_HOME='{}' exec '{}' token --force-refresh --format json",
+        "exec 3>'{}'; cat >&3; (: </dev/tty) 2>/dev/null && echo terminal >&3; CODEX_AUTH_HOME='{}' exec {} token --force-refresh --format json",
         seen.display(),
         machines.authority.home().display(),
-        program()[0].to_str().unwrap()
+        program_line()
     );
     machines.client.script("remote", &script);
     // Where SIGCHLD is ignored, the exit code of the command cannot be had.

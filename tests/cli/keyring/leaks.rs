@@ -24,6 +24,9 @@ const CHANGES: [&str; 10] = [
     "unlinkat",
 ];
 
+/// What the bus says of a call whose program ended before it answered.
+const CRASH: &str = "org.freedesktop.DBus.Error.NoReply";
+
 /// Puts a login there before each run.
 type Scene = fn(&Desktop);
 
@@ -37,7 +40,7 @@ fn fresh(desktop: &Desktop) {
 
 #[test]
 fn a_kill_at_any_call_leaves_nothing_readable() {
-    let Some(desktop) = Desktop::start() else {
+    let Some(mut desktop) = Desktop::start() else {
         return;
     };
     let sandbox = &desktop.sandbox;
@@ -51,9 +54,17 @@ fn a_kill_at_any_call_leaves_nothing_readable() {
     let places = places
         .iter()
         .filter(|place| CHANGES.contains(&place.call.as_str()));
-    let wrong: Vec<String> = places
-        .filter_map(|place| try_kill(&desktop, place))
-        .collect();
+    let mut wrong = Vec::new();
+    for place in places {
+        let mut found = try_kill(&desktop, place);
+        // GNOME Keyring 42 itself crashes now and then after a client was killed in the middle of a call: the bus says so of the
+        // call that it did not answer. Such a round says nothing of us, and is made again.
+        while found.as_ref().is_some_and(|what| what.contains(CRASH)) {
+            desktop.restart_keyring();
+            found = try_kill(&desktop, place);
+        }
+        wrong.extend(found);
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -61,7 +72,12 @@ fn a_kill_at_any_call_leaves_nothing_readable() {
 fn try_kill(desktop: &Desktop, place: &Place) -> Option<String> {
     let sandbox = &desktop.sandbox;
     desktop.forget_keys();
-    expired(desktop);
+    sandbox.plant_expiring_in(-60, LIFE);
+    let sealed = sandbox.run(&["seal"]);
+    if sealed.code != 0 {
+        return Some(format!("not sealed: {}", sealed.stderr));
+    }
+    desktop.assert_sealed();
     let command = traced(sandbox, &[inject(place, Fault::Kill)], &["token"]).unwrap();
     let first = sandbox.start(command).finish();
     let may_be_lost = trace(sandbox).ended_in_window();

@@ -90,6 +90,12 @@ impl Desktop {
         });
     }
 
+    /// Starts the keyring again after it has crashed.
+    pub fn restart_keyring(&mut self) {
+        self.keyring.take().unwrap().wait().unwrap();
+        self.start_keyring();
+    }
+
     /// Ends the bus, and the keyring with it.
     pub fn end_bus(&mut self) {
         self.bus.kill().unwrap();

@@ -392,6 +392,16 @@ pub fn program() -> Vec<OsString> {
     runner.into_iter().chain([program]).collect()
 }
 
+/// The same as the words of a shell line.
+pub fn program_line() -> String {
+    let words = program();
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    quoted.join(" ")
+}
+
 /// Cargo puts tests into `deps` and examples into `examples`, below the folder of the program.
 fn built() -> OsString {
     let ours = std::env::current_exe().expect("no path of this test");

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::process::until;
-use crate::sandbox::{Sandbox, find_program, program, skip};
+use crate::sandbox::{Sandbox, find_program, program_line, skip};
 
 /// What a client may hand on of its request.
 const HANDED_ON: &str = "CODEX_AUTH_MIN_TTL CODEX_AUTH_FORCE_REFRESH CODEX_AUTH_REJECTED";
@@ -113,14 +113,10 @@ fn free_port() -> u16 {
 /// The configuration, what the key may do, and what the clients know of the host.
 fn write_files(authority: &Sandbox, folder: &Path, port: u16) {
     let read = |name: &str| fs::read_to_string(folder.join(name)).expect("no key");
-    let program: Vec<String> = program()
-        .iter()
-        .map(|word| format!("'{}'", word.to_string_lossy()))
-        .collect();
     let command = format!(
         "CODEX_AUTH_HOME='{}' exec {} token --format json",
         authority.home().display(),
-        program.join(" ")
+        program_line()
     );
     let may = format!("restrict,command=\"{command}\" {}", read("key.pub"));
     let known = format!("[127.0.0.1]:{port} {}", read("host.pub"));
