@@ -25,7 +25,7 @@ const CHANGES: [&str; 10] = [
 ];
 
 /// What the bus says of a call whose program ended before it answered.
-const CRASH: &str = "org.freedesktop.DBus.Error.NoReply";
+pub const CRASH: &str = "org.freedesktop.DBus.Error.NoReply";
 
 /// Puts a login there before each run.
 type Scene = fn(&Desktop);
