@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::Credentials;
 use crate::time::seconds_since_epoch;
 
@@ -13,7 +15,7 @@ const SHORTEST_WINDOW: u64 = 10 * 60;
 pub(super) const NEW: u64 = 60;
 
 /// What a caller asks of a token.
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone, Copy, Serialize, Deserialize)]
 pub struct TokenRequest {
     /// Life that it must have left: if it is not there, that is a failure. Without one, there is a default.
     pub min_ttl: Option<Duration>,

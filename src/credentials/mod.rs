@@ -111,8 +111,9 @@ struct Record {
     /// When the backend rejected the access token.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected_at: Option<String>,
+    /// The token was refreshed because the backend rejected the one before. If it rejects this one too, the next refresh waits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rejection_backoff: Option<RejectionBackoff>,
+    rejection_backoff: Option<Backoff>,
     /// The members that are secret, until they are opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     sealed: Option<Sealed>,
@@ -162,15 +163,6 @@ pub struct Backoff {
     /// Whether the issuer asked for a sign-in, in words that are not known to be final.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub login_required: bool,
-}
-
-/// The token was refreshed because the backend rejected the one before. If it rejects this one too, the next refresh waits.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct RejectionBackoff {
-    /// How many refreshes have been made for it in a row.
-    pub attempts: u32,
-    #[serde(with = "rfc3339")]
-    pub until: SystemTime,
 }
 
 impl Revoked {
@@ -311,6 +303,18 @@ impl Credentials {
             .map(|sealed| sealed.key.as_str());
         let opened = self.seal.as_ref().map(|seal| seal.key.id());
         opened.or(closed)
+    }
+
+    /// Whether these are the same credentials, whatever has been noted in them since. Those that are closed tell it by the time
+    /// of their receipt.
+    pub fn are_same(&self, other: &Self) -> bool {
+        if self.is_closed() || other.is_closed() {
+            return self.key_id() == other.key_id() && self.last_refresh() == other.last_refresh();
+        }
+        match (self.refresh_token(), other.refresh_token()) {
+            (None, None) => self.record.tokens.access_token == other.record.tokens.access_token,
+            (ours, theirs) => ours == theirs,
+        }
     }
 
     /// Opens sealed credentials. They are sealed again in the same way when they are written.
@@ -596,11 +600,11 @@ impl Credentials {
         self.record.rejected_at = Some(timestamp(now));
     }
 
-    pub fn rejection_backoff(&self) -> Option<&RejectionBackoff> {
+    pub fn rejection_backoff(&self) -> Option<&Backoff> {
         self.record.rejection_backoff.as_ref()
     }
 
-    pub fn set_rejection_backoff(&mut self, backoff: Option<RejectionBackoff>) {
+    pub fn set_rejection_backoff(&mut self, backoff: Option<Backoff>) {
         self.record.rejection_backoff = backoff;
     }
 }

@@ -65,6 +65,8 @@ pub struct Authorization {
 pub enum RefreshOutcome {
     /// The token response.
     Tokens(TokenResponse),
+    /// A command gave the token that is there already.
+    Unchanged(&'static str),
     /// Final: this refresh token will never work again. The issuer's reason.
     Revoked(String),
     /// A 401 with a JSON error that nobody has described. It asks for a login, but may pass.

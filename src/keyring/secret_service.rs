@@ -17,8 +17,6 @@ const CONTENT: &str = "application/octet-stream";
 /// A connection to the keyring.
 struct Keyring {
     bus: Bus,
-    /// What goes over the bus is not encrypted once more: who may listen there, a program of the same user, may ask as well.
-    session: String,
 }
 
 pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>, Problem> {
@@ -33,6 +31,7 @@ pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<
     let mut keyring = Keyring::connect()?;
     let collection = keyring.default_collection()?;
     keyring.check_unlocked(&collection)?;
+    let session = keyring.session()?;
     let mut item = Arguments::default();
     item.list(8, |properties| {
         properties.group();
@@ -45,7 +44,7 @@ pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<
         put_attributes(properties, service, account);
     });
     item.group();
-    item.text(&keyring.session);
+    item.text(&session);
     item.bytes(&[]);
     item.bytes(secret);
     item.text(CONTENT);
@@ -84,23 +83,27 @@ pub fn unlock(service: &str, account: &str) -> Result<(), Problem> {
 
 impl Keyring {
     fn connect() -> Result<Self, Problem> {
-        let mut keyring = Self {
-            bus: Bus::session().map_err(problem)?,
-            session: String::new(),
-        };
+        let bus = Bus::session().map_err(problem)?;
+        Ok(Self { bus })
+    }
+
+    /// Opens a session, in which secrets come and go. What goes over the bus is not encrypted once more: who may listen there,
+    /// a program of the same user, may ask as well.
+    ///
+    /// Never the first call: where GNOME Keyring takes it for one of nobody it dies of it.
+    fn session(&mut self) -> Result<String, Problem> {
         let mut plain = Arguments::default();
         plain.text("plain");
         plain.signature("s");
         plain.text("");
-        let reply = keyring.call(SERVICE, "Service.OpenSession", "sv", &plain)?;
+        let reply = self.call(SERVICE, "Service.OpenSession", "sv", &plain)?;
         let mut content = reply.content();
         let mut read = || {
             content.signature()?;
             content.text()?;
             content.text()
         };
-        keyring.session = read().map_err(problem)?;
-        Ok(keyring)
+        read().map_err(problem)
     }
 
     /// Calls a method, which is named with the last word of its interface.
@@ -138,12 +141,15 @@ impl Keyring {
     fn default_collection(&mut self) -> Result<String, Problem> {
         let mut alias = Arguments::default();
         alias.text("default");
-        let reply = self.call(SERVICE, "Service.ReadAlias", "s", &alias)?;
-        let collection = reply.content().text().map_err(problem)?;
-        match collection.as_str() {
-            NONE => Err(Problem::other(&"it has no default collection")),
-            _ => Ok(collection),
+        // GNOME Keyring may take the first call of a program for one of nobody, and know of no collection.
+        for _ in 0..2 {
+            let reply = self.call(SERVICE, "Service.ReadAlias", "s", &alias)?;
+            let collection = reply.content().text().map_err(problem)?;
+            if collection != NONE {
+                return Ok(collection);
+            }
         }
+        Err(Problem::other(&"it has no default collection"))
     }
 
     fn check_unlocked(&mut self, collection: &str) -> Result<(), Problem> {
@@ -196,7 +202,7 @@ impl Keyring {
     /// The secret of an item that is unlocked.
     fn secret(&mut self, item: &str) -> Result<Vec<u8>, Problem> {
         let mut session = Arguments::default();
-        session.text(&self.session);
+        session.text(&self.session()?);
         let reply = self.call(item, "Item.GetSecret", "o", &session)?;
         let mut content = reply.content();
         content.group();

@@ -8,7 +8,7 @@ use super::codex;
 use crate::credentials::{Credentials, Freshness, Revoked, TokenRequest};
 use crate::error;
 use crate::issuer::backend::Verdict;
-use crate::refresh::{check_refreshable, not_signed_in, refusal};
+use crate::refresh::{check_refreshable, not_signed_in, refused};
 use crate::settings::CODEX_PROFILE;
 use crate::store::{Store, codex_file};
 
@@ -161,8 +161,9 @@ impl Report {
         let revoked = credentials.revoked().map(Revoked::reason);
         let login_required = backoff.filter(|backoff| backoff.login_required);
         let needs_refresh = !credentials.is_access_token_only() || !is_valid;
-        let refused =
-            login_required.map(|backoff| refusal(credentials, &self.profile, &backoff.reason()));
+        let refused = login_required.map(|backoff| {
+            refused(credentials.source(), &self.profile, &backoff.reason()).to_string()
+        });
         self.obstacle = self.obstacle.or(revoked).or(refused).or_else(|| {
             let refreshable = check_refreshable(credentials, &self.profile);
             let error = refreshable.err().filter(|_| needs_refresh)?;

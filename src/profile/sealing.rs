@@ -50,7 +50,7 @@ impl<'a> Sealing<'a> {
         Ok(())
     }
 
-    pub fn stage(&self, lock: &Lock) -> Result<StagedFile> {
+    pub fn stage<'l>(&self, lock: &'l Lock<'l>) -> Result<StagedFile<'l>> {
         if self.is_wanted()? {
             lock.stage_sealed()
         } else {

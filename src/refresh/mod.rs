@@ -1,30 +1,31 @@
 //! When credentials are refreshed, by whom, and who waits.
 //!
-//! A refresh token works once. So the decision, the request and the save stand under one lock and are done by one process:
-//! the `worker`. It is this same binary, started by whoever needs a refresh, and it outlives its caller. What it does under the
-//! lock is an `attempt`; `provider` is whom it asks: the issuer, or a `command`. `verify` asks the backend before a token is handed out.
+//! A refresh token works once. So the decision, the request and the save stand under one lock and are done by one process: the
+//! `worker`. It is this same binary, started by whoever needs a refresh, and it outlives its caller. It alone decides: what it
+//! does under the lock is an `attempt`, `provider` is whom it asks: the issuer, or a `command`. Its caller looks at the
+//! outcome. `verify` asks the backend before a token is handed out.
 
 mod attempt;
 mod command;
-mod preconditions;
+mod obstacle;
 mod provider;
 pub mod verify;
 mod worker;
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
 use crate::credentials::{Credentials, Freshness, Source, TokenRequest};
 use crate::error::{self, Failure};
+use crate::process;
 use crate::store::Store;
 use crate::time;
 
-use attempt::Task;
-use preconditions::check_earlier_failures;
-pub use preconditions::{load, not_signed_in, refusal};
+use attempt::{Reason, Task};
+pub use obstacle::{load, not_signed_in, refused};
 pub use provider::check_refreshable;
-use worker::{Ended, Job, Running};
+use worker::{Job, Report};
 pub use worker::{WORKER, work};
 
 /// How long to wait for a refresh.
@@ -33,8 +34,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a person waits for the first token of a command: longer than it can take.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(command::LIMIT.as_secs() + 5);
-/// How long a refresh ahead of time waits for the lock: as long as others may look whether somebody holds it.
-const GLANCE: Duration = Duration::from_millis(100);
+/// How long a worker can take from the lock to its report.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(95);
 
 /// Credentials whose access token can be used, and a warning, if there is one.
 pub struct ValidToken {
@@ -66,60 +67,95 @@ impl ValidToken {
 pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> {
     let now = SystemTime::now();
     let found = load(store)?;
-    match found.freshness(request, now) {
-        Freshness::Fresh => Ok(found.into()),
-        Freshness::Due => refresh_ahead(store, found, request),
-        Freshness::Stale if found.is_as_good_as_any(request, now) => satisfying(found, request),
-        Freshness::Stale => match refresh(store, &found, request) {
-            Err(error) if !request.is_strict() => still_valid(found, error),
-            refreshed => refreshed,
-        },
+    let reason = match found.freshness(request, now) {
+        Freshness::Fresh => return Ok(found.into()),
+        Freshness::Due if is_pointless(store, &found, now) => return Ok(found.into()),
+        Freshness::Due => Reason::Due,
+        Freshness::Stale if found.is_as_good_as_any(request, now) => {
+            return satisfying(found, request);
+        }
+        Freshness::Stale => Reason::Needed,
+    };
+    match refresh(store, &found, request, reason) {
+        Err(error) if reason == Reason::Due || !request.is_strict() => still_valid(found, error),
+        refreshed => refreshed,
     }
 }
 
-/// Has a token that is due refreshed, unless somebody is at it, or it could not be stored, or an attempt failed just now. Who
-/// starts a refresh waits for it for a moment, as the system may end what we leave behind. Whichever token is valid then is
-/// used.
-fn refresh_ahead(store: &Store, found: Credentials, request: &TokenRequest) -> Result<ValidToken> {
-    let is_refreshable = check_refreshable(&found, store.profile());
-    match is_refreshable.and_then(|()| check_earlier_failures(store, &found, SystemTime::now())) {
-        Err(error) if error::exit_code(&error) == error::TEMPORARY => return Ok(found.into()),
-        // Somebody should know in time.
-        Err(error) => return still_valid(found, error),
-        Ok(()) => {}
-    }
-    if store.locked_by().is_some() || store.check_replaceable().is_err() {
-        return Ok(found.into());
-    }
-    let worker = match worker::start(&Job::Refresh(Task::ahead(store, &found, GLANCE))) {
-        Ok(worker) => worker,
-        Err(error) => return still_valid(found, error),
+/// Whether a refresh ahead of time can be left to later callers: somebody is at it, the last one failed just now, or it could
+/// not be stored. What a person has to mend is not left to them.
+fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
+    let backoff = found.backoff().filter(|backoff| backoff.holds(now));
+    let waits = backoff.is_some_and(|backoff| !backoff.login_required);
+    waits || store.locked_by().is_some() || store.check_replaceable().is_err()
+}
+
+/// Has a worker refresh the credentials, waits for it, and looks at what came of it.
+fn refresh(
+    store: &Store,
+    found: &Credentials,
+    request: &TokenRequest,
+    reason: Reason,
+) -> Result<ValidToken> {
+    let patience = patience(found, request, reason);
+    let task = Task::new(store, found, request, reason, patience);
+    let report = match worker::start(&Job::Refresh(task))?.wait(stay(found, patience)) {
+        // It goes on, and nobody needs it yet.
+        Err(_) if reason == Reason::Due && found.is_valid(SystemTime::now()) => Report::Done,
+        report => report?,
     };
-    let limit = request.timeout.unwrap_or(SHORT_TIMEOUT);
-    match wait(worker, &found, limit.min(SHORT_TIMEOUT)) {
-        Ok(Ended::Failed(error)) => still_valid(found, error),
-        Ok(Ended::Unsaved(newer, warning)) => {
-            Ok(ValidToken::from(store.open(*newer)?).warn(warning))
+    match report {
+        Report::Unsaved(newer, warning) => {
+            let newer = Credentials::parse(newer.into_bytes())?;
+            Ok(satisfying(store.open(newer)?, request)?.warn(warning))
         }
-        Ok(Ended::Done | Ended::Killed) => better(load(store)?, found, request),
-        // The refresh goes on.
-        Err(_) if found.is_valid(SystemTime::now()) => Ok(found.into()),
-        Err(error) => Err(error),
+        Report::Failed(code, message) => Err(error::from_code(code, message)),
+        Report::Done => {
+            let stored = load(store)?;
+            let is_same = stored.last_refresh() == found.last_refresh();
+            if is_same && reason != Reason::Due {
+                let words = "could not refresh the token: the worker was killed";
+                return Err(Failure::Temporary(words.to_owned()).into());
+            }
+            if request.force_refresh && stored.access_token()? == found.access_token()? {
+                bail!("could not get another token: the issuer sent the same one again");
+            }
+            satisfying(stored, request)
+        }
     }
+}
+
+/// How long a caller waits for a refresh. Programs that call us give up after some seconds: one that could have had a token
+/// that is still valid gets it before that.
+fn patience(found: &Credentials, request: &TokenRequest, reason: Reason) -> Duration {
+    let is_served = found.is_valid(SystemTime::now()) && !request.is_strict();
+    match (request.timeout, reason) {
+        (Some(timeout), Reason::Due) => timeout.min(SHORT_TIMEOUT),
+        (Some(timeout), _) => timeout,
+        (None, Reason::Due) => SHORT_TIMEOUT,
+        (None, _) if is_served => SHORT_TIMEOUT,
+        (None, _) => TIMEOUT,
+    }
+}
+
+/// The same, but where the system may end the worker with us, and the refresh token with it: then we stay as long as it needs.
+/// A command is merely run again.
+fn stay(found: &Credentials, patience: Duration) -> Duration {
+    if found.source().is_none() && process::may_end_with_caller() {
+        return patience + LONGEST_ATTEMPT;
+    }
+    patience
 }
 
 /// Credentials with the first token of a command, not stored yet. It is run as later: by a worker, which has no terminal.
 pub fn first_credentials(source: Source) -> Result<Credentials> {
     match worker::start(&Job::Try(source))?.wait(FIRST_TIMEOUT)? {
-        Ended::Unsaved(credentials, _) => Ok(*credentials),
-        Ended::Failed(error) => Err(error),
-        Ended::Done | Ended::Killed => bail!("the worker was killed"),
+        Report::Unsaved(credentials, _) => {
+            Credentials::parse(credentials.into_bytes()).context("could not read its token")
+        }
+        Report::Failed(code, message) => Err(error::from_code(code, message)),
+        Report::Done => bail!("the worker was killed"),
     }
-}
-
-/// The newer token if it satisfies the request, else the one that was there before, if that still does.
-fn better(newer: Credentials, found: Credentials, request: &TokenRequest) -> Result<ValidToken> {
-    satisfying(newer, request).or_else(|_| satisfying(found, request))
 }
 
 /// The token that was there before, if it is valid now, although a refresh failed.
@@ -130,85 +166,6 @@ fn still_valid(found: Credentials, error: Error) -> Result<ValidToken> {
     }
     let left = time::span(found.seconds_left(now));
     Ok(ValidToken::from(found).warn(format!("{error:#}; the current token expires in {left}")))
-}
-
-/// Has the credentials refreshed, and waits for it.
-fn refresh(store: &Store, found: &Credentials, request: &TokenRequest) -> Result<ValidToken> {
-    let patience = patience(found, request);
-    refresh_as(
-        store,
-        found,
-        request,
-        Task::new(store, found, request, patience),
-    )
-}
-
-fn refresh_as(
-    store: &Store,
-    found: &Credentials,
-    request: &TokenRequest,
-    task: Task,
-) -> Result<ValidToken> {
-    // Before a worker is started that could do nothing.
-    store.check_lockable()?;
-    check_refreshable(found, store.profile())?;
-    check_earlier_failures(store, found, SystemTime::now())?;
-    let worker = worker::start(&Job::Refresh(task))?;
-    let ended = wait(worker, found, patience(found, request))?;
-    outcome(store, found, request, ended)
-}
-
-/// Waits for a worker. A command is merely run again if it is killed.
-fn wait(worker: Running, found: &Credentials, patience: Duration) -> Result<Ended> {
-    match found.source() {
-        Some(_) => worker.wait(patience),
-        None => worker.wait_until_safe(patience),
-    }
-}
-
-/// How long to wait for a refresh. Programs that call us give up after some seconds: one that could have had a token that is
-/// still valid gets it before that.
-fn patience(found: &Credentials, request: &TokenRequest) -> Duration {
-    let usual = if found.is_valid(SystemTime::now()) && !request.is_strict() {
-        SHORT_TIMEOUT
-    } else {
-        TIMEOUT
-    };
-    request.timeout.unwrap_or(usual)
-}
-
-/// What came of a refresh: what its worker reports, else what is on the disk.
-fn outcome(
-    store: &Store,
-    found: &Credentials,
-    request: &TokenRequest,
-    ended: Ended,
-) -> Result<ValidToken> {
-    match ended {
-        Ended::Unsaved(credentials, warning) => {
-            Ok(satisfying(store.open(*credentials)?, request)?.warn(warning))
-        }
-        Ended::Failed(error) => Err(error),
-        Ended::Done | Ended::Killed => stored_outcome(store, found, request),
-    }
-}
-
-/// What a worker that has ended left on the disk: other credentials, or a note of its failure.
-fn stored_outcome(
-    store: &Store,
-    found: &Credentials,
-    request: &TokenRequest,
-) -> Result<ValidToken> {
-    let stored = load(store)?;
-    if stored.last_refresh() == found.last_refresh() {
-        check_earlier_failures(store, &stored, SystemTime::now())?;
-        let words = "could not refresh the token: the worker was killed";
-        return Err(Failure::Temporary(words.to_owned()).into());
-    }
-    if request.force_refresh && stored.access_token()? == found.access_token()? {
-        bail!("could not get another token: the issuer sent the same one again");
-    }
-    satisfying(stored, request)
 }
 
 /// What was refreshed just now is good, however soon it expires, unless a longer life was asked for.

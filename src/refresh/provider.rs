@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rand::RngExt;
 
 use super::command::{self, LIMIT, Unobtained};
-use super::preconditions::{not_obtained, refusal_of};
+use super::obstacle::{failed, refused};
 use crate::credentials::{Credentials, Source, TokenResponse};
 use crate::error::Failure;
 use crate::issuer::{Issuer, RefreshOutcome};
@@ -20,7 +20,8 @@ pub enum Provider {
 }
 
 impl Provider {
-    pub fn of(credentials: &Credentials, profile: &str) -> Result<Self> {
+    /// What can hang does so here: certificates, the name of a proxy.
+    pub fn new(credentials: &Credentials, profile: &str) -> Result<Self> {
         if let Some(source) = credentials.source() {
             return Ok(Self::Command(source.clone()));
         }
@@ -31,7 +32,7 @@ impl Provider {
 
     /// New tokens in the place of those of these credentials. A command may take as long as its caller waits, if that is longer
     /// than usual.
-    pub fn refresh(
+    pub fn ask(
         &self,
         credentials: &Credentials,
         request: &ForwardedRequest,
@@ -40,37 +41,13 @@ impl Provider {
         match self {
             Self::Issuer(issuer, refresh_token) => issuer.refresh(refresh_token),
             Self::Command(source) => match obtain(source, request, patience.max(LIMIT)) {
-                Ok(response) => judge(credentials, response),
+                Ok(response) => judge(source, credentials, response, request),
                 Err(Unobtained::LoginRequired(reason)) => RefreshOutcome::Unauthorized {
                     reason,
                     retry_after: None,
                 },
-                Err(Unobtained::Failed(reason)) => failed(&reason),
+                Err(Unobtained::Failed(reason)) => unusable(&reason),
             },
-        }
-    }
-
-    /// What is wrong with a token that a command gave, if it serves no better than the one that is there.
-    pub fn lack(
-        &self,
-        credentials: &Credentials,
-        response: &TokenResponse,
-        request: &ForwardedRequest,
-    ) -> Option<&'static str> {
-        let Self::Command(source) = self else {
-            return None;
-        };
-        let is_same = response.access_token.as_deref() == credentials.access_token().ok();
-        let is_longer = credentials.is_prolonged_by(response, SystemTime::now());
-        match source {
-            _ if !is_same || is_longer && !request.asks_for_another() => None,
-            Source::Command(_) if request.asks_for_another() => Some(
-                "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_FORCE_REFRESH and CODEX_AUTH_REJECTED",
-            ),
-            Source::Socket(_) if request.asks_for_another() => {
-                Some("it sent the same token again, and cannot be asked for another one")
-            }
-            _ => Some("it printed the same token again"),
         }
     }
 
@@ -86,8 +63,8 @@ impl Provider {
 pub fn first_credentials(source: Source) -> Result<Credentials> {
     let response = obtain(&source, &ForwardedRequest::default(), LIMIT);
     let response = response.map_err(|unobtained| match unobtained {
-        Unobtained::LoginRequired(reason) => Failure::LoginRequired(refusal_of(&source, &reason)),
-        Unobtained::Failed(reason) => Failure::Temporary(not_obtained(&source, &reason)),
+        Unobtained::LoginRequired(reason) => refused(Some(&source), "", &reason),
+        Unobtained::Failed(reason) => failed(Some(&source), &reason),
     })?;
     let mut credentials = Credentials::from_source(source, &response, SystemTime::now());
     credentials.choose_refresh_window(rand::rng().random());
@@ -105,18 +82,37 @@ fn obtain(
     response.map_err(|error| Unobtained::Failed(error.to_string()))
 }
 
-/// Takes a token of a command only if it is of the same account.
-fn judge(credentials: &Credentials, response: TokenResponse) -> RefreshOutcome {
+/// Takes a token of a command only if it is of the same account, and serves better than the one that is there.
+fn judge(
+    source: &Source,
+    credentials: &Credentials,
+    response: TokenResponse,
+    request: &ForwardedRequest,
+) -> RefreshOutcome {
     match (credentials.account_id(), response.account_id()) {
         (Some(ours), Some(theirs)) if ours != theirs => {
-            failed("it printed a token of another account")
+            return unusable("it printed a token of another account");
         }
-        (Some(_), None) => failed("it did not say whose token it printed"),
-        _ => RefreshOutcome::Tokens(response),
+        (Some(_), None) => return unusable("it did not say whose token it printed"),
+        _ => {}
+    }
+    let is_same = response.access_token.as_deref() == credentials.access_token().ok();
+    let is_longer = credentials.is_prolonged_by(&response, SystemTime::now());
+    match source {
+        _ if !is_same || is_longer && !request.asks_for_another() => {
+            RefreshOutcome::Tokens(response)
+        }
+        Source::Command(_) if request.asks_for_another() => RefreshOutcome::Unchanged(
+            "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_FORCE_REFRESH and CODEX_AUTH_REJECTED",
+        ),
+        Source::Socket(_) if request.asks_for_another() => RefreshOutcome::Unchanged(
+            "it sent the same token again, and cannot be asked for another one",
+        ),
+        _ => RefreshOutcome::Unchanged("it printed the same token again"),
     }
 }
 
-fn failed(reason: &str) -> RefreshOutcome {
+fn unusable(reason: &str) -> RefreshOutcome {
     RefreshOutcome::Failed {
         reason: reason.to_owned(),
         retry_after: None,

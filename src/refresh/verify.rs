@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use super::attempt::Task;
-use super::{ValidToken, check_refreshable, not_signed_in, patience, refresh_as};
+use super::attempt::Reason;
+use super::{ValidToken, check_refreshable, not_signed_in, refresh};
 use crate::credentials::{Credentials, TokenRequest};
 use crate::error::Failure;
 use crate::issuer::backend::{self, Verdict};
@@ -109,9 +109,7 @@ fn replace(store: &Store, rejected: &Credentials, request: &TokenRequest) -> Res
         force_refresh: true,
         ..*request
     };
-    let task = Task::new(store, rejected, &request, patience(rejected, &request));
-    refresh_as(store, rejected, &request, task.after_rejection())
-        .context("the backend rejects the token")
+    refresh(store, rejected, &request, Reason::Rejected).context("the backend rejects the token")
 }
 
 /// The token of a refresh that was made because of a rejection works: the next rejection is a new one.

@@ -1,28 +1,29 @@
 //! The process that refreshes, and how it is started.
 //!
 //! It is started apart: with a session of its own, nobody's child, none of the caller's files, every signal blocked. So
-//! nothing that happens to the caller reaches it. It does what has to be done under the lock (`refresh_under_lock`) and writes
-//! its report, one line of JSON, into the pipe that is its stdout.
+//! nothing that happens to the caller reaches it. It does what has to be done (`attempt`) and writes its report, one line of
+//! JSON, into the pipe that is its stdout.
 
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Once};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{Limit, Task, Trouble, refresh_under_lock};
+use super::attempt::{self, Task};
 use super::provider::first_credentials;
 use crate::credentials::{Credentials, Source};
 use crate::error::{self, Failure};
 use crate::process;
 use crate::settings;
-use crate::store::{Lock, Store};
 use crate::terminal::{clear_status, show_status};
 use crate::time::length;
 
@@ -35,13 +36,8 @@ const LINK: &str = "/proc/self/exe";
 
 /// How long a worker may take until its request, its wait for the lock aside: then it gives up.
 const PREPARATION: Duration = Duration::from_secs(30);
-/// How long a worker can take from the lock to its report.
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(95);
 /// How long a person waits without being told for what.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How long, and how often, credentials are tried to be saved that the disk did not take.
-const SAVING: Duration = Duration::from_secs(10 * 60);
-const SAVING_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a worker is started for.
 #[derive(Serialize, Deserialize)]
@@ -51,44 +47,29 @@ pub enum Job {
     Try(Source),
 }
 
-/// What a worker reports.
-#[derive(Default, Serialize, Deserialize)]
-struct Report {
-    /// The exit code that the caller's failure has; 0 if there is none.
-    code: u8,
-    message: String,
-    /// The new credentials, if they are not saved; sealed, if those in the store are.
-    credentials: Option<String>,
+/// What came of it, as a worker reports it to its caller.
+#[derive(Serialize, Deserialize)]
+pub enum Report {
+    /// What is stored is the newest there is.
+    Done,
+    /// The newest credentials, which are not stored, and a warning. They are sealed if those in the store are.
+    Unsaved(String, String),
+    /// The exit code of the caller's failure, and its message.
+    Failed(u8, String),
 }
 
 impl Report {
     fn of(error: &Error) -> Self {
-        Self {
-            code: error::exit_code(error),
-            message: format!("{error:#}"),
-            credentials: None,
-        }
+        Self::Failed(error::exit_code(error), format!("{error:#}"))
     }
 
-    /// Of credentials that are not saved, with a warning.
-    fn unsaved(credentials: &Credentials, message: String) -> Self {
+    pub fn unsaved(credentials: &Credentials, warning: &Error) -> Self {
         let text = credentials.to_json().ok();
-        Self {
-            code: 0,
-            message,
-            credentials: text.and_then(|bytes| String::from_utf8(bytes).ok()),
+        match text.and_then(|bytes| String::from_utf8(bytes).ok()) {
+            Some(text) => Self::Unsaved(text, format!("{warning:#}")),
+            None => Self::of(warning),
         }
     }
-}
-
-/// How a worker ended, as its caller sees it.
-pub enum Ended {
-    Done,
-    /// There is a token, but it is not on the disk; with a warning.
-    Unsaved(Box<Credentials>, String),
-    Failed(Error),
-    /// It was killed, or gave up, without a word.
-    Killed,
 }
 
 /// A worker at work.
@@ -114,18 +95,9 @@ pub fn start(job: &Job) -> Result<Running> {
 }
 
 impl Running {
-    /// Waits for the report, at most for `patience`. After that the worker goes on without us. Where the system may end it with
-    /// us, and the refresh token with it, we stay as long as it needs: its own wait for the lock is no longer than `patience`,
-    /// and its request ends.
-    pub fn wait_until_safe(self, patience: Duration) -> Result<Ended> {
-        if process::may_end_with_caller() {
-            return self.wait(patience + LONGEST_ATTEMPT);
-        }
-        self.wait(patience)
-    }
-
-    /// The same where nothing is lost with the worker.
-    pub fn wait(self, patience: Duration) -> Result<Ended> {
+    /// Waits for the report. After the time-out the worker goes on without us. One that was killed has left what it did on the
+    /// disk, and no word.
+    pub fn wait(self, patience: Duration) -> Result<Report> {
         let (sender, receiver) = mpsc::channel();
         let read = move || {
             let mut line = String::new();
@@ -137,7 +109,7 @@ impl Running {
             Failure::Temporary(format!("could not wait for a refresh: {error}"))
         })?;
         match receive(&receiver, patience) {
-            Ok(line) => Ok(ended(&line.unwrap_or_default())),
+            Ok(line) => Ok(serde_json::from_str(&line.unwrap_or_default()).unwrap_or(Report::Done)),
             Err(_) => bail!(Failure::Temporary(format!(
                 "could not refresh the token within {}: the refresh goes on, try again later",
                 length(patience)
@@ -157,20 +129,6 @@ fn receive<T>(receiver: &Receiver<T>, patience: Duration) -> Result<T, RecvTimeo
     let report = receiver.recv_timeout(left);
     clear_status();
     report
-}
-
-fn ended(line: &str) -> Ended {
-    let Ok(report) = serde_json::from_str::<Report>(line) else {
-        return Ended::Killed;
-    };
-    let credentials = report
-        .credentials
-        .map(|text| Credentials::parse(text.into_bytes()));
-    match (report.code, credentials) {
-        (0, None) => Ended::Done,
-        (0, Some(Ok(credentials))) => Ended::Unsaved(Box::new(credentials), report.message),
-        (code, _) => Ended::Failed(error::from_code(code, report.message)),
-    }
 }
 
 /// This program with these arguments: on Linux by the link that leads to it even when its file has been replaced since.
@@ -211,30 +169,18 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     process::block_signals();
-    match parsed {
-        Job::Refresh(task) => refresh(&task),
-        Job::Try(source) => report(&match first_credentials(source) {
-            Ok(credentials) => Report::unsaved(&credentials, String::new()),
-            Err(error) => Report::of(&error),
-        }),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn refresh(task: &Task) {
-    let limit = Limit::start(task.patience() + PREPARATION, give_up);
-    let store = match Store::new(task.profile().to_owned()) {
-        Ok(store) => store,
-        Err(error) => return report(&Report::of(&error)),
-    };
-    match refresh_under_lock(&store, task, limit) {
-        Ok(()) => report(&Report::default()),
-        Err(Trouble::Failed(error)) => report(&Report::of(&error)),
-        Err(Trouble::Unsaved(lock, credentials, error)) => {
-            report(&Report::unsaved(&credentials, format!("{error:#}")));
-            keep_saving(&lock, &credentials);
+    report(&match parsed {
+        Job::Refresh(task) => {
+            let limit = Limit::start(task.patience + PREPARATION, give_up);
+            let done = attempt::refresh(&task, limit);
+            done.map_or_else(|error| Report::of(&error), |()| Report::Done)
         }
-    }
+        Job::Try(source) => match first_credentials(source) {
+            Ok(credentials) => Report::unsaved(&credentials, &Error::msg("it is not stored")),
+            Err(error) => Report::of(&error),
+        },
+    });
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What keeps everybody from the credentials, and does not come to its request, ends.
@@ -244,16 +190,59 @@ fn give_up() {
     std::process::exit(0);
 }
 
-/// The caller may be gone: then nobody wants to know.
-fn report(report: &Report) {
-    let line = serde_json::to_string(report).unwrap_or_default();
-    let _ = io::stdout().write_all(format!("{line}\n").as_bytes());
+/// Only the first report counts. The caller may be gone: then nobody wants to know.
+pub fn report(report: &Report) {
+    static REPORTED: Once = Once::new();
+    REPORTED.call_once(|| {
+        let line = serde_json::to_string(report).unwrap_or_default();
+        let _ = io::stdout().write_all(format!("{line}\n").as_bytes());
+    });
 }
 
-/// Tries again to save what the disk did not take, while nobody else can change anything.
-fn keep_saving(lock: &Lock, credentials: &Credentials) {
-    let begun = Instant::now();
-    while lock.save_anew(credentials).is_err() && begun.elapsed() < SAVING {
-        thread::sleep(SAVING_PAUSE);
+/// Ends this process if it does not come to its request in time: it would keep everybody from the credentials.
+pub struct Limit(Arc<AtomicBool>);
+
+impl Limit {
+    pub fn start(limit: Duration, give_up: fn()) -> Self {
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&has_ended);
+        // Without a thread for it there is no limit, as there was none before.
+        let _ = thread::Builder::new().spawn(move || {
+            thread::sleep(limit);
+            if !seen.swap(true, Ordering::SeqCst) {
+                give_up();
+            }
+        });
+        Self(has_ended)
+    }
+
+    /// From here on nothing gives up.
+    pub fn end(self) {
+        if self.0.swap(true, Ordering::SeqCst) {
+            // It is ending this very moment.
+            loop {
+                thread::park();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_come_to_its_request_is_given_up_and_what_does_is_not() {
+        use std::sync::atomic::AtomicUsize;
+        static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
+        fn give_up() {
+            GIVEN_UP.fetch_add(1, Ordering::SeqCst);
+        }
+        Limit::start(Duration::from_secs(3600), give_up).end();
+        let late = Limit::start(Duration::ZERO, give_up);
+        while GIVEN_UP.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        assert!(late.0.load(Ordering::SeqCst));
     }
 }

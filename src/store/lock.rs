@@ -8,11 +8,13 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::permissions::{check_folder, check_ours, create_folder, has_no_locks, open_private};
+use super::permissions::{
+    check_folder, check_ours, create_folder, has_no_locks, is_at, open_private,
+};
 use super::staged_file::{self, StagedFile};
 use super::{GITIGNORE, Store, describe, remove_if_there, sync_folder};
 use crate::credentials::Credentials;
@@ -20,56 +22,57 @@ use crate::error::Failure;
 
 /// The right to replace the credentials, until it is dropped.
 pub struct Lock<'a> {
-    store: &'a Store,
-    target: PathBuf,
+    pub(super) store: &'a Store,
+    /// The file that it protects.
+    pub(super) target: PathBuf,
     /// Locked as long as it is open.
-    _file: File,
+    pub(super) file: File,
 }
 
 impl<'a> Lock<'a> {
     pub(super) fn take(store: &'a Store, patience: Duration) -> Result<Self> {
-        if create_folder(&store.folder)? {
-            keep_out_of_repositories(&store.folder);
+        let begun = Instant::now();
+        loop {
+            if create_folder(&store.folder)? {
+                keep_out_of_repositories(&store.folder);
+            }
+            check_folder(&store.folder)?;
+            check_ours(&fs::metadata(&store.folder)?)?;
+            let target = store.target()?;
+            let file = acquire(&path(&target), patience.saturating_sub(begun.elapsed()))?;
+            // While we waited somebody may have removed it: then the lock is nobody's.
+            if is_at(&file, &path(&target)) {
+                staged_file::recover(&target)?;
+                return Ok(Self {
+                    store,
+                    target,
+                    file,
+                });
+            }
         }
-        check_folder(&store.folder)?;
-        check_ours(&fs::metadata(&store.folder)?)?;
-        let target = store.target()?;
-        let file = acquire(open(&path(&target))?, patience)?;
-        let lock = Self {
-            store,
-            target,
-            _file: file,
-        };
-        staged_file::recover(&lock.target)?;
-        Ok(lock)
     }
 
     /// Makes room for the credentials that are about to come: afterwards little can keep them from being saved (a broken
     /// disk, a full one whose file system writes nothing in place, somebody who puts something in the way meanwhile). That
     /// the file can be replaced at all is tried out with its present content.
-    pub fn stage(&self) -> Result<StagedFile> {
+    pub fn stage(&self) -> Result<StagedFile<'_>> {
         self.stage_after(|_| true)
     }
 
     /// The same for credentials that are to be sealed: none that can be read is written once more for the rehearsal.
-    pub fn stage_sealed(&self) -> Result<StagedFile> {
+    pub fn stage_sealed(&self) -> Result<StagedFile<'_>> {
         let is_sealed = |parsed: Credentials| parsed.is_sealed();
         self.stage_after(|present| Credentials::parse(present.to_owned()).is_ok_and(is_sealed))
     }
 
-    fn stage_after(&self, rehearse: impl Fn(&[u8]) -> bool) -> Result<StagedFile> {
-        StagedFile::create(&self.target, rehearse)
+    fn stage_after(&self, rehearse: impl Fn(&[u8]) -> bool) -> Result<StagedFile<'_>> {
+        StagedFile::create(self, rehearse)
             .with_context(|| format!("could not replace {}", self.store.path().display()))
     }
 
     /// Replaces the credentials where no answer is awaited, so that nothing is lost if it fails.
     pub fn save(&self, credentials: &Credentials) -> Result<()> {
-        self.stage()?.save(credentials)
-    }
-
-    /// Replaces the credentials with a new file, after their staged file could not be saved.
-    pub fn save_anew(&self, credentials: &Credentials) -> Result<()> {
-        staged_file::save_anew(&self.target, credentials)
+        self.stage()?.save_or_discard(credentials)
     }
 
     /// Removes the credentials, what a refresh may have left beside them, and a device login that waits. Of a link only the
@@ -78,7 +81,7 @@ impl<'a> Lock<'a> {
         let path = self.store.path();
         let mut paths = vec![path.clone(), self.store.file("device")];
         if !path.is_symlink() {
-            paths.extend(staged_file::names(&self.target));
+            paths.push(staged_file::path(&self.target));
         }
         for path in paths {
             remove_if_there(&path)
@@ -108,7 +111,8 @@ fn open(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn acquire(file: File, patience: Duration) -> Result<File> {
+pub(super) fn acquire(path: &Path, patience: Duration) -> Result<File> {
+    let file = open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::Error(error)) if has_no_locks(&error) => {

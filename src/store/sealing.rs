@@ -114,8 +114,7 @@ impl Store {
             // Zeros are room for credentials that were never written.
             text.iter().any(|byte| *byte != 0) && !has_seal(&text)
         };
-        let mut left = staged_file::names(&self.target().ok()?).into_iter();
-        left.find(is_unsealed)
+        Some(staged_file::path(&self.target().ok()?)).filter(is_unsealed)
     }
 
     /// Opens credentials of this profile, if they are sealed.

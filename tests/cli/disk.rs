@@ -678,8 +678,17 @@ fn what_takes_the_place_of_our_files_during_a_request_is_not_written_to() {
             set_mode(&victim, 0o644);
             fs::remove_file(&place).unwrap();
             swap(&victim, &place).unwrap();
+            let is_removed = name == "default.json" && !place.exists();
             gate.open();
-            caller.finish().assert(0, TOKEN, "");
+            let output = caller.finish();
+            if is_removed {
+                // A login that somebody has removed stays removed, and its new tokens are revoked.
+                output.assert(4, "", "codex-auth: not signed in: run codex-auth login\n");
+                assert!(!place.exists());
+                sandbox.issuer.await_requests(Endpoint::Revoke, 1);
+                continue;
+            }
+            output.assert(0, TOKEN, "");
             assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "{name}");
             assert_eq!(mode(&victim), 0o644, "{name}");
             assert_eq!(mode(&sandbox.file("default")), 0o600, "{name}");
@@ -687,6 +696,42 @@ fn what_takes_the_place_of_our_files_during_a_request_is_not_written_to() {
             assert!(sandbox.can_refresh(), "{name}");
         }
     }
+}
+
+/// Whoever removes the folder, and signs in anew, keeps the new login: the refresh of the old one comes to nothing.
+#[cfg(unix)]
+#[test]
+fn a_login_that_is_made_during_a_refresh_stays() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let gate = sandbox.issuer.hold(REFRESH);
+    let caller = sandbox.spawn(&["token"]);
+    sandbox.issuer.await_requests(REFRESH, 1);
+    fs::remove_dir_all(sandbox.home()).unwrap();
+    let mut newer = sandbox.plant();
+    newer["tokens"]["account_id"] = serde_json::json!("another");
+    sandbox.store("default", &newer.to_string());
+    gate.open();
+    let output = caller.finish();
+    output.assert(0, TOKEN, "");
+    assert_eq!(output.line(), newer["tokens"]["access_token"]);
+    sandbox.issuer.await_requests(Endpoint::Revoke, 1);
+    assert_eq!(sandbox.stored(), newer);
+    assert!(!sandbox.home().join("default.json.new").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_that_somebody_removes_during_a_refresh_loses_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let gate = sandbox.issuer.hold(REFRESH);
+    let caller = sandbox.spawn(&["token"]);
+    sandbox.issuer.await_requests(REFRESH, 1);
+    fs::remove_file(sandbox.lock_file()).unwrap();
+    gate.open();
+    caller.finish().assert(0, TOKEN, "");
+    assert!(sandbox.can_refresh());
 }
 
 #[cfg(unix)]
@@ -844,7 +889,7 @@ fn where_there_are_no_locks_a_valid_token_is_printed_and_nothing_refreshed() {
 fn a_logout_removes_what_killed_refreshes_left() {
     let sandbox = Sandbox::new();
     sandbox.plant();
-    let names = ["default.json.new", "default.json.again", "default.device"];
+    let names = ["default.json.new", "default.device"];
     let of_others = ["default.json.json.new", "work.json.new", "default.json.old"];
     for name in names.iter().chain(&of_others) {
         fs::write(sandbox.home().join(name), "{}").unwrap();

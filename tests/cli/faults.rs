@@ -259,9 +259,7 @@ impl Scene {
         let spent = sandbox.plant_expiring_in(-60, LIFE);
         fs::write(sandbox.lock_file(), "").unwrap();
         fs::set_permissions(sandbox.lock_file(), Permissions::from_mode(0o644)).unwrap();
-        for name in ["default.json.new", "default.json.again"] {
-            fs::write(sandbox.home().join(name), [0; 100]).unwrap();
-        }
+        fs::write(sandbox.home().join("default.json.new"), [0; 100]).unwrap();
         match self {
             Self::Expired | Self::Unsaved => {}
             Self::Refused => sandbox.issuer.plan(REFRESH, Trouble::status(500)),
@@ -362,10 +360,10 @@ fn try_fault(
 /// A worker that says that all is well has stored a token of the issuer, or hands it over.
 fn check_report(sandbox: &Sandbox, task: &Value, report: &str) -> Option<String> {
     let report: Value = serde_json::from_str(report).ok()?;
-    if report["code"] != 0 {
+    if report["Failed"].is_array() {
         return None;
     }
-    let handed = report["credentials"]
+    let handed = report["Unsaved"][0]
         .as_str()
         .map(|text| serde_json::from_str(text).unwrap());
     let credentials: Value = handed.unwrap_or_else(|| sandbox.stored());

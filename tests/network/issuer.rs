@@ -24,6 +24,7 @@ fn refresh_token(fake: &FakeIssuer) -> String {
 fn refresh(url: &str, refresh_token: &str) -> String {
     match issuer(url).refresh(refresh_token) {
         RefreshOutcome::Tokens(tokens) => format!("tokens {}", tokens.refresh_token.unwrap()),
+        RefreshOutcome::Unchanged(reason) => format!("unchanged: {reason}"),
         RefreshOutcome::Revoked(reason) => format!("revoked: {reason}"),
         RefreshOutcome::Unauthorized {
             reason,

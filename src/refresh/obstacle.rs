@@ -1,10 +1,11 @@
-//! What can be said of stored credentials before a refresh: whether there are any, and whether an earlier failure stands in the
-//! way.
+//! What stands in the way of a refresh, and how it is said: nobody is signed in, nobody can refresh the login, an earlier
+//! attempt failed.
 
 use std::time::SystemTime;
 
 use anyhow::{Context, Error, Result};
 
+use super::provider::check_refreshable;
 use crate::credentials::{Credentials, Source};
 use crate::error::{self, Failure};
 use crate::settings::login_command;
@@ -28,53 +29,38 @@ pub fn load(store: &Store) -> Result<Credentials> {
     Ok(found)
 }
 
-/// Fails if the issuer has revoked these credentials, or if an attempt failed so lately that the next one has to wait.
-pub(super) fn check_earlier_failures(
-    store: &Store,
-    credentials: &Credentials,
-    now: SystemTime,
-) -> Result<()> {
+/// Fails if a refresh of these credentials can do nothing now: nobody can refresh them, the issuer refused it for good, or an
+/// attempt failed so lately that the next one has to wait.
+pub(super) fn check(credentials: &Credentials, profile: &str, now: SystemTime) -> Result<()> {
+    check_refreshable(credentials, profile)?;
+    let source = credentials.source();
     if let Some(revoked) = credentials.revoked() {
-        return Err(login_required(store, credentials, &revoked.reason()));
+        return Err(refused(source, profile, &revoked.reason()).into());
     }
     match credentials.backoff().filter(|backoff| backoff.holds(now)) {
         Some(backoff) if backoff.login_required => {
-            Err(login_required(store, credentials, &backoff.reason()))
+            Err(refused(source, profile, &backoff.reason()).into())
         }
-        Some(backoff) => Err(not_refreshed(credentials, &backoff.reason())),
+        Some(backoff) => Err(failed(source, &backoff.reason()).into()),
         None => Ok(()),
     }
 }
 
-pub(super) fn login_required(store: &Store, credentials: &Credentials, reason: &str) -> Error {
-    Failure::LoginRequired(refusal(credentials, store.profile(), reason)).into()
+/// Who refuses to give another token, why, and where a person has to sign in.
+pub fn refused(source: Option<&Source>, profile: &str, reason: &str) -> Failure {
+    let login = login_command(profile);
+    Failure::LoginRequired(match source.map(Source::in_brief) {
+        Some(source) => format!("could not get a token from {source}: sign in there: {reason}"),
+        None => format!("the issuer refused to refresh the token: {reason}: run {login}"),
+    })
 }
 
-/// Who refuses to refresh the token, why, and where a person has to sign in.
-pub fn refusal(credentials: &Credentials, profile: &str, reason: &str) -> String {
-    let Some(source) = credentials.source() else {
-        let login = login_command(profile);
-        return format!("the issuer refused to refresh the token: {reason}: run {login}");
-    };
-    refusal_of(source, reason)
-}
-
-/// The same of a command.
-pub(super) fn refusal_of(source: &Source, reason: &str) -> String {
-    let source = source.in_brief();
-    format!("could not get a token from {source}: sign in there: {reason}")
-}
-
-pub(super) fn not_refreshed(credentials: &Credentials, reason: &str) -> Error {
-    let words = match credentials.source() {
-        Some(source) => not_obtained(source, reason),
+/// Why there is no other token now.
+pub(super) fn failed(source: Option<&Source>, reason: &str) -> Failure {
+    Failure::Temporary(match source {
+        Some(source) => format!("could not get a token from {}: {reason}", source.in_brief()),
         None => format!("could not refresh the token: {reason}"),
-    };
-    Failure::Temporary(words).into()
-}
-
-pub(super) fn not_obtained(source: &Source, reason: &str) -> String {
-    format!("could not get a token from {}: {reason}", source.in_brief())
+    })
 }
 
 pub fn not_signed_in(store: &Store) -> Failure {
