@@ -13,7 +13,7 @@ use super::wire::{Answer, Request};
 const GREETING: &str = "Hello from the backend";
 const SCOPE: &str = "openid profile email offline_access";
 
-/// What a request is for. The token endpoint counts as two.
+/// What a request is for. The token endpoint counts as three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// `GET /oauth/authorize`
@@ -22,6 +22,8 @@ pub enum Endpoint {
     Exchange,
     /// `POST /oauth/token` with a refresh token
     Refresh,
+    /// `POST /oauth/token` with an identity token of a workload
+    Assertion,
     /// `POST /oauth/revoke`
     Revoke,
     /// `GET /api/accounts/v1/user-auth-credential/whoami`
@@ -49,6 +51,7 @@ impl Endpoint {
             ("POST", "/oauth/token") if request.text().contains("grant_type=refresh_token") => {
                 Self::Refresh
             }
+            ("POST", "/oauth/token") if request.text().contains("jwt-bearer") => Self::Assertion,
             ("POST", "/oauth/token") => Self::Exchange,
             ("POST", "/oauth/revoke") => Self::Revoke,
             ("GET", "/api/accounts/v1/user-auth-credential/whoami") => Self::Whoami,
@@ -131,6 +134,7 @@ pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -
         Endpoint::Authorize => authorize(state, request),
         Endpoint::Exchange => exchange(state, request),
         Endpoint::Refresh => refresh(state, request),
+        Endpoint::Assertion => exchange_assertion(state, request),
         Endpoint::Revoke => revoke(state, request),
         Endpoint::Whoami => whoami(state, request),
         Endpoint::UserCode => user_code(state, request),
@@ -339,20 +343,92 @@ fn refresh(state: &mut State, request: &Request) -> Served {
     Ok(tokens(state, family))
 }
 
+/// Exchanges the identity token of a workload (RFC 7523 section 2.1). Each is accepted once.
+fn exchange_assertion(state: &mut State, request: &Request) -> Served {
+    let needed = ["grant_type", "assertion", "federation_rule_id"];
+    let form = form_with(request, &needed, &["workload_identity_context"])?;
+    ensure(
+        form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "grant_type is unknown",
+    )?;
+    let assertion = form["assertion"].as_str();
+    ensure(assertion.len() <= 16 * 1024, "the assertion is too long")?;
+    ensure(
+        assertion.trim() == assertion && !assertion.is_empty(),
+        "the assertion is not trimmed, or empty",
+    )?;
+    if let Some(context) = form.get("workload_identity_context") {
+        let context: Result<serde_json::Map<String, Value>, _> = serde_json::from_str(context);
+        ensure(
+            context.is_ok(),
+            "workload_identity_context is no JSON object",
+        )?;
+    }
+    if form["federation_rule_id"] != state.manners.federation_rule {
+        return Err(Refused(403, "access_denied", "No such federation rule."));
+    }
+    let clock = state.clock();
+    match state.identity_tokens.get_mut(assertion) {
+        None => {
+            return Err(Refused(
+                400,
+                "invalid_grant",
+                "The identity token does not match the rule.",
+            ));
+        }
+        Some(known) if known.expires_at <= clock => {
+            return Err(Refused(
+                400,
+                "invalid_grant",
+                "The identity token has expired.",
+            ));
+        }
+        Some(known) if known.used && state.manners.assertions_work_once => {
+            state.reuses += 1;
+            return Err(Refused(
+                400,
+                "invalid_grant",
+                "The identity token was used before.",
+            ));
+        }
+        Some(known) => known.used = true,
+    }
+    let account = state.manners.account.clone();
+    let family = state.books.open_family(account.clone());
+    let issued = state.issue(family, 0);
+    let mut body = json!({
+        "access_token": issued["access_token"],
+        "token_type": "Bearer",
+        "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "expires_in": state.manners.access_life,
+        "scope": SCOPE,
+        "user_id": account.user_id,
+        "chatgpt_account_id": account.id,
+        "chatgpt_account_user_id": format!("{}__{}", account.user_id, account.id.clone().unwrap_or_default()),
+        "chatgpt_plan_type": account.plan,
+    });
+    state.adapt(&mut body);
+    Ok(Answer::json(200, &body))
+}
+
 /// The answer of the token endpoint: a new set, without what is to be missing.
 fn tokens(state: &mut State, family: usize) -> Answer {
     let mut body = state.issue(family, 0);
-    if let Some(members) = body.as_object_mut() {
-        let manners = &state.manners;
-        members.retain(|name, _| !manners.omit.contains(&name.as_str()));
-        for name in &manners.null {
-            members.insert((*name).to_owned(), Value::Null);
-        }
-    }
+    state.adapt(&mut body);
     Answer::json(200, &body)
 }
 
 impl State {
+    /// Leaves out of a token response what is to be missing or null.
+    fn adapt(&self, body: &mut Value) {
+        if let Some(members) = body.as_object_mut() {
+            members.retain(|name, _| !self.manners.omit.contains(&name.as_str()));
+            for name in &self.manners.null {
+                members.insert((*name).to_owned(), Value::Null);
+            }
+        }
+    }
+
     fn withholds(&self, member: &str) -> bool {
         let mut missing = self.manners.omit.iter().chain(&self.manners.null);
         missing.any(|name| *name == member)
@@ -617,11 +693,19 @@ fn ensure(holds: bool, complaint: &str) -> Result<(), Rejection> {
 
 /// The parameters of a form body, which has to say that it is one.
 fn form(request: &Request, needed: &[&str]) -> Result<HashMap<String, String>, Rejection> {
+    form_with(request, needed, &[])
+}
+
+fn form_with(
+    request: &Request,
+    needed: &[&str],
+    optional: &[&str],
+) -> Result<HashMap<String, String>, Rejection> {
     ensure(
         has_type(request, "application/x-www-form-urlencoded"),
         "the body is not said to be a form",
     )?;
-    parameters(&request.text(), needed, &[])
+    parameters(&request.text(), needed, optional)
 }
 
 /// Encoded parameters by name: each that is needed, none twice, none that is unknown.

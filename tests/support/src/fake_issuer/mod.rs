@@ -60,6 +60,9 @@ pub struct Manners {
     pub null: Vec<&'static str>,
     /// Whether a refresh token that comes a second time revokes the whole login.
     pub reuse_revokes_family: bool,
+    /// The federation rule of workloads, and whether it takes an identity token once only.
+    pub federation_rule: String,
+    pub assertions_work_once: bool,
     /// Whether it refuses to revoke what does not come as a form (RFC 7009 section 2.1).
     pub revokes_forms_only: bool,
     /// The status of a final error: 400 or 401.
@@ -93,6 +96,8 @@ impl Default for Manners {
             omit: Vec::new(),
             null: Vec::new(),
             reuse_revokes_family: false,
+            federation_rule: "rule-1".to_owned(),
+            assertions_work_once: true,
             revokes_forms_only: false,
             final_error_status: 401,
             consent: Consent::Grant,
@@ -123,6 +128,8 @@ struct State {
     url: String,
     manners: Manners,
     books: tokens::Books,
+    /// Those that a workload's platform has made.
+    identity_tokens: HashMap<String, IdentityToken>,
     codes: HashMap<String, endpoints::Code>,
     devices: Vec<endpoints::Device>,
     revoked: Vec<String>,
@@ -136,6 +143,12 @@ struct State {
     violations: Vec<String>,
     connections: HashMap<usize, TcpStream>,
     stopped: bool,
+}
+
+struct IdentityToken {
+    /// Seconds since 1970.
+    expires_at: u64,
+    used: bool,
 }
 
 /// Keeps answers back until the test opens it.
@@ -233,6 +246,25 @@ impl FakeIssuer {
         let mut state = self.shared.lock();
         let account = state.manners.account.clone();
         state.books.issue_personal(account).to_owned()
+    }
+
+    /// Makes an identity token of a workload, as its platform does, for so many seconds from now.
+    pub fn issue_identity_token(&self, life: i64) -> String {
+        let expires_at = now().saturating_add_signed(life);
+        let claims = json!({
+            "iss": "https://platform.example",
+            "sub": "repo:example/project",
+            "jti": unique(),
+            "exp": expires_at,
+        });
+        let token = json_web_token(&claims);
+        let known = IdentityToken {
+            expires_at,
+            used: false,
+        };
+        let mut state = self.shared.lock();
+        state.identity_tokens.insert(token.clone(), known);
+        token
     }
 
     /// Revokes every login: no refresh token works any more (`refresh_token_invalidated`).
@@ -361,7 +393,9 @@ impl FakeIssuer {
         let devices = devices.map(|device| (device.id.clone(), "[DEVICE ID]"));
         let issued = state.books.issued.iter().flat_map(named);
         let personal = state.books.personal.iter();
+        let identities = state.identity_tokens.keys();
         issued
+            .chain(identities.map(|token| (token.clone(), "[IDENTITY TOKEN]")))
             .chain(personal.map(|token| (token.clone(), "[TOKEN]")))
             .chain(codes)
             .chain(verifiers)
@@ -470,6 +504,7 @@ impl State {
             url: url.to_owned(),
             manners: Manners::default(),
             books: tokens::Books::default(),
+            identity_tokens: HashMap::new(),
             codes: HashMap::new(),
             devices: Vec::new(),
             revoked: Vec::new(),
