@@ -3,7 +3,7 @@
 #   docker build -t codex-auth .
 #   docker run --rm -it -v codex-auth:/store codex-auth login --device-code
 #
-# docs/many-machines.md says how a container shares a login.
+# docs/deployment.md says how a container shares a login.
 FROM docker.io/library/rust:1-slim-bookworm AS build
 WORKDIR /build
 COPY . .

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the files that docs/many-machines.md shows: the units of systemd and the manifests of Kubernetes.
+"""Checks the files that docs/deployment.md shows: the units of systemd and the manifests of Kubernetes.
 
 Takes `systemd-analyze` and `kubernetes-validate` (PyPI); says what it skips without them."""
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-PAGE = pathlib.Path(__file__).parent.parent / "docs" / "many-machines.md"
+PAGE = pathlib.Path(__file__).parent.parent / "docs" / "deployment.md"
 
 
 def blocks(language):
@@ -41,7 +41,7 @@ def check_units(folder):
 
 def check_manifests(folder):
     manifests = [block for block in blocks("yaml") if "apiVersion" in block]
-    assert len(manifests) == 2
+    assert len(manifests) == 3
     paths = []
     for number, manifest in enumerate(manifests):
         paths.append(folder / f"{number}.yaml")
