@@ -5,7 +5,7 @@
 //! ```text
 //! run                      a bare `token` skips the parser (`cli`)
 //! commands::token          what is asked for: a `TokenRequest`
-//! profile::valid_token     whose credentials: a profile's, or Codex's own
+//! Profile::valid_token     whose credentials: a profile's, or Codex's own
 //! refresh::valid_token     load; how fresh are they?
 //!   store::Store::load       one open, one read, no lock, no network
 //!   Credentials::freshness   Fresh: print
@@ -13,7 +13,7 @@
 //!                            Stale: refresh, wait, load again
 //!   refresh::worker          a process of its own: lock, load again, stage a file, ask the issuer, save
 //!     refresh::provider        whom to ask: the issuer, with one request, or a command (`login --from`)
-//! profile::verified        with --verify: does the backend accept the token?
+//! Profile::verified        with --verify: does the backend accept the token?
 //! commands::formats        the shape to print it in, then one write to stdout
 //! ```
 //!

@@ -8,8 +8,7 @@ use anyhow::{Context, Result};
 use crate::cli::ExecArgs;
 use crate::credentials::TokenRequest;
 use crate::process::{become_command, describe_start};
-use crate::profile::valid_token;
-use crate::settings;
+use crate::profile::Profile;
 use crate::terminal::{complain, warn};
 use crate::text::printable;
 
@@ -22,7 +21,7 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
         min_ttl: args.min_ttl,
         ..TokenRequest::default()
     };
-    let found = valid_token(&settings::profile(profile)?, &request)?;
+    let found = Profile::chosen(profile)?.valid_token(&request)?;
     if let Some(warning) = &found.warning {
         warn(warning);
     }

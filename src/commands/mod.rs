@@ -22,8 +22,8 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
 use crate::error::Failure;
-use crate::profile::{store, stored};
-use crate::{settings, terminal};
+use crate::profile::{Profile, store};
+use crate::terminal;
 
 use output::print;
 pub use token::token;
@@ -97,8 +97,7 @@ fn topic(name: &str) -> Result<ExitCode> {
 }
 
 fn account_id(profile: Option<String>) -> Result<ExitCode> {
-    let profile = settings::profile(profile)?;
-    let id = stored(&profile)?.account_id();
+    let id = Profile::chosen(profile)?.stored()?.account_id();
     let id = id.context("the stored credentials name no ChatGPT account")?;
     print(&format!("{id}\n"))
 }

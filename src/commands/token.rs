@@ -10,21 +10,21 @@ use super::output::print;
 use crate::cli::{TokenArgs, duration};
 use crate::credentials::TokenRequest;
 use crate::error::Failure;
-use crate::profile;
+use crate::profile::Profile;
 use crate::settings;
 use crate::terminal::warn;
 
 pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     let request = request(args)?;
-    let profile = settings::profile(profile)?;
-    let mut token = profile::valid_token(&profile, &request)?;
+    let profile = Profile::chosen(profile)?;
+    let mut token = profile.valid_token(&request)?;
     if let Some(rejected) = settings::rejected_token()
         && rejected == token.credentials.fingerprint()?
     {
-        token = profile::replaced(&profile, &token, &request)?;
+        token = profile.replaced(&token, &request)?;
     }
     if args.verify {
-        token = profile::verified(&profile, token, &request)?;
+        token = profile.verified(token, &request)?;
     }
     if let Some(warning) = &token.warning {
         warn(warning);
@@ -33,7 +33,7 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     print(&formats::token(
         args.format,
         &token.credentials,
-        &profile,
+        profile.name(),
         now,
     )?)
 }

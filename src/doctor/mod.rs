@@ -10,7 +10,7 @@ mod ports;
 mod program;
 mod source;
 
-use crate::profile::stored;
+use crate::profile::Profile;
 use crate::settings::{self, CODEX_PROFILE};
 
 pub use finding::{Finding, Level};
@@ -27,8 +27,11 @@ pub fn findings(profile: &str) -> Vec<Finding> {
     findings.extend(keyring::finding());
     findings.extend(logins::findings(profile));
     findings.extend(program::finding());
-    let stored = stored(profile).ok();
-    match stored.and_then(|stored| source::finding(profile, &stored)) {
+    let stored = Profile::named(profile.to_owned()).and_then(|named| named.stored());
+    match stored
+        .ok()
+        .and_then(|stored| source::finding(profile, &stored))
+    {
         Some(finding) => findings.push(finding),
         None => findings.extend(of_signing_in(&sign_in)),
     }

@@ -1,6 +1,6 @@
 //! The credentials that a command is about: those of a profile, or Codex's own.
 //!
-//! `valid_token` gives a token to print or pass on, by way of `refresh` or of `codex`. `report` says how a profile stands,
+//! `Profile` gives a token to print or pass on, by way of `refresh` or of `codex`. `report` says how a profile stands,
 //! for `status` and `doctor`. `copies` finds profiles that share a login. `sealing` says whether one is stored sealed.
 
 pub mod codex;
@@ -25,40 +25,70 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a person waits without being told for what.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// Whose credentials a command is about.
+pub enum Profile {
+    /// One of ours.
+    Own(Store),
+    /// Codex's own login, which is only read here.
+    Codex,
+}
+
+impl Profile {
+    /// The profile of the option, else of the environment, else the default one.
+    pub fn chosen(option: Option<String>) -> Result<Self> {
+        Self::named(settings::profile(option)?)
+    }
+
+    pub fn named(name: String) -> Result<Self> {
+        match name.as_str() {
+            CODEX_PROFILE => Ok(Self::Codex),
+            _ => Store::new(name).map(Self::Own),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Own(store) => store.profile(),
+            Self::Codex => CODEX_PROFILE,
+        }
+    }
+
+    /// A token that satisfies the request: every command that prints a token or passes it on gets it here.
+    pub fn valid_token(&self, request: &TokenRequest) -> Result<ValidToken> {
+        match self {
+            Self::Own(store) => refresh::valid_token(store, request),
+            Self::Codex => codex::valid_token(request),
+        }
+    }
+
+    /// The same token, after the backend was asked whether it accepts it; or another one.
+    pub fn verified(&self, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
+        match self {
+            Self::Own(store) => verify::verified(store, token, request),
+            Self::Codex => codex::verified(token, request),
+        }
+    }
+
+    /// Another token instead of one of which somebody reports that the backend rejects it.
+    pub fn replaced(&self, token: &ValidToken, request: &TokenRequest) -> Result<ValidToken> {
+        match self {
+            Self::Own(store) => verify::replaced(store, token, request),
+            Self::Codex => Err(codex::rejected(&token.credentials).into()),
+        }
+    }
+
+    /// The credentials as they are stored.
+    pub fn stored(&self) -> Result<Credentials> {
+        match self {
+            Self::Own(store) => refresh::load(store),
+            Self::Codex => Ok(codex_file::load()?.ok_or_else(codex::not_signed_in)?),
+        }
+    }
+}
+
+/// The store of a profile of ours: nobody signs in to Codex's here, or out of it.
 pub fn store(profile: Option<String>) -> Result<Store> {
     Store::new(settings::profile(profile)?)
-}
-
-/// A token of this profile that satisfies the request: every command that prints a token or passes it on gets it here.
-pub fn valid_token(profile: &str, request: &TokenRequest) -> Result<ValidToken> {
-    match profile {
-        CODEX_PROFILE => codex::valid_token(request),
-        _ => refresh::valid_token(&Store::new(profile.to_owned())?, request),
-    }
-}
-
-/// The same token, after the backend was asked whether it accepts it; or another one.
-pub fn verified(profile: &str, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
-    match profile {
-        CODEX_PROFILE => codex::verified(token, request),
-        _ => verify::verified(&Store::new(profile.to_owned())?, token, request),
-    }
-}
-
-/// Another token in the place of one of which somebody reports that the backend rejects it.
-pub fn replaced(profile: &str, token: &ValidToken, request: &TokenRequest) -> Result<ValidToken> {
-    match profile {
-        CODEX_PROFILE => Err(codex::rejected(&token.credentials).into()),
-        _ => verify::replaced(&Store::new(profile.to_owned())?, token, request),
-    }
-}
-
-/// The credentials of this profile as they are stored.
-pub fn stored(profile: &str) -> Result<Credentials> {
-    if profile == CODEX_PROFILE {
-        return Ok(codex_file::load()?.ok_or_else(codex::not_signed_in)?);
-    }
-    refresh::load(&Store::new(profile.to_owned())?)
 }
 
 /// Takes the lock for a person, who is told if that takes time.

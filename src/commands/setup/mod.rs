@@ -17,7 +17,7 @@ use crate::cli::{Program, SetupArgs};
 use crate::credentials::Credentials;
 use crate::error::{Failure, LOGIN_REQUIRED, exit_code};
 use crate::net::url::Url;
-use crate::profile::stored;
+use crate::profile::Profile;
 use crate::settings;
 use crate::settings::CODEX_PROFILE;
 use crate::terminal::say;
@@ -70,12 +70,12 @@ enum Comments {
 
 pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
     check_usage(args)?;
-    let profile = settings::profile(profile)?;
-    let credentials = match stored(&profile) {
+    let profile = Profile::chosen(profile)?;
+    let credentials = match profile.stored() {
         Err(error) if exit_code(&error) == LOGIN_REQUIRED => None,
         stored => Some(stored?),
     };
-    let call = Call::new(&profile, args, credentials.as_ref())?;
+    let call = Call::new(profile.name(), args, credentials.as_ref())?;
     let text = programs::text(args.program, &call)?;
     let comments = comments(&call, &text);
     if text.comments == Comments::None {
