@@ -48,7 +48,26 @@ fn check(token: &str, length: usize) -> Result<(), &'static str> {
         _ if length > LONGEST => Err("it is longer than 64 KiB"),
         _ if token.contains(['\n', '\r']) => Err("it has several lines"),
         _ if !is_token(token) => Err("it has blanks or other characters that none has"),
-        _ => Ok(()),
+        _ if token.starts_with("at-") => Ok(()),
+        // Somebody else's secret is not sent to the issuer.
+        _ => Err(describe_other(token)),
+    }
+}
+
+/// What a token that is not from an admin console is, as far as its first characters say.
+fn describe_other(token: &str) -> &'static str {
+    match token {
+        _ if token.starts_with("sk-") => "it is an API key: access tokens start with at-",
+        _ if ["ghp_", "gho_", "ghs_", "github_pat_"]
+            .iter()
+            .any(|prefix| token.starts_with(prefix)) =>
+        {
+            "it is a GitHub token: access tokens start with at-"
+        }
+        _ if token.starts_with("eyJ") => {
+            "it is a JWT, which expires within days: use an access token from an admin console, which starts with at-"
+        }
+        _ => "access tokens from an admin console start with at-",
     }
 }
 
