@@ -105,17 +105,20 @@ complete -C "$LINE" | string replace -r '\t.*' ''
     );
 }
 
-/// A line is typed into a zsh on a terminal, and what is on the line after a TAB is read back.
+/// Lines are typed into a zsh on a terminal, and what is on each after a TAB is read back.
 const ZSH: &str = r#"
 zmodload zsh/zpty
 zpty shell env PS1= zsh -f -i
 zpty -w shell 'unsetopt zle_bracketed_paste; unset zle_bracketed_paste; setopt no_beep no_auto_list no_auto_menu'
 zpty -w shell 'show() { print -r -- "<<${BUFFER##* }|${BUFFER}>>" }; zle -N show; bindkey "^X" show; SETUP; print rea""dy'
 zpty -r -m shell out '*ready*'
-zpty -w -n shell "$LINE"$'\t\x18'
-zpty -r -m shell out '*<<*>>*'
-buffer=${${out##*<<*\|}%%>>*}
-[[ $buffer == "$LINE" ]] || print -r -- ${${(z)buffer}[-1]}
+while IFS= read -r line; do
+    zpty -w -n shell "$line"$'\t\x18'
+    zpty -r -m shell out '*<<*>>*'
+    buffer=${${out##*<<*\|}%%>>*}
+    [[ $buffer == "$line" ]] && print || print -r -- ${${(z)buffer}[-1]}
+    zpty -w -n shell $'\x15'
+done < lines
 zpty -d shell
 "#;
 
@@ -129,11 +132,19 @@ fn assert_zsh_completes(set_up: &str) {
     fs::create_dir(&functions).unwrap();
     let script = sandbox.run(&["completions", "zsh"]).stdout;
     fs::write(functions.join("_codex-auth"), script).unwrap();
+    let with_one = LINES.iter().filter(|(_, expected)| !expected.contains(' '));
+    let (lines, expected): (Vec<&str>, Vec<&str>) = with_one.copied().unzip();
+    let lines: String = lines
+        .iter()
+        .flat_map(|line| ["codex-auth ", line, "\n"])
+        .collect();
+    fs::write(sandbox.folder().join("lines"), lines).unwrap();
     let script = ZSH.replace("SETUP", set_up);
-    for (line, expected) in LINES.iter().filter(|(_, expected)| !expected.contains(' ')) {
-        let found = candidates(&sandbox, "zsh", &script, &format!("codex-auth {line}"));
-        assert_eq!(found, *expected, "{line}");
-    }
+    fs::write(sandbox.folder().join("script"), script).unwrap();
+    let mut command = sandbox.shell("exec zsh -f script");
+    command.env("TERM", "xterm");
+    let output = sandbox.start(command).finish();
+    output.assert(0, &(expected.join("\n") + "\n"), "");
 }
 
 #[test]

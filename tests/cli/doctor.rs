@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use support::expect;
 use support::fake_issuer::wire::Answer;
 use support::fake_issuer::{Endpoint, Trouble, now};
-use support::sandbox::{LIFE, Sandbox, skip};
+use support::sandbox::{LIFE, Sandbox, not_applicable, skip};
 
 #[cfg(unix)]
 use crate::terminal::Terminal;
@@ -252,7 +252,7 @@ fn a_login_with_two_names_is_found() {
     let sandbox = healthy();
     fs::hard_link(sandbox.file("default"), sandbox.folder().join("copy")).unwrap();
     if cfg!(windows) {
-        skip("Windows does not tell how many names a file has");
+        not_applicable("Windows does not tell how many names a file has");
         return;
     }
     assert_finds(

@@ -740,11 +740,13 @@ mod with_a_shell {
     #[test]
     fn a_program_that_a_signal_killed_has_a_negative_code() {
         let sandbox = Sandbox::new();
-        let script = "echo ready >&2; while :; do :; done";
-        let mut running = sandbox.start(shell(&sandbox, script));
-        running.await_text("ready");
-        running.signal(Signal::TERM);
-        running.finish().assert(-15, "", "ready\n");
+        for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT] {
+            let script = "echo ready >&2; while :; do :; done";
+            let mut running = sandbox.start(shell(&sandbox, script));
+            running.await_text("ready");
+            running.signal(signal);
+            running.finish().assert(-signal.as_raw(), "", "ready\n");
+        }
     }
 
     #[test]
@@ -757,6 +759,50 @@ mod with_a_shell {
         running.signal_group(Signal::KILL);
         // It returns only when nobody holds the pipes any more, the sleeper included.
         running.finish().assert(-9, "", "ready\n");
+    }
+
+    /// Set for the tests that the next test runs, and kills.
+    const IS_TO_BE_KILLED: &str = "CODEX_AUTH_TEST_IS_TO_BE_KILLED";
+
+    #[test]
+    fn a_program_ends_with_the_tests_that_started_it() {
+        if std::env::var_os(IS_TO_BE_KILLED).is_some() {
+            let sandbox = Sandbox::new();
+            let mut running = sandbox.start(shell(&sandbox, "echo $$ >&2; exec /bin/sleep 600"));
+            eprintln!("started {}", running.await_line(|_| true));
+            running.finish();
+            return;
+        }
+        let name = std::thread::current().name().unwrap().to_owned();
+        let mut tests = Command::new(std::env::current_exe().unwrap());
+        tests.args(["--exact", &name, "--nocapture"]);
+        tests.env(IS_TO_BE_KILLED, "1").stdin(Stdio::null());
+        let mut tests = support::process::Running::start(tests, Vec::new);
+        let line = tests.await_line(|line| line.starts_with("started "));
+        let pid = line.strip_prefix("started ").unwrap().parse().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::test_kill_process(pid).unwrap();
+        tests.kill();
+        support::process::until("the end of the program", || {
+            rustix::process::test_kill_process(pid).err()
+        });
+    }
+
+    #[test]
+    fn a_program_does_not_ignore_what_the_tests_ignore() {
+        let name = "harness::with_a_shell::a_program_that_a_signal_killed_has_a_negative_code";
+        let script = "trap '' HUP INT QUIT; exec \"$@\"";
+        let mut tests = Command::new("/bin/sh");
+        tests.args(["-c", script, "sh"]);
+        tests.arg(std::env::current_exe().unwrap());
+        tests.args(["--exact", name]).stdin(Stdio::null());
+        let output = tests.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .contains("1 passed")
+        );
     }
 
     #[test]

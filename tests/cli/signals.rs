@@ -5,9 +5,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::unix::fs::{MetadataExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::Command;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command};
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,7 +17,7 @@ use crate::terminal::Terminal;
 use support::browser;
 use support::fake_issuer::{Endpoint, Gate, Trouble};
 use support::process::Running;
-use support::sandbox::{LIFE, Sandbox, copy_program, program, skip};
+use support::sandbox::{LIFE, Sandbox, copy_program, native_program, program, skip};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
@@ -264,63 +263,61 @@ fn a_terminal_that_is_stopped_holds_nobody_up() {
 
 // Memory.
 
-/// Whether a crash in this folder would leave a core file there.
-fn leaves_cores(sandbox: &Sandbox) -> bool {
-    let line = "ulimit -c unlimited && kill -QUIT $$";
-    let command_line = ["/bin/sh", "-c", line].map(OsString::from);
-    sandbox.command_of(&command_line).status().unwrap();
-    remove_cores(sandbox.folder())
-}
-
-/// Removes core files; false if there is none.
-fn remove_cores(folder: &Path) -> bool {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    let is_core = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("core");
-    entries
-        .filter(is_core)
-        .map(|entry| fs::remove_file(entry.path()).unwrap())
-        .count()
-        > 0
+/// Whether the kernel says that a process left its core, be it in a file or with a program that takes cores (core(5)).
+fn left_core(process: &mut Child) -> bool {
+    let status = process.wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::QUIT.as_raw()));
+    status.core_dumped()
 }
 
 #[test]
-fn a_crash_leaves_no_core_file() {
+fn a_crash_leaves_no_core() {
     let sandbox = Sandbox::new();
-    if !leaves_cores(&sandbox) {
-        skip("this machine writes no core files into the folder");
+    let unlimited = "ulimit -c unlimited && kill -QUIT $$";
+    let mut shell = sandbox.command_of(&["/bin/sh", "-c", unlimited].map(OsString::from));
+    if !left_core(&mut shell.spawn().unwrap()) {
+        skip("no process leaves a core here");
         return;
     }
     sandbox.plant_expiring_in(-60, LIFE);
-    let command = under_shell(&sandbox, "ulimit -c unlimited", &["token"]);
-    let (caller, gate) = hold(&sandbox, command);
-    caller.signal(Signal::QUIT);
-    caller.finish().assert(-Signal::QUIT.as_raw(), "", "");
+    let gate = sandbox.issuer.hold(REFRESH);
+    let mut command = under_shell(&sandbox, "ulimit -c unlimited", &["token"]);
+    let mut caller = command.spawn().unwrap();
+    sandbox.issuer.await_requests(REFRESH, 1);
+    kill_process(Pid::from_child(&caller), Signal::QUIT).unwrap();
+    assert!(!left_core(&mut caller));
     gate.open();
-    assert!(!remove_cores(sandbox.folder()), "there is a core file");
+    sandbox.issuer.await_answers(REFRESH, 1);
 }
 
 /// The kernel gives the files of a process in /proc to root where the process cannot be dumped: then others of its user
 /// can neither read its environment and memory nor trace it (proc(5)).
 #[test]
 fn other_processes_of_the_user_cannot_look_into_caller_and_worker() {
-    if !rustix::process::geteuid().is_root() || program().len() > 1 {
-        skip("only root can start the program as somebody else");
+    let Some(program) = native_program() else {
         return;
-    }
+    };
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let binary = sandbox.bin().join("codex-auth");
-    copy_program(Path::new(&program().pop().unwrap()), &binary);
+    copy_program(&program, &binary);
+    // To root all of them belong in any case.
+    let user = rustix::process::geteuid();
+    let user = if user.is_root() {
+        STRANGER
+    } else {
+        user.as_raw()
+    };
     for path in [
         sandbox.folder(),
         &sandbox.home(),
         &sandbox.file("default"),
         &binary,
     ] {
-        chown(path, Some(STRANGER), Some(STRANGER)).unwrap();
+        chown(path, Some(user), None).unwrap();
     }
     let mut command = sandbox.command_of(&[binary.into(), "token".into()]);
-    command.uid(STRANGER).gid(STRANGER);
+    command.uid(user);
     let (caller, gate) = hold(&sandbox, command);
     for pid in [caller.pid().to_string(), worker_of(&sandbox).to_string()] {
         let owner = |part: &str| fs::metadata(format!("/proc/{pid}/{part}")).unwrap().uid();
@@ -330,12 +327,12 @@ fn other_processes_of_the_user_cannot_look_into_caller_and_worker() {
     caller.finish().assert(0, TOKEN, "");
     let mut stranger = sandbox.command_of(&["/bin/sh".into(), "-c".into(), "read x".into()]);
     let mut stranger = stranger
-        .uid(STRANGER)
+        .uid(user)
         .stdin(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let environ = fs::metadata(format!("/proc/{}/environ", stranger.id())).unwrap();
     stranger.kill().unwrap();
     stranger.wait().unwrap();
-    assert_eq!(environ.uid(), STRANGER, "nothing can be seen here");
+    assert_eq!(environ.uid(), user, "nothing can be seen here");
 }

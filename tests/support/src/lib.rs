@@ -20,8 +20,12 @@ pub mod fake_issuer;
 pub mod locks;
 pub mod process;
 pub mod sandbox;
+#[cfg(unix)]
+mod signals;
 #[cfg(target_os = "linux")]
 pub mod socket;
 #[cfg(unix)]
 pub mod sshd;
 pub mod unanswering;
+#[cfg(unix)]
+mod watchdog;

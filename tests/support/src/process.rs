@@ -56,6 +56,8 @@ impl Running {
     pub fn start(mut command: Command, names: impl Fn() -> Names + 'static) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("could not start the program");
+        #[cfg(unix)]
+        crate::watchdog::started(child.id());
         let stdout = follow(child.stdout.take().expect("no stdout"));
         let stderr = follow(child.stderr.take().expect("no stderr"));
         let names = Box::new(names);
@@ -190,6 +192,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+        #[cfg(unix)]
+        crate::watchdog::ended(self.child.id());
     }
 }
 

@@ -35,6 +35,8 @@ impl Sandbox {
 
     /// Another machine that uses the same issuer.
     pub fn with(issuer: Arc<FakeIssuer>) -> Self {
+        #[cfg(unix)]
+        crate::signals::restore_in_children();
         let folder = tempfile::tempdir().expect("no temporary folder");
         fs::create_dir(folder.path().join("bin")).expect("no folder for programs");
         let environment = Vec::new();
@@ -217,9 +219,12 @@ impl Sandbox {
             drop(stdin);
             child.wait().is_ok_and(|status| status.success())
         });
-        let is_dynamic = std::env::var_os("CODEX_AUTH_TEST_BIN").is_none();
-        if !is_made || !is_dynamic {
-            skip("no C compiler, or a program that takes no LD_PRELOAD");
+        if !is_made {
+            skip("no C compiler");
+            return None;
+        }
+        if std::env::var_os("CODEX_AUTH_TEST_BIN").is_some() {
+            not_applicable("a static program takes no LD_PRELOAD");
             return None;
         }
         Some(shim)
@@ -356,13 +361,23 @@ pub fn callers_stay() -> bool {
     let stay = cfg!(target_os = "linux")
         && namespace.map_or(true, |name| name.as_os_str() != "pid:[4026531836]");
     if stay {
-        skip("in a container callers stay until the refresh has ended");
+        not_applicable("in a container callers stay until the refresh has ended");
     }
     stay
 }
 
-/// Says that a test does not run here, and why. It is shown even where the output of passing tests is not.
+/// Says that a test lacks something here, and what. With `CODEX_AUTH_TEST_SKIP=fail`, as in `.ci/run`, that is a failure: a
+/// check that is left out is seen.
+#[track_caller]
 pub fn skip(why: &str) {
+    let fails = std::env::var_os("CODEX_AUTH_TEST_SKIP").is_some_and(|value| value == "fail");
+    assert!(!fails, "this test would be skipped: {why}");
+    not_applicable(why);
+}
+
+/// Says that there is nothing to test on this system or in this kind of run, and why. It is shown even where the output of
+/// passing tests is not.
+pub fn not_applicable(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     writeln!(std::io::stderr(), "skipped: {test}: {why}").ok();
 }
@@ -425,7 +440,7 @@ pub fn find_program(name: impl AsRef<Path>) -> Option<PathBuf> {
 pub fn native_program() -> Option<PathBuf> {
     let mut command_line = program();
     if command_line.len() > 1 {
-        skip("only this test's own process knows the emulator");
+        not_applicable("only this test's own process knows the emulator");
         return None;
     }
     command_line.pop().map(PathBuf::from)
