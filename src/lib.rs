@@ -32,9 +32,10 @@
 //! | `store` | load, lock, save, remove: the only toucher of the disk |
 //! | `keyring` | the system's keyring, which holds the keys of sealed credentials |
 //! | `issuer` | what is asked of the issuer and of the backend, one function for each request |
-//! | `net` | HTTP with limits on everything, proxies, TLS, URLs |
+//! | `net` | HTTP with limits on everything, proxies, TLS |
 //! | `credentials` | what is stored: tokens, when they expire, whose they are. No input or output |
 //! | `settings` | where things are: the only reader of the environment |
+//! | `url` | the URLs that a token may be sent to |
 //! | `process`, `terminal`, `text`, `time`, `error` | other processes; what a person sees; what may be shown of foreign text; the clock; the failures that callers act on |
 
 #![cfg_attr(
@@ -62,6 +63,7 @@ pub mod store;
 pub mod terminal;
 pub mod text;
 pub mod time;
+pub mod url;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

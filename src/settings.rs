@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::error::Failure;
-use crate::net::url::Url;
+use crate::url::Url;
 
 /// The public client of Codex CLI: it has no secret.
 const CLIENT_ID: &str = "app_EMoamEEZ73f0CkXaXp7hrann";

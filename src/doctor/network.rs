@@ -8,11 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 use super::finding::{Finding, Level};
 use crate::net::http::{Client, describe_io, describe_unexpected};
 use crate::net::proxy::{self, Proxy};
-use crate::net::url::{Url, without_brackets};
 use crate::net::{connect, roots};
 use crate::settings;
 use crate::text::printable;
 use crate::time::{seconds_since_epoch, span};
+use crate::url::{Url, without_brackets};
 
 const DNS_LIMIT: Duration = Duration::from_secs(10);
 /// For all addresses of one family together.

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::issuer::response;
 use crate::net::http::{Client, Response};
-use crate::net::url::Url;
+use crate::url::Url;
 
 /// What the backend says of an access token.
 #[derive(Debug, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use serde_json::json;
 
 use crate::credentials::TokenResponse;
 use crate::net::http::{Client, NoResponse, Response};
-use crate::net::url::Url;
 use crate::time::time_at;
+use crate::url::Url;
 
 /// API scopes are refused as invalid; `offline_access` is what brings a refresh token.
 const SCOPE: &str = "openid profile email offline_access";

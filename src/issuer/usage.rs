@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::backend::{Verdict, verdict};
 use super::response;
 use crate::net::http::Client;
-use crate::net::url::Url;
+use crate::url::Url;
 
 /// A person waits for it.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -22,7 +22,7 @@ use ureq::{Agent, Body};
 use crate::error::Failure;
 use crate::net::proxy::{self, Proxy};
 use crate::net::tls::{Handshake, Peer, TlsError, Trust};
-use crate::net::url::{Url, without_brackets};
+use crate::url::{Url, without_brackets};
 use crate::net::{connect, tls};
 use crate::text::redact;
 

@@ -1,6 +1,6 @@
 //! The network: requests with limits, proxies, TLS and the certificates that are trusted.
 //!
-//! `url` says what a token may be sent to. `http` sends a request there: by the `proxy` for it, to the address that answers
+//! `http` sends a request to a `url` that a token may go to: by the `proxy` for it, to the address that answers
 //! first (`connect`), over `tls` with the certificates of `roots`.
 
 pub mod connect;
@@ -8,4 +8,3 @@ pub mod http;
 pub mod proxy;
 pub mod roots;
 pub mod tls;
-pub mod url;

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 use ipnet::IpNet;
 
-use crate::net::url;
-use crate::net::url::Url;
 use crate::settings;
+use crate::url;
+use crate::url::Url;
 
 /// The proxy of a URL. It is shown with the variable that asks for it, and without its password.
 pub struct Proxy {
@@ -66,9 +66,11 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
 /// The proxy of a variable, unless its host is empty or its port invalid: those would lead elsewhere.
 fn parse(value: &str) -> Option<ureq::Proxy> {
     let proxy = ureq::Proxy::new(value).ok()?;
-    let authority = proxy.uri().authority()?;
-    let is_valid = !authority.host().is_empty() && url::port(authority).is_ok();
-    is_valid.then_some(proxy)
+    let authority = proxy.uri().authority()?.as_str();
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_user, host)| host);
+    url::split_authority(host).is_ok().then_some(proxy)
 }
 
 /// Whether a list as in `NO_PROXY` covers a host: names with their subdomains, addresses, ranges of them, each with or
@@ -207,6 +209,8 @@ mod tests {
             "http://proxy.example:port",
             "http://proxy.example:99999",
             "http://proxy.example:0",
+            "http://[::1]evil.example:1",
+            "http://me:secret@[::1]evil.example:1",
             "http://proxy example:3128",
             "ftp://proxy.example:3128",
             "pac+http://proxy.example/wpad",

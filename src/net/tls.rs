@@ -20,8 +20,8 @@ use ureq::unversioned::transport::{
 };
 
 use crate::net::roots::{self, Roots};
-use crate::net::url::without_brackets;
 use crate::text::printable;
+use crate::url::without_brackets;
 
 /// Whom to trust.
 pub struct Trust {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::credentials::Credentials;
 use crate::issuer::{Issuer, TokenKind};
-use crate::net::url::Url;
+use crate::url::Url;
 
 /// Where an access token of an admin console is revoked: nobody else can do it.
 pub const ADMIN_CONSOLE: &str = "revoke the access token in the admin console of the workspace";

@@ -10,8 +10,8 @@ use super::obstacle::{failed, refused};
 use crate::credentials::{Credentials, Source, TokenResponse};
 use crate::error::Failure;
 use crate::issuer::{Issuer, RefreshOutcome};
-use crate::net::url::Url;
 use crate::settings::{ForwardedRequest, login_command};
+use crate::url::Url;
 
 pub enum Provider {
     /// The issuer that gave the credentials, and the refresh token, which nobody else ever gets.

@@ -2,7 +2,7 @@
 
 use codex_auth::issuer::whoami::{TokenOwner, Whoami};
 use codex_auth::issuer::{Issuer, RefreshOutcome, TokenKind};
-use codex_auth::net::url::Url;
+use codex_auth::url::Url;
 use serde_json::json;
 use support::fake_issuer::{Answer, CLIENT_ID, Endpoint, FakeIssuer, Flaw, Request, Trouble};
 

@@ -22,7 +22,7 @@ use std::{env, fs, process, thread};
 
 use codex_auth::error;
 use codex_auth::net::http;
-use codex_auth::net::url::Url;
+use codex_auth::url::Url;
 use servers::{
     Authority, OK, authority, closed_port, connect_proxy, encrypted, encrypted_proxy, late_proxy,
     plain, saying, silent, socks_proxy, trickling,

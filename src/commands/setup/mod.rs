@@ -16,12 +16,12 @@ use super::output::print;
 use crate::cli::{Program, SetupArgs};
 use crate::credentials::Credentials;
 use crate::error::{Failure, LOGIN_REQUIRED, exit_code};
-use crate::net::url::Url;
 use crate::profile::Profile;
 use crate::settings;
 use crate::settings::CODEX_PROFILE;
 use crate::terminal::say;
 use crate::text::shell_word;
+use crate::url::Url;
 
 /// The longest that we wait for a refresh, so that it is we who say what went wrong. Claude Code complains after 10 s,
 /// and the backend takes up to 1.5 s.

@@ -1,11 +1,10 @@
 //! URLs: which of them a token may be sent to, and where they lead.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context, Result, bail};
 use http::Uri;
-use http::uri::Authority;
 
 /// A URL that a token may be sent to: https, or plain http to this machine; without a user, a query or a fragment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,14 +19,14 @@ pub struct Url {
 impl Url {
     pub fn parse(text: &str) -> Result<Self> {
         let uri: Uri = text.parse().ok().context("not a URL")?;
-        let authority = uri.authority().context("not an absolute URL")?;
-        if authority.as_str().contains('@') {
+        let authority = uri.authority().context("not an absolute URL")?.as_str();
+        if authority.contains('@') {
             bail!("user names are not allowed in it");
         }
         if uri.query().is_some() || text.contains('#') {
             bail!("a query or a fragment is not allowed in it");
         }
-        let host = without_brackets(authority.host());
+        let (host, port) = split_authority(authority)?;
         let is_https = match uri.scheme_str() {
             Some("https") => true,
             Some("http") if is_loopback(host) => false,
@@ -37,7 +36,7 @@ impl Url {
         Ok(Self {
             text: text.trim_end_matches('/').to_owned(),
             host: host.to_owned(),
-            port: port(authority)?.unwrap_or(if is_https { 443 } else { 80 }),
+            port: port.unwrap_or(if is_https { 443 } else { 80 }),
             is_https,
         })
     }
@@ -65,6 +64,16 @@ impl Url {
         is_loopback(&self.host)
     }
 
+    /// The same path at another origin, which begins with its scheme and has no slash at the end.
+    pub fn at_origin(&self, origin: &Self) -> Self {
+        let (_scheme, rest) = self.text.split_once("://").unwrap_or_default();
+        let path = rest.find('/').map_or("", |slash| &rest[slash..]);
+        Self {
+            text: format!("{}{path}", origin.text),
+            ..origin.clone()
+        }
+    }
+
     /// The URL of a path below this one. `path` begins without a slash.
     pub fn join(&self, path: &str) -> String {
         format!("{}/{path}", self.text)
@@ -77,17 +86,29 @@ impl fmt::Display for Url {
     }
 }
 
-/// The port that an authority names. An invalid one, such as 0 or 99999, is an error: `Authority` takes it for missing.
-pub fn port(authority: &Authority) -> Result<Option<u16>> {
-    let whole = authority.as_str();
-    let host_and_port = whole.rsplit_once('@').map_or(whole, |(_user, rest)| rest);
-    let rest = host_and_port.strip_prefix(authority.host());
-    let Some(number) = rest.and_then(|rest| rest.strip_prefix(':')) else {
-        return Ok(None);
+/// The host of an authority without a user, and the port if it names one. They are all of it (RFC 3986 section 3.2): the
+/// parser of `http` passes over what stands between the two.
+pub fn split_authority(authority: &str) -> Result<(&str, Option<u16>)> {
+    let end = authority.find(']').map_or(0, |end| end + 1);
+    let (host, port) = match authority[end..].find(':') {
+        Some(colon) => authority.split_at(end + colon),
+        None => (authority, ""),
     };
-    // `parse` takes a sign, a URL has none.
+    let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let bare = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
+        None if !host.is_empty() && host.bytes().all(is_in_name) => host,
+        _ => bail!("invalid host {host:?}"),
+    };
+    let Some(number) = port.strip_prefix(':') else {
+        return Ok((bare, None));
+    };
     match number.parse() {
-        Ok(port @ 1..) if !number.starts_with('+') => Ok(Some(port)),
+        // `parse` takes a sign, a URL has none.
+        Ok(port @ 1..) if !number.starts_with('+') => Ok((bare, Some(port))),
         _ => bail!("invalid port {number:?}"),
     }
 }
@@ -148,6 +169,21 @@ mod tests {
             "https://a.example#x",
             "file:///etc/passwd",
             "https://a b",
+            "https://:443",
+            "http://[::1]evil.example:1",
+            "http://[::1]evil.example",
+            "http://[::1]:1:2",
+            "http://[::1",
+            "http://::1",
+            "http://[127.0.0.1]:1",
+            "http://[localhost]:1",
+            "http://[[::1]]:1",
+            "http://evil.example[::1]:1",
+            "http://127.0.0.1]:1",
+            "https://a.example:1:443",
+            "https://a%2eexample",
+            "https://ä.example",
+            "https://a.example\\@evil.example",
         ] {
             assert!(Url::parse(text).is_err(), "{text}");
         }
@@ -176,6 +212,19 @@ mod tests {
             let url = Url::parse(text).unwrap();
             assert_eq!(url.join("oauth/token"), "https://a.example/x/oauth/token");
             assert_eq!(url.to_string(), "https://a.example/x");
+        }
+    }
+
+    #[test]
+    fn the_path_stays_at_another_origin() {
+        let origin = Url::parse("http://[::1]:7").unwrap();
+        for (text, wanted) in [
+            ("https://a.example/x/y", "http://[::1]:7/x/y"),
+            ("https://a.example", "http://[::1]:7"),
+        ] {
+            let moved = Url::parse(text).unwrap().at_origin(&origin);
+            assert_eq!((moved.as_str(), moved.port()), (wanted, 7));
+            assert!(moved.is_loopback() && !moved.is_https());
         }
     }
 }
