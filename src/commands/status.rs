@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use super::output::{Colour, coloured, is_terminal, print};
 use crate::cli::StatusArgs;
 use crate::credentials::{Backoff, Credentials, Revoked};
-use crate::issuer::backend::{self, Verdict};
-use crate::issuer::usage::{Usage, Window, usage};
+use crate::issuer::backend::{self, Usage, Verdict, Window, usage};
 use crate::profile::report::{Report, State};
 use crate::terminal::{fitted, result_width};
 use crate::text::{capitalized, printable};
@@ -78,13 +77,12 @@ fn row(profile: &str, args: &StatusArgs, now: SystemTime) -> Result<Row> {
     };
     let backend = settings::backend()?;
     if args.usage {
-        let usage = usage(&backend, &credentials.headers()?);
+        let usage = usage(&backend, credentials);
         row.usage = Some(usage.map_err(|error| format!("{error:#}")));
     }
     if args.check {
-        let verdict = backend::check(&backend, &credentials.headers()?, CHECK_LIMIT);
-        let unknown = |error| Verdict::Unknown(format!("{error:#}"));
-        row.report.take(verdict.unwrap_or_else(unknown));
+        let verdict = backend::check(&backend, credentials, CHECK_LIMIT);
+        row.report.take(verdict);
     }
     Ok(row)
 }

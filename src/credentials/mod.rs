@@ -2,12 +2,13 @@
 //! output; the time is a parameter.
 //!
 //! `Credentials` is the record, as it stands in the file. `TokenResponse` brings new tokens into it, `freshness` judges how
-//! long they still serve, `jwt` reads what they say of themselves. `seal` encrypts what is secret in the file.
+//! long they still serve, `jwt` reads what they say of themselves, `routing` tells where requests with them go. `seal` encrypts what is secret in the file.
 
 mod codex;
 mod command_output;
 mod freshness;
 mod jwt;
+mod routing;
 mod seal;
 mod source;
 mod token_response;
@@ -30,6 +31,7 @@ use seal::Sealed;
 
 pub use codex::parse_codex;
 pub use freshness::{Freshness, TokenRequest};
+pub use routing::Routing;
 pub use seal::{Key, Seal};
 pub use source::Source;
 pub use token_response::TokenResponse;
@@ -92,6 +94,9 @@ struct Record {
     /// Whose the access token is, where it has no claims that say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<Account>,
+    /// Where the requests of the account's workspace go, if the backend has told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing: Option<Routing>,
     /// When tokens were last received, in RFC 3339. It changes with each refresh, so that it also tells one from the next.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_refresh: Option<String>,
@@ -276,6 +281,7 @@ impl Credentials {
             // Whoever can write the file, but has not the key, must not put other tokens beside those that are sealed.
             record.tokens = Tokens::default();
             record.account = None;
+            record.routing = None;
         }
         Ok(Self {
             record,
@@ -507,27 +513,6 @@ impl Credentials {
 
     fn account(&self) -> Option<&Account> {
         self.record.account.as_ref()
-    }
-
-    /// The headers of a request to the backend: the token, and those that go with it.
-    pub fn headers(&self) -> Result<Vec<(&'static str, String)>> {
-        let authorization = format!("Bearer {}", self.access_token()?);
-        let mut headers = vec![("Authorization", authorization)];
-        headers.extend(self.account_headers());
-        Ok(headers)
-    }
-
-    /// The headers that do not change with the token: whose it is, the region that a workspace is pinned to, and whether it
-    /// is one of `FedRAMP`.
-    pub fn account_headers(&self) -> Vec<(&'static str, String)> {
-        let fedramp = self.is_fedramp().then(|| "true".to_owned());
-        let headers = [
-            ("ChatGPT-Account-Id", self.account_id()),
-            ("x-openai-internal-codex-residency", self.residency()),
-            ("X-OpenAI-Fedramp", fedramp),
-        ];
-        let known = |(name, value): (&'static str, Option<String>)| Some((name, value?));
-        headers.into_iter().filter_map(known).collect()
     }
 
     fn claimed<T>(&self, find: impl Fn(&Value) -> Option<T>) -> Option<T> {

@@ -1,12 +1,22 @@
-//! The one question to the backend: whether it accepts an access token.
+//! What is asked of the backend that takes the tokens: whether it accepts one, how much of a plan is used, and where the
+//! requests of a workspace go. None of it is documented: every member may be missing.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
 
+use crate::credentials::{Credentials, Routing};
 use crate::issuer::response;
-use crate::net::http::{Client, Response};
+use crate::net::http::{self, Client, Response};
+use crate::text::text_of;
 use crate::url::Url;
+
+const USAGE: &str = "wham/usage";
+/// A person waits for it.
+const USAGE_LIMIT: Duration = Duration::from_secs(10);
+/// A login or a refresh waits for it, which it never fails.
+const ROUTING_LIMIT: Duration = Duration::from_secs(4);
 
 /// What the backend says of an access token.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,21 +27,89 @@ pub enum Verdict {
     Unknown(String),
 }
 
-/// Asks the backend whether it accepts the access token in `headers`, which are all those that the account needs. It is given
-/// up after `limit`.
-pub fn check(backend: &Url, headers: &[(&str, String)], limit: Duration) -> Result<Verdict> {
-    let client = Client::new(backend)?;
-    Ok(match client.get("wham/usage", headers, limit) {
+/// How much of a plan's limits is used.
+#[derive(Default, PartialEq, Debug)]
+pub struct Usage {
+    /// It is newer than the claim of a token.
+    pub plan: Option<String>,
+    pub limit_reached: Option<bool>,
+    pub windows: Vec<Window>,
+    /// Those of single models or features.
+    pub additional: Vec<Limit>,
+    pub credits: Option<Credits>,
+}
+
+/// A limit beside that of the plan.
+#[derive(PartialEq, Debug)]
+pub struct Limit {
+    pub name: String,
+    pub limit_reached: Option<bool>,
+    pub windows: Vec<Window>,
+}
+
+/// A limit that counts what was used within some hours or days.
+#[derive(PartialEq, Debug)]
+pub struct Window {
+    /// In seconds.
+    pub length: Option<u64>,
+    pub used_percent: Option<f64>,
+    /// In seconds since 1970.
+    pub reset_at: Option<u64>,
+}
+
+/// What was bought beside the plan.
+#[derive(PartialEq, Debug)]
+pub struct Credits {
+    pub is_unlimited: bool,
+    /// As the backend writes it.
+    pub balance: Option<String>,
+}
+
+/// Asks the backend whether it accepts the access token of these credentials. It is given up after `limit`.
+pub fn check(backend: &Url, credentials: &Credentials, limit: Duration) -> Verdict {
+    match get(&credentials.base_url(backend), USAGE, credentials, limit) {
         Ok(response) => verdict(&response),
-        Err(error) => Verdict::Unknown(error.reason),
-    })
+        Err(error) => Verdict::Unknown(format!("{error:#}")),
+    }
+}
+
+/// Asks for the usage of the plan.
+pub fn usage(backend: &Url, credentials: &Credentials) -> Result<Usage> {
+    let base = credentials.base_url(backend);
+    Ok(read_usage(&ask(&base, USAGE, credentials, USAGE_LIMIT)?))
+}
+
+/// Asks where the requests of the account go. The warning is for an answer that is ignored in part. Where this fails, what was
+/// known stays.
+pub fn routing(
+    backend: &Url,
+    credentials: &Credentials,
+) -> Result<(Routing, Option<&'static str>)> {
+    let account = credentials.account_id();
+    let account = account.context("the login names no account")?;
+    let answer = ask(backend, "wham/accounts/check", credentials, ROUTING_LIMIT)?;
+    Routing::parse(&answer, &account, backend).context("unexpected response from the backend")
+}
+
+/// The JSON of a good answer.
+fn ask(base: &Url, path: &str, credentials: &Credentials, limit: Duration) -> Result<Value> {
+    let response = get(base, path, credentials, limit)?;
+    match verdict(&response) {
+        Verdict::Accepted => Ok(response::value(&response)),
+        Verdict::Rejected => bail!("the backend rejects the token"),
+        Verdict::Unknown(reason) => Err(anyhow!(reason)),
+    }
+}
+
+fn get(base: &Url, path: &str, credentials: &Credentials, limit: Duration) -> Result<Response> {
+    Ok(Client::new(base)?.get(path, &credentials.headers()?, limit)?)
 }
 
 /// What a response to a request with the token says of it.
-pub(super) fn verdict(response: &Response) -> Verdict {
+fn verdict(response: &Response) -> Verdict {
     match response.status {
         200 => Verdict::Accepted,
-        401 if !is_about_location(response) => Verdict::Rejected,
+        401 if !http::is_page(&response.body) && !is_about_location(response) => Verdict::Rejected,
         _ => Verdict::Unknown(response::describe("the backend", response)),
     }
 }
@@ -46,25 +124,81 @@ fn is_about_location(response: &Response) -> bool {
         .any(|word| error.contains(word))
 }
 
+fn read_usage(answer: &Value) -> Usage {
+    let limits = &answer["rate_limit"];
+    let credits = &answer["credits"];
+    let is_unlimited = credits["unlimited"] == true;
+    let has_credits = is_unlimited || credits["has_credits"] == true;
+    let balance = match &credits["balance"] {
+        Value::Number(number) => Some(number.to_string()),
+        other => text_of(other),
+    };
+    Usage {
+        plan: text_of(&answer["plan_type"]),
+        limit_reached: limits["limit_reached"].as_bool(),
+        windows: windows(limits),
+        additional: additional_limits(&answer["additional_rate_limits"]),
+        credits: has_credits.then_some(Credits {
+            is_unlimited,
+            balance,
+        }),
+    }
+}
+
+/// A list of limits that have names, or a map from names to limits.
+fn additional_limits(value: &Value) -> Vec<Limit> {
+    let named = |name: Option<String>, value: &Value| {
+        let nested = &value["rate_limit"];
+        let limits = if nested.is_object() { nested } else { value };
+        let mut names = ["limit_name", "name", "metered_feature"].iter();
+        Some(Limit {
+            name: name.or_else(|| names.find_map(|name| text_of(&value[*name])))?,
+            limit_reached: limits["limit_reached"].as_bool(),
+            windows: windows(limits),
+        })
+    };
+    let limits: Vec<_> = match value {
+        Value::Array(list) => list.iter().map(|value| named(None, value)).collect(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| named(Some(name.clone()), value))
+            .collect(),
+        _ => Vec::new(),
+    };
+    limits.into_iter().flatten().collect()
+}
+
+/// The windows of a limit that say anything.
+fn windows(limits: &Value) -> Vec<Window> {
+    let windows = [&limits["primary_window"], &limits["secondary_window"]].map(|value| Window {
+        length: value["limit_window_seconds"].as_u64(),
+        used_percent: value["used_percent"].as_f64(),
+        reset_at: value["reset_at"].as_u64(),
+    });
+    let says = |window: &Window| window.used_percent.is_some() || window.reset_at.is_some();
+    windows.into_iter().filter(says).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn judged(status: u16, body: &str) -> Verdict {
-        verdict(&Response {
-            status,
-            body: body.into(),
-            ..Response::default()
-        })
+        verdict(&Response::of(status, body))
     }
 
     #[test]
     fn a_token_is_rejected_only_where_the_token_is_to_blame() {
         assert_eq!(judged(200, "{}"), Verdict::Accepted);
-        for body in ["", "<html>", r#"{"detail":"Token expired."}"#] {
+        for body in ["", r#"{"detail":"Token expired."}"#] {
             assert_eq!(judged(401, body), Verdict::Rejected, "{body}");
         }
+        let page = "the backend answered with a web page (captive portal or filter? try it with a browser) (status 401)";
         for (body, reason) in [
+            ("<html>", page),
+            ("\n<!DOCTYPE html><title>Sign in", page),
+            ("<head><title>Proxy</title>", page),
             (
                 r#"{"error":{"code":"wrong_region","message":"No."}}"#,
                 "No. (wrong_region, status 401)",
@@ -86,5 +220,72 @@ mod tests {
                 "{status}"
             );
         }
+    }
+
+    fn window(length: u64, used: f64, reset: u64) -> Window {
+        Window {
+            length: Some(length),
+            used_percent: Some(used),
+            reset_at: Some(reset),
+        }
+    }
+
+    #[test]
+    fn usage_has_windows_additional_limits_and_credits() {
+        let primary = json!({"used_percent": 37, "limit_window_seconds": 18_000, "reset_after_seconds": 60, "reset_at": 2_000_000_000});
+        let secondary = json!({"used_percent": 4.5, "limit_window_seconds": 604_800, "reset_at": 2_000_500_000});
+        let limit = json!({"allowed": true, "limit_reached": false, "primary_window": primary, "secondary_window": secondary});
+        let windows = || {
+            vec![
+                window(18_000, 37.0, 2_000_000_000),
+                window(604_800, 4.5, 2_000_500_000),
+            ]
+        };
+        for additional in [
+            json!([{"limit_name": "Spark", "rate_limit": limit}]),
+            json!([{"name": "Spark", "metered_feature": "x", "limit_reached": false,
+                "primary_window": primary, "secondary_window": secondary}, {"no": "name"}, null]),
+            json!({ "Spark": limit }),
+        ] {
+            let answer = json!({"plan_type": "plus", "rate_limit": limit, "additional_rate_limits": additional,
+                "credits": {"has_credits": true, "unlimited": false, "balance": "12.50"}});
+            let wanted = Usage {
+                plan: Some("plus".to_owned()),
+                limit_reached: Some(false),
+                windows: windows(),
+                additional: vec![Limit {
+                    name: "Spark".to_owned(),
+                    limit_reached: Some(false),
+                    windows: windows(),
+                }],
+                credits: Some(Credits {
+                    is_unlimited: false,
+                    balance: Some("12.50".to_owned()),
+                }),
+            };
+            assert_eq!(read_usage(&answer), wanted, "{answer}");
+        }
+        let credits = |value: Value| read_usage(&json!({ "credits": value })).credits;
+        assert_eq!(
+            credits(json!({"has_credits": true, "balance": 7})).and_then(|its| its.balance),
+            Some("7".to_owned())
+        );
+        assert!(credits(json!({"unlimited": true})).is_some_and(|its| its.is_unlimited));
+        assert_eq!(credits(json!({"has_credits": false, "balance": "0"})), None);
+    }
+
+    #[test]
+    fn what_is_missing_or_strange_does_no_harm() {
+        for answer in [
+            json!(null),
+            json!([]),
+            json!({"rate_limit": null, "credits": null, "additional_rate_limits": null}),
+            json!({"rate_limit": {"primary_window": null, "secondary_window": "x", "limit_reached": 7}, "credits": 7}),
+            json!({"rate_limit": {"primary_window": {"used_percent": "37", "reset_at": -1}}, "additional_rate_limits": [7, {}]}),
+        ] {
+            assert_eq!(read_usage(&answer), Usage::default(), "{answer}");
+        }
+        let partial = json!({"rate_limit": {"primary_window": {"used_percent": 1e300}}});
+        assert_eq!(read_usage(&partial).windows[0].length, None);
     }
 }

@@ -3,7 +3,6 @@
 pub mod backend;
 pub mod device;
 pub mod response;
-pub mod usage;
 pub mod whoami;
 
 use std::collections::HashMap;

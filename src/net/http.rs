@@ -22,9 +22,9 @@ use ureq::{Agent, Body};
 use crate::error::Failure;
 use crate::net::proxy::{self, Proxy};
 use crate::net::tls::{Handshake, Peer, TlsError, Trust};
-use crate::url::{Url, without_brackets};
 use crate::net::{connect, tls};
 use crate::text::redact;
+use crate::url::{Url, without_brackets};
 
 /// The longest body that is read, in bytes. Those that we know have a few thousand.
 const LONGEST_BODY: u64 = 1 << 20;
@@ -510,10 +510,9 @@ pub fn describe_unexpected(who: &str, response: &Response) -> String {
     format!("{what} (status {status}{flaw})")
 }
 
-/// Whether a body is HTML.
-fn is_page(body: &[u8]) -> bool {
-    let start = body.trim_ascii_start().to_ascii_lowercase();
-    start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
+/// Whether a body is HTML, or another page that no API sends.
+pub fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
 }
 
 #[cfg(test)]

@@ -87,9 +87,10 @@ pub fn check_limit(request: &TokenRequest) -> Duration {
 
 /// What the backend says of the token.
 pub fn verdict(credentials: &Credentials, limit: Duration) -> Verdict {
-    settings::backend()
-        .and_then(|backend| backend::check(&backend, &credentials.headers()?, limit))
-        .unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}")))
+    match settings::backend() {
+        Ok(backend) => backend::check(&backend, credentials, limit),
+        Err(error) => Verdict::Unknown(format!("{error:#}")),
+    }
 }
 
 /// The warning where the backend could not say it.

@@ -1,5 +1,9 @@
 //! The requests to the issuer over real sockets, and what is made of responses that are not as they should be.
 
+use std::time::Duration;
+
+use codex_auth::credentials::Credentials;
+use codex_auth::issuer::backend::{self, Verdict};
 use codex_auth::issuer::whoami::{TokenOwner, Whoami};
 use codex_auth::issuer::{Issuer, RefreshOutcome, TokenKind};
 use codex_auth::url::Url;
@@ -7,6 +11,8 @@ use serde_json::json;
 use support::fake_issuer::{Answer, CLIENT_ID, Endpoint, FakeIssuer, Flaw, Request, Trouble};
 
 use crate::servers::closed_port;
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn issuer(url: &str) -> Issuer {
     Issuer::new(Url::parse(url).unwrap(), CLIENT_ID.to_owned()).unwrap()
@@ -210,6 +216,105 @@ fn the_owner_of_an_access_token_is_told() {
         outcome,
         Whoami::Rejected(reason) if reason == "The access token is not accepted. (invalid_token, status 401)"
     ));
+}
+
+/// Credentials of an account of the fake issuer.
+fn credentials(fake: &FakeIssuer) -> Credentials {
+    let stored = json!({ "tokens": fake.issue_tokens(0) });
+    Credentials::parse(stored.to_string().into_bytes()).unwrap()
+}
+
+fn backend(fake: &FakeIssuer) -> Url {
+    Url::parse(&format!("{}/backend-api", fake.url())).unwrap()
+}
+
+#[test]
+fn the_backend_tells_where_the_requests_of_a_workspace_go() {
+    let fake = FakeIssuer::start();
+    let origin = fake.url().replace("127.0.0.1", "localhost");
+    fake.set(|its| {
+        its.account.plan = "business".to_owned();
+        its.routing = json!({"name": "Lab", "workspace_backend_origin": origin, "account_routing_override": "us_cr"});
+    });
+    let backend = backend(&fake);
+    for as_map in [false, true] {
+        fake.set(|its| its.accounts_as_map = as_map);
+        let mut credentials = credentials(&fake);
+        let (routing, warning) = backend::routing(&backend, &credentials).unwrap();
+        assert_eq!(warning, None);
+        assert_eq!(routing.workspace().as_deref(), Some("Lab"));
+        assert_eq!(routing.plan().as_deref(), Some("business"));
+        credentials.set_routing(routing);
+        assert_eq!(
+            credentials.base_url(&backend).as_str(),
+            format!("{origin}/backend-api")
+        );
+        // The next questions go there.
+        let verdict = backend::check(&backend, &credentials, LIMIT);
+        assert_eq!(verdict, Verdict::Accepted);
+        let asked = fake.requests_to(Endpoint::Usage).pop().unwrap();
+        assert_eq!(asked.header("host"), origin.strip_prefix("http://"));
+        let sent = asked.header("x-openai-account-routing-override");
+        assert_eq!(sent, Some("us_cr"));
+    }
+    fake.set(|its| its.account_is_missing = true);
+    let (routing, _) = backend::routing(&backend, &credentials(&fake)).unwrap();
+    assert!(routing.is_missing);
+}
+
+#[test]
+fn an_origin_that_no_token_may_go_to_is_ignored_and_not_told() {
+    let fake = FakeIssuer::start();
+    fake.set(|its| its.routing = json!({"workspace_backend_origin": "https://evil.example"}));
+    let mut credentials = credentials(&fake);
+    let (routing, warning) = backend::routing(&backend(&fake), &credentials).unwrap();
+    assert!(warning.is_some_and(|text| !text.contains("evil")));
+    credentials.set_routing(routing);
+    assert_eq!(credentials.base_url(&backend(&fake)), backend(&fake));
+}
+
+#[test]
+fn a_backend_that_does_not_tell_is_an_error_with_a_reason() {
+    let fake = FakeIssuer::start();
+    let routing = |fake: &FakeIssuer| {
+        let found = backend::routing(&backend(fake), &credentials(fake));
+        found.err().unwrap().to_string()
+    };
+    for (trouble, reason) in [
+        (error(401, "token_expired"), "the backend rejects the token"),
+        (
+            Trouble::Answer(Answer::html(401, "<html>Sign in")),
+            "the backend answered with a web page (captive portal or filter? try it with a browser) (status 401)",
+        ),
+        (
+            Trouble::Answer(Answer::html(200, "<html>Welcome")),
+            "unexpected response from the backend",
+        ),
+        (Trouble::body("[]"), "unexpected response from the backend"),
+        (
+            Trouble::status(500),
+            "server error at the backend, or at a proxy before it (status 500)",
+        ),
+        (
+            Trouble::redirect("https://evil.example/"),
+            "the backend redirected the request (captive portal? sign in to the network with a browser) (status 302)",
+        ),
+    ] {
+        fake.plan(Endpoint::AccountsCheck, trouble);
+        assert_eq!(routing(&fake), reason);
+    }
+    let gate = fake.hold(Endpoint::AccountsCheck);
+    assert_eq!(routing(&fake), "127.0.0.1: request timed out after 4 s");
+    gate.open();
+    // Nor does it tell a stranger.
+    let stranger = json!({"tokens": {"access_token": "other", "account_id": "account-1"}});
+    let stranger = Credentials::parse(stranger.to_string().into_bytes()).unwrap();
+    let error = backend::routing(&backend(&fake), &stranger).err().unwrap();
+    assert_eq!(error.to_string(), "the backend rejects the token");
+    let nobody = Credentials::parse(br#"{"tokens": {"access_token": "other"}}"#.to_vec()).unwrap();
+    let asked = fake.count(Endpoint::AccountsCheck);
+    assert!(backend::routing(&backend(&fake), &nobody).is_err());
+    assert_eq!(fake.count(Endpoint::AccountsCheck), asked);
 }
 
 /// The worst that a server can do with a secret in a request is to repeat it.

@@ -34,6 +34,8 @@ pub enum Endpoint {
     DeviceToken,
     /// `GET /backend-api/wham/usage`
     Usage,
+    /// `GET /backend-api/wham/accounts/check`
+    AccountsCheck,
     /// `GET /backend-api/codex/models`
     Models,
     /// `POST /backend-api/codex/responses`
@@ -58,6 +60,7 @@ impl Endpoint {
             ("POST", "/api/accounts/deviceauth/usercode") => Self::UserCode,
             ("POST", "/api/accounts/deviceauth/token") => Self::DeviceToken,
             ("GET", "/backend-api/wham/usage") => Self::Usage,
+            ("GET", "/backend-api/wham/accounts/check") => Self::AccountsCheck,
             ("GET", "/backend-api/codex/models") => Self::Models,
             ("POST", "/backend-api/codex/responses") => Self::Responses,
             ("POST", "/v1/messages") => Self::Messages,
@@ -140,6 +143,7 @@ pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -
         Endpoint::UserCode => user_code(state, request),
         Endpoint::DeviceToken => device_token(state, request),
         Endpoint::Usage => usage(state, request),
+        Endpoint::AccountsCheck => accounts_check(state, request),
         Endpoint::Models => models(state, request),
         Endpoint::Responses => responses(state, request),
         Endpoint::Messages => messages(state, request),
@@ -588,13 +592,60 @@ fn usage(state: &mut State, request: &Request) -> Served {
     Ok(Answer::json(200, &json!({ "plan_type": account.plan })))
 }
 
+/// Where the requests of an account go. It says nothing to who does not prove whose the account is.
+fn accounts_check(state: &mut State, request: &Request) -> Served {
+    ensure(request.query.is_empty(), "there is a query")?;
+    let account = bearer(request).and_then(|token| state.books.holder(token, state.clock()));
+    let claimed = request.header("chatgpt-account-id");
+    let Some(account) = account.filter(|account| claimed == account.id.as_deref()) else {
+        return Err(Refused(401, "token_expired", "Not this account's token."));
+    };
+    let manners = &state.manners;
+    let id = if manners.account_is_missing {
+        "another-account"
+    } else {
+        claimed.unwrap_or_default()
+    };
+    let mut entry = json!({
+        "id": id, "plan_type": account.plan, "structure": "workspace", "name": null,
+        "is_deactivated": false, "can_access_with_session": true,
+    });
+    let told = manners.routing.as_object().into_iter().flatten();
+    for (name, value) in told {
+        entry[name] = value.clone();
+    }
+    let accounts = if manners.accounts_as_map {
+        json!({ id: { "account": entry } })
+    } else {
+        json!([entry])
+    };
+    let body = json!({ "accounts": accounts, "account_ordering": [id], "default_account_id": id });
+    Ok(Answer::json(200, &body))
+}
+
+/// Refuses what comes to another origin than that of the workspace, or without its override.
+fn check_routing(state: &State, request: &Request) -> Result<(), Rejection> {
+    let told = |name: &str| state.manners.routing[name].as_str();
+    let told = |name: &str| told(name).filter(|value| *value != "NO_CONSTRAINT");
+    let host = told("workspace_backend_origin").and_then(|origin| origin.split("://").nth(1));
+    let is_routed = host.is_none_or(|host| request.header("host") == Some(host))
+        && request.header("x-openai-account-routing-override") == told("account_routing_override");
+    if is_routed {
+        return Ok(());
+    }
+    let message = "Workspace is not authorized in this region.";
+    Err(Refused(401, "unauthorized", message))
+}
+
 fn models(state: &mut State, request: &Request) -> Served {
+    check_routing(state, request)?;
     caller(state, request)?;
     Ok(Answer::json(200, &json!({ "models": [] })))
 }
 
 /// The shortest answer of the Responses API that every program takes for a whole one.
 fn responses(state: &mut State, request: &Request) -> Served {
+    check_routing(state, request)?;
     caller(state, request)?;
     let text = json!({ "type": "output_text", "text": GREETING, "annotations": [] });
     let item = json!({ "type": "message", "id": "msg_1", "role": "assistant", "content": [text] });
@@ -664,7 +715,11 @@ fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Account, Reject
         request.header("x-openai-fedramp") == is_fedramp,
         "X-OpenAI-Fedramp is not what the account needs",
     )?;
-    if request.header("x-openai-internal-codex-residency") != account.residency() {
+    // Whether a routed workspace still wants this header is not known.
+    let is_routed = ["workspace_backend_origin", "account_routing_override"]
+        .iter()
+        .any(|name| state.manners.routing[*name].is_string());
+    if !is_routed && request.header("x-openai-internal-codex-residency") != account.residency() {
         return Err(Refused(
             401,
             "unauthorized",

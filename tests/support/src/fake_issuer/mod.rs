@@ -78,6 +78,12 @@ pub struct Manners {
     pub user_code_member: &'static str,
     /// The status that means "not yet" in the device flow: 403 or 404.
     pub pending_status: u16,
+    /// What `accounts/check` says of the account: more members of its entry, such as `workspace_backend_origin`.
+    pub routing: Value,
+    /// Whether it answers with a map, as it once did, and not with a list.
+    pub accounts_as_map: bool,
+    /// Whether the account is not among those that it lists.
+    pub account_is_missing: bool,
 }
 
 impl Default for Manners {
@@ -106,6 +112,9 @@ impl Default for Manners {
             interval: Some(json!("1")),
             user_code_member: "user_code",
             pending_status: 403,
+            routing: json!({}),
+            accounts_as_map: false,
+            account_is_missing: false,
         }
     }
 }

@@ -1,0 +1,457 @@
+//! Where requests with an access token go, and the headers that go with it: as the backend tells for a workspace
+//! (`accounts/check`), else as the claims of the tokens say.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Credentials;
+use crate::text::{printable, text_of};
+use crate::url::Url;
+
+/// What the backend says where it asks for nothing special.
+const NO_CONSTRAINT: &str = "NO_CONSTRAINT";
+const LONGEST_REGION: usize = 16;
+
+/// What the backend tells of the account of a login. A member that it leaves out is `None`. What is stored may have been
+/// changed since: whoever reads it here gets only what a token may go to.
+#[derive(Default, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Routing {
+    /// The https origin that takes the place of the backend's, or `NO_CONSTRAINT`.
+    origin: Option<String>,
+    /// The value of the header that says where the requests are handled, or `NO_CONSTRAINT`.
+    #[serde(rename = "override")]
+    region: Option<String>,
+    workspace: Option<String>,
+    plan: Option<String>,
+    pub is_deactivated: bool,
+    /// The account is not among those of the login.
+    pub is_missing: bool,
+}
+
+impl Routing {
+    /// Reads the answer of `accounts/check` of this backend: `accounts` is a list, or in older ones a map. The warning is for
+    /// what was ignored, which it does not quote.
+    pub fn parse(
+        answer: &Value,
+        account_id: &str,
+        backend: &Url,
+    ) -> Result<(Self, Option<&'static str>)> {
+        let accounts = &answer["accounts"];
+        ensure!(
+            accounts.is_array() || accounts.is_object(),
+            "it lists no accounts"
+        );
+        let Some(entry) = find(accounts, account_id) else {
+            let missing = Self {
+                is_missing: true,
+                ..Self::default()
+            };
+            return Ok((missing, None));
+        };
+        let [account, outer] = [&entry["account"], entry];
+        let member = |name| text_of(&account[name]).or_else(|| text_of(&outer[name]));
+        let origin = member("workspace_backend_origin");
+        let region = member("account_routing_override");
+        let mut routing = Self {
+            origin: origin.clone().filter(|text| is_origin(text, backend)),
+            region: region.clone().filter(|text| is_region(text)),
+            workspace: member("name"),
+            plan: member("plan_type"),
+            is_deactivated: account["is_deactivated"] == true || outer["is_deactivated"] == true,
+            is_missing: false,
+        };
+        let is_whole = routing.origin == origin && routing.region == region;
+        if !is_whole {
+            // Half of it would send requests where nobody wants them.
+            (routing.origin, routing.region) = (None, None);
+        }
+        let warning = "ignored what the backend says about the routing of this workspace: it is not of chatgpt.com";
+        Ok((routing, (!is_whole).then_some(warning)))
+    }
+
+    /// The name of the workspace, fit for one line of a terminal.
+    pub fn workspace(&self) -> Option<String> {
+        self.workspace.as_deref().map(printable)
+    }
+
+    /// The plan of the account: newer than the claim of a token, fit for one line of a terminal.
+    pub fn plan(&self) -> Option<String> {
+        self.plan.as_deref().map(printable)
+    }
+
+    /// What is wrong with the account, if the backend says that anything is.
+    pub fn problem(&self) -> Option<String> {
+        let workspace = self.workspace().map_or_else(
+            || "this workspace".to_owned(),
+            |name| format!("workspace {name}"),
+        );
+        match self {
+            Self {
+                is_missing: true, ..
+            } => Some("this account is not among those of the login".to_owned()),
+            Self {
+                is_deactivated: true,
+                ..
+            } => Some(format!("{workspace} is deactivated")),
+            _ => None,
+        }
+    }
+
+    /// Whether the backend told where requests go, so that the claims do not count.
+    fn is_told(&self) -> bool {
+        self.origin.is_some() || self.region.is_some()
+    }
+}
+
+/// The entry of an account, the first one if there are several. In a map it is called by the ID, or has it within.
+fn find<'a>(accounts: &'a Value, account_id: &str) -> Option<&'a Value> {
+    if let Value::Object(map) = accounts {
+        let is_its =
+            |id: &str, entry: &Value| id == account_id || is_of(&entry["account"], account_id);
+        let mut entries = map.iter();
+        return entries.find_map(|(id, entry)| is_its(id, entry).then_some(entry));
+    }
+    let mut list = accounts.as_array()?.iter();
+    list.find(|entry| is_of(entry, account_id))
+}
+
+/// Whether this is the account. Its ID has two names.
+fn is_of(entry: &Value, account_id: &str) -> bool {
+    entry["id"] == account_id || entry["account_id"] == account_id
+}
+
+fn is_region(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    text == NO_CONSTRAINT || text.len() <= LONGEST_REGION && text.bytes().all(is_word)
+}
+
+fn is_origin(text: &str, backend: &Url) -> bool {
+    text == NO_CONSTRAINT || origin(text, backend).is_some()
+}
+
+/// An origin that the token may be sent to: chatgpt.com or a host below it, over https. A backend on this machine, which only
+/// tests have, may name another one on this machine.
+fn origin(text: &str, backend: &Url) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let host = url.host();
+    let is_chatgpt = host == "chatgpt.com" || is_below_chatgpt(host);
+    let is_usual = url.is_https() && url.port() == 443 && is_chatgpt;
+    let is_test = backend.is_loopback() && url.is_loopback();
+    let has_path = text.matches('/').count() > 2 + usize::from(text.ends_with('/'));
+    (is_usual || is_test).then_some(url).filter(|_| !has_path)
+}
+
+fn is_below_chatgpt(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !label.is_empty() && label.bytes().all(is_plain)
+    };
+    let name = host.strip_suffix(".chatgpt.com");
+    name.is_some_and(|name| name.split('.').all(is_label))
+}
+
+impl Credentials {
+    /// Where the requests of the account's workspace go, if the backend has told.
+    pub fn routing(&self) -> Option<&Routing> {
+        self.record.routing.as_ref()
+    }
+
+    pub fn set_routing(&mut self, routing: Routing) {
+        self.record.routing = Some(routing);
+    }
+
+    /// The base URL for requests with the token. Its path is that of the backend.
+    pub fn base_url(&self, backend: &Url) -> Url {
+        let told = self.routing().and_then(|told| told.origin.as_deref());
+        let origin = told.and_then(|text| origin(text, backend));
+        origin.map_or_else(|| backend.clone(), |origin| backend.at_origin(&origin))
+    }
+
+    /// The headers of a request to the backend: the token, and those that go with it.
+    pub fn headers(&self) -> Result<Vec<(&'static str, String)>> {
+        let authorization = format!("Bearer {}", self.access_token()?);
+        let mut headers = vec![("Authorization", authorization)];
+        headers.extend(self.account_headers());
+        Ok(headers)
+    }
+
+    /// The headers that do not change with the token: whose it is, where the workspace's requests are handled, and whether it
+    /// is one of `FedRAMP`.
+    pub fn account_headers(&self) -> Vec<(&'static str, String)> {
+        let told = self.routing().filter(|routing| routing.is_told());
+        let region = told
+            .and_then(|told| told.region.clone())
+            .filter(|text| text != NO_CONSTRAINT && is_region(text));
+        let residency = self.residency().filter(|_| told.is_none());
+        let fedramp = self.is_fedramp().then(|| "true".to_owned());
+        let headers = [
+            ("ChatGPT-Account-Id", self.account_id()),
+            ("X-OpenAI-Account-Routing-Override", region),
+            ("x-openai-internal-codex-residency", residency),
+            ("X-OpenAI-Fedramp", fedramp),
+        ];
+        let known = |(name, value): (&'static str, Option<String>)| Some((name, value?));
+        headers.into_iter().filter_map(known).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn backend() -> Url {
+        Url::parse("https://chatgpt.com/backend-api").unwrap()
+    }
+
+    fn parse(answer: &Value) -> (Routing, Option<&'static str>) {
+        Routing::parse(answer, "acc", &backend()).unwrap()
+    }
+
+    /// What is told of one account by these members.
+    fn told(members: &Value) -> (Routing, Option<&'static str>) {
+        let mut account = json!({"id": "acc"});
+        let more = members.as_object().unwrap().clone();
+        account.as_object_mut().unwrap().extend(more);
+        parse(&json!({"accounts": [account]}))
+    }
+
+    /// A login whose claims pin it to a region, as it is after this was told.
+    fn login(routing: Option<Routing>) -> Credentials {
+        let claims = json!({"https://api.openai.com/auth": {
+            "chatgpt_compute_residency": "eu", "chatgpt_account_is_fedramp": true}});
+        let token = crate::credentials::jwt::tests::token(&claims);
+        let stored =
+            json!({"tokens": {"access_token": "tok", "id_token": token, "account_id": "acc"}});
+        let mut credentials = Credentials::parse(stored.to_string().into_bytes()).unwrap();
+        if let Some(routing) = routing {
+            credentials.set_routing(routing);
+        }
+        credentials
+    }
+
+    /// The base URL and the values of the headers that depend on the routing.
+    fn route(credentials: &Credentials, backend: &Url) -> (String, String) {
+        let headers = credentials.account_headers().into_iter();
+        let values: Vec<_> = headers
+            .filter(|(name, _)| *name != "ChatGPT-Account-Id")
+            .map(|(_, value)| value)
+            .collect();
+        (credentials.base_url(backend).to_string(), values.join(" "))
+    }
+
+    #[test]
+    fn every_shape_of_the_answer_is_understood() {
+        let wanted = Routing {
+            origin: Some("https://us.chatgpt.com".to_owned()),
+            region: Some("us_cr".to_owned()),
+            workspace: Some("Lab".to_owned()),
+            plan: Some("pro".to_owned()),
+            ..Routing::default()
+        };
+        let account = |id: &str| {
+            json!({id: "acc", "plan_type": "pro", "name": "Lab", "structure": "workspace",
+                "workspace_backend_origin": "https://us.chatgpt.com", "account_routing_override": "us_cr"})
+        };
+        let other = json!({"id": "other", "name": "Other", "is_deactivated": true});
+        for accounts in [
+            json!([account("id")]),
+            json!([other, account("account_id")]),
+            // Duplicates: the first counts.
+            json!([account("id"), {"id": "acc", "workspace_backend_origin": "https://gov.chatgpt.com"}]),
+            json!([null, 7, {}, account("id")]),
+            json!({"acc": account("id")}),
+            json!({"acc": {"account": account("id")}}),
+            json!({"other": {"account": other}, "default": {"account": account("account_id")}}),
+            json!({"acc": {"account": {"plan_type": "pro", "name": "Lab"},
+                "workspace_backend_origin": "https://us.chatgpt.com", "account_routing_override": "us_cr"}}),
+        ] {
+            let answer = json!({ "accounts": accounts });
+            assert_eq!(parse(&answer), (wanted.clone(), None), "{answer}");
+        }
+        for answer in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!({"accounts": "acc"}),
+        ] {
+            assert!(
+                Routing::parse(&answer, "acc", &backend()).is_err(),
+                "{answer}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_account_may_be_missing_or_deactivated() {
+        for accounts in [
+            json!([]),
+            json!({}),
+            json!([{"id": "org-1"}]),
+            json!({"x": {"account": null}}),
+        ] {
+            let (routing, warning) = parse(&json!({ "accounts": accounts }));
+            assert!(routing.is_missing && warning.is_none());
+            let words = "this account is not among those of the login";
+            assert_eq!(routing.problem().as_deref(), Some(words));
+        }
+        let (routing, _) = told(&json!({"is_deactivated": true, "name": "Lab\u{7}"}));
+        assert_eq!(
+            routing.problem().as_deref(),
+            Some("workspace Lab is deactivated")
+        );
+        let (routing, _) = told(&json!({"is_deactivated": null, "name": null, "plan_type": 7}));
+        assert_eq!(routing, Routing::default());
+        assert_eq!(routing.problem(), None);
+    }
+
+    #[test]
+    fn where_the_backend_has_told_its_word_counts_else_the_claims_decide() {
+        let (backend, us) = (
+            "https://chatgpt.com/backend-api",
+            "https://us.chatgpt.com/backend-api",
+        );
+        for (members, base, headers) in [
+            (json!({}), backend, "eu true"),
+            (
+                json!({"workspace_backend_origin": null, "account_routing_override": null}),
+                backend,
+                "eu true",
+            ),
+            (
+                json!({"workspace_backend_origin": "https://us.chatgpt.com", "account_routing_override": "us_cr"}),
+                us,
+                "us_cr true",
+            ),
+            (
+                json!({"workspace_backend_origin": "https://us.chatgpt.com/"}),
+                us,
+                "true",
+            ),
+            (
+                json!({"account_routing_override": "us"}),
+                backend,
+                "us true",
+            ),
+            (
+                json!({"workspace_backend_origin": "NO_CONSTRAINT", "account_routing_override": "NO_CONSTRAINT"}),
+                backend,
+                "true",
+            ),
+        ] {
+            let (routing, warning) = told(&members);
+            assert_eq!(warning, None);
+            let found = route(&login(Some(routing)), &self::backend());
+            assert_eq!(found, (base.to_owned(), headers.to_owned()), "{members}");
+        }
+        let found = route(&login(None), &self::backend());
+        assert_eq!(found, (backend.to_owned(), "eu true".to_owned()));
+        let own = Url::parse("https://gateway.example/x").unwrap();
+        let (routing, _) = told(&json!({"workspace_backend_origin": "https://us.chatgpt.com"}));
+        assert_eq!(
+            route(&login(Some(routing)), &own).0,
+            "https://us.chatgpt.com/x"
+        );
+    }
+
+    const HOSTILE: [&str; 24] = [
+        "http://chatgpt.com",
+        "https://evil.example",
+        "https://chatgpt.com.evil.example",
+        "https://evilchatgpt.com",
+        "https://chatgpt.com@evil.example",
+        "https://user@us.chatgpt.com",
+        "https://us.chatgpt.com/path",
+        "https://us.chatgpt.com//",
+        "https://us.chatgpt.com?x",
+        "https://us.chatgpt.com#x",
+        "https://us.chatgpt.com:8443",
+        "https://us.chatgpt.com:0",
+        "https://.chatgpt.com",
+        "https://a..chatgpt.com",
+        "https://us.chatgpt.com.",
+        "https://evil.example\\.chatgpt.com",
+        "https://evil.example%2f.chatgpt.com",
+        "https://evil.example\u{3002}chatgpt.com",
+        "https://[::1]us.chatgpt.com",
+        "https://127.0.0.1",
+        "http://localhost:1",
+        "ftp://us.chatgpt.com",
+        "//us.chatgpt.com",
+        "https://us.chatgpt.com\r\nX-Evil: 1",
+    ];
+
+    #[test]
+    fn a_token_goes_to_chatgpt_alone() {
+        for origin in HOSTILE {
+            let (routing, warning) = told(
+                &json!({"workspace_backend_origin": origin, "account_routing_override": "us"}),
+            );
+            assert!(
+                warning.is_some_and(|text| !text.contains(origin)),
+                "{origin}"
+            );
+            let found = route(&login(Some(routing)), &backend());
+            assert_eq!(
+                found,
+                (
+                    "https://chatgpt.com/backend-api".to_owned(),
+                    "eu true".to_owned()
+                )
+            );
+            // Nor if somebody has put it into the file.
+            let planted: Routing = serde_json::from_value(json!({ "origin": origin })).unwrap();
+            assert_eq!(
+                login(Some(planted)).base_url(&backend()),
+                backend(),
+                "{origin}"
+            );
+        }
+        let local = Url::parse("http://127.0.0.1:7/backend-api").unwrap();
+        let planted: Routing = serde_json::from_value(json!({"origin": "http://[::1]:8"})).unwrap();
+        assert_eq!(
+            login(Some(planted)).base_url(&local).as_str(),
+            "http://[::1]:8/backend-api"
+        );
+    }
+
+    #[test]
+    fn an_override_is_a_short_word() {
+        for word in [
+            "US",
+            "us-cr",
+            "us cr",
+            "us\r\nX-Evil: 1",
+            "é",
+            "a_region_that_is_long",
+            "no_constraint!",
+        ] {
+            let (routing, warning) = told(&json!({"account_routing_override": word}));
+            assert!(warning.is_some_and(|text| !text.contains(word)), "{word}");
+            assert_eq!(routing, Routing::default());
+            let planted: Routing = serde_json::from_value(json!({ "override": word })).unwrap();
+            assert_eq!(route(&login(Some(planted)), &backend()).1, "true");
+        }
+    }
+
+    #[test]
+    fn unknown_members_survive_and_what_is_not_told_any_more_goes() {
+        let text =
+            r#"{"routing":{"origin":"https://us.chatgpt.com","workspace":"Lab","future":[1e400]}}"#;
+        let mut credentials = Credentials::parse(text.into()).unwrap();
+        let (routing, _) = told(&json!({"plan_type": "pro"}));
+        credentials.set_routing(routing.clone());
+        let written = credentials.to_json().unwrap();
+        let text = String::from_utf8(written.clone()).unwrap();
+        assert!(
+            text.contains("[1e400]") && !text.contains("chatgpt.com"),
+            "{text}"
+        );
+        assert_eq!(
+            Credentials::parse(written).unwrap().routing(),
+            Some(&routing)
+        );
+    }
+}
