@@ -344,6 +344,17 @@ pub fn absolute_program(program: &str) -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
+/// Whether a program is there: at its path, or in a folder of `PATH`.
+pub fn is_installed(program: &str) -> bool {
+    let path = Path::new(program);
+    // Windows adds an extension, and looks in more places than PATH.
+    if cfg!(windows) || path.components().count() > 1 {
+        return cfg!(windows) || path.is_file();
+    }
+    let mut folders = program_folders().into_iter();
+    folders.any(|folder| folder.join(path).is_file())
+}
+
 /// The folders that programs are looked for in.
 pub fn program_folders() -> Vec<PathBuf> {
     variable("PATH").map_or_else(Vec::new, |list| env::split_paths(&list).collect())

@@ -261,6 +261,14 @@ pub fn clear_status() {
     replace_last_line("");
 }
 
+/// Shows at the foot of the terminal what is awaited, for as long as `work` takes.
+pub fn awaiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    show_status(what);
+    let done = work();
+    clear_status();
+    done
+}
+
 fn replace_last_line(line: &str) {
     if takes_sequences() && !is_in_background() {
         write(&format!("\r{line}\x1b[K"));

@@ -3,50 +3,73 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::cli::LoginArgs;
 use crate::credentials::{Credentials, Source};
 use crate::error::{self, Failure};
 use crate::issuer::{Authorization, Issuer};
-use crate::login::callback::WaitingBrowser;
-use crate::login::device_code::{Approved, Keeping};
+use crate::login::device_code::Keeping;
 use crate::login::{access_token, browser, device_code, page};
-use crate::profile::revoke::{ADMIN_CONSOLE, revoke};
-use crate::profile::sealing::Sealing;
-use crate::profile::{copies, lock};
+use crate::profile::replacement::{Earlier, Replacement, will_be_sealed};
+use crate::profile::revoke::{retire, revoke};
+use crate::profile::{as_whom, lock, missing_account};
 use crate::refresh::first_credentials;
 use crate::settings;
-use crate::store::{Lock, Store};
-use crate::terminal::{is_watched, say, succeed, warn};
+use crate::store::Store;
+use crate::terminal::{awaiting, is_watched, say, succeed, warn};
 use crate::text::{capitalized, printable};
 
-/// The login that was there before, if there was one, or why it could not be read.
-type Superseded = Result<Option<Credentials>>;
-/// The new login, and the one that it superseded.
-type Completed = (Credentials, Superseded);
+const FAILED: &str = "could not sign in";
+
+/// What is to become of a sign-in.
+struct Login<'a> {
+    store: &'a Store,
+    /// Whether it is to be sealed, if that was said.
+    sealed: Option<bool>,
+    /// The workspaces that are accepted; none means any.
+    workspaces: &'a [String],
+    /// The command to sign in with again, in the same way to the same profile.
+    command: String,
+}
+
+/// The new login, and the one before it.
+type Completed = (Credentials, Earlier);
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let source = source(args)?;
-    let sealing = Sealing::new(store, args.keyring());
-    // Before somebody takes the trouble to sign in, find out whether the login could be stored.
-    sealing.prepare().context("could not seal the login")?;
-    drop(sealing.stage(&lock(store)?)?);
-    let (credentials, superseded) = match source {
+    let workspaces = args.workspace.iter().map(|id| format!(" --workspace {id}"));
+    let login = Login {
+        store,
+        sealed: args.keyring(),
+        workspaces: &args.workspace,
+        command: settings::login_command(store.profile()) + &workspaces.collect::<String>(),
+    };
+    let current = Replacement::try_out(store, login.sealed)?;
+    if let Some(current) = current.filter(|_| is_watched()) {
+        let who = as_whom(&current);
+        say(&format!(
+            "You are signed in{who}. The new login replaces that one once it is stored."
+        ));
+    }
+    let (credentials, earlier) = match source {
         Some(source) => {
-            let credentials = first_credentials(source).context("could not sign in")?;
-            take(store, &sealing, credentials, &args.workspace).context("could not sign in")?
+            let first = awaiting("Waiting for the first token …", || {
+                first_credentials(source)
+            });
+            first
+                .and_then(|first| login.replace(first))
+                .context(FAILED)?
         }
-        None => sign_in(store, &sealing, args)?,
+        None => login.sign_in(args)?,
     };
     announce(&credentials, store.profile());
-    match superseded {
-        Ok(Some(superseded)) => {
-            revoke_superseded(&superseded, &credentials, store.profile());
-        }
-        Err(error) if error::exit_code(&error) == error::TEMPORARY => warn_of_superseded(&error),
-        // What nobody can read any more, nobody can revoke.
-        Ok(None) | Err(_) => {}
+    match retire_earlier(earlier, &credentials, store.profile()) {
+        Ok(None) => {}
+        Ok(Some(why)) => say(&format!("The earlier login was not revoked: {why}.")),
+        Err(error) => warn(&format!(
+            "could not revoke the earlier login at the issuer: {error:#}"
+        )),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -57,6 +80,9 @@ fn source(args: &LoginArgs) -> Result<Option<Source>> {
         (None, _) => return Ok(None),
         (Some(Some(socket)), None) => Source::socket(socket),
         (Some(None), Some((program, arguments))) => {
+            if !settings::is_installed(program) {
+                bail!("{FAILED}: {}: command not found", printable(program));
+            }
             let mut words = vec![settings::absolute_program(program)?];
             words.extend(arguments.iter().cloned());
             Some(Source::Command(words))
@@ -67,115 +93,139 @@ fn source(args: &LoginArgs) -> Result<Option<Source>> {
     Ok(Some(source.ok_or_else(usage)?))
 }
 
-/// Signs a person in at the issuer.
-fn sign_in(store: &Store, sealing: &Sealing, args: &LoginArgs) -> Result<Completed> {
-    let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
-    let command = command(store.profile(), &args.workspace);
-    if args.with_access_token {
-        let access_token = access_token::read()?;
-        access_token::credentials(&issuer, &access_token)
-            .and_then(|credentials| take(store, sealing, credentials, &args.workspace))
-            .context("could not sign in")
-    } else if args.device_code {
-        let keeping = if sealing.is_wanted()? {
+impl Login<'_> {
+    /// Signs a person in at the issuer.
+    fn sign_in(&self, args: &LoginArgs) -> Result<Completed> {
+        let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
+        if args.with_access_token {
+            let access_token = access_token::read()?;
+            let asked = awaiting("Asking the issuer whose token it is …", || {
+                access_token::credentials(&issuer, &access_token)
+            });
+            return asked.and_then(|new| self.replace(new)).context(FAILED);
+        }
+        if args.device_code {
+            return self.sign_in_with_code(&issuer, args.qr);
+        }
+        let (authorization, browser) =
+            browser::authorize(&issuer, args.no_browser, self.workspaces, &self.command)?;
+        let completed = self.complete(&issuer, &authorization, None);
+        if let Some(browser) = browser {
+            browser.show(&match &completed {
+                Ok((credentials, _)) => {
+                    let plan = credentials.plan().as_deref().map(capitalized);
+                    page::signed_in(credentials.email().as_deref(), plan.as_deref())
+                }
+                Err(error) => page::failed(&format!("{error:#}")),
+            });
+        }
+        completed.context(FAILED)
+    }
+
+    fn sign_in_with_code(&self, issuer: &Issuer, with_qr: bool) -> Result<Completed> {
+        let keeping = if will_be_sealed(self.store, self.sealed)? {
             Keeping::InMemory
         } else {
             Keeping::Stored
         };
-        let approved = device_code::authorize(&issuer, store, keeping, args.qr, &command)?;
-        complete_device_login(
-            store,
-            sealing,
-            &issuer,
-            &approved,
-            &args.workspace,
-            &command,
-        )
-    } else {
-        let (authorization, browser) =
-            browser::authorize(&issuer, args.no_browser, &args.workspace, &command)?;
-        let outcome = complete(
-            store,
-            sealing,
-            &issuer,
-            &authorization,
-            None,
-            &args.workspace,
-        );
-        if let Some(browser) = browser {
-            show_outcome(browser, &outcome);
-        }
-        outcome.context("could not sign in")
+        let approved = device_code::authorize(issuer, self.store, keeping, with_qr, &self.command)?;
+        let kept = approved.kept.as_deref();
+        let completed = self.complete(issuer, &approved.authorization, kept);
+        completed.with_context(|| {
+            if kept.is_some_and(|kept| self.store.is_pending(kept)) {
+                let command = &self.command;
+                format!("{FAILED} yet: run {command} --device-code again, the code is still good")
+            } else {
+                FAILED.to_owned()
+            }
+        })
     }
-}
 
-/// Stores credentials that cost no code. If the earlier ones have the same access token, this is the login that it is of.
-fn take(
-    store: &Store,
-    sealing: &Sealing,
-    mut credentials: Credentials,
-    workspaces: &[String],
-) -> Result<Completed> {
-    if let Some((actual, accepted)) = unaccepted_workspace(&credentials, workspaces) {
-        bail!("the access token is of {actual}, and only {accepted} is accepted");
-    }
-    let lock = lock(store)?;
-    let staged = sealing.stage(&lock)?;
-    let token = credentials.access_token()?.to_owned();
-    let is_another = |earlier: &Credentials| earlier.access_token().ok() != Some(token.as_str());
-    let earlier = store.load();
-    if let Ok(Some(earlier)) = &earlier
-        && credentials.source().is_some()
-        && earlier.refresh_token().is_some()
-        && !is_another(earlier)
-    {
-        let (profile, call) = (store.profile(), settings::call_for(store.profile()));
-        bail!(
-            "the profile {profile} has the login itself that these tokens are of: choose another --profile, or run {call} logout --no-revoke first"
-        );
-    }
-    let superseded = earlier.map(|earlier| earlier.filter(is_another));
-    let seal = sealing.begin()?;
-    seal.put_on(&mut credentials);
-    staged.save_or_discard(&credentials)?;
-    seal.end();
-    Ok((credentials, superseded))
-}
-
-/// The command to sign in with again, in the same way to the same profile.
-fn command(profile: &str, workspaces: &[String]) -> String {
-    let workspaces = workspaces.iter().map(|id| format!(" --workspace {id}"));
-    settings::login_command(profile) + &workspaces.collect::<String>()
-}
-
-fn complete_device_login(
-    store: &Store,
-    sealing: &Sealing,
-    issuer: &Issuer,
-    approved: &Approved,
-    workspaces: &[String],
-    command: &str,
-) -> Result<Completed> {
-    let (authorization, pending) = (&approved.authorization, approved.kept.as_deref());
-    let outcome = complete(store, sealing, issuer, authorization, pending, workspaces);
-    outcome.with_context(|| {
-        if pending.is_some_and(|kept| store.is_pending(kept)) {
-            format!(
-                "could not sign in yet: run {command} --device-code again, the code is still good"
-            )
-        } else {
-            "could not sign in".to_owned()
+    /// Stores credentials that cost no code. If the earlier ones have the same access token, it is that login which the token
+    /// is from.
+    fn replace(&self, mut credentials: Credentials) -> Result<Completed> {
+        if let Some((actual, accepted)) = self.unaccepted_workspace(&credentials) {
+            bail!("the access token is of {actual}, and only {accepted} is accepted");
         }
-    })
-}
-
-fn show_outcome(browser: WaitingBrowser, outcome: &Result<Completed>) {
-    browser.show(&match outcome {
-        Ok((credentials, _)) => {
-            page::signed_in(credentials.email().as_deref(), plan(credentials).as_deref())
+        let lock = lock(self.store)?;
+        let replacement = Replacement::prepare(self.store, &lock, self.sealed)?;
+        let token = credentials.access_token()?;
+        let same = replacement.earlier();
+        let same = same.filter(|earlier| earlier.access_token().ok() == Some(token));
+        let is_origin = same.is_some_and(|same| same.refresh_token().is_some());
+        if is_origin && credentials.source().is_some() {
+            let profile = self.store.profile();
+            let call = settings::call_for(profile);
+            bail!(
+                "the profile {profile} has the login itself that these tokens are of: choose another --profile, or run {call} logout --no-revoke first"
+            );
         }
-        Err(error) => page::failed(&format!("{error:#}")),
-    });
+        let is_same = same.is_some();
+        let earlier = replacement.save(&mut credentials)?;
+        Ok((
+            credentials,
+            earlier.map(|earlier| earlier.filter(|_| !is_same)),
+        ))
+    }
+
+    /// Exchanges the code and stores what comes for it, in one piece under the lock.
+    ///
+    /// The device login that the code is from (`pending`, as it is kept) is over then, unless the issuer may still accept it.
+    /// No code must be spent twice: the issuer could revoke the login that came of it.
+    fn complete(
+        &self,
+        issuer: &Issuer,
+        authorization: &Authorization,
+        pending: Option<&[u8]>,
+    ) -> Result<Completed> {
+        let lock = lock(self.store)?;
+        if pending.is_some_and(|kept| !self.store.is_pending(kept)) {
+            bail!("another codex-auth command has used this code, or removed it");
+        }
+        let completed = Replacement::prepare(self.store, &lock, self.sealed)
+            .and_then(|replacement| self.exchange(replacement, issuer, authorization));
+        let code = completed.as_ref().map_or_else(error::exit_code, |_| 0);
+        if let Some(kept) = pending.filter(|_| code != error::TEMPORARY) {
+            self.store.remove_pending(kept);
+        }
+        completed
+    }
+
+    /// A login that is not accepted, or cannot be stored, is revoked.
+    fn exchange(
+        &self,
+        replacement: Replacement,
+        issuer: &Issuer,
+        authorization: &Authorization,
+    ) -> Result<Completed> {
+        let response = awaiting("Completing the sign-in …", || {
+            issuer.exchange(authorization)
+        })?;
+        let (url, client_id) = (issuer.url(), issuer.client_id());
+        let mut credentials = Credentials::new(&response, url, client_id, SystemTime::now())
+            .inspect_err(|_| issuer.revoke_unused(&response))?;
+        let earlier = match self.unaccepted_workspace(&credentials) {
+            None => replacement.save(&mut credentials),
+            Some((actual, accepted)) => Err(anyhow::anyhow!(
+                "you chose {actual}, and only {accepted} is accepted: choose it in the browser"
+            )),
+        };
+        // If that fails, the login expires by itself.
+        let earlier = earlier.inspect_err(|_| drop(revoke(&credentials)))?;
+        Ok((credentials, earlier))
+    }
+
+    /// The workspace of a login and those that are accepted, in words, if it is none of them: the issuer was only asked.
+    fn unaccepted_workspace(&self, credentials: &Credentials) -> Option<(String, String)> {
+        let account = credentials.account_id();
+        let is_accepted = |id: &String| self.workspaces.contains(id);
+        if self.workspaces.is_empty() || account.as_ref().is_some_and(is_accepted) {
+            return None;
+        }
+        let without = || "a workspace without an ID".to_owned();
+        let actual = account.map_or_else(without, |id| format!("workspace {id}"));
+        Some((actual, printable(&self.workspaces.join(" or "))))
+    }
 }
 
 fn announce(credentials: &Credentials, profile: &str) {
@@ -186,6 +236,9 @@ fn announce(credentials: &Credentials, profile: &str) {
     if let Some(source) = credentials.source() {
         say(&format!("  Its tokens come from {}", source.describe()));
     }
+    if let Some(missing) = missing_account(credentials) {
+        warn(missing);
+    }
     if is_watched() {
         let program = settings::call_for(profile);
         say(&format!(
@@ -194,128 +247,22 @@ fn announce(credentials: &Credentials, profile: &str) {
     }
 }
 
-/// Exchanges and stores, in one piece under the lock. Gives the new login, and the one that it superseded.
-///
-/// The device login that it came of (`pending`, as it is kept) is over then, unless the issuer may still take its code.
-/// Its code must not be spent twice: the issuer could revoke the login that came of it.
-fn complete(
-    store: &Store,
-    sealing: &Sealing,
-    issuer: &Issuer,
-    authorization: &Authorization,
-    pending: Option<&[u8]>,
-    workspaces: &[String],
-) -> Result<Completed> {
-    let lock = lock(store)?;
-    if pending.is_some_and(|kept| !store.is_pending(kept)) {
-        bail!("another codex-auth command has used this code, or removed it");
-    }
-    let superseded = store.load();
-    let outcome = exchange(&lock, sealing, issuer, authorization, workspaces);
-    if let Some(kept) = pending.filter(|_| !is_temporary(&outcome)) {
-        store.remove_pending(kept);
-    }
-    Ok((outcome?, superseded))
-}
-
-/// Makes room for the tokens, and has a key for them, before the code is spent. A login that is not wanted, or cannot be stored, is revoked.
-fn exchange(
-    lock: &Lock,
-    sealing: &Sealing,
-    issuer: &Issuer,
-    authorization: &Authorization,
-    workspaces: &[String],
-) -> Result<Credentials> {
-    let staged = sealing.stage(lock)?;
-    let seal = sealing.begin()?;
-    let token_response = issuer.exchange(authorization)?;
-    let now = SystemTime::now();
-    let mut credentials = Credentials::new(&token_response, issuer.url(), issuer.client_id(), now)
-        .inspect_err(|_| issuer.revoke_unused(&token_response))?;
-    seal.put_on(&mut credentials);
-    check_workspace(&credentials, workspaces)
-        .and_then(|()| staged.save_or_discard(&credentials))
-        // It expires by itself, some day, if that fails.
-        .inspect_err(|_| drop(revoke(&credentials)))?;
-    seal.end();
-    Ok(credentials)
-}
-
-/// Refuses a login into another workspace than these, if there are any: the issuer was asked for them, no more.
-fn check_workspace(credentials: &Credentials, workspaces: &[String]) -> Result<()> {
-    match unaccepted_workspace(credentials, workspaces) {
-        None => Ok(()),
-        Some((actual, accepted)) => {
-            bail!("you chose {actual}, and only {accepted} is accepted: choose it in the browser")
-        }
-    }
-}
-
-/// The workspace of a login, and those that are accepted, in words, if it is none of them.
-fn unaccepted_workspace(
-    credentials: &Credentials,
-    workspaces: &[String],
-) -> Option<(String, String)> {
-    let account = credentials.account_id();
-    if workspaces.is_empty() || account.as_ref().is_some_and(|id| workspaces.contains(id)) {
-        return None;
-    }
-    let actual = account.map_or_else(
-        || "a workspace without an ID".to_owned(),
-        |id| format!("workspace {id}"),
-    );
-    Some((actual, printable(&workspaces.join(" or "))))
-}
-
-/// Whether the issuer may still take the same code.
-fn is_temporary(outcome: &Result<Credentials>) -> bool {
-    let failure = outcome
-        .as_ref()
-        .err()
-        .and_then(|error| error.downcast_ref());
-    matches!(failure, Some(Failure::Temporary(_)))
-}
-
-/// Revokes the login that this profile had before, unless somebody else here has it too. The person waits no longer than
-/// the issuer's limit for it.
-fn revoke_superseded(credentials: &Credentials, new: &Credentials, profile: &str) {
-    if credentials.revoked().is_some() || credentials.source().is_some() {
-        return;
-    }
-    if let Some(source) = new.source()
-        && new.account_id() == credentials.account_id()
-    {
-        return say(&format!(
-            "Did not revoke the earlier login, as {} may get its tokens from a copy of it.",
+/// Revokes the login that this profile had before; or gives the reason why not.
+fn retire_earlier(earlier: Earlier, new: &Credentials, profile: &str) -> Result<Option<String>> {
+    let earlier = match earlier {
+        Err(error) if error::exit_code(&error) == error::TEMPORARY => return Err(error),
+        // What nobody can read any more, nobody can revoke.
+        earlier => earlier.ok().flatten(),
+    };
+    let is_over = |earlier: &Credentials| earlier.revoked().is_some() || earlier.source().is_some();
+    let Some(earlier) = earlier.filter(|earlier| !is_over(earlier)) else {
+        return Ok(None);
+    };
+    match new.source() {
+        Some(source) if new.account_id() == earlier.account_id() => Ok(Some(format!(
+            "{} may get its tokens from a copy of it",
             source.in_brief()
-        ));
+        ))),
+        _ => retire(&earlier, profile),
     }
-    if credentials.is_access_token_only() {
-        return say(&format!(
-            "The earlier login was not revoked: {ADMIN_CONSOLE}."
-        ));
-    }
-    if let Some(why) = copies::reason_to_keep(credentials, profile) {
-        return say(&format!("Did not revoke the earlier login, as {why}."));
-    }
-    if let Err(error) = revoke(credentials) {
-        warn_of_superseded(&error);
-    }
-}
-
-fn warn_of_superseded(error: &Error) {
-    warn(&format!(
-        "could not revoke the earlier login at the issuer: {error:#}"
-    ));
-}
-
-fn as_whom(credentials: &Credentials) -> String {
-    let email = credentials.email().map(|email| format!(" as {email}"));
-    let plan = plan(credentials).map(|plan| format!(" ({plan})"));
-    [email, plan].into_iter().flatten().collect()
-}
-
-/// The plan as a title: the claims have it in small letters.
-fn plan(credentials: &Credentials) -> Option<String> {
-    credentials.plan().as_deref().map(capitalized)
 }

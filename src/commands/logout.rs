@@ -1,4 +1,4 @@
-//! `logout`: removes credentials, and revokes them if the issuer can be reached. What cannot be read now, but later, stays.
+//! `logout`: removes a login, and revokes it if the issuer can be reached. What cannot be read now, but later, stays.
 
 use std::process::ExitCode;
 
@@ -7,29 +7,27 @@ use anyhow::{Error, Result};
 use crate::cli::LogoutArgs;
 use crate::credentials::Credentials;
 use crate::error::Failure;
-use crate::profile::revoke::{ADMIN_CONSOLE, revoke};
-use crate::profile::{self, copies, lock, sealing};
+use crate::profile::replacement::forget_key;
+use crate::profile::revoke::retire;
+use crate::profile::{self, lock};
 use crate::store::Store;
 use crate::terminal::{complain, say, warn};
 use crate::{error, store};
 
 pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     if !args.all {
-        sign_out(&profile::store(profile)?, args)?;
-        return Ok(ExitCode::SUCCESS);
+        return sign_out(&profile::store(profile)?, args).map(|()| ExitCode::SUCCESS);
     }
     let profiles = store::profiles()?;
     if profiles.is_empty() {
         say("Not signed in.");
     }
     // One that cannot be removed does not keep the others.
-    let failures: Vec<Error> = profiles
-        .into_iter()
-        .filter_map(|profile| sign_out(&Store::new(profile).ok()?, args).err())
+    let sign_out = |profile| sign_out(&Store::new(profile)?, args);
+    let failures = profiles.into_iter().filter_map(|one| sign_out(one).err());
+    let failures: Vec<Error> = failures
+        .inspect(|failure| complain(&format!("{failure:#}")))
         .collect();
-    for failure in &failures {
-        complain(&format!("{failure:#}"));
-    }
     Ok(ExitCode::from(worst(&failures)))
 }
 
@@ -41,20 +39,25 @@ fn worst(failures: &[Error]) -> u8 {
         .unwrap_or(0)
 }
 
-/// Removes the credentials of a profile, then revokes them, and says so.
+/// Removes the login of a profile, then revokes it, and says so.
 fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
     let profile = store.profile();
+    let not_signed_in = || say(&format!("Not signed in (profile {profile})."));
+    if store.is_unused() {
+        not_signed_in();
+        return Ok(());
+    }
     if let Some(target) = store.remove_link()? {
+        let target = target.display();
         say(&format!(
-            "Removed the link to {} (profile {profile}), and left what is there.",
-            target.display()
+            "Removed the link to {target} (profile {profile}). The login it led to stays."
         ));
         return Ok(());
     }
     let was_link = store.path().is_symlink();
     let lock = lock(store)?;
-    let credentials = store.load();
-    if let Err(error) = &credentials
+    let stored = store.load();
+    if let Err(error) = &stored
         && !args.no_revoke
         && !was_link
     {
@@ -62,69 +65,50 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
     }
     lock.remove()?;
     drop(lock);
-    // Of a file that did not open the key may be another file's.
-    let opened = credentials.as_ref().ok().and_then(Option::as_ref);
-    sealing::forget_key(opened.and_then(Credentials::key_id));
-    match credentials {
-        Ok(None) => say(&format!("Not signed in (profile {profile}).")),
-        Err(_) if was_link => say(&format!(
-            "Removed the link that led nowhere (profile {profile})."
-        )),
-        Err(error) if args.no_revoke && error::exit_code(&error) == error::TEMPORARY => {
-            say(&format!(
-                "Signed out (profile {profile}). The login was not revoked, and its key is still in the keyring."
-            ));
+    // A file that did not open may name the key of another one.
+    let opened = stored.as_ref().ok().and_then(Option::as_ref);
+    forget_key(opened.and_then(Credentials::key_id));
+    let not_revoked = match stored {
+        Ok(None) => {
+            not_signed_in();
+            return Ok(());
         }
-        _ if args.no_revoke => say(&format!(
-            "Signed out (profile {profile}). The login was not revoked."
+        Err(_) if was_link => {
+            say(&format!("Removed the dangling link (profile {profile})."));
+            return Ok(());
+        }
+        Err(error) if args.no_revoke && error::exit_code(&error) == error::TEMPORARY => {
+            Ok(Some(", and its key is still in the keyring".to_owned()))
+        }
+        _ if args.no_revoke => Ok(Some(String::new())),
+        Ok(Some(credentials)) => {
+            retire(&credentials, profile).map(|reason| reason.map(|why| format!(": {why}")))
+        }
+        Err(error) => Err(error),
+    };
+    match not_revoked {
+        Ok(None) => say(&format!("Signed out (profile {profile}).")),
+        Ok(Some(why)) => say(&format!(
+            "Signed out (profile {profile}). The login was not revoked{why}."
         )),
-        Ok(Some(credentials)) => revoke_removed(&credentials, profile),
-        Err(error) => warn_of(profile, &error),
+        Err(error) => warn(&format!(
+            "signed out here (profile {profile}), but could not revoke the login at the issuer: {error:#}: anyone with a copy can use it until it expires"
+        )),
     }
     Ok(())
 }
 
-/// Fails where what cannot be read for this reason may be read later, here or by another version: without the file it could
-/// never be revoked.
+/// Fails where what cannot be read now may be read later, here or by another version: without the file it could never be
+/// revoked.
 fn check_removable(error: &Error, profile: &str) -> Result<()> {
     let words = format!(
-        "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file all the same"
+        "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file anyway"
     );
     match error::exit_code(error) {
         1 => Err(Error::msg(words)),
         error::TEMPORARY => Err(Failure::Temporary(words).into()),
         _ => Ok(()),
     }
-}
-
-/// Revokes removed credentials, unless somebody else here has them too, and says so.
-fn revoke_removed(credentials: &Credentials, profile: &str) {
-    if let Some(why) = copies::reason_to_keep(credentials, profile) {
-        return say(&format!(
-            "Signed out (profile {profile}). The login was not revoked, as {why}."
-        ));
-    }
-    if let Some(source) = credentials.source() {
-        return say(&format!(
-            "Signed out (profile {profile}). The login was not revoked: it is held where {} gets its tokens.",
-            source.in_brief()
-        ));
-    }
-    if credentials.is_access_token_only() {
-        return say(&format!(
-            "Signed out (profile {profile}). The login was not revoked: {ADMIN_CONSOLE}."
-        ));
-    }
-    match revoke(credentials) {
-        Ok(()) => say(&format!("Signed out (profile {profile}).")),
-        Err(error) => warn_of(profile, &error),
-    }
-}
-
-fn warn_of(profile: &str, error: &Error) {
-    warn(&format!(
-        "signed out here (profile {profile}), but could not revoke the login at the issuer: {error:#}: whoever has a copy can use it until it expires"
-    ));
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! The finding about how a browser is opened.
 
-use std::path::Path;
-
 use super::finding::Finding;
 use crate::login::opener;
 use crate::login::opener::Environment;
@@ -18,7 +16,10 @@ pub fn finding(sign_in: &str) -> Finding {
     }
     let programs = opener::programs();
     let shown = |program: &String| printable(program);
-    if let Some(program) = programs.iter().find(|program| is_installed(program)) {
+    if let Some(program) = programs
+        .iter()
+        .find(|program| settings::is_installed(program))
+    {
         return Finding::ok("browser", format!("opened with {}", shown(program)));
     }
     let tried: Vec<String> = programs.iter().map(shown).collect();
@@ -35,15 +36,4 @@ fn absent(place: Environment) -> &'static str {
             "cannot be opened without a display"
         }
     }
-}
-
-fn is_installed(program: &str) -> bool {
-    let path = Path::new(program);
-    // Windows adds an extension, and looks in more places than PATH.
-    if cfg!(windows) || path.components().count() > 1 {
-        return cfg!(windows) || path.is_file();
-    }
-    settings::program_folders()
-        .iter()
-        .any(|folder| folder.join(path).is_file())
 }

@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use crate::keyring::Problem;
-use crate::profile::sealing::key_ids;
+use crate::profile::replacement::key_ids;
 use crate::settings;
 use crate::store::sealing::{find_key, is_locked};
 

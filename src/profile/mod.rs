@@ -1,13 +1,13 @@
 //! The credentials that a command is about: those of a profile, or Codex's own.
 //!
 //! `Profile` gives a token to print or pass on, by way of `refresh` or of `codex`. `report` says how a profile stands,
-//! for `status` and `doctor`. `copies` finds profiles that share a login. `sealing` says whether one is stored sealed.
+//! for `status` and `doctor`. `copies` finds profiles that share a login. `replacement` stores a new login in place of another.
 
 pub mod codex;
 pub mod copies;
+pub mod replacement;
 pub mod report;
 pub mod revoke;
-pub mod sealing;
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::refresh::{self, ValidToken, verify};
 use crate::settings::{self, CODEX_PROFILE};
 use crate::store::{Lock, Store, codex_file};
 use crate::terminal::say;
+use crate::text::capitalized;
 
 /// How long a person waits for a refresh that is under way: longer than its request can take.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -89,6 +90,22 @@ impl Profile {
 /// The store of a profile of ours: nobody signs in to Codex's here, or out of it.
 pub fn store(profile: Option<String>) -> Result<Store> {
     Store::new(settings::profile(profile)?)
+}
+
+/// Whose login it is: ` as someone@mail.example (Plus)`; nothing if it does not tell.
+pub fn as_whom(credentials: &Credentials) -> String {
+    let email = credentials.email().map(|email| format!(" as {email}"));
+    let plan = credentials.plan();
+    let plan = plan.map(|plan| format!(" ({})", capitalized(&plan)));
+    email.into_iter().chain(plan).collect()
+}
+
+/// What will be missing where the tokens name no account.
+pub fn missing_account(credentials: &Credentials) -> Option<&'static str> {
+    let is_missing = !credentials.is_closed() && credentials.account_id().is_none();
+    is_missing.then_some(
+        "the tokens name no ChatGPT account: account-id fails, and requests lack the header ChatGPT-Account-Id",
+    )
 }
 
 /// Takes the lock for a person, who is told if that takes time.

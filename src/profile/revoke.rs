@@ -1,13 +1,32 @@
-//! Revokes credentials that nobody uses any more, at the issuer that gave them.
+//! Revokes logins that nobody uses any more, at the issuer that gave them.
 
 use anyhow::{Context, Result};
 
+use super::copies;
 use crate::credentials::Credentials;
 use crate::issuer::{Issuer, TokenKind};
+use crate::terminal::awaiting;
 use crate::url::Url;
 
-/// Where an access token of an admin console is revoked: nobody else can do it.
-pub const ADMIN_CONSOLE: &str = "revoke the access token in the admin console of the workspace";
+/// Revokes the login that a profile had; or gives the reason why it is not revoked from here.
+pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>> {
+    let reason = match credentials.source() {
+        Some(source) => Some(format!(
+            "it is held where {} gets its tokens",
+            source.in_brief()
+        )),
+        None if credentials.is_access_token_only() => {
+            Some("revoke the access token in the admin console of the workspace".to_owned())
+        }
+        None => copies::reason_to_keep(credentials, profile),
+    };
+    if reason.is_none() {
+        awaiting("Revoking the login at the issuer …", || {
+            revoke(credentials)
+        })?;
+    }
+    Ok(reason)
+}
 
 /// Revokes the refresh token, and with it the login; where there is none, the access token (RFC 7009 section 2.1).
 pub fn revoke(credentials: &Credentials) -> Result<()> {

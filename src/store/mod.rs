@@ -90,6 +90,12 @@ impl Store {
         path
     }
 
+    /// Whether there is no file of this profile at all, not even a lock.
+    pub fn is_unused(&self) -> bool {
+        let files = ["json", "json.new", "lock", "device"].map(|name| self.file(name));
+        files.iter().all(|path| fs::symlink_metadata(path).is_err())
+    }
+
     /// The stored credentials, or none. Those that are sealed are opened.
     pub fn load(&self) -> Result<Option<Credentials>> {
         let load = || self.read()?.map(|found| self.open(found)).transpose();

@@ -28,7 +28,8 @@ fn a_sealed_login_serves_until_it_is_unsealed() {
     assert_eq!(sandbox.run(&["seal"]).code, 0);
     assert_sealed(&sandbox);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
-    let unsealed = "Unsealed the login: whoever can read its file can use it (profile default)\n";
+    let unsealed =
+        "Unsealed the login: anyone who can read its file can use it (profile default)\n";
     let sealed = std::fs::read_to_string(sandbox.file("default")).unwrap();
     sandbox.run(&["unseal"]).assert(0, "", unsealed);
     assert_eq!(sandbox.stored(), planted);

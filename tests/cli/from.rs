@@ -576,6 +576,19 @@ fn a_workspace_is_checked() {
 }
 
 #[test]
+fn a_command_that_is_not_there_is_no_temporary_failure() {
+    let sandbox = Sandbox::new();
+    for command in ["nosuchcommand", "./nosuchcommand"] {
+        sandbox.run(&["login", "--from", "--", command]).assert(
+            1,
+            "",
+            &format!("codex-auth: could not sign in: {command}: command not found\n"),
+        );
+    }
+    assert!(!sandbox.home().exists());
+}
+
+#[test]
 fn status_and_doctor_say_where_the_tokens_come_from() {
     let machines = Machines::new();
     let client = &machines.client;
@@ -654,7 +667,7 @@ fn a_copy_of_the_login_is_not_revoked() {
     client.run(&["login", "--from", "--", "remote"]).assert(
         0,
         "",
-        &format!("{SIGNED_IN}Did not revoke the earlier login, as remote may get its tokens from a copy of it.\n"),
+        &format!("{SIGNED_IN}The earlier login was not revoked: remote may get its tokens from a copy of it.\n"),
     );
     assert!(authority.can_refresh());
 }

@@ -635,7 +635,7 @@ fn an_old_login_that_another_profile_shares_is_not_revoked() {
         0,
         "",
         "...\nSigned in as someone@mail.example (Plus)\n\
-         Did not revoke the earlier login, as it is a copy of the profile work.\n",
+         The earlier login was not revoked: it is a copy of the profile work.\n",
     );
     assert!(sandbox.issuer.revoked().is_empty());
 }
@@ -688,7 +688,11 @@ fn a_login_without_an_account_is_an_error_only_for_who_asks_for_it() {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| its.account.id = None);
     let (login, address) = start(&sandbox, &["login"]);
-    assert_goes_on(login, &address);
+    assert_eq!(browser::visit(&address).status, 200);
+    let missing = "codex-auth: warning: the tokens name no ChatGPT account: account-id fails, and requests lack the header ChatGPT-Account-Id\n";
+    login
+        .finish()
+        .assert(0, "", &format!("{SIGNED_IN}{missing}"));
     sandbox.run(&["token"]).assert(0, TOKEN, "");
     sandbox.run(&["account-id"]).assert(
         1,
@@ -885,7 +889,7 @@ mod at_a_terminal {
     use super::*;
     use crate::terminal::Terminal;
 
-    const ANNOUNCED: &str = "\n\x1b[32m✓\x1b[0m Signed in as someone@mail.example (Plus)\n  \
+    const ANNOUNCED: &str = "\rCompleting the sign-in …\x1b[K\r\x1b[K\x1b[32m✓\x1b[0m Signed in as someone@mail.example (Plus)\n  \
                              Next: TOKEN=$(codex-auth token), or codex-auth setup codex\n";
     const INVITED: &str = "Page does not load? Paste its address here.";
 

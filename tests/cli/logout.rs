@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use support::fake_issuer::{Endpoint, Trouble};
 use support::sandbox::{LIFE, Sandbox};
 
-const NOT_REVOKED: &str = "whoever has a copy can use it until it expires";
+const NOT_REVOKED: &str = "anyone with a copy can use it until it expires";
 
 #[test]
 fn a_login_is_revoked_and_removed() {
@@ -116,11 +116,7 @@ fn a_link_that_leads_nowhere_is_removed() {
     fs::remove_file(sandbox.file("default")).unwrap();
     std::os::unix::fs::symlink("/nowhere", sandbox.file("default")).unwrap();
     let output = sandbox.run(&["logout"]);
-    output.assert(
-        0,
-        "",
-        "Removed the link that led nowhere (profile default).\n",
-    );
+    output.assert(0, "", "Removed the dangling link (profile default).\n");
     assert!(!sandbox.file("default").is_symlink());
 }
 
@@ -152,7 +148,7 @@ fn one_login_that_cannot_be_removed_does_not_keep_the_others() {
     output.assert(
         1,
         "",
-        "Signed out (profile work). The login was not revoked.\ncodex-auth: could not remove [HOME]/folder.json: [..]\n",
+        "codex-auth: could not remove [HOME]/folder.json: [..]\nSigned out (profile work). The login was not revoked.\n",
     );
     assert!(!sandbox.file("work").exists());
 }
@@ -167,7 +163,7 @@ fn a_shared_login_is_removed_and_not_revoked() {
     sandbox.run(&["logout"]).assert(
         0,
         "",
-        "Signed out (profile default). The login was not revoked, as it is a copy of Codex's own login.\n",
+        "Signed out (profile default). The login was not revoked: it is a copy of Codex's own login.\n",
     );
     assert!(!sandbox.file("default").exists());
     assert!(sandbox.issuer.requests().is_empty());
@@ -181,7 +177,7 @@ fn of_two_copies_the_last_one_is_revoked() {
     sandbox.run(&["logout", "--all"]).assert(
         0,
         "",
-        "Signed out (profile default). The login was not revoked, as it is a copy of the profile work.\n\
+        "Signed out (profile default). The login was not revoked: it is a copy of the profile work.\n\
          Signed out (profile work).\n",
     );
     assert_eq!(

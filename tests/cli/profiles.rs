@@ -109,6 +109,51 @@ fn no_name_leads_out_of_the_store() {
 }
 
 #[test]
+fn a_profile_that_is_not_signed_in_leaves_no_file() {
+    let sandbox = Sandbox::new();
+    let try_all = || {
+        for command in [
+            &["token"][..],
+            &["token", "--force-refresh", "--verify"],
+            &["account-id"],
+            &["status"],
+            &["status", "--json"],
+            &["seal"],
+            &["unseal"],
+            &["exec", "--", "true"],
+        ] {
+            let output = sandbox.run(&[&["--profile", "typo"], command].concat());
+            assert_eq!(output.code, 4, "{command:?}: {}", output.stderr);
+        }
+        let output = sandbox.run(&["--profile", "typo", "logout"]);
+        output.assert(0, "", "Not signed in (profile typo).\n");
+    };
+    try_all();
+    assert!(!sandbox.home().exists());
+    sandbox.plant();
+    try_all();
+    let files = std::fs::read_dir(sandbox.home()).unwrap();
+    let files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, ["default.json"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn before_a_login_over_another_one_a_terminal_shows_who_is_signed_in() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    let current = "You are signed in as someone@mail.example (Plus). The new login replaces that one once it is stored.\n";
+    let mut terminal = crate::terminal::Terminal::start(&sandbox, &["login"], 200);
+    terminal.await_text("Waiting for up to", 1);
+    terminal.press("\x03");
+    let (_, screen) = terminal.finish();
+    assert!(screen.starts_with(current), "{screen}");
+    let mut unseen = sandbox.spawn(&["login"]);
+    unseen.sign_in();
+    unseen.finish().assert(0, "", SIGNED_IN);
+}
+
+#[test]
 fn all_profiles_and_one_profile_exclude_each_other() {
     let sandbox = Sandbox::new();
     sandbox.plant_as("default", LIFE.cast_signed(), LIFE);

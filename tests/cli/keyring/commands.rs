@@ -35,9 +35,10 @@ fn a_login_is_sealed_and_unsealed_without_a_new_sign_in() {
     let planted = sandbox.plant();
     desktop.seal();
     let again = sandbox.run(&["seal"]);
-    again.assert(0, "", "The login is sealed already (profile default).\n");
+    again.assert(0, "", "The login is already sealed (profile default).\n");
     assert_eq!(desktop.keys(), 1);
-    let unsealed = "Unsealed the login: whoever can read its file can use it (profile default)\n";
+    let unsealed =
+        "Unsealed the login: anyone who can read its file can use it (profile default)\n";
     sandbox.run(&["unseal"]).assert(0, "", unsealed);
     assert_eq!(sandbox.stored(), planted);
     assert_eq!(desktop.keys(), 0);
@@ -91,8 +92,7 @@ fn a_new_login_is_sealed_if_that_is_asked_for_or_if_the_one_before_it_was() {
 fn a_variable_that_says_neither_yes_nor_no_is_an_error() {
     let mut sandbox = Sandbox::new();
     sandbox.set("CODEX_AUTH_KEYRING", "yes");
-    let words =
-        "codex-auth: could not seal the login: invalid CODEX_AUTH_KEYRING \"yes\": use 1 or 0\n";
+    let words = "codex-auth: invalid CODEX_AUTH_KEYRING \"yes\": use 1 or 0\n";
     sandbox.run(&["login"]).assert(1, "", words);
 }
 
@@ -201,7 +201,7 @@ fn a_logout_waits_for_the_keyring_unless_it_is_told_not_to_revoke() {
     desktop.plant_sealed(3600);
     desktop.lock();
     let refused = "codex-auth: could not sign out (profile default): could not read [HOME]/default.json: it is sealed: the \
-                   keyring is locked: unlock it, and try again; --no-revoke removes the file all the same\n";
+                   keyring is locked: unlock it, and try again; --no-revoke removes the file anyway\n";
     sandbox.run(&["logout"]).assert(75, "", refused);
     sandbox.run(&["logout", "--all"]).assert(75, "", refused);
     assert!(sandbox.file("default").exists());
@@ -392,7 +392,7 @@ fn a_login_that_may_be_a_copy_of_a_sealed_one_is_not_revoked() {
             "it is unknown whether the profile default is a copy of another: it cannot be read without the keyring"
         )
     );
-    let words = "Signed out (profile work). The login was not revoked, as it may be a copy of the profile default, which \
+    let words = "Signed out (profile work). The login was not revoked: it may be a copy of the profile default, which \
                  cannot be read without the keyring.\n";
     sandbox
         .run(&["--profile", "work", "logout"])
@@ -468,7 +468,7 @@ fn a_doctor_finds_what_a_killed_unseal_has_left() {
     );
     let advice = json!("run codex-auth seal");
     assert_eq!(left(), Some((json!(found), advice)));
-    let sealed = "The login is sealed already (profile default).\n";
+    let sealed = "The login is already sealed (profile default).\n";
     let seal = ["--profile", "default", "seal"];
     sandbox.run(&seal).assert(0, "", sealed);
     assert!(!staged.exists());

@@ -140,7 +140,7 @@ fn what_a_killed_worker_wrote_whole_takes_its_place() {
             sandbox.run(&["seal"]).assert(
                 0,
                 "",
-                "The login is sealed already (profile default).\n",
+                "The login is already sealed (profile default).\n",
             );
             assert_eq!(&fs::read(sandbox.file("default")).unwrap(), wanted);
             assert!(!sandbox.home().join(name).exists());

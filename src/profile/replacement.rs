@@ -1,0 +1,141 @@
+//! The login that is about to replace the stored one. What it needs is made before anything is spent for it: a staged file and,
+//! if it is to be sealed, a key in the keyring.
+
+use anyhow::{Context, Result};
+
+use super::lock;
+use crate::credentials::{Credentials, Seal};
+use crate::error::{self, Failure};
+use crate::settings;
+use crate::store::sealing::{self, NewKey, find_key, remove_key};
+use crate::store::{self, Lock, StagedFile, Store};
+use crate::terminal::{say, warn};
+
+const NOT_SEALED: &str = "could not seal the login";
+
+/// What is stored now, or why it cannot be read.
+pub type Earlier = Result<Option<Credentials>>;
+
+pub struct Replacement<'a> {
+    store: &'a Store,
+    staged: StagedFile<'a>,
+    seal: Option<Seal>,
+    /// A key that was made for the seal. It is removed again if nothing is saved.
+    new_key: Option<NewKey>,
+    earlier: Earlier,
+}
+
+impl<'a> Replacement<'a> {
+    /// `sealed` says how the new login is to be stored: without it, as the one before.
+    pub fn prepare(store: &'a Store, lock: &'a Lock, sealed: Option<bool>) -> Result<Self> {
+        let is_sealed = will_be_sealed(store, sealed)?;
+        let earlier = store.load();
+        let staged = if is_sealed {
+            lock.stage_sealed()?
+        } else {
+            lock.stage()?
+        };
+        let mut new = Self {
+            store,
+            staged,
+            seal: None,
+            new_key: None,
+            earlier,
+        };
+        if is_sealed {
+            new.find_or_make_key().context(NOT_SEALED)?;
+        }
+        Ok(new)
+    }
+
+    /// Finds out whether a login could be stored, before somebody takes the trouble to sign in: the person may have to unlock
+    /// the keyring. Gives the login that is stored now, if it can be read.
+    pub fn try_out(store: &Store, sealed: Option<bool>) -> Result<Option<Credentials>> {
+        if will_be_sealed(store, sealed)? {
+            unlock(key_id(store).as_deref()).context(NOT_SEALED)?;
+        }
+        let lock = lock(store)?;
+        let tried = Replacement::prepare(store, &lock, sealed)?;
+        Ok(tried.earlier.ok().flatten())
+    }
+
+    /// The key that the stored login opens with, else a new one. A key that a login names but does not open with is another
+    /// file's: the login is a copy.
+    fn find_or_make_key(&mut self) -> Result<()> {
+        if let Err(error) = &self.earlier
+            && error::exit_code(error) == error::TEMPORARY
+        {
+            return Err(Failure::Temporary(format!("{error:#}")).into());
+        }
+        let own = self.earlier().and_then(Credentials::key_id);
+        let key = if let Some(own) = own.map_or(Ok(None), find_key)? {
+            own
+        } else {
+            let made = NewKey::create(self.store.profile())?;
+            self.new_key.insert(made).key().clone()
+        };
+        self.seal = Some(self.store.seal(key)?);
+        Ok(())
+    }
+
+    pub fn earlier(&self) -> Option<&Credentials> {
+        self.earlier.as_ref().ok()?.as_ref()
+    }
+
+    /// Stores the new login, and gives the earlier one, whose key goes. No device login waits beside what is sealed.
+    pub fn save(self, credentials: &mut Credentials) -> Result<Earlier> {
+        let before = self.earlier().and_then(Credentials::key_id);
+        let before = before.map(str::to_owned);
+        credentials.set_seal(self.seal);
+        self.staged.save_or_discard(credentials)?;
+        if credentials.is_sealed() {
+            self.store.forget_pending();
+        }
+        if let Some(new_key) = self.new_key {
+            new_key.keep();
+        }
+        if before.as_deref() != credentials.key_id() {
+            forget_key(before.as_deref());
+        }
+        Ok(self.earlier)
+    }
+}
+
+pub fn will_be_sealed(store: &Store, asked: Option<bool>) -> Result<bool> {
+    match asked {
+        Some(asked) => Ok(asked),
+        None => Ok(store.is_sealed() || settings::wants_keyring()?),
+    }
+}
+
+/// Has a person unlock the keyring, if that is locked.
+pub fn unlock(id: Option<&str>) -> Result<(), Failure> {
+    if sealing::is_locked(id)? {
+        say("The keyring is locked: unlock it to go on.");
+        sealing::unlock(id)?;
+    }
+    Ok(())
+}
+
+/// The key of the stored login, if it is sealed. What cannot be read has none that would be of use.
+pub fn key_id(store: &Store) -> Option<String> {
+    let stored = store.load_closed().ok().flatten()?;
+    stored.key_id().map(str::to_owned)
+}
+
+/// The keys that all stored logins name.
+pub fn key_ids() -> Vec<String> {
+    let profiles = store::profiles().unwrap_or_default().into_iter();
+    let stores = profiles.filter_map(|profile| Store::new(profile).ok());
+    stores.filter_map(|store| key_id(&store)).collect()
+}
+
+/// Removes a key, if there is one, that nothing is sealed with any more. One that another file names stays: that may be the
+/// file which it opens, or a copy that is put back in its place.
+pub fn forget_key(id: Option<&str>) {
+    let is_unnamed = |id: &&str| !key_ids().iter().any(|named| named == id);
+    let removed = id.filter(is_unnamed).map_or(Ok(()), remove_key);
+    if let Err(error) = removed.context("could not remove the key, which opens nothing any more") {
+        warn(&format!("{error:#}"));
+    }
+}
