@@ -1,83 +1,25 @@
-//! The command line: every option, and every word of the help. It knows nothing of the rest of the program.
+//! The command line: every option, and every word of the help.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{StyledStr, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-// Lines are indented by what they are to be wrapped behind.
+use crate::error::EXIT_CODES;
+use crate::settings::VARIABLES;
 
-const ENVIRONMENT: &str = "\
-The environment variables that codex-auth reads
-
-CODEX_AUTH_HOME
-  the folder of the stored credentials; an absolute path
-CODEX_AUTH_PROFILE
-  the profile, if --profile names none
-CODEX_AUTH_KEYRING
-  1: login seals what it stores, as with --keyring
-CODEX_AUTH_ISSUER
-  where to sign in; default https://auth.openai.com
-CODEX_AUTH_CLIENT_ID
-  the client to sign in as; default: that of Codex CLI
-CODEX_AUTH_PORT
-  where to wait for the browser; 0 is any free port; default 1455, else 1457
-CODEX_AUTH_REDIRECT_HOST
-  localhost (default) or 127.0.0.1
-CODEX_AUTH_CHATGPT_URL
-  the backend, for --verify, --check and --usage
-CODEX_AUTH_MIN_TTL, CODEX_AUTH_FORCE_REFRESH, CODEX_AUTH_REJECTED
-  what token is asked for, if its options do not say: a duration; 1; the SHA-256 of an access token that the backend \
-  rejected. login --from sets them for its command
-CODEX_AUTH_COMPLETE
-  set by completion scripts, and only by them
-CODEX_HOME
-  the folder of Codex CLI, for the profile codex; default ~/.codex
-BROWSER
-  the browsers to open, separated by colons
-https_proxy, HTTPS_PROXY, all_proxy, ALL_PROXY
-  the proxy; the first that is set counts
-no_proxy, NO_PROXY
-  hosts that are reached without it
-DBUS_SESSION_BUS_ADDRESS, XDG_RUNTIME_DIR
-  where the keyring is, on Linux
-CODEX_CA_CERTIFICATE
-  a PEM file of authorities to trust besides those of the system
-SSL_CERT_FILE, SSL_CERT_DIR
-  a PEM file, or folders, in the place of the system's authorities
-NO_COLOR
-  no colours
-TERM
-  dumb: no colours, no links, no countdown
-
-Whether a browser can be opened here is told by SSH_CONNECTION, SSH_TTY, WSL_DISTRO_NAME, DISPLAY, \
-WAYLAND_DISPLAY, container, KUBERNETES_SERVICE_HOST, REMOTE_CONTAINERS, CODESPACES and GITPOD_WORKSPACE_ID.";
-
-const EXIT_CODES: &str = "\
-What the exit code of codex-auth says
-
- 0  done: the result is on stdout
- 1  failed: trying again will not help
- 2  wrong usage
- 4  a person has to sign in
-75  temporary: try again later
-
-With 1 and 4, stderr says what to do. 75 is about the network, the issuer, or another process that is still refreshing.
-
-exec ends with the exit code of its command; 126 if it could not be run, 127 if it was not found.";
-
-/// Sign in to ChatGPT/Codex once, then print a fresh access token whenever it is asked for.
+/// Sign in to ChatGPT/Codex once, then print a fresh access token on demand
 ///
 /// The token goes to stdout, everything else to stderr.
-///
-/// Exit codes: 0 done; 1 failed, and trying again will not help; 2 wrong usage; 4 a person has to sign in; 75
-/// temporary, try again later.
 #[derive(Parser)]
 #[command(
     name = "codex-auth",
     version,
     propagate_version = false,
     max_term_width = 100,
-    after_help = "More: codex-auth help environment, codex-auth help exit-codes, codex-auth man | man -l -"
+    after_help = "Environment variables and exit codes: codex-auth --help\nMan page: codex-auth man | man -l -",
+    after_long_help = reference()
 )]
 pub struct Cli {
     /// The profile to use: a name of your choice, or `codex` to read Codex's own login [env: CODEX_AUTH_PROFILE]
@@ -98,13 +40,22 @@ pub struct Cli {
 pub enum Command {
     /// Sign in with ChatGPT
     ///
-    /// Opens the browser and waits for it to come back to port 1455 (or 1457) of this machine. On a terminal, the
-    /// address that the browser ends on can be pasted instead. An earlier login stays until the new one is stored.
+    /// Opens the browser and waits for it to come back to port 1455 (or 1457) of this machine. On a terminal you can also
+    /// paste the URL that the browser ends up at. An earlier login is kept until the new one is stored.
+    #[command(after_long_help = examples("\
+codex-auth login
+codex-auth login --device-code --qr
+codex-auth --profile work login --workspace ID
+codex-auth login --from -- ssh -T tokens@HOST"))]
     Login(LoginArgs),
     /// Print a fresh access token
     ///
-    /// One line on stdout. The token is refreshed before it expires; however many callers ask at once, it is refreshed
-    /// once.
+    /// One line on stdout. The token is refreshed before it expires, and only once no matter how many callers ask at the
+    /// same time.
+    #[command(after_long_help = examples("\
+TOKEN=$(codex-auth token)
+codex-auth token --min-ttl 1h
+codex-auth token --format headers | curl -H @- URL"))]
     Token(TokenArgs),
     /// Print the ChatGPT account ID
     AccountId,
@@ -112,14 +63,20 @@ pub enum Command {
     ///
     /// Exit code 0 means that `token` works without a person (with --all: for each profile), 4 that somebody has to
     /// sign in.
+    #[command(after_long_help = examples("\
+codex-auth status --verify
+codex-auth status --all --json"))]
     Status(StatusArgs),
-    /// Revoke the login at the issuer, and remove it from this machine
+    /// Revoke the login at the issuer and remove it from this machine
+    #[command(after_long_help = examples("\
+codex-auth logout
+codex-auth --profile work logout --no-revoke"))]
     Logout(LogoutArgs),
-    /// Encrypt the stored login with a key that the system's keyring holds
+    /// Encrypt the stored login with a key in the system's keyring
     ///
-    /// Then a copy of the file is of no use: a backup, an image of the disk, a stolen laptop. Programs that run as you
-    /// can still have the token. No new sign-in is needed; `login --keyring` seals a new login. Without the keyring, as
-    /// over SSH or in cron, a sealed login gives no token.
+    /// A copy of the file is then useless: in a backup, a disk image, on a stolen laptop. Programs that run as you can
+    /// still get the token. You stay signed in; `login --seal` seals a new login. Where there is no keyring, as over SSH or
+    /// in cron, a sealed login gives no token.
     Seal,
     /// Store a sealed login unencrypted again
     ///
@@ -127,17 +84,26 @@ pub enum Command {
     Unseal,
     /// Run a command with the access token in its environment
     ///
-    /// The command finds the token in `CODEX_AUTH_TOKEN` and the account ID in `CODEX_AUTH_ACCOUNT_ID`. codex-auth ends
-    /// with its exit code.
+    /// The command finds the token in `CODEX_AUTH_TOKEN` and the account ID in `CODEX_AUTH_ACCOUNT_ID`. codex-auth exits
+    /// with the command's exit code, 126 if it cannot be run and 127 if it is not found.
+    #[command(after_long_help = examples("\
+codex-auth exec -- sh -c 'echo $CODEX_AUTH_ACCOUNT_ID'
+codex-auth exec --openai -- python my-script.py"))]
     Exec(ExecArgs),
     /// Print the configuration that makes another program call codex-auth
     ///
-    /// Its comments say where it belongs. No file is written. Without a login it has placeholders.
+    /// Comments say where to put it. Writes no file; prints placeholders if not signed in.
+    #[command(after_long_help = examples("\
+codex-auth setup codex
+codex-auth setup claude-code --base-url https://gateway.example"))]
     Setup(SetupArgs),
-    /// Find what stands in the way of a login or of a refresh
+    /// Diagnose login and refresh problems
     ///
-    /// Says what is wrong, and what to do about it. No secret is printed: it can be pasted into a bug report. Exit code 1
-    /// means that something does stand in the way.
+    /// Says what is wrong and how to fix it. Prints no secrets, so the output is safe to paste into a bug report. Exit code
+    /// 1 means that there is a problem.
+    #[command(after_long_help = examples("\
+codex-auth doctor
+codex-auth --profile work doctor --json"))]
     Doctor(DoctorArgs),
     /// Print a completion script
     ///
@@ -162,18 +128,40 @@ pub enum Command {
     /// To read it:
     ///   codex-auth man | man -l -
     ///
-    /// To put it where man looks, beside the folder of the program:
+    /// To install it where man looks, next to the program's folder:
     ///   folder=$(dirname "$(command -v codex-auth)")/../share/man/man1
     ///   mkdir -p "$folder"
     ///   codex-auth man > "$folder/codex-auth.1"
     #[command(verbatim_doc_comment)]
     Man,
-    /// What it reads of the environment
-    #[command(hide = true, long_about = ENVIRONMENT, help_template = "{about-with-newline}")]
-    Environment,
-    /// What its exit codes say
-    #[command(hide = true, long_about = EXIT_CODES, help_template = "{about-with-newline}")]
-    ExitCodes,
+}
+
+/// Lines to paste, under their heading.
+fn examples(lines: &str) -> StyledStr {
+    let mut text = heading("Examples:");
+    for line in lines.lines() {
+        let _ = write!(text, "\n  {line}");
+    }
+    text
+}
+
+/// The tables of exit codes and variables, below the long help of the program.
+fn reference() -> StyledStr {
+    let mut text = heading("Exit codes:");
+    for (code, meaning) in EXIT_CODES {
+        let _ = write!(text, "\n  {code:>2}  {meaning}");
+    }
+    let _ = write!(text, "\n\n{}", heading("Environment variables:").ansi());
+    for (names, meaning) in VARIABLES {
+        let _ = write!(text, "\n  {names}\n          {meaning}");
+    }
+    let _ = write!(text, "\n\nMan page: codex-auth man | man -l -");
+    text
+}
+
+fn heading(title: &str) -> StyledStr {
+    let style = *Styles::styled().get_header();
+    format!("{style}{title}{style:#}").into()
 }
 
 #[derive(Args)]
@@ -182,54 +170,51 @@ pub enum Command {
     reason = "each is an option of its own"
 )]
 pub struct LoginArgs {
-    /// Sign in with a code that is typed on another device
+    /// Sign in with a code entered on another device
     #[arg(long, alias = "device-auth")]
     pub device_code: bool,
-    /// Sign in with an access token (at-…) of an admin console, read from stdin; it is never refreshed
-    #[arg(long, conflicts_with_all = ["device_code", "no_browser", "qr"])]
-    pub with_access_token: bool,
-    /// Take each token from the command after `--`, or from a socket (`unix:/PATH`), which gives what `codex-auth token
-    /// --format json` prints on the machine that holds the login
-    #[arg(
-        long,
-        value_name = "SOCKET",
-        num_args = 0..=1,
-        conflicts_with_all = ["device_code", "with_access_token", "no_browser", "qr"]
-    )]
-    pub from: Option<Option<String>>,
-    /// Print the address, but do not open a browser
-    #[arg(long)]
-    pub no_browser: bool,
-    /// With --device-code: show the address as a QR code too
+    /// Also show the URL as a QR code
     #[arg(long, requires = "device_code")]
     pub qr: bool,
-    /// Seal the login: encrypt it with a key that the system's keyring holds [env: CODEX_AUTH_KEYRING]
-    #[arg(long, conflicts_with = "no_keyring")]
-    pub keyring: bool,
-    /// Store the login unsealed, even if the one before it was sealed
+    /// Print the URL, but do not open a browser
     #[arg(long)]
-    pub no_keyring: bool,
-    /// Accept a login into this ChatGPT workspace only; may be repeated
+    pub no_browser: bool,
+    /// Let me choose the account, even if the browser is signed in already
+    #[arg(long, conflicts_with = "device_code")]
+    pub switch_account: bool,
+    /// Accept only a login to this ChatGPT workspace; may be repeated
     #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = workspace)]
     pub workspace: Vec<String>,
-    /// With --from: the command and its arguments; no shell reads them
+    /// Encrypt the login with a key in the system's keyring, as `seal` does [env: CODEX_AUTH_SEAL]
+    #[arg(long)]
+    pub seal: bool,
+    /// Read an access token (at-…) of an admin console from stdin; it is never refreshed
+    #[arg(long, conflicts_with_all = ["device_code", "no_browser", "switch_account"])]
+    pub with_access_token: bool,
+    /// Get each token from the command after `--`, which prints what `codex-auth token --format json` prints on the machine
+    /// that holds the login
+    #[arg(
+        long,
+        requires = "command",
+        conflicts_with_all = ["device_code", "with_access_token", "no_browser", "switch_account", "from_socket"]
+    )]
+    pub from: bool,
+    /// Get each token from a Unix socket, which sends the same
+    #[arg(
+        long,
+        value_name = "PATH",
+        value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["device_code", "with_access_token", "no_browser", "switch_account", "command"]
+    )]
+    pub from_socket: Option<String>,
+    /// With --from: the command and its arguments, run without a shell
     #[arg(last = true, requires = "from", value_name = "COMMAND")]
     pub command: Vec<String>,
 }
 
-impl LoginArgs {
-    /// Whether the login is to be sealed, if that was said.
-    pub fn keyring(&self) -> Option<bool> {
-        match (self.keyring, self.no_keyring) {
-            (true, _) => Some(true),
-            (_, true) => Some(false),
-            _ => None,
-        }
-    }
-}
-
+/// What is asked of a token.
 #[derive(Args, Default, PartialEq, Debug)]
-pub struct TokenArgs {
+pub struct RequestArgs {
     /// How long the token must stay valid: 90s, 5m, 2h, 1d [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_ttl: Option<Duration>,
@@ -242,6 +227,12 @@ pub struct TokenArgs {
     /// How long to wait for a refresh: 90s, 5m, 2h, 1d [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
+}
+
+#[derive(Args, Default, PartialEq, Debug)]
+pub struct TokenArgs {
+    #[command(flatten)]
+    pub request: RequestArgs,
     /// What to print
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
@@ -252,7 +243,7 @@ pub enum Format {
     /// The bare token
     #[default]
     Plain,
-    /// One JSON object: token, type, expiry, account ID, plan, profile
+    /// One JSON object with the token, its expiry, the account and more
     Json,
     /// HTTP header lines, for `curl -H @-`
     Headers,
@@ -266,12 +257,14 @@ pub enum Format {
 
 #[derive(Args)]
 pub struct ExecArgs {
-    /// Put the token into this environment variable too; may be repeated
+    /// Also put the token into this environment variable; may be repeated
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub env: Vec<String>,
-    /// How long the token must stay valid: 90s, 5m, 2h, 1d [default: 5m]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub min_ttl: Option<Duration>,
+    /// Set `OPENAI_API_KEY` to the token and `OPENAI_BASE_URL` to the ChatGPT backend
+    #[arg(long)]
+    pub openai: bool,
+    #[command(flatten)]
+    pub request: RequestArgs,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
@@ -279,11 +272,11 @@ pub struct ExecArgs {
 
 #[derive(Args)]
 pub struct SetupArgs {
-    /// The program that is to call codex-auth
+    /// The program to configure
     #[arg(value_enum)]
     pub program: Program,
-    /// Where that program sends its requests; default: the ChatGPT backend
-    #[arg(long, value_name = "URL")]
+    /// Where the program sends its requests; default: the ChatGPT backend
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub base_url: Option<String>,
 }
 
@@ -320,10 +313,10 @@ pub struct StatusArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Ask the backend too whether it accepts the token
+    /// Also ask the backend whether it accepts the token
     #[arg(long)]
-    pub check: bool,
-    /// Ask the backend for the plan's limits: how much is used, when they reset
+    pub verify: bool,
+    /// Show how much of the plan's limits is used, and when they reset
     #[arg(long)]
     pub usage: bool,
     /// Show every profile
@@ -346,28 +339,19 @@ pub struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// List the checks that passed, too
+    /// Also list passed checks
     #[arg(long)]
     pub verbose: bool,
 }
 
 #[derive(Args)]
 pub struct CompletionsArgs {
-    /// The shell that the script is for
+    /// Target shell
     #[arg(value_enum)]
-    pub shell: Shell,
+    pub shell: clap_complete::Shell,
 }
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
-pub enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-    Powershell,
-    Elvish,
-}
-
-/// Reads the ID of a ChatGPT workspace, around which there may be blanks.
+/// Reads the ID of a ChatGPT workspace, with or without surrounding blanks.
 pub fn workspace(text: &str) -> Result<String, String> {
     let id = text.trim();
     let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
@@ -383,10 +367,10 @@ pub fn variable(text: &str) -> Result<String, String> {
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if text.is_empty() || !is_name || text.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err("use A-Z a-z 0-9 _ and no digit in front".to_owned());
+        return Err("use A-Z a-z 0-9 _, not starting with a digit".to_owned());
     }
     if is_taken(text) {
-        return Err("it has another meaning: use a variable that is for a token".to_owned());
+        return Err(format!("{text} is reserved: choose another variable"));
     }
     Ok(text.to_owned())
 }

@@ -1,13 +1,13 @@
-//! The failures that callers act on. Every other one is a plain `anyhow` error: show it, and do not try again.
+//! The failures that callers act on, and the exit codes. Every other failure is a plain `anyhow` error, exit code 1.
 
 use std::fmt;
 
 /// A failure that has an exit code of its own. It holds its message, which names no secret.
 #[derive(Debug)]
 pub enum Failure {
-    /// A person has to sign in: nothing that a program does will help.
+    /// A person has to sign in.
     LoginRequired(String),
-    /// The network, the issuer or another process stood in the way: the same call may succeed later.
+    /// The network, the issuer or another process: the same call may succeed later.
     Temporary(String),
     /// The call itself is wrong, such as the name of a profile.
     Usage(String),
@@ -25,11 +25,27 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What clap ends with too.
+/// The parser's exit code for wrong usage.
 const USAGE: u8 = 2;
+/// The same as that of `gh`.
 pub const LOGIN_REQUIRED: u8 = 4;
 /// `EX_TEMPFAIL` of `sysexits.h`.
 pub const TEMPORARY: u8 = 75;
+
+/// What the exit codes mean: in the help and in the man page.
+pub const EXIT_CODES: [(u8, &str); 5] = [
+    (0, "Done. The result is on stdout."),
+    (
+        1,
+        "Failed, and trying again will not help. stderr says what to do.",
+    ),
+    (USAGE, "Wrong usage."),
+    (LOGIN_REQUIRED, "Sign-in required: run codex-auth login."),
+    (
+        TEMPORARY,
+        "Temporary failure, usually of the network or the issuer. Try again later.",
+    ),
+];
 
 /// The exit code for an error: one of those above for the failures above, else 1.
 pub fn exit_code(error: &anyhow::Error) -> u8 {

@@ -23,31 +23,40 @@ const BACKEND: &str = "https://chatgpt.com/backend-api";
 /// The two ports that are registered for the redirect URI of that client.
 const CALLBACK_PORTS: [u16; 2] = [1455, 1457];
 
-/// The variables that change what this program does, but for those that every terminal and every SSH connection sets.
-const VARIABLES: [&str; 23] = [
-    "CODEX_AUTH_HOME",
-    "CODEX_AUTH_PROFILE",
-    "CODEX_AUTH_KEYRING",
-    "CODEX_AUTH_ISSUER",
-    "CODEX_AUTH_CLIENT_ID",
-    "CODEX_AUTH_PORT",
-    "CODEX_AUTH_REDIRECT_HOST",
-    "CODEX_AUTH_CHATGPT_URL",
-    MIN_TTL,
-    FORCE_REFRESH,
-    REJECTED,
-    "CODEX_HOME",
-    "BROWSER",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "no_proxy",
-    "NO_PROXY",
-    "CODEX_CA_CERTIFICATE",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "NO_COLOR",
+/// Every variable that is read, and what it does: in the help, in the man page, and for `doctor`.
+#[rustfmt::skip]
+pub const VARIABLES: [(&str, &str); 20] = [
+    ("CODEX_AUTH_HOME", "Folder of the stored credentials, as an absolute path. Default: codex-auth in the platform's \
+        configuration folder ($XDG_CONFIG_HOME or ~/.config on Linux, ~/Library/Application Support on macOS, %APPDATA% \
+        on Windows)."),
+    ("CODEX_AUTH_PROFILE", "The profile, unless --profile names one."),
+    ("CODEX_AUTH_SEAL", "1: login seals what it stores, as with --seal."),
+    ("CODEX_AUTH_ISSUER", "Where to sign in. Default: https://auth.openai.com. A stored login is refreshed and revoked at \
+        the issuer it came from, regardless of this variable."),
+    ("CODEX_AUTH_CLIENT_ID", "The client to sign in as. Default: the public client of Codex CLI."),
+    ("CODEX_AUTH_PORT", "The port that the browser comes back to; 0 is any free port. Default: 1455, else 1457, which are \
+        registered for the client."),
+    ("CODEX_AUTH_REDIRECT_HOST", "The host of the redirect URI: localhost (default) or 127.0.0.1."),
+    ("CODEX_AUTH_CHATGPT_URL", "The ChatGPT backend, for --verify and --usage. Default: \
+        https://chatgpt.com/backend-api."),
+    ("CODEX_AUTH_MIN_TTL, CODEX_AUTH_FORCE_REFRESH, CODEX_AUTH_REJECTED", "What token is asked for if its options do not \
+        say: a duration; 1; the SHA-256 of an access token that the backend rejected. login --from sets them for its \
+        command."),
+    ("CODEX_AUTH_COMPLETE", "Set by completion scripts only."),
+    ("CODEX_HOME", "Folder of Codex CLI, for the profile codex. Default: ~/.codex."),
+    ("BROWSER", "Browsers to try, separated by colons; %s stands for the URL."),
+    ("https_proxy, HTTPS_PROXY, all_proxy, ALL_PROXY", "The proxy: an http, https, socks5 or socks5h URL, with user and \
+        password if needed. The first one set wins. A value that cannot be used is an error, never a direct connection."),
+    ("no_proxy, NO_PROXY", "Hosts to connect to directly: names with their subdomains, addresses, ranges such as \
+        10.0.0.0/8, each with or without a port; * for all. Loopback addresses never use the proxy."),
+    ("DBUS_SESSION_BUS_ADDRESS, XDG_RUNTIME_DIR", "Where to find the keyring on Linux, for sealed logins."),
+    ("CODEX_CA_CERTIFICATE", "PEM file of certificate authorities to trust in addition to the system's."),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "PEM file, or folders, of certificate authorities to trust instead of the system's. \
+        Where the system has none, built-in ones are used."),
+    ("NO_COLOR", "If set, no colours."),
+    ("TERM", "dumb: no colours, links or countdowns."),
+    ("SSH_CONNECTION, SSH_TTY, WSL_DISTRO_NAME, DISPLAY, WAYLAND_DISPLAY, container, KUBERNETES_SERVICE_HOST, \
+        REMOTE_CONTAINERS, CODESPACES, GITPOD_WORKSPACE_ID", "login uses these to decide whether it can open a browser."),
 ];
 
 /// What is asked of `token` by another codex-auth, whose command it is (`login --from`).
@@ -202,12 +211,12 @@ pub fn runtime_folder() -> PathBuf {
     variable("XDG_RUNTIME_DIR").map_or_else(usual, PathBuf::from)
 }
 
-/// Whether new logins are to be sealed with a key of the keyring.
-pub fn wants_keyring() -> Result<bool> {
-    match text("CODEX_AUTH_KEYRING")?.as_deref() {
+/// Whether new logins are to be sealed.
+pub fn wants_seal() -> Result<bool> {
+    match text("CODEX_AUTH_SEAL")?.as_deref() {
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),
-        Some(other) => bail!("invalid CODEX_AUTH_KEYRING {other:?}: use 1 or 0"),
+        Some(other) => bail!("invalid CODEX_AUTH_SEAL {other:?}: use 1 or 0"),
     }
 }
 
@@ -340,7 +349,12 @@ pub fn absolute_program(program: &str) -> Result<String> {
     if Path::new(program).components().count() <= 1 {
         return Ok(program.to_owned());
     }
-    let path = std::path::absolute(program).context("could not find the current folder")?;
+    absolute(program)
+}
+
+/// A path as it is found from every folder.
+pub fn absolute(path: &str) -> Result<String> {
+    let path = std::path::absolute(path).context("could not find the current folder")?;
     Ok(path.to_string_lossy().into_owned())
 }
 
@@ -362,7 +376,10 @@ pub fn program_folders() -> Vec<PathBuf> {
 
 /// The names of those variables that are set. Their values may be secret.
 pub fn variables_set() -> Vec<&'static str> {
-    VARIABLES.into_iter().filter(|name| is_set(name)).collect()
+    let names = VARIABLES
+        .into_iter()
+        .flat_map(|(names, _)| names.split(", "));
+    names.filter(|name| is_set(name)).collect()
 }
 
 /// The value of a variable, if it is set and not empty.

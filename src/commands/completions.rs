@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Arg, ArgAction, Command, CommandFactory, ValueEnum};
+use clap::{Arg, ArgAction, Command, CommandFactory};
+use clap_complete::Shell;
 use clap_complete::engine::{
     ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
 };
 use clap_complete::env::{CompleteEnv, Shells};
 
 use super::output::print;
-use crate::cli::{Cli, CompletionsArgs, Shell};
+use crate::cli::{Cli, CompletionsArgs};
 use crate::settings::{CODEX_PROFILE, COMPLETE};
 use crate::store::codex_file;
 use crate::{settings, store};
@@ -30,9 +31,10 @@ pub fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
 
 /// The script that makes a shell ask this program.
 pub fn script(shell: Shell) -> Result<String> {
-    let name = shell.to_possible_value().context("no name of the shell")?;
     let shells = Shells::builtins();
-    let writer = shells.completer(name.get_name()).context("unknown shell")?;
+    let writer = shells
+        .completer(&shell.to_string())
+        .context("unknown shell")?;
     let mut script = Vec::new();
     writer.write_registration(COMPLETE, NAME, NAME, NAME, &mut script)?;
     let script = String::from_utf8(script)?;
@@ -64,15 +66,9 @@ pub fn complete() -> ExitCode {
 /// The command line, with what can be completed in place of its values.
 fn command() -> Command {
     let typed = typed();
-    let asks_for_help = typed.first().is_some_and(|word| word == "help");
     Cli::command()
         .mut_args(|argument| once(argument, &typed))
-        .mut_subcommands(|command| {
-            let is_hidden = command.is_hide_set() && !asks_for_help;
-            command
-                .hide(is_hidden)
-                .mut_args(|argument| once(argument, &typed))
-        })
+        .mut_subcommands(|command| command.mut_args(|argument| once(argument, &typed)))
         .mut_arg("profile", |profile| {
             profile.add(ArgValueCandidates::new(profiles))
         })

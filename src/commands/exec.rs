@@ -5,26 +5,20 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
+use super::token::obtain;
 use crate::cli::ExecArgs;
-use crate::credentials::TokenRequest;
 use crate::process::{become_command, describe_start};
 use crate::profile::Profile;
-use crate::terminal::{complain, warn};
+use crate::settings;
+use crate::terminal::complain;
 use crate::text::printable;
 
-/// The exit codes of a shell (POSIX.1-2017, XCU 2.8.2) for a command that is not there, and for one that cannot be run.
+/// The exit codes of a shell (POSIX.1-2017, XCU 2.8.2) for a command that is not found, and for one that cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUNNABLE: u8 = 126;
 
 pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
-    let request = TokenRequest {
-        min_ttl: args.min_ttl,
-        ..TokenRequest::default()
-    };
-    let found = Profile::chosen(profile)?.valid_token(&request)?;
-    if let Some(warning) = &found.warning {
-        warn(warning);
-    }
+    let found = obtain(&Profile::chosen(profile)?, &args.request)?;
     let (program, arguments) = args.command.split_first().context("no command was given")?;
     let token = found.credentials.access_token()?;
     let mut command = Command::new(program);
@@ -35,6 +29,12 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
         None => command.env_remove("CODEX_AUTH_ACCOUNT_ID"),
     };
     command.envs(args.env.iter().map(|name| (name, token)));
+    if args.openai {
+        // With the key alone, a program would send the token to api.openai.com.
+        command
+            .env("OPENAI_API_KEY", token)
+            .env("OPENAI_BASE_URL", settings::backend()?.join("codex"));
+    }
     let error = match become_command(command) {
         Ok(code) => return Ok(code),
         Err(error) => error,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::LoginArgs;
 use crate::credentials::{Credentials, Source};
-use crate::error::{self, Failure};
+use crate::error;
 use crate::issuer::{Authorization, Issuer};
 use crate::login::device_code::Keeping;
 use crate::login::{access_token, browser, device_code, page};
@@ -41,7 +41,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let workspaces = args.workspace.iter().map(|id| format!(" --workspace {id}"));
     let login = Login {
         store,
-        sealed: args.keyring(),
+        sealed: args.seal.then_some(true),
         workspaces: &args.workspace,
         command: settings::login_command(store.profile()) + &workspaces.collect::<String>(),
     };
@@ -76,21 +76,18 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
 
 /// Where the tokens are to come from, if not from the issuer.
 fn source(args: &LoginArgs) -> Result<Option<Source>> {
-    let source = match (&args.from, args.command.split_first()) {
-        (None, _) => return Ok(None),
-        (Some(Some(socket)), None) => Source::socket(socket),
-        (Some(None), Some((program, arguments))) => {
-            if !settings::is_installed(program) {
-                bail!("{FAILED}: {}: command not found", printable(program));
-            }
-            let mut words = vec![settings::absolute_program(program)?];
-            words.extend(arguments.iter().cloned());
-            Some(Source::Command(words))
-        }
-        _ => None,
+    if let Some(path) = &args.from_socket {
+        return Ok(Some(Source::Socket(settings::absolute(path)?)));
+    }
+    let Some((program, arguments)) = args.command.split_first() else {
+        return Ok(None);
     };
-    let usage = || Failure::Usage("--from takes a command after --, or unix:/PATH".to_owned());
-    Ok(Some(source.ok_or_else(usage)?))
+    if !settings::is_installed(program) {
+        bail!("{FAILED}: {}: command not found", printable(program));
+    }
+    let mut words = vec![settings::absolute_program(program)?];
+    words.extend(arguments.iter().cloned());
+    Ok(Some(Source::Command(words)))
 }
 
 impl Login<'_> {
@@ -107,8 +104,13 @@ impl Login<'_> {
         if args.device_code {
             return self.sign_in_with_code(&issuer, args.qr);
         }
-        let (authorization, browser) =
-            browser::authorize(&issuer, args.no_browser, self.workspaces, &self.command)?;
+        let (authorization, browser) = browser::authorize(
+            &issuer,
+            args.no_browser,
+            self.workspaces,
+            args.switch_account,
+            &self.command,
+        )?;
         let completed = self.complete(&issuer, &authorization, None);
         if let Some(browser) = browser {
             browser.show(&match &completed {

@@ -47,8 +47,6 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Setup(args) => setup::setup(profile, &args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man => print(PAGE),
-        Command::Environment => topic("environment"),
-        Command::ExitCodes => topic("exit-codes"),
     }
 }
 
@@ -69,10 +67,10 @@ fn check_usage(profile: Option<&str>, command: &Command) -> Result<()> {
 /// Prints what to do first, for a call without any arguments.
 pub fn start_page() -> Result<ExitCode> {
     let command = Cli::command();
-    let shown = command
+    let names: Vec<&str> = command
         .get_subcommands()
-        .filter(|command| !command.is_hide_set());
-    let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+        .map(clap::Command::get_name)
+        .collect();
     let width = terminal::result_width();
     let names = terminal::fitted_to(&names.join(", "), 11, width);
     let title = "Fresh ChatGPT/Codex access tokens for scripts and other programs";
@@ -87,13 +85,6 @@ Commands:  {names}
 Help:      codex-auth help COMMAND
 "
     ))
-}
-
-/// Prints a help topic: it is hidden among the commands so that `help` finds it.
-fn topic(name: &str) -> Result<ExitCode> {
-    let mut command = Cli::command();
-    let topic = command.find_subcommand_mut(name).context("no such topic")?;
-    print(&topic.render_long_help().to_string())
 }
 
 fn account_id(profile: Option<String>) -> Result<ExitCode> {

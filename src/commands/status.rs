@@ -18,7 +18,7 @@ use crate::{error, settings, store};
 
 /// The form of what `--json` prints. A member that is added does not change it.
 const VERSION: u64 = 1;
-/// How long the backend may take for `--check`: a person waits for it.
+/// How long the backend may take for `--verify`: a person waits for it.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// The columns of a full bar.
 const BAR: usize = 10;
@@ -80,7 +80,7 @@ fn row(profile: &str, args: &StatusArgs, now: SystemTime) -> Result<Row> {
         let usage = usage(&backend, credentials);
         row.usage = Some(usage.map_err(|error| format!("{error:#}")));
     }
-    if args.check {
+    if args.verify {
         let verdict = backend::check(&backend, credentials, CHECK_LIMIT);
         row.report.take(verdict);
     }
@@ -107,7 +107,7 @@ fn valid_credentials(report: &Report, now: SystemTime) -> Option<&Credentials> {
 /// - `expires_at`, `last_refresh`: RFC 3339 in UTC.
 /// - `revoked`: `reason`, `at`.
 /// - `backoff`: `reason`, `attempts`, `until`.
-/// - `check`: `verdict` (`accepted`, `rejected` or `unreachable`) and `reason`; null without `--check`, and for an expired
+/// - `check`: `verdict` (`accepted`, `rejected` or `unreachable`) and `reason`; null without `--verify`, and for an expired
 ///   token.
 /// - `usage`: `limit_reached`, `windows` (a list of `window_seconds`, `used_percent`, `resets_at`) and `error`; null
 ///   without `--usage`, and for an expired token.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::{redact, shell_word};
 
-/// How the scheme of a socket is written on the command line, and shown.
+/// How a socket is shown: as a URL of this scheme.
 const SOCKET: &str = "unix:";
 /// The characters of a command that are shown in a message at most, its last word aside.
 const BRIEF: usize = 60;
@@ -20,12 +20,6 @@ pub enum Source {
 }
 
 impl Source {
-    /// The socket that a text such as `unix:/run/codex-auth.sock` names.
-    pub fn socket(text: &str) -> Option<Self> {
-        let path = text.strip_prefix(SOCKET)?;
-        path.starts_with('/').then(|| Self::Socket(path.to_owned()))
-    }
-
     /// As it was given, fit for one line of a terminal; a word that may be a secret is left out.
     pub fn describe(&self) -> String {
         match self {

@@ -9,7 +9,7 @@ use crate::store::sealing::{find_key, is_locked};
 /// Whether the keyring gives the key of each sealed login, or would take one. It is not asked where nobody needs it.
 pub fn finding() -> Option<Finding> {
     let keys = key_ids();
-    if keys.is_empty() && !settings::wants_keyring().unwrap_or(false) {
+    if keys.is_empty() && !settings::wants_seal().unwrap_or(false) {
         return None;
     }
     let problem = match is_locked(None) {

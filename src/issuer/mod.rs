@@ -125,6 +125,7 @@ impl Issuer {
         challenge: &str,
         state: &str,
         workspaces: &[String],
+        switch_account: bool,
     ) -> String {
         let mut query = Serializer::new(String::new());
         query
@@ -138,6 +139,10 @@ impl Issuer {
             .append_pair("id_token_add_organizations", "true")
             .append_pair("codex_cli_simplified_flow", "true")
             .append_pair("originator", ORIGINATOR);
+        if switch_account {
+            // OpenID Connect Core 1.0, 3.1.2.1: ask for a sign-in, even where the browser is signed in.
+            query.append_pair("prompt", "login");
+        }
         if !workspaces.is_empty() {
             query.append_pair("allowed_workspace_id", &workspaces.join(","));
         }

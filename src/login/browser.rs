@@ -31,13 +31,14 @@ pub fn authorize(
     issuer: &Issuer,
     no_browser: bool,
     workspaces: &[String],
+    switch_account: bool,
     command: &str,
 ) -> Result<(Authorization, Option<WaitingBrowser>)> {
     let ports = settings::callback_ports()?;
     // Listen before the browser starts: it may come back at once.
     let listening = callback::listen(&ports)?;
     let port = listening.as_ref().map_or(ports[0], Listening::port);
-    let request = prepare(issuer, port, workspaces)?;
+    let request = prepare(issuer, port, workspaces, switch_account)?;
     let (sender, events) = mpsc::channel();
     let callback = match listening {
         Some(listening) => Some(listening.serve(request.expected.clone(), sender.clone())?),
@@ -60,13 +61,24 @@ pub fn authorize(
     }
 }
 
-fn prepare(issuer: &Issuer, port: u16, workspaces: &[String]) -> Result<Request> {
+fn prepare(
+    issuer: &Issuer,
+    port: u16,
+    workspaces: &[String],
+    switch_account: bool,
+) -> Result<Request> {
     let host = settings::redirect_host()?;
     let redirect_uri = format!("http://{host}:{port}{}", callback::PATH);
     let (verifier, state) = (pkce::verifier()?, pkce::random_secret()?);
     let challenge = pkce::challenge(&verifier);
     Ok(Request {
-        url: issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces),
+        url: issuer.authorize_url(
+            &redirect_uri,
+            &challenge,
+            &state,
+            workspaces,
+            switch_account,
+        ),
         redirect_uri,
         verifier,
         expected: Expectation {

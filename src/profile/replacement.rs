@@ -104,7 +104,7 @@ impl<'a> Replacement<'a> {
 pub fn will_be_sealed(store: &Store, asked: Option<bool>) -> Result<bool> {
     match asked {
         Some(asked) => Ok(asked),
-        None => Ok(store.is_sealed() || settings::wants_keyring()?),
+        None => Ok(store.is_sealed() || settings::wants_seal()?),
     }
 }
 

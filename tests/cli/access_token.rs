@@ -330,7 +330,7 @@ fn a_rejected_one_asks_for_a_new_one() {
                 .run(&verify)
                 .assert(4, "", &format!("codex-auth: {words}\n"));
         }
-        let status = sandbox.run(&["--profile", profile, "status", "--check"]);
+        let status = sandbox.run(&["--profile", profile, "status", "--verify"]);
         let stdout = format!("No token: {words}\n...\n  Backend:    rejects the token\n...\n");
         status.assert(4, &stdout, "");
     }

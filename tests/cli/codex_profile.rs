@@ -280,7 +280,7 @@ fn an_access_token_of_codexs_is_asked_about_without_an_account() {
             "",
             "codex-auth: the backend rejects Codex's token: make a new one, and run codex login --with-access-token\n",
         );
-    let status = sandbox.run(&["--profile", "codex", "status", "--check"]);
+    let status = sandbox.run(&["--profile", "codex", "status", "--verify"]);
     status.assert(
             4,
             "No token: the backend rejects the token: an access token of an admin console is never refreshed: make a new \

@@ -12,8 +12,6 @@ const LINES: &[(&str, &str)] = &[
     ("log", "login logout"),
     ("token --form", "--format"),
     ("token --format headers-", "headers-json"),
-    ("help env", "environment"),
-    ("help exi", "exit-codes"),
     ("token --format json --for", "--force-refresh"),
     ("setup claude", "claude-code"),
     ("completions po", "powershell"),

@@ -64,7 +64,7 @@ fn a_sealed_login_is_refreshed_and_removed() {
 #[test]
 fn a_new_login_is_sealed_and_stays_so() {
     let sandbox = Sandbox::new();
-    for arguments in [&["login", "--keyring"][..], &["login"]] {
+    for arguments in [&["login", "--seal"][..], &["login"]] {
         let (login, address) = crate::login::start(&sandbox, arguments);
         assert_eq!(browser::visit(&address).status, 200);
         let output = login.finish();

@@ -54,7 +54,6 @@ fn an_invalid_variable_name_is_wrong_usage() {
 #[cfg(unix)]
 mod on_unix {
     use super::*;
-    #[cfg(target_os = "linux")]
     use support::fake_issuer::Endpoint;
 
     #[cfg(target_os = "linux")]
@@ -108,6 +107,50 @@ mod on_unix {
         let output = sandbox.run(&arguments);
         output.assert(0, "[TOKEN]\n", "");
         assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
+    }
+
+    /// A program that knew only the key would send the token to api.openai.com.
+    #[test]
+    fn the_key_and_the_base_url_of_openai_are_set_together() {
+        let sandbox = Sandbox::new();
+        let login = sandbox.plant();
+        let script = "echo $OPENAI_API_KEY; echo $OPENAI_BASE_URL";
+        let output = sandbox.run(&["exec", "--openai", "--", "/bin/sh", "-c", script]);
+        let token = login["tokens"]["access_token"].as_str().unwrap();
+        let issuer = sandbox.issuer.url();
+        assert_eq!(
+            output.stdout,
+            format!("{token}\n{issuer}/backend-api/codex\n")
+        );
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    }
+
+    #[test]
+    fn the_options_of_a_request_are_those_of_token() {
+        let sandbox = Sandbox::new();
+        // It is old enough for a rejection to be believed.
+        sandbox.plant_expiring_in((LIFE - 3600).cast_signed(), LIFE);
+        sandbox.issuer.reject_access_tokens();
+        let show = ["--", "/bin/sh", "-c", "echo $CODEX_AUTH_TOKEN"];
+        let newest = |options: &[&str]| {
+            let arguments = [&["exec"], options, &show].concat();
+            let output = sandbox.run(&arguments);
+            output.assert(0, "[TOKEN]\n", "");
+            assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
+        };
+        newest(&["--verify", "--timeout", "10m"]);
+        assert_eq!(sandbox.issuer.count(Endpoint::Refresh), 1);
+        newest(&["--force-refresh"]);
+        assert_eq!(sandbox.issuer.count(Endpoint::Refresh), 2);
+        let gate = sandbox.issuer.hold(Endpoint::Refresh);
+        let arguments = [&["exec", "--force-refresh", "--timeout", "1s"], &show[..]].concat();
+        let output = sandbox.run(&arguments);
+        output.assert(
+            75,
+            "",
+            "codex-auth: could not refresh the token within 1 second: [..]\n",
+        );
+        gate.open();
     }
 
     /// As execvp(3) has it in glibc, and every shell.

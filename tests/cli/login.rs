@@ -771,6 +771,17 @@ fn workspaces_are_trimmed_and_checked_before_the_sign_in() {
     }
 }
 
+#[test]
+fn another_account_can_be_chosen() {
+    let sandbox = Sandbox::new();
+    let (login, address) = start(&sandbox, &["login", "--switch-account"]);
+    assert_eq!(parameter(&address, "prompt"), "login");
+    assert_goes_on(login, &address);
+    let (login, address) = start(&sandbox, &["login"]);
+    assert!(!address.contains("prompt="));
+    assert_goes_on(login, &address);
+}
+
 /// The command may be this program itself, on every system.
 #[test]
 fn a_profile_can_get_its_tokens_from_another_one() {

@@ -85,7 +85,7 @@ fn what_status_doctor_and_setup_advise_names_the_profile() {
     sandbox.issuer.reject_access_tokens();
     let words = "rejects the token: codex-auth --profile work token --force-refresh gets a new one";
     let stdout = format!("Signed in as [..]\n...\n  Backend:    {words}\n...\n");
-    sandbox.run(&["status", "--check"]).assert(0, &stdout, "");
+    sandbox.run(&["status", "--verify"]).assert(0, &stdout, "");
 }
 
 #[test]

@@ -48,8 +48,8 @@ const RUNS: &[Run] = &[
     run(&["token"], Endpoint::Other, behind_a_proxy),
     run(&["exec", "--", "no-such-command"], Endpoint::Refresh, stale),
     run(&["exec", "--", "no-such-command"], Endpoint::Refresh, due),
-    run(&["status", "--check"], Endpoint::Usage, fresh),
-    run(&["status", "--check", "--json"], Endpoint::Usage, fresh),
+    run(&["status", "--verify"], Endpoint::Usage, fresh),
+    run(&["status", "--verify", "--json"], Endpoint::Usage, fresh),
     run(&["doctor"], Endpoint::Other, fresh),
     run(&["doctor"], Endpoint::Other, far_away),
     run(
@@ -65,7 +65,7 @@ const RUNS: &[Run] = &[
         of_codex,
     ),
     run(
-        &["--profile", "codex", "status", "--check"],
+        &["--profile", "codex", "status", "--verify"],
         Endpoint::Usage,
         of_codex,
     ),

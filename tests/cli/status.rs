@@ -350,8 +350,8 @@ fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
     let mut sandbox = planted(86_400 * 5, |_| {});
     let assert_checked = |sandbox: &Sandbox, verdict: &str, words: &str| {
         let stdout = format!("Signed in as [..]\n...\n  Backend:    {words}\n...\n");
-        sandbox.run(&["status", "--check"]).assert(0, &stdout, "");
-        let check = &json_of(sandbox, &["--check"], 0)["check"];
+        sandbox.run(&["status", "--verify"]).assert(0, &stdout, "");
+        let check = &json_of(sandbox, &["--verify"], 0)["check"];
         assert_eq!(check["verdict"], verdict, "{check}");
     };
     assert_checked(&sandbox, "accepted", "accepts the token");
@@ -370,14 +370,14 @@ fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
 fn a_token_that_the_backend_rejects_counts_as_expired() {
     let revoked = planted(7200, revoked);
     revoked.issuer.reject_access_tokens();
-    assert_eq!(json_of(&revoked, &["--check"], 4)["usable"], false);
+    assert_eq!(json_of(&revoked, &["--verify"], 4)["usable"], false);
     let kept = planted(7200, not_refreshable);
     kept.issuer.reject_access_tokens();
-    assert_eq!(json_of(&kept, &["--check"], 4)["usable"], false);
+    assert_eq!(json_of(&kept, &["--verify"], 4)["usable"], false);
     let codexs = Sandbox::new();
     codexs.store_codex(&codexs.codex_login(7200).to_string());
     codexs.issuer.reject_access_tokens();
-    codexs.run(&["--profile", "codex", "status", "--check"]).assert(
+    codexs.run(&["--profile", "codex", "status", "--verify"]).assert(
         4,
         "No token: the backend rejects Codex's token: run codex\n...\n  Backend:    rejects the token\n...\n",
         "",
@@ -387,7 +387,7 @@ fn a_token_that_the_backend_rejects_counts_as_expired() {
 #[test]
 fn an_expired_token_is_not_sent_to_the_backend() {
     let sandbox = planted(-60, |_| {});
-    assert_eq!(json_of(&sandbox, &["--check"], 0)["check"], Value::Null);
+    assert_eq!(json_of(&sandbox, &["--verify"], 0)["check"], Value::Null);
     assert_eq!(sandbox.issuer.count(Endpoint::Usage), 0);
 }
 
@@ -403,7 +403,7 @@ fn no_secret_is_shown() {
         for arguments in [
             &["status"][..],
             &["status", "--json"],
-            &["status", "--check"],
+            &["status", "--verify"],
         ] {
             let output = sandbox.run(arguments);
             let shown = output.named(&format!("{}{}", output.stdout, output.stderr));

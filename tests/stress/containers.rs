@@ -95,7 +95,7 @@ fn a_container_gets_its_tokens_from_a_socket() {
             .start(container(&client, &run, &volumes, words))
             .finish()
     };
-    let login = ["/codex-auth", "login", "--from", "unix:/authority/socket"];
+    let login = ["/codex-auth", "login", "--from-socket", "/authority/socket"];
     run_in(&login).assert(
         0,
         "",

@@ -67,7 +67,7 @@ fn a_new_login_is_sealed_if_that_is_asked_for_or_if_the_one_before_it_was() {
     };
     let sandbox = &desktop.sandbox;
     sandbox.plant();
-    sign_in(sandbox, &["login", "--keyring"], WITH_KEY);
+    sign_in(sandbox, &["login", "--seal"], WITH_KEY);
     assert_sealed(sandbox);
     let key = key_of(sandbox);
     sign_in(sandbox, &["login"], WITH_KEY);
@@ -77,12 +77,12 @@ fn a_new_login_is_sealed_if_that_is_asked_for_or_if_the_one_before_it_was() {
         (desktop.keys(), sandbox.issuer.count(Endpoint::Revoke)),
         (1, 2)
     );
-    sign_in(sandbox, &["login", "--no-keyring"], "");
+    sandbox.run(&["unseal"]).assert(0, "", "[..]\n");
     assert!(sandbox.stored()["sealed"].is_null() && sandbox.can_refresh());
     assert_eq!(desktop.keys(), 0);
     sign_in(sandbox, &["login"], "");
     assert!(sandbox.can_refresh());
-    desktop.sandbox.set("CODEX_AUTH_KEYRING", "1");
+    desktop.sandbox.set("CODEX_AUTH_SEAL", "1");
     sign_in(&desktop.sandbox, &["login"], WITH_KEY);
     desktop.assert_sealed();
     desktop.sandbox.run(&["token"]).assert(0, TOKEN, "");
@@ -91,8 +91,8 @@ fn a_new_login_is_sealed_if_that_is_asked_for_or_if_the_one_before_it_was() {
 #[test]
 fn a_variable_that_says_neither_yes_nor_no_is_an_error() {
     let mut sandbox = Sandbox::new();
-    sandbox.set("CODEX_AUTH_KEYRING", "yes");
-    let words = "codex-auth: invalid CODEX_AUTH_KEYRING \"yes\": use 1 or 0\n";
+    sandbox.set("CODEX_AUTH_SEAL", "yes");
+    let words = "codex-auth: invalid CODEX_AUTH_SEAL \"yes\": use 1 or 0\n";
     sandbox.run(&["login"]).assert(1, "", words);
 }
 
@@ -102,7 +102,7 @@ fn every_way_to_sign_in_seals_and_nothing_readable_stands_there_meanwhile() {
         return;
     };
     let sandbox = &desktop.sandbox;
-    let mut login = sandbox.spawn(&["login", "--device-code", "--keyring"]);
+    let mut login = sandbox.spawn(&["login", "--device-code", "--seal"]);
     login.await_text("CODE-00001");
     sandbox.issuer.await_answers(Endpoint::DeviceToken, 1);
     assert_eq!(leaks(sandbox), Vec::<std::path::PathBuf>::new());
@@ -140,7 +140,7 @@ fn a_login_that_comes_from_a_command_is_sealed_too() {
         program.display()
     );
     sandbox.script("remote", &script);
-    let login = ["login", "--keyring", "--from", "--", "remote"];
+    let login = ["login", "--seal", "--from", "--", "remote"];
     let signed_in = format!("Signed in as [..]\n{WITH_KEY}  Its tokens come from remote\n");
     sandbox.run(&login).assert(0, "", &signed_in);
     let text = fs::read_to_string(sandbox.file("default")).unwrap();
@@ -167,12 +167,12 @@ fn a_login_that_fails_leaves_no_key_and_what_was_there() {
     sandbox
         .issuer
         .plan(Endpoint::Exchange, Trouble::status(400));
-    let (login, address) = login::start(sandbox, &["login", "--keyring"]);
+    let (login, address) = login::start(sandbox, &["login", "--seal"]);
     browser::visit(&address);
     assert_eq!(login.finish().code, 1);
     assert_eq!(sandbox.stored(), planted);
     assert_eq!(desktop.keys(), 0);
-    let (mut login, _) = login::start(sandbox, &["login", "--keyring"]);
+    let (mut login, _) = login::start(sandbox, &["login", "--seal"]);
     login.kill();
     login.finish();
     assert_eq!(sandbox.stored(), planted);
@@ -400,21 +400,6 @@ fn a_login_that_may_be_a_copy_of_a_sealed_one_is_not_revoked() {
     assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 0);
 }
 
-#[test]
-fn a_login_over_a_sealed_one_that_stays_closed_says_that_it_was_not_revoked() {
-    let Some(desktop) = Desktop::start() else {
-        return;
-    };
-    let sandbox = &desktop.sandbox;
-    desktop.plant_sealed(3600);
-    desktop.lock();
-    let warning = "codex-auth: warning: could not revoke the earlier login at the issuer: could not read [HOME]/default.json: it is \
-                   sealed: the keyring is locked: unlock it, and try again\n";
-    sign_in(sandbox, &["login", "--no-keyring"], warning);
-    assert!(sandbox.can_refresh());
-    assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 0);
-}
-
 /// Its code could be read, and so could the login that comes of it.
 #[test]
 fn a_device_login_that_waits_is_removed_where_a_login_is_sealed() {
@@ -424,14 +409,14 @@ fn a_device_login_that_waits_is_removed_where_a_login_is_sealed() {
     let sandbox = &desktop.sandbox;
     let waiting = sandbox.home().join("default.device");
     let interrupt = |code: &str| {
-        let mut login = sandbox.spawn(&["login", "--device-code", "--no-keyring"]);
+        let mut login = sandbox.spawn(&["login", "--device-code"]);
         login.await_text(code);
         login.kill();
         login.finish();
         assert!(waiting.exists());
     };
     interrupt("CODE-00001");
-    let mut login = sandbox.spawn(&["login", "--device-code", "--keyring"]);
+    let mut login = sandbox.spawn(&["login", "--device-code", "--seal"]);
     login.await_text("CODE-00002");
     assert!(!waiting.exists());
     login.kill();

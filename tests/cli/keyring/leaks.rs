@@ -146,11 +146,7 @@ fn nothing_readable_is_ever_written() {
         (&["token"], expired, ""),
         (&["token", "--force-refresh"], fresh, ""),
         (&["seal"], plain, ""),
-        (
-            &["login", "--with-access-token", "--keyring"],
-            plain,
-            &token,
-        ),
+        (&["login", "--with-access-token", "--seal"], plain, &token),
     ];
     for (arguments, scene, stdin) in runs {
         desktop.forget_keys();

@@ -43,7 +43,7 @@ fn assert_status(sandbox: &Sandbox, problem: &str) {
         "No token: could not read [HOME]/default.json: it is sealed: {problem}\n  Profile:    default\n  Token:      valid, expires [..]\n  \
          Refreshed:  [..]\n  File:       [HOME]/default.json\n  Sealed:     with a key in the keyring\n  Issuer:     [ISSUER]\n"
     );
-    for arguments in [&["status"][..], &["status", "--check"]] {
+    for arguments in [&["status"][..], &["status", "--verify"]] {
         sandbox.run(arguments).assert(75, &words, "");
     }
     let status = sandbox.run(&["status", "--json"]);
@@ -171,14 +171,14 @@ fn a_login_that_cannot_be_sealed_is_told_before_the_person_signs_in() {
     desktop.lock();
     let asks = "The keyring is locked: unlock it to go on.\n";
     let stderr = format!("{asks}codex-auth: could not seal the login: {LOCKED}\n");
-    for arguments in [&["login", "--keyring"][..], &["seal"]] {
+    for arguments in [&["login", "--seal"][..], &["seal"]] {
         desktop.sandbox.run(arguments).assert(75, "", &stderr);
     }
     desktop
         .sandbox
         .set("DBUS_SESSION_BUS_ADDRESS", "no address");
     let stderr = format!("codex-auth: could not seal the login: {NO_BUS}\n");
-    for arguments in [&["login", "--keyring"][..], &["seal"]] {
+    for arguments in [&["login", "--seal"][..], &["seal"]] {
         desktop.sandbox.run(arguments).assert(75, "", &stderr);
     }
     assert_eq!(desktop.sandbox.stored(), planted);

@@ -179,7 +179,7 @@ fn authorize(state: &mut State, request: &Request) -> Served {
         "id_token_add_organizations",
         "codex_cli_simplified_flow",
     ];
-    let given = parameters(&request.query, &needed, &["allowed_workspace_id"])?;
+    let given = parameters(&request.query, &needed, &["allowed_workspace_id", "prompt"])?;
     let fixed = [
         ("response_type", "code"),
         ("client_id", &state.manners.client_id),
