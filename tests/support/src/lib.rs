@@ -18,6 +18,8 @@ pub mod expect;
 pub mod fake_issuer;
 #[cfg(target_os = "linux")]
 pub mod locks;
+#[cfg(target_os = "linux")]
+pub mod network;
 pub mod process;
 pub mod sandbox;
 #[cfg(unix)]

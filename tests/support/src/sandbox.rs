@@ -37,7 +37,7 @@ impl Sandbox {
     pub fn with(issuer: Arc<FakeIssuer>) -> Self {
         #[cfg(unix)]
         crate::signals::restore_in_children();
-        let folder = tempfile::tempdir().expect("no temporary folder");
+        let folder = temporary_folder();
         fs::create_dir(folder.path().join("bin")).expect("no folder for programs");
         let environment = Vec::new();
         let mut sandbox = Self {
@@ -344,6 +344,20 @@ impl Sandbox {
         let token = stored["tokens"]["refresh_token"].as_str();
         token.is_some_and(|token| self.issuer.would_refresh(token))
     }
+}
+
+/// A new folder. On Unix it is not where `TMPDIR` says if that is a long path, which no socket could have (unix(7)), or one
+/// that has to be quoted: what the program prints would differ.
+pub fn temporary_folder() -> TempDir {
+    let place = std::env::temp_dir();
+    let is_plain = |text: &str| {
+        let mut characters = text.chars();
+        text.len() < 64 && characters.all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    };
+    if cfg!(windows) || place.to_str().is_some_and(is_plain) {
+        return tempfile::tempdir().expect("no temporary folder");
+    }
+    tempfile::tempdir_in("/tmp").expect("no temporary folder")
 }
 
 /// Copies a program. As in `script`, another process writes it.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::process::until;
-use crate::sandbox::{Sandbox, find_program, program_line, skip};
+use crate::sandbox::{Sandbox, find_program, program_line, skip, temporary_folder};
 
 /// What a client may hand on of its request.
 const HANDED_ON: &str = "CODEX_AUTH_MIN_TTL CODEX_AUTH_FORCE_REFRESH CODEX_AUTH_REJECTED";
@@ -35,7 +35,7 @@ impl Sshd {
         };
         // Where its unprivileged half lives, if it is root; elsewhere it does without.
         fs::create_dir_all("/run/sshd").ok();
-        let folder = tempfile::tempdir().expect("no temporary folder");
+        let folder = temporary_folder();
         for name in ["host", "key"] {
             make_key(&keygen, &folder.path().join(name));
         }
