@@ -9,10 +9,10 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::credentials::ForwardedRequest;
 use crate::error::Failure;
 use crate::url::Url;
 
@@ -39,9 +39,8 @@ pub const VARIABLES: [(&str, &str); 20] = [
     ("CODEX_AUTH_REDIRECT_HOST", "The host of the redirect URI: localhost (default) or 127.0.0.1."),
     ("CODEX_AUTH_CHATGPT_URL", "The ChatGPT backend, for --verify and --usage. Default: \
         https://chatgpt.com/backend-api."),
-    ("CODEX_AUTH_MIN_TTL, CODEX_AUTH_FORCE_REFRESH, CODEX_AUTH_REJECTED", "What token is asked for if its options do not \
-        say: a duration; 1; the SHA-256 of an access token that the backend rejected. login --from sets them for its \
-        command."),
+    ("CODEX_AUTH_REQUEST", "What another machine asks of token: min-ttl=DURATION, force-refresh, rejected=SHA-256 of an \
+        access token, separated by commas. login --from sets it for its command."),
     ("CODEX_AUTH_COMPLETE", "Set by completion scripts only."),
     ("CODEX_HOME", "Folder of Codex CLI, for the profile codex. Default: ~/.codex."),
     ("BROWSER", "Browsers to try, separated by colons; %s stands for the URL."),
@@ -60,40 +59,13 @@ pub const VARIABLES: [(&str, &str); 20] = [
 ];
 
 /// What is asked of `token` by another codex-auth, whose command it is (`login --from`).
-const MIN_TTL: &str = "CODEX_AUTH_MIN_TTL";
-const FORCE_REFRESH: &str = "CODEX_AUTH_FORCE_REFRESH";
-const REJECTED: &str = "CODEX_AUTH_REJECTED";
+pub const REQUEST: &str = "CODEX_AUTH_REQUEST";
 
 /// What the completion scripts set when they ask this program. Its value is the shell.
 pub const COMPLETE: &str = "CODEX_AUTH_COMPLETE";
 
 /// The profile that reads Codex's own login.
 pub const CODEX_PROFILE: &str = "codex";
-
-/// What is asked of a command that prints a token: its environment says it.
-#[derive(Default)]
-pub struct ForwardedRequest {
-    pub min_ttl: Option<Duration>,
-    pub force_refresh: bool,
-    /// The fingerprint of an access token that the backend rejected.
-    pub rejected: Option<String>,
-}
-
-impl ForwardedRequest {
-    /// The variables of the command; those without a value must not be set.
-    pub fn variables(&self) -> [(&'static str, Option<String>); 3] {
-        [
-            (MIN_TTL, self.min_ttl.map(|ttl| ttl.as_secs().to_string())),
-            (FORCE_REFRESH, self.force_refresh.then(|| "1".to_owned())),
-            (REJECTED, self.rejected.clone()),
-        ]
-    }
-
-    /// Whether the token that is there already does not do, however long it is valid.
-    pub fn asks_for_another(&self) -> bool {
-        self.force_refresh || self.rejected.is_some()
-    }
-}
 
 /// The profile to use: the option, else `CODEX_AUTH_PROFILE`, else `default`. An invalid name is wrong usage.
 pub fn profile(option: Option<String>) -> Result<String> {
@@ -163,19 +135,13 @@ fn is_device(name: &str) -> bool {
     }
 }
 
-/// The life that a token must have left, as it is written, with the name of the variable.
-pub fn min_ttl() -> Result<Option<(&'static str, String)>> {
-    first(&[MIN_TTL])
-}
-
-/// Whether another token than the stored one is asked for.
-pub fn force_refresh() -> bool {
-    variable(FORCE_REFRESH).is_some_and(|value| value != "0")
-}
-
-/// The fingerprint of an access token that the backend rejected, if somebody reports one.
-pub fn rejected_token() -> Option<String> {
-    variable(REJECTED)?.into_string().ok()
+/// What another codex-auth asks of `token`.
+pub fn forwarded_request() -> Result<ForwardedRequest> {
+    let Some(text) = text(REQUEST)? else {
+        return Ok(ForwardedRequest::default());
+    };
+    let usage = |why| Failure::Usage(format!("invalid value {text:?} for {REQUEST}: {why}"));
+    ForwardedRequest::parse(&text).map_err(|why| usage(why).into())
 }
 
 /// The folder of the stored credentials: `CODEX_AUTH_HOME`, or `codex-auth` in the platform's configuration folder.

@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use codex_auth::credentials::{Credentials, Source, TokenResponse};
+use codex_auth::credentials::{Credentials, Revoked, Source, TokenResponse};
 use codex_auth::issuer::response;
 use codex_auth::login::callback::navigation::{self, Navigation};
 use codex_auth::login::redirect::{self, AuthorizationResponse, Expectation};
@@ -81,17 +81,20 @@ fn assert_shown(credentials: &Credentials) {
     assert!(credentials.plan().is_none_or(|plan| is_clean(&plan)));
     assert!(
         credentials
-            .revoked()
+            .revoked
+            .as_ref()
             .is_none_or(|revoked| is_clean(&revoked.reason()))
     );
     assert!(
         credentials
-            .backoff()
+            .backoff
+            .as_ref()
             .is_none_or(|backoff| is_clean(&backoff.reason()))
     );
     assert!(
         credentials
-            .backoff()
+            .backoff
+            .as_ref()
             .is_none_or(|backoff| !backoff.holds(backoff.until))
     );
 }
@@ -111,13 +114,12 @@ fn stored_file(bytes: &[u8]) {
         again.is_ok_and(|again| again == written),
         "it is not read as it is written"
     );
-    credentials.set_revoked("no", now());
-    assert!(credentials.revoked().is_some() && credentials.backoff().is_none());
-    let response = TokenResponse::parse(br#"{"access_token":"new","expires_in":60}"#, None);
+    credentials.revoked = Some(Revoked::new("no", now()));
+    let response = TokenResponse::parse(br#"{"access_token":"new","expires_in":60}"#, None, now());
     assert!(response.is_ok_and(|response| credentials.update(&response, now()).is_ok()));
     assert!(credentials.access_token().is_ok_and(|token| token == "new"));
-    assert_eq!(credentials.expires_at(), Some(NOW + 60));
-    assert!(credentials.revoked().is_none());
+    assert_eq!(credentials.expires_at, Some(NOW + 60));
+    assert!(credentials.revoked.is_none());
 }
 
 /// The claims as given; then, so that each check is reached, with all but one of the checked ones corrected.
@@ -144,11 +146,11 @@ fn claims(bytes: &[u8]) {
     for payload in turns(bytes) {
         let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(&payload));
         let answer = json!({"access_token": token, "refresh_token": "r", "id_token": token});
-        let Ok(response) = TokenResponse::parse(answer.to_string().as_bytes(), None) else {
+        let Ok(response) = TokenResponse::parse(answer.to_string().as_bytes(), None, now()) else {
             panic!("a token response is not taken for one");
         };
-        assert!(response.account_id().is_none_or(|id| is_token(&id)));
-        if let Ok(credentials) = Credentials::new(&response, ISSUER, CLIENT, now()) {
+        assert!(response.account_id.as_deref().is_none_or(is_token));
+        if let Ok(credentials) = Credentials::from_issuer(&response, ISSUER, CLIENT, now()) {
             assert_tokens(&credentials);
             assert_shown(&credentials);
         }
@@ -181,7 +183,7 @@ fn command_output(bytes: &[u8]) {
         Err(error) => return assert!(is_clean(&error.to_string())),
     };
     let source = Source::Command(vec!["remote".to_owned()]);
-    let mut credentials = Credentials::from_source(source, &response, now());
+    let mut credentials = Credentials::new(source, &response, now());
     credentials.choose_refresh_window(0.5);
     assert_tokens(&credentials);
     assert_shown(&credentials);
@@ -191,7 +193,7 @@ fn command_output(bytes: &[u8]) {
 }
 
 fn token_response(bytes: &[u8]) {
-    let Ok(response) = TokenResponse::parse(bytes, None) else {
+    let Ok(response) = TokenResponse::parse(bytes, None, now()) else {
         return;
     };
     let tokens = [
@@ -201,12 +203,12 @@ fn token_response(bytes: &[u8]) {
     ];
     assert!(tokens.into_iter().flatten().all(|token| is_token(token)));
     let has_both = response.access_token.is_some() && response.refresh_token.is_some();
-    let credentials = Credentials::new(&response, ISSUER, CLIENT, now());
+    let credentials = Credentials::from_issuer(&response, ISSUER, CLIENT, now());
     assert_eq!(credentials.is_ok(), has_both);
     if let Ok(credentials) = credentials {
         assert_tokens(&credentials);
-        assert!(credentials.expires_in().is_some_and(|life| life > 0));
-        assert!(credentials.expires_at().is_some_and(|end| end > NOW));
+        assert!(credentials.expires_in.is_some());
+        assert!(credentials.expires_at.is_some_and(|end| end > NOW));
     }
 }
 

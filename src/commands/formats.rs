@@ -46,7 +46,7 @@ pub fn plain(access_token: &str) -> String {
 /// section 5.1).
 fn json(credentials: &Credentials, profile: &str, now: SystemTime) -> Result<String> {
     let token = credentials.access_token()?;
-    let end = credentials.expires_at();
+    let end = credentials.expiry();
     let object = json!({
         "version": VERSION,
         "token": token,

@@ -155,7 +155,7 @@ impl Login<'_> {
         let same = replacement.earlier();
         let same = same.filter(|earlier| earlier.access_token().ok() == Some(token));
         let is_origin = same.is_some_and(|same| same.refresh_token().is_some());
-        if is_origin && credentials.source().is_some() {
+        if is_origin && credentials.external_source().is_some() {
             let profile = self.store.profile();
             let call = settings::call_for(profile);
             bail!(
@@ -204,8 +204,9 @@ impl Login<'_> {
             issuer.exchange(authorization)
         })?;
         let (url, client_id) = (issuer.url(), issuer.client_id());
-        let mut credentials = Credentials::new(&response, url, client_id, SystemTime::now())
-            .inspect_err(|_| issuer.revoke_unused(&response))?;
+        let mut credentials =
+            Credentials::from_issuer(&response, url, client_id, SystemTime::now())
+                .inspect_err(|_| issuer.revoke_unused(&response))?;
         let earlier = match self.unaccepted_workspace(&credentials) {
             None => replacement.save(&mut credentials),
             Some((actual, accepted)) => Err(anyhow::anyhow!(
@@ -235,7 +236,7 @@ fn announce(credentials: &Credentials, profile: &str) {
     if credentials.is_sealed() {
         say("The login is sealed with a key in the keyring.");
     }
-    if let Some(source) = credentials.source() {
+    if let Some(source) = credentials.external_source() {
         say(&format!("  Its tokens come from {}", source.describe()));
     }
     if let Some(missing) = missing_account(credentials) {
@@ -256,11 +257,12 @@ fn retire_earlier(earlier: Earlier, new: &Credentials, profile: &str) -> Result<
         // What nobody can read any more, nobody can revoke.
         earlier => earlier.ok().flatten(),
     };
-    let is_over = |earlier: &Credentials| earlier.revoked().is_some() || earlier.source().is_some();
+    let is_over =
+        |earlier: &Credentials| earlier.revoked.is_some() || earlier.external_source().is_some();
     let Some(earlier) = earlier.filter(|earlier| !is_over(earlier)) else {
         return Ok(None);
     };
-    match new.source() {
+    match new.external_source() {
         Some(source) if new.account_id() == earlier.account_id() => Ok(Some(format!(
             "{} may get its tokens from a copy of it",
             source.in_brief()

@@ -134,13 +134,13 @@ fn object(row: &Row, now: SystemTime) -> Value {
         "email": credentials.and_then(Credentials::email),
         "plan": credentials.and_then(Credentials::plan),
         "account_id": credentials.and_then(Credentials::account_id),
-        "issuer": credentials.and_then(Credentials::issuer),
+        "issuer": credentials.and_then(|it| it.issuer.as_deref()),
         "source": source(report),
         "store": report.path,
         "sealed": report.is_sealed(),
-        "expires_at": credentials.and_then(Credentials::expires_at).map(|end| date(time_at(end))),
+        "expires_at": credentials.and_then(Credentials::expiry).map(|end| date(time_at(end))),
         "last_refresh": credentials.and_then(Credentials::received_at).map(date),
-        "revoked": credentials.and_then(Credentials::revoked).map(|revoked| {
+        "revoked": credentials.and_then(|it| it.revoked.as_ref()).map(|revoked| {
             json!({"reason": revoked.reason(), "at": date(revoked.at)})
         }),
         "backoff": backoff(report, now).map(|backoff| {
@@ -178,7 +178,7 @@ fn usage_in_json(usage: &Result<Usage, String>) -> Value {
 
 /// The backoff, while it holds.
 fn backoff(report: &Report, now: SystemTime) -> Option<&Backoff> {
-    let backoff = report.credentials.as_ref()?.backoff();
+    let backoff = report.credentials.as_ref()?.backoff.as_ref();
     backoff.filter(|backoff| backoff.holds(now))
 }
 
@@ -231,7 +231,7 @@ fn cells(report: &Report, now: SystemTime) -> [String; 4] {
 }
 
 fn source(report: &Report) -> Option<String> {
-    let source = report.credentials.as_ref()?.source()?;
+    let source = report.credentials.as_ref()?.external_source()?;
     Some(source.describe())
 }
 
@@ -243,11 +243,7 @@ fn token_cell(report: &Report, now: SystemTime) -> String {
             settings::login_command(&report.profile)
         ),
     };
-    let left = match report
-        .credentials
-        .as_ref()
-        .and_then(Credentials::expires_at)
-    {
+    let left = match report.credentials.as_ref().and_then(Credentials::expiry) {
         Some(end) => format!(
             "{} left",
             span(end.saturating_sub(seconds_since_epoch(now)))
@@ -280,10 +276,10 @@ fn details(row: &Row, now: SystemTime) -> String {
     let credentials = report.credentials.as_ref();
     let token = credentials.map(|credentials| expiry(credentials, report, now));
     let refreshed = credentials.and_then(Credentials::received_at);
-    let revoked = credentials.and_then(Credentials::revoked);
+    let revoked = credentials.and_then(|it| it.revoked.as_ref());
     let backoff = backoff(report, now);
     let verdict = report.verdict.as_ref();
-    let issuer = credentials.and_then(Credentials::issuer);
+    let issuer = credentials.and_then(|it| it.issuer.as_deref());
     let sealed = report.is_sealed().then_some("with a key in the keyring");
     let lines = [
         ("Profile", Some(report.profile.clone())),
@@ -366,7 +362,7 @@ fn as_whom(report: &Report) -> String {
 }
 
 fn expiry(credentials: &Credentials, report: &Report, now: SystemTime) -> String {
-    let Some(end) = credentials.expires_at() else {
+    let Some(end) = credentials.expiry() else {
         return "expiry unknown".to_owned();
     };
     let state = if credentials.is_valid(now) {

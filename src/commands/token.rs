@@ -7,9 +7,8 @@ use anyhow::Result;
 
 use super::formats;
 use super::output::print;
-use crate::cli::{RequestArgs, TokenArgs, duration};
+use crate::cli::{RequestArgs, TokenArgs};
 use crate::credentials::TokenRequest;
-use crate::error::Failure;
 use crate::profile::Profile;
 use crate::refresh::ValidToken;
 use crate::settings;
@@ -26,36 +25,26 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     )?)
 }
 
-/// A token as it is asked for; a warning about it has been shown.
+/// A token as the options ask for it, else another machine whose command this is; a warning about it has been shown.
 pub fn obtain(profile: &Profile, args: &RequestArgs) -> Result<ValidToken> {
-    let request = request(args)?;
+    let forwarded = settings::forwarded_request()?;
+    let request = TokenRequest {
+        min_ttl: args.min_ttl.or(forwarded.min_ttl),
+        force_refresh: args.force_refresh || forwarded.force_refresh,
+        is_forwarded: forwarded.asks_for_another() && !args.force_refresh,
+        timeout: args.timeout,
+    };
     let mut token = profile.valid_token(&request)?;
-    if let Some(rejected) = settings::rejected_token()
-        && rejected == token.credentials.fingerprint()?
-    {
-        token = profile.replaced(&token, &request)?;
-    }
-    if args.verify {
+    // A report from elsewhere is a hint: the backend decides.
+    let is_reported = match &forwarded.rejected {
+        Some(rejected) => *rejected == token.credentials.fingerprint()?,
+        None => false,
+    };
+    if args.verify || is_reported {
         token = profile.verified(token, &request)?;
     }
     if let Some(warning) = &token.warning {
         warn(warning);
     }
     Ok(token)
-}
-
-/// What is asked for: the options say it, else the environment, as to the command of another machine (`login --from`).
-fn request(args: &RequestArgs) -> Result<TokenRequest> {
-    let min_ttl =
-        match (args.min_ttl, settings::min_ttl()?) {
-            (None, Some((name, text))) => Some(duration(&text).map_err(|why| {
-                Failure::Usage(format!("invalid value {text:?} for {name}: {why}"))
-            })?),
-            (min_ttl, _) => min_ttl,
-        };
-    Ok(TokenRequest {
-        min_ttl,
-        force_refresh: args.force_refresh || settings::force_refresh(),
-        timeout: args.timeout,
-    })
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{ACCESS_TOKEN_MODE, Credentials};
+use super::{ACCESS_TOKEN_MODE, Credentials, Tokens};
 use crate::error::Failure;
 use crate::text::text_of;
 
@@ -20,17 +20,19 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
         .context("the file is damaged: it is no JSON object")?;
     let mut credentials = Credentials::default();
     if let Some(token) = text_of(&file["personal_access_token"]) {
-        credentials.record.auth_mode = Some(ACCESS_TOKEN_MODE.to_owned());
-        credentials.record.tokens.access_token = Some(token);
+        credentials.auth_mode = Some(ACCESS_TOKEN_MODE.to_owned());
+        credentials.tokens.access_token = Some(token);
         return Ok(credentials);
     }
     check_mode(&file)?;
-    let (record, tokens) = (&mut credentials.record, &file["tokens"]);
-    record.tokens.access_token = text_of(&tokens["access_token"]);
-    record.tokens.refresh_token = text_of(&tokens["refresh_token"]);
-    record.tokens.id_token = text_of(&tokens["id_token"]);
-    record.tokens.account_id = text_of(&tokens["account_id"]);
-    record.last_refresh = text_of(&file["last_refresh"]);
+    let tokens = &file["tokens"];
+    credentials.tokens = Tokens {
+        access_token: text_of(&tokens["access_token"]),
+        refresh_token: text_of(&tokens["refresh_token"]),
+        id_token: text_of(&tokens["id_token"]),
+        account_id: text_of(&tokens["account_id"]),
+    };
+    credentials.last_refresh = text_of(&file["last_refresh"]);
     Ok(credentials)
 }
 

@@ -5,22 +5,15 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::account::account_id_in;
 use super::jwt::{claims, seconds_of};
-use super::token_response::{ASSUMED_LIFE, TokenResponse};
-use super::{Account, is_token};
+use super::token_response::{ASSUMED_LIFE, LONGEST_LIFE};
+use super::{Account, TokenResponse, is_token};
 use crate::text::text_of;
-use crate::time::seconds_since_epoch;
-
-/// What is said of an access token beside it.
-pub struct Told {
-    pub account_id: Option<String>,
-    pub account: Account,
-    /// The life that the token has left.
-    pub life: Duration,
-}
+use crate::time::{seconds_since_epoch, time_of};
 
 impl TokenResponse {
-    /// Reads the output of a command. A member of another type counts as missing; one that is not known is ignored. The error
+    /// Reads the output of a command. A member of another type counts as missing, and an unknown one is ignored. The error
     /// never quotes it.
     pub fn from_command(output: &[u8], now: SystemTime) -> Result<Self> {
         if output.iter().all(u8::is_ascii_whitespace) {
@@ -36,33 +29,55 @@ impl TokenResponse {
         let token = ["token", "access_token"].map(|name| text_of(&object[name]));
         let token = token.into_iter().flatten().find(|token| is_token(token));
         let access_token = token.context("it printed no access token")?;
-        let life = life(&object, &access_token, now);
-        if life.is_zero() {
-            bail!("it printed a token that has expired");
-        }
-        let told = Told {
-            account_id: text_of(&object["account_id"]).filter(|id| is_token(id)),
-            account: Account {
+        let claims = claims(&access_token).unwrap_or_default();
+        let stated_id = text_of(&object["account_id"]).filter(|id| is_token(id));
+        Ok(Self {
+            // Whose the token is it says itself, if it does.
+            account_id: account_id_in(&claims).or(stated_id),
+            account: Some(Account {
                 email: text_of(&object["email"]),
                 plan: text_of(&object["plan"]),
                 residency: text_of(&object["residency"]),
                 is_fedramp: object["fedramp"] == true,
-            },
-            life,
-        };
-        Ok(Self::of_command(access_token, told))
+            }),
+            life: Some(life(&object, &claims, now)?),
+            prolongs: true,
+            access_token: Some(access_token),
+            ..Self::default()
+        })
     }
 }
 
-/// The life that is left. What was printed may have been kept for a while, so that `expires_in` is too long; and our clock may
-/// be wrong, so that the end is reached earlier or later: the shortest of all counts.
-fn life(object: &Value, access_token: &str, now: SystemTime) -> Duration {
-    let claimed = claims(access_token).and_then(|claims| seconds_of(&claims["exp"]));
-    let ends = [claimed, seconds_of(&object["expires_at_epoch"])];
+/// The life that is left. The output may be an old one, so that its `expires_in` is too long; and our clock may be wrong, so
+/// that the end is reached earlier or later: the shortest of all counts.
+fn life(object: &Value, claims: &Value, now: SystemTime) -> Result<Duration> {
+    let epoch = seconds_of(&object["expires_at_epoch"]);
+    let ends = [seconds_of(&claims["exp"]), epoch, expires_at(object)?];
     let lives = ends.map(|end| Some(end?.saturating_sub(seconds_since_epoch(now))));
-    let told = seconds_of(&object["expires_in"]);
-    let shortest = lives.into_iter().chain([told]).flatten().min();
-    shortest.map_or(ASSUMED_LIFE, Duration::from_secs)
+    let stated = seconds_of(&object["expires_in"]);
+    let lives: Vec<u64> = lives.into_iter().chain([stated]).flatten().collect();
+    if lives.iter().any(|life| *life > LONGEST_LIFE) {
+        bail!("it printed a token that is valid for more than ten years: times are in seconds");
+    }
+    match lives.into_iter().min() {
+        Some(0) => bail!("it printed a token that has expired"),
+        shortest => Ok(shortest.map_or(ASSUMED_LIFE, Duration::from_secs)),
+    }
+}
+
+/// `expires_at`, in seconds since 1970: RFC 3339 as we print it, with the offset of UTC in either form; or a number.
+fn expires_at(object: &Value) -> Result<Option<u64>> {
+    let value = &object["expires_at"];
+    if value.is_null() {
+        return Ok(None);
+    }
+    let time = value.as_str().map(|text| text.replace("+00:00", "Z"));
+    let time = time
+        .and_then(|text| time_of(&text))
+        .map(seconds_since_epoch);
+    let end = time.or_else(|| seconds_of(value));
+    end.map(Some)
+        .context("its expires_at is not a time in RFC 3339, in UTC")
 }
 
 #[cfg(test)]
@@ -97,10 +112,31 @@ mod tests {
                 50,
             ),
             (json!({"access_token": jwt(50), "expires_in": null}), 50),
+            (
+                json!({"token": "opaque", "expires_at": "2033-05-18T03:34:20Z"}),
+                60,
+            ),
+            (
+                json!({"token": "opaque", "expires_at": "2033-05-18T03:34:20+00:00"}),
+                60,
+            ),
+            (json!({"token": "opaque", "expires_at": NOW + 60}), 60),
+            (json!({"token": "opaque", "expires_at": null}), 3600),
         ] {
-            let life = read(&output).unwrap().life(time_at(NOW));
-            assert_eq!(life, Duration::from_secs(left), "{output}");
+            let life = read(&output).unwrap().life;
+            assert_eq!(life, Some(Duration::from_secs(left)), "{output}");
         }
+    }
+
+    #[test]
+    fn the_account_is_as_claimed_else_as_stated() {
+        let claims = json!({"https://api.openai.com/auth": {"chatgpt_account_id": "claimed"}});
+        let account = |token: &str| {
+            let output = json!({"token": token, "account_id": "stated"});
+            read(&output).unwrap().account_id
+        };
+        assert_eq!(account(&token(&claims)).as_deref(), Some("claimed"));
+        assert_eq!(account("opaque").as_deref(), Some("stated"));
     }
 
     #[test]
@@ -112,6 +148,34 @@ mod tests {
             (json!({"token": "a", "expires_in": 0}), "has expired"),
             (
                 json!({"token": "a", "expires_at_epoch": NOW}),
+                "has expired",
+            ),
+            (
+                json!({"token": "a", "expires_at": "2020-01-01T00:00:00Z"}),
+                "has expired",
+            ),
+            (
+                json!({"token": "a", "expires_at": "tomorrow"}),
+                "expires_at is not a time",
+            ),
+            (
+                json!({"token": "a", "expires_at": "2033-05-18T03:34:20+02:00"}),
+                "expires_at is not a time",
+            ),
+            (
+                json!({"token": "a", "expires_at": true}),
+                "expires_at is not a time",
+            ),
+            (
+                json!({"token": "a", "expires_at_epoch": (NOW + 60) * 1000}),
+                "more than ten years",
+            ),
+            (
+                json!({"token": "a", "expires_in": 3_600_000_000_u64}),
+                "more than ten years",
+            ),
+            (
+                json!({"token": token(&json!({"exp": 100, "iat": 700}))}),
                 "has expired",
             ),
             (

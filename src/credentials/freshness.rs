@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
-
-use super::Credentials;
+use super::{Credentials, TokenRequest};
 use crate::time::seconds_since_epoch;
 
 /// The life that a token must have left if nobody says otherwise, in seconds.
@@ -14,17 +12,6 @@ const SHORTEST_WINDOW: u64 = 10 * 60;
 /// What was received less than so many seconds ago is as good as can be had.
 pub(super) const NEW: u64 = 60;
 
-/// What a caller asks of a token.
-#[derive(Default, Clone, Copy, Serialize, Deserialize)]
-pub struct TokenRequest {
-    /// Life that it must have left: if it is not there, that is a failure. Without one, there is a default.
-    pub min_ttl: Option<Duration>,
-    /// It must be another token than the stored one.
-    pub force_refresh: bool,
-    /// How long to wait for a refresh.
-    pub timeout: Option<Duration>,
-}
-
 /// How good a stored token is for a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Freshness {
@@ -33,13 +20,6 @@ pub enum Freshness {
     Due,
     /// It has to be refreshed before it is used.
     Stale,
-}
-
-impl TokenRequest {
-    /// Whether a token that is merely valid does not do.
-    pub fn is_strict(&self) -> bool {
-        self.force_refresh || self.min_ttl.is_some()
-    }
 }
 
 impl Credentials {
@@ -54,12 +34,12 @@ impl Credentials {
             .map_or(MIN_TTL.min(window / 2), |ttl| ttl.as_secs());
         // More left than a whole life: the clock was set back since the receipt, so nobody knows what is left.
         let is_from_the_future = self
-            .expires_in()
+            .expires_in
             .is_some_and(|life| left > life.saturating_add(NEW));
         if request.force_refresh || is_from_the_future || left == 0 || left < needed {
             return Freshness::Stale;
         }
-        if left <= self.record.refresh_window.unwrap_or(window).min(window) {
+        if left <= self.refresh_window.unwrap_or(window).min(window) {
             Freshness::Due
         } else {
             Freshness::Fresh
@@ -84,7 +64,7 @@ impl Credentials {
         } else {
             0
         };
-        let end = self.expires_at().unwrap_or(unknown);
+        let end = self.expiry().unwrap_or(unknown);
         end.saturating_sub(seconds_since_epoch(now))
     }
 
@@ -95,16 +75,26 @@ impl Credentials {
     /// Whether the token was received just now: then it is not refreshed for its life's sake, however short that is. What comes
     /// from a command may be old when it is received, so that it never is.
     pub fn is_new(&self, now: SystemTime) -> bool {
-        self.source().is_none() && self.is_valid(now) && !self.time_until_old(now).is_zero()
+        !self.source().is_external() && self.is_valid(now) && !self.time_until_old(now).is_zero()
     }
 
     /// How long the token still counts as new.
     pub fn time_until_old(&self, now: SystemTime) -> Duration {
-        let limit = Duration::from_secs(NEW.min(self.expires_in().unwrap_or(u64::MAX) / 2));
+        let limit = Duration::from_secs(NEW.min(self.expires_in.unwrap_or(u64::MAX) / 2));
         let age = self
             .received_at()
             .and_then(|received| now.duration_since(received).ok());
         age.map_or(Duration::ZERO, |age| limit.saturating_sub(age))
+    }
+
+    /// Whether the token is valid for as long as it has to be. The seconds since its receipt do not count against one that was
+    /// refreshed just now for this request.
+    pub fn satisfies(&self, request: &TokenRequest, now: SystemTime) -> bool {
+        let (left, needed) = (self.seconds_left(now), request.min_ttl.unwrap_or_default());
+        let is_just_received =
+            !self.time_until_old(now).is_zero() && !self.lives_too_short(request);
+        let grace = if is_just_received { NEW } else { 0 };
+        left > 0 && left.saturating_add(grace) >= needed.as_secs()
     }
 
     /// Whether no refresh would bring a better token for this request now: it is new, or not even a whole life is long enough.
@@ -115,7 +105,7 @@ impl Credentials {
 
     /// Whether a whole life of such a token is less than what is asked for. That of one from a command is not known.
     pub fn lives_too_short(&self, request: &TokenRequest) -> bool {
-        let life = self.expires_in().filter(|_| self.source().is_none());
+        let life = self.expires_in.filter(|_| !self.source().is_external());
         let both = request.min_ttl.zip(life);
         both.is_some_and(|(ttl, life)| ttl.as_secs() > life)
     }
@@ -125,12 +115,12 @@ impl Credentials {
     pub fn choose_refresh_window(&mut self, share: f64) {
         let longest = Duration::from_secs(self.window());
         let chosen = longest.mul_f64(1.0 - share.clamp(0.0, 1.0) / 2.0);
-        self.record.refresh_window = Some(chosen.as_secs());
+        self.refresh_window = Some(chosen.as_secs());
     }
 
     /// The last tenth of the token's life, at least ten minutes, at most half of the life; in seconds.
     fn window(&self) -> u64 {
-        let life = self.expires_in();
+        let life = self.expires_in;
         SHORTEST_WINDOW
             .max(life.unwrap_or(0) / 10)
             .min(life.unwrap_or(u64::MAX) / 2)

@@ -2,12 +2,15 @@
 //! output; the time is a parameter.
 //!
 //! `Credentials` is the record, as it stands in the file. `TokenResponse` brings new tokens into it, `freshness` judges how
-//! long they still serve, `jwt` reads what they say of themselves, `routing` tells where requests with them go. `seal` encrypts what is secret in the file.
+//! long they still serve, `account` says whose they are, `routing` where requests with them go, `jwt` reads what they claim.
+//! `seal` encrypts what is secret.
 
+mod account;
 mod codex;
 mod command_output;
 mod freshness;
 mod jwt;
+mod request;
 mod routing;
 mod seal;
 mod source;
@@ -16,21 +19,22 @@ mod token_response;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
-use crate::text::{printable, redact, text_of};
+use crate::text::redact;
 use crate::time::{rfc3339, seconds_since_epoch, time_of, timestamp};
 use seal::Sealed;
 
+pub use account::Account;
 pub use codex::parse_codex;
-pub use freshness::{Freshness, TokenRequest};
+pub use freshness::Freshness;
+pub use request::{ForwardedRequest, TokenRequest};
 pub use routing::Routing;
 pub use seal::{Key, Seal};
 pub use source::Source;
@@ -38,114 +42,63 @@ pub use token_response::TokenResponse;
 
 /// The format of a stored record whose tokens can be read.
 const VERSION: u64 = 1;
-/// The format of one that is sealed: what knows only the other would take it for one without tokens. A newer one is not
-/// touched.
+/// The format of a sealed one: a program that knows only the other would find no tokens in it. A newer one is not touched.
 const SEALED_VERSION: u64 = 2;
-/// The members of a sealed record that stay readable: they say how things stand. Whatever else there is, known or not, may be
-/// secret.
-const READABLE: [&str; 11] = [
-    "version",
-    "auth_mode",
-    "issuer",
-    "client_id",
-    "last_refresh",
-    "expires_at",
-    "expires_in",
-    "revoked",
-    "backoff",
-    "rejected_at",
-    "rejection_backoff",
-];
-/// The claims that say whose a token is.
-const AUTH_CLAIMS: &str = "https://api.openai.com/auth";
-const PROFILE_CLAIMS: &str = "https://api.openai.com/profile";
 
 /// What Codex calls an access token of an admin console (`at-…`), which is never refreshed, in its file.
 const ACCESS_TOKEN_MODE: &str = "personalAccessToken";
 
-/// The credentials of one profile. They have no `Debug`: nothing prints them.
-#[derive(Default)]
+/// The credentials of one profile, and the members of the stored file: those that Codex has too are named and shaped as in its
+/// `auth.json`. They have no `Debug`: nothing prints them.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Credentials {
-    record: Record,
+    version: Option<u64>,
+    /// `chatgpt`, or what Codex writes for its other ways to sign in.
+    auth_mode: Option<String>,
+    /// Who gave the tokens, and may have the refresh token back.
+    pub issuer: Option<String>,
+    pub client_id: Option<String>,
+    /// Read it with `source()`.
+    source: Option<Source>,
+    pub tokens: Tokens,
+    /// Whose the access token is, where it has no claims that say so.
+    pub account: Option<Account>,
+    /// Where the requests of the account's workspace go, if the backend has told.
+    pub routing: Option<Routing>,
+    /// When tokens were last received, in RFC 3339. It changes with each refresh, so that it also tells one from the next.
+    pub last_refresh: Option<String>,
+    /// When the access token expires, in seconds since 1970 on this machine's clock. `expiry()` also looks at its claims.
+    pub expires_at: Option<u64>,
+    /// The seconds that it had left when it was received.
+    pub expires_in: Option<u64>,
+    /// The seconds before that in which it is refreshed ahead of time, where they are not the usual ones.
+    pub refresh_window: Option<u64>,
+    pub revoked: Option<Revoked>,
+    pub backoff: Option<Backoff>,
+    /// When the backend rejected the access token.
+    pub rejected_at: Option<String>,
+    /// The token was refreshed because the backend rejected the one before. If it rejects this one too, the next refresh waits.
+    pub rejection_backoff: Option<Backoff>,
+    /// Another machine forced a refresh. The next one that it forces waits.
+    pub forced_backoff: Option<Backoff>,
+    /// The secret members, until they are opened.
+    sealed: Option<Sealed>,
     /// The JSON that they were read from: members that we do not know survive a rewrite.
+    #[serde(skip)]
     original: String,
     /// What they are sealed with when they are written, if they are.
+    #[serde(skip)]
     seal: Option<Seal>,
 }
 
-/// The members of the stored file. Those that Codex has too are called and shaped as in its `auth.json`.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Record {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u64>,
-    /// `chatgpt`, or what Codex writes for its other ways to sign in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    auth_mode: Option<String>,
-    /// Who gave the tokens, and may have the refresh token back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issuer: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<String>,
-    /// Where the tokens come from, if not from the issuer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Source>,
-    tokens: Tokens,
-    /// Whose the access token is, where it has no claims that say so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<Account>,
-    /// Where the requests of the account's workspace go, if the backend has told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    routing: Option<Routing>,
-    /// When tokens were last received, in RFC 3339. It changes with each refresh, so that it also tells one from the next.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_refresh: Option<String>,
-    /// When the access token expires, in seconds since 1970 on this machine's clock.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<u64>,
-    /// The seconds that it had left when it was received.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_in: Option<u64>,
-    /// The seconds before that in which it is refreshed ahead of time, where they are not the usual ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_window: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revoked: Option<Revoked>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backoff: Option<Backoff>,
-    /// When the backend rejected the access token.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rejected_at: Option<String>,
-    /// The token was refreshed because the backend rejected the one before. If it rejects this one too, the next refresh waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rejection_backoff: Option<Backoff>,
-    /// The members that are secret, until they are opened.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sealed: Option<Sealed>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Tokens {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    access_token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id_token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account_id: Option<String>,
-}
-
-/// What the issuer, or a command, says of an access token beside its claims.
-#[derive(Default, Clone, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Account {
-    pub email: Option<String>,
-    pub plan: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub residency: Option<String>,
-    pub is_fedramp: bool,
+pub struct Tokens {
+    pub access_token: Option<String>,
+    pub refresh_token: Option<String>,
+    pub id_token: Option<String>,
+    pub account_id: Option<String>,
 }
 
 /// The issuer will not refresh these credentials any more: a person has to sign in.
@@ -166,11 +119,19 @@ pub struct Backoff {
     #[serde(with = "rfc3339")]
     pub until: SystemTime,
     /// Whether the issuer asked for a sign-in, in words that are not known to be final.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub login_required: bool,
+    /// Whether a request got no answer: it may have used up the refresh token.
+    #[serde(default)]
+    pub unanswered: bool,
 }
 
 impl Revoked {
+    pub fn new(reason: &str, at: SystemTime) -> Self {
+        let reason = reason.to_owned();
+        Self { reason, at }
+    }
+
     /// The issuer's own words, fit for one line of a terminal.
     pub fn reason(&self) -> String {
         redact(&self.reason)
@@ -185,6 +146,7 @@ impl Backoff {
             at,
             until: at + pause,
             login_required: false,
+            unanswered: false,
         }
     }
 
@@ -200,8 +162,24 @@ impl Backoff {
 }
 
 impl Credentials {
+    /// New credentials with their first tokens.
+    pub fn new(source: Source, response: &TokenResponse, now: SystemTime) -> Self {
+        let auth_mode = match source {
+            Source::AccessToken => ACCESS_TOKEN_MODE,
+            _ => "chatgpt",
+        };
+        let mut credentials = Self {
+            version: Some(VERSION),
+            auth_mode: Some(auth_mode.to_owned()),
+            source: Some(source).filter(Source::is_external),
+            ..Self::default()
+        };
+        credentials.set_tokens(response, now);
+        credentials
+    }
+
     /// New credentials from the response to an authorization code. They need an access token and a refresh token.
-    pub fn new(
+    pub fn from_issuer(
         response: &TokenResponse,
         issuer: &str,
         client_id: &str,
@@ -213,43 +191,11 @@ impl Credentials {
         if response.refresh_token.is_none() {
             bail!("the issuer's answer has no refresh token");
         }
-        let mut credentials = Self::default();
-        credentials.record.version = Some(VERSION);
-        credentials.record.auth_mode = Some("chatgpt".to_owned());
-        credentials.record.issuer = Some(issuer.to_owned());
-        credentials.record.client_id = Some(client_id.to_owned());
-        credentials.take(response, now);
-        Ok(credentials)
-    }
-
-    /// Credentials from an access token of an admin console, which tells nothing by itself and is never refreshed.
-    pub fn from_access_token(
-        access_token: &str,
-        account_id: Option<String>,
-        account: Account,
-        issuer: &str,
-        now: SystemTime,
-    ) -> Self {
-        let mut credentials = Self::default();
-        let record = &mut credentials.record;
-        record.version = Some(VERSION);
-        record.auth_mode = Some(ACCESS_TOKEN_MODE.to_owned());
-        record.issuer = Some(issuer.to_owned());
-        record.tokens.access_token = Some(access_token.to_owned());
-        record.tokens.account_id = account_id;
-        record.account = Some(account);
-        record.last_refresh = Some(timestamp(now));
-        credentials
-    }
-
-    /// Credentials of which each token comes from a command: they have no refresh token, and never will.
-    pub fn from_source(source: Source, response: &TokenResponse, now: SystemTime) -> Self {
-        let mut credentials = Self::default();
-        credentials.record.version = Some(VERSION);
-        credentials.record.auth_mode = Some("chatgpt".to_owned());
-        credentials.record.source = Some(source);
-        credentials.take(response, now);
-        credentials
+        Ok(Self {
+            issuer: Some(issuer.to_owned()),
+            client_id: Some(client_id.to_owned()),
+            ..Self::new(Source::Issuer, response, now)
+        })
     }
 
     /// Reads a stored record of ours, which may be sealed. The error never quotes it. A damaged one asks for a login, which
@@ -264,9 +210,9 @@ impl Credentials {
         let original = original
             .filter(|text| text.trim_start().starts_with('{'))
             .ok_or_else(|| damaged("damaged: it is no JSON object"))?;
-        let parsed: Result<Record, _> = serde_json::from_str(&original);
+        let parsed: Result<Self, _> = serde_json::from_str(&original);
         let (version, newest) = match &parsed {
-            Ok(record) if record.sealed.is_some() => (record.version, SEALED_VERSION),
+            Ok(record) if record.is_closed() => (record.version, SEALED_VERSION),
             Ok(record) => (record.version, VERSION),
             Err(_) => (version_of(&original), VERSION),
         };
@@ -277,321 +223,135 @@ impl Credentials {
             let (line, column) = (error.line(), error.column());
             damaged(&format!("damaged (line {line}, column {column})"))
         })?;
-        if record.sealed.is_some() {
-            // Whoever can write the file, but has not the key, must not put other tokens beside those that are sealed.
+        if record.is_closed() {
+            // Somebody who can write the file, but has not the key, must not put other tokens beside the sealed ones.
             record.tokens = Tokens::default();
             record.account = None;
             record.routing = None;
         }
-        Ok(Self {
-            record,
-            original,
-            seal: None,
-        })
-    }
-
-    /// Whether the file has what is secret only in sealed form.
-    pub fn is_sealed(&self) -> bool {
-        self.key_id().is_some()
-    }
-
-    /// Whether they are sealed, and have not been opened: then they have no tokens.
-    pub fn is_closed(&self) -> bool {
-        self.record.sealed.is_some()
-    }
-
-    /// The name of the key that they are sealed with, if they are.
-    pub fn key_id(&self) -> Option<&str> {
-        let closed = self
-            .record
-            .sealed
-            .as_ref()
-            .map(|sealed| sealed.key.as_str());
-        let opened = self.seal.as_ref().map(|seal| seal.key.id());
-        opened.or(closed)
-    }
-
-    /// Whether these are the same credentials, whatever has been noted in them since. Those that are closed tell it by the time
-    /// of their receipt.
-    pub fn are_same(&self, other: &Self) -> bool {
-        if self.is_closed() || other.is_closed() {
-            return self.key_id() == other.key_id() && self.last_refresh() == other.last_refresh();
-        }
-        match (self.refresh_token(), other.refresh_token()) {
-            (None, None) => self.record.tokens.access_token == other.record.tokens.access_token,
-            (ours, theirs) => ours == theirs,
-        }
-    }
-
-    /// Opens sealed credentials. They are sealed again in the same way when they are written.
-    pub fn open(self, seal: Seal) -> Result<Self> {
-        let damaged = || {
-            let words = "it is sealed, and does not open: it was changed, or renamed after that";
-            Failure::LoginRequired(words.to_owned())
-        };
-        let sealed = self.record.sealed.as_ref().context("it is not sealed")?;
-        let secret = seal.open(sealed, &self.bound(&seal)?);
-        let secret: Members = serde_json::from_str(&secret.ok_or_else(damaged)?)?;
-        let mut members: Members = serde_json::from_str(&self.original)?;
-        members.retain(|name, _| is_readable(name));
-        members.extend(secret.into_iter().filter(|(name, _)| !is_readable(name)));
-        let original = serde_json::to_string(&members)?;
-        Ok(Self {
-            record: serde_json::from_str(&original)?,
-            original,
-            seal: Some(seal),
-        })
-    }
-
-    /// Has them sealed when they are written, or not any more.
-    pub fn set_seal(&mut self, seal: Option<Seal>) {
-        self.record.version = Some(match seal {
-            Some(_) => SEALED_VERSION,
-            None => VERSION,
-        });
-        // Nobody can read it off the token then.
-        self.record.expires_at = self.expires_at();
-        self.seal = seal;
-    }
-
-    /// What a seal authenticates besides the secrets: the format, the file and the key, and whoever gets the refresh token.
-    fn bound(&self, seal: &Seal) -> serde_json::Result<String> {
-        let record = &self.record;
-        serde_json::to_string(&(
-            SEALED_VERSION,
-            &seal.name,
-            seal.key.id(),
-            &record.auth_mode,
-            &record.issuer,
-            &record.client_id,
-        ))
+        Ok(Self { original, ..record })
     }
 
     /// The JSON to store: what was read, with the members that we know as they are now.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let known = serde_json::to_string(&self.record)?;
-        let mut merged = merge(&self.original, &known)?;
+        let mut members = merge(&self.original, &serde_json::to_string(self)?)?;
         if let Some(seal) = &self.seal {
-            self.close(&mut merged, seal)?;
+            members = self.close(members, seal)?;
         }
-        let mut bytes = serde_json::to_vec_pretty(&merged)?;
+        let mut bytes = serde_json::to_vec_pretty(&members)?;
         bytes.push(b'\n');
         Ok(bytes)
     }
 
-    /// Puts one member that is sealed in the place of all that may be secret.
-    fn close(&self, members: &mut Members, seal: &Seal) -> Result<()> {
-        let (readable, secret): (Members, Members) = std::mem::take(members)
-            .into_iter()
-            .partition(|(name, _)| is_readable(name));
-        let sealed = seal.close(serde_json::to_string(&secret)?, &self.bound(seal)?)?;
-        *members = readable;
-        let sealed = serde_json::value::to_raw_value(&sealed)?;
-        members.insert("sealed".to_owned(), sealed);
-        Ok(())
+    /// Whether these are the same credentials, whatever has been noted in them since. Closed ones are told apart by the time of
+    /// their receipt.
+    pub fn are_same(&self, other: &Self) -> bool {
+        if self.is_closed() || other.is_closed() {
+            return self.key_id() == other.key_id() && self.last_refresh == other.last_refresh;
+        }
+        match (self.refresh_token(), other.refresh_token()) {
+            (None, None) => self.tokens.access_token == other.tokens.access_token,
+            (ours, theirs) => ours == theirs,
+        }
     }
 
     /// Takes over what a refresh brought, and forgets earlier failures. Tokens of another account are refused and change
     /// nothing.
     pub fn update(&mut self, response: &TokenResponse, now: SystemTime) -> Result<()> {
-        if let (Some(ours), Some(theirs)) = (self.account_id(), response.account_id())
+        if let (Some(ours), Some(theirs)) = (&self.account_id(), &response.account_id)
             && ours != theirs
         {
             bail!("the issuer answered with the tokens of another account");
         }
-        self.take(response, now);
+        self.set_tokens(response, now);
         Ok(())
     }
 
     /// Whether a response says that its token is valid for longer than ours, by a minute at least.
     pub fn is_prolonged_by(&self, response: &TokenResponse, now: SystemTime) -> bool {
-        let end = seconds_since_epoch(now).saturating_add(response.life(now).as_secs());
-        let known = self.expires_at().unwrap_or_default();
-        end > known.saturating_add(freshness::NEW)
+        let end = end_of(response.life.unwrap_or_default(), now);
+        end > self.expires_at.unwrap_or(0).saturating_add(freshness::NEW)
     }
 
-    fn take(&mut self, response: &TokenResponse, now: SystemTime) {
-        let record = &mut self.record;
-        let received = response.access_token.as_ref();
-        let is_another = received.is_some() && received != record.tokens.access_token.as_ref();
+    fn set_tokens(&mut self, response: &TokenResponse, now: SystemTime) {
+        let received = response.access_token.is_some();
+        let is_another = received && response.access_token != self.tokens.access_token;
         if is_another {
-            record.rejected_at = None;
-            record.rejection_backoff = None;
+            self.rejected_at = None;
+            self.rejection_backoff = None;
         }
-        if is_another || received.is_some() && response.prolongs() {
-            let life = response.life(now).as_secs();
-            record.expires_in = Some(life);
-            record.expires_at = Some(seconds_since_epoch(now).saturating_add(life));
+        if is_another || received && response.prolongs {
+            self.expires_in = response.life.map(|life| life.as_secs());
+            self.expires_at = response.life.map(|life| end_of(life, now));
         }
-        let account_id = response.account_id();
         for (stored, new) in [
-            (&mut record.tokens.access_token, &response.access_token),
-            (&mut record.tokens.refresh_token, &response.refresh_token),
-            (&mut record.tokens.id_token, &response.id_token),
-            (&mut record.tokens.account_id, &account_id),
+            (&mut self.tokens.access_token, &response.access_token),
+            (&mut self.tokens.refresh_token, &response.refresh_token),
+            (&mut self.tokens.id_token, &response.id_token),
+            (&mut self.tokens.account_id, &response.account_id),
         ] {
             if new.is_some() {
                 stored.clone_from(new);
             }
         }
-        if let Some(told) = &response.told {
-            record.account = Some(told.account.clone());
+        if response.account.is_some() {
+            self.account.clone_from(&response.account);
         }
-        record.last_refresh = Some(timestamp(now));
-        record.revoked = None;
-        record.backoff = None;
+        self.last_refresh = Some(timestamp(now));
+        self.revoked = None;
+        self.backoff = None;
     }
 
     /// The access token. One that could not stand in a header, or on one line, counts as missing.
     pub fn access_token(&self) -> Result<&str> {
-        match token(self.record.tokens.access_token.as_deref()) {
-            Some(token) => Ok(token),
-            None => Err(Failure::LoginRequired("the file has no access token".to_owned()).into()),
-        }
+        let missing = || Failure::LoginRequired("the file has no access token".to_owned());
+        Ok(token(self.tokens.access_token.as_deref()).ok_or_else(missing)?)
     }
 
-    /// Whether the access token is one of an admin console: it is never refreshed, and does not tell when it expires.
-    pub fn is_access_token_only(&self) -> bool {
-        self.record.auth_mode.as_deref() == Some(ACCESS_TOKEN_MODE)
+    pub fn refresh_token(&self) -> Option<&str> {
+        token(self.tokens.refresh_token.as_deref())
     }
 
-    /// Tells the access token from another, without being one: its SHA-256, in base64url as elsewhere in OAuth.
+    /// Identifies the access token without giving it away: its SHA-256, in base64url as elsewhere in OAuth.
     pub fn fingerprint(&self) -> Result<String> {
         Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(self.access_token()?)))
     }
 
-    /// Where the tokens come from, if not from the issuer.
-    pub fn source(&self) -> Option<&Source> {
-        self.record.source.as_ref()
+    /// Where the tokens come from.
+    pub fn source(&self) -> &Source {
+        match &self.source {
+            Some(source) => source,
+            None if self.auth_mode.as_deref() == Some(ACCESS_TOKEN_MODE) => &Source::AccessToken,
+            None => &Source::Issuer,
+        }
     }
 
-    pub fn refresh_token(&self) -> Option<&str> {
-        token(self.record.tokens.refresh_token.as_deref())
+    /// The command or the socket that the tokens come from, if they do.
+    pub fn external_source(&self) -> Option<&Source> {
+        self.source.as_ref().filter(|source| source.is_external())
     }
 
-    /// The ID of the ChatGPT account: as stored, else from the claims of a token.
-    pub fn account_id(&self) -> Option<String> {
-        token(self.record.tokens.account_id.as_deref())
-            .map(str::to_owned)
-            .or_else(|| self.claimed(account_in))
+    /// Whether the access token is one of an admin console: it is never refreshed, and does not say when it expires.
+    pub fn is_access_token_only(&self) -> bool {
+        matches!(self.source(), Source::AccessToken)
     }
 
-    /// Fit for one line of a terminal, as all that a token or the file brings.
-    pub fn email(&self) -> Option<String> {
-        let told = self.account().and_then(|account| account.email.as_deref());
-        let claimed = |claims: &Value| {
-            shown(&claims["email"]).or_else(|| shown(&claims[PROFILE_CLAIMS]["email"]))
-        };
-        told.map(printable).or_else(|| self.claimed(claimed))
-    }
-
-    /// `plus`, `pro`, `team` …: an open set.
-    pub fn plan(&self) -> Option<String> {
-        let told = self.account().and_then(|account| account.plan.as_deref());
-        told.map(printable)
-            .or_else(|| self.claimed(|claims| shown(&claims[AUTH_CLAIMS]["chatgpt_plan_type"])))
-    }
-
-    /// The region that the workspace is pinned to, if it is.
-    pub fn residency(&self) -> Option<String> {
-        let pinned = |claims: &Value| {
-            let auth = &claims[AUTH_CLAIMS];
-            text_of(&auth["chatgpt_compute_residency"])
-                .or_else(|| text_of(&auth["chatgpt_data_residency"]))
-        };
-        let told = self.account().and_then(|account| account.residency.clone());
-        told.or_else(|| self.claimed(pinned))
-            .filter(|region| region != "no_constraint" && is_token(region))
-    }
-
-    /// Whether the account is one of a `FedRAMP` workspace, whose requests say so.
-    pub fn is_fedramp(&self) -> bool {
-        let claimed = |claims: &Value| claims[AUTH_CLAIMS]["chatgpt_account_is_fedramp"].as_bool();
-        let is_told = self.account().is_some_and(|account| account.is_fedramp);
-        is_told || self.claimed(claimed).unwrap_or(false)
-    }
-
-    fn account(&self) -> Option<&Account> {
-        self.record.account.as_ref()
-    }
-
-    fn claimed<T>(&self, find: impl Fn(&Value) -> Option<T>) -> Option<T> {
-        let tokens = [
-            &self.record.tokens.id_token,
-            &self.record.tokens.access_token,
-        ];
-        let mut tokens = tokens.into_iter().flatten();
-        tokens.find_map(|token| find(&jwt::claims(token)?))
-    }
-
-    /// Who gave the tokens, and may have the refresh token back.
-    pub fn issuer(&self) -> Option<&str> {
-        present(self.record.issuer.as_deref())
-    }
-
-    pub fn client_id(&self) -> Option<&str> {
-        present(self.record.client_id.as_deref())
+    /// When tokens were last received.
+    pub fn received_at(&self) -> Option<SystemTime> {
+        time_of(self.last_refresh.as_deref()?)
     }
 
     /// When the access token expires, in seconds since 1970: as stored, else by its claim.
-    pub fn expires_at(&self) -> Option<u64> {
-        self.record.expires_at.or_else(|| {
-            let claims = jwt::claims(self.record.tokens.access_token.as_deref()?)?;
+    pub fn expiry(&self) -> Option<u64> {
+        self.expires_at.or_else(|| {
+            let claims = jwt::claims(self.tokens.access_token.as_deref()?)?;
             jwt::seconds_of(&claims["exp"])
         })
     }
+}
 
-    /// The seconds that the access token had left when it was received.
-    pub fn expires_in(&self) -> Option<u64> {
-        self.record.expires_in
-    }
-
-    /// When tokens were last received, as it is stored.
-    pub fn last_refresh(&self) -> Option<&str> {
-        present(self.record.last_refresh.as_deref())
-    }
-
-    /// The same as a time, if it is one.
-    pub fn received_at(&self) -> Option<SystemTime> {
-        time_of(self.last_refresh()?)
-    }
-
-    pub fn revoked(&self) -> Option<&Revoked> {
-        self.record.revoked.as_ref()
-    }
-
-    pub fn set_revoked(&mut self, reason: &str, now: SystemTime) {
-        self.record.revoked = Some(Revoked {
-            reason: reason.to_owned(),
-            at: now,
-        });
-        self.record.backoff = None;
-    }
-
-    pub fn backoff(&self) -> Option<&Backoff> {
-        self.record.backoff.as_ref()
-    }
-
-    pub fn set_backoff(&mut self, backoff: Backoff) {
-        self.record.backoff = Some(backoff);
-    }
-
-    /// When the backend rejected the access token, if that was noted.
-    pub fn rejected_at(&self) -> Option<SystemTime> {
-        time_of(self.record.rejected_at.as_deref()?)
-    }
-
-    pub fn set_rejected(&mut self, now: SystemTime) {
-        self.record.rejected_at = Some(timestamp(now));
-    }
-
-    pub fn rejection_backoff(&self) -> Option<&Backoff> {
-        self.record.rejection_backoff.as_ref()
-    }
-
-    pub fn set_rejection_backoff(&mut self, backoff: Option<Backoff>) {
-        self.record.rejection_backoff = backoff;
-    }
+fn end_of(life: Duration, now: SystemTime) -> u64 {
+    seconds_since_epoch(now).saturating_add(life.as_secs())
 }
 
 /// The version of a record that cannot be read otherwise.
@@ -607,41 +367,20 @@ fn version_of(text: &str) -> Option<u64> {
 /// A JSON object whose members are kept to the letter.
 type Members = BTreeMap<String, Box<RawValue>>;
 
-/// The names of the members of a record, and of the objects in it, that are ours: one that is not there any more is removed.
-const OURS: [&str; 7] = [
-    "revoked",
-    "backoff",
-    "rejected_at",
-    "rejection_backoff",
-    "login_required",
-    "expires_at",
-    "expires_in",
-];
-
-/// An object with the members of another put over its own, at every level.
-fn merge(original: &str, known: &str) -> serde_json::Result<Members> {
+/// An object with a patch applied (RFC 7396): objects are merged, null removes a member, any other value replaces it.
+fn merge(original: &str, patch: &str) -> serde_json::Result<Members> {
     let mut merged: Members = serde_json::from_str(original).unwrap_or_default();
-    let known: Members = serde_json::from_str(known)?;
-    merged.retain(|name, _| known.contains_key(name) || !OURS.contains(&name.as_str()));
-    for (name, value) in known {
-        let value = match merged.get(&name) {
-            Some(old) if value.get().starts_with('{') => {
-                serde_json::value::to_raw_value(&merge(old.get(), value.get())?)?
-            }
-            _ => value,
-        };
-        merged.insert(name, value);
+    let patch: Members = serde_json::from_str(patch)?;
+    for (name, value) in patch {
+        let old = merged.remove(&name);
+        if value.get().starts_with('{') {
+            let members = merge(old.as_ref().map_or("", |old| old.get()), value.get())?;
+            merged.insert(name, to_raw_value(&members)?);
+        } else if value.get() != "null" {
+            merged.insert(name, value);
+        }
     }
     Ok(merged)
-}
-
-fn is_readable(member: &str) -> bool {
-    READABLE.contains(&member)
-}
-
-/// A text that says something.
-fn present(text: Option<&str>) -> Option<&str> {
-    text.filter(|text| !text.is_empty())
 }
 
 fn token(text: Option<&str>) -> Option<&str> {
@@ -655,28 +394,17 @@ pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().fold(true, all_graphic)
 }
 
-/// A text for people.
-fn shown(value: &Value) -> Option<String> {
-    value
-        .as_str()
-        .map(printable)
-        .filter(|text| !text.is_empty())
-}
-
-fn account_in(claims: &Value) -> Option<String> {
-    text_of(&claims[AUTH_CLAIMS]["chatgpt_account_id"]).filter(|id| is_token(id))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::time::time_at;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
+    const AUTH_CLAIMS: &str = "https://api.openai.com/auth";
     const NOW: u64 = 2_000_000_000;
 
     fn response(answer: &Value) -> TokenResponse {
-        TokenResponse::parse(answer.to_string().as_bytes(), None).unwrap()
+        TokenResponse::parse(answer.to_string().as_bytes(), None, time_at(NOW)).unwrap()
     }
 
     fn token_of(account: &str) -> String {
@@ -684,7 +412,7 @@ mod tests {
     }
 
     fn credentials(answer: &Value) -> Credentials {
-        Credentials::new(
+        Credentials::from_issuer(
             &response(answer),
             "https://issuer.example",
             "client",
@@ -711,16 +439,16 @@ mod tests {
         ] {
             let answer = |expires_in: &Value| json!({"access_token": access_token, "refresh_token": "r", "expires_in": expires_in});
             let mut credentials = credentials(&answer(&json!(600)));
-            credentials.set_rejected(time_at(NOW));
+            credentials.rejected_at = Some(timestamp(time_at(NOW)));
             credentials
                 .update(&response(&answer(&expires_in)), time_at(NOW + 100))
                 .unwrap();
             assert_eq!(
-                credentials.expires_at(),
+                credentials.expires_at,
                 Some(end),
                 "{access_token} {expires_in}"
             );
-            assert!(credentials.rejected_at().is_some());
+            assert!(credentials.rejected_at.is_some());
         }
     }
 
@@ -762,7 +490,7 @@ mod tests {
         }"#;
         let mut credentials = Credentials::parse(text.into()).unwrap();
         let backoff = Backoff::new("busy", 3, time_at(NOW), Duration::from_secs(4));
-        credentials.set_backoff(backoff);
+        credentials.backoff = Some(backoff);
         let once = written(&credentials);
         for kept in [
             r#"{"number": 123456789012345678901234567890, "float": 0.10, "text": "\u00e4"}"#,
@@ -851,8 +579,8 @@ mod tests {
         let closed = Credentials::parse(text.clone().into_bytes()).unwrap();
         assert!(closed.is_closed() && closed.is_sealed());
         assert_eq!(closed.key_id(), Some(seal.key.id()));
-        assert_eq!(closed.issuer(), Some("https://issuer.example"));
-        assert_eq!(closed.expires_at(), Some(NOW));
+        assert_eq!(closed.issuer.as_deref(), Some("https://issuer.example"));
+        assert_eq!(closed.expires_at, Some(NOW));
         assert!(closed.access_token().is_err() && closed.refresh_token().is_none());
         let opened = closed.open(seal).unwrap();
         assert!(!opened.is_closed() && opened.is_sealed());

@@ -153,18 +153,12 @@ fn is_below_chatgpt(host: &str) -> bool {
 }
 
 impl Credentials {
-    /// Where the requests of the account's workspace go, if the backend has told.
-    pub fn routing(&self) -> Option<&Routing> {
-        self.record.routing.as_ref()
-    }
-
-    pub fn set_routing(&mut self, routing: Routing) {
-        self.record.routing = Some(routing);
-    }
-
     /// The base URL for requests with the token. Its path is that of the backend.
     pub fn base_url(&self, backend: &Url) -> Url {
-        let told = self.routing().and_then(|told| told.origin.as_deref());
+        let told = self
+            .routing
+            .as_ref()
+            .and_then(|told| told.origin.as_deref());
         let origin = told.and_then(|text| origin(text, backend));
         origin.map_or_else(|| backend.clone(), |origin| backend.at_origin(&origin))
     }
@@ -180,7 +174,7 @@ impl Credentials {
     /// The headers that do not change with the token: whose it is, where the workspace's requests are handled, and whether it
     /// is one of `FedRAMP`.
     pub fn account_headers(&self) -> Vec<(&'static str, String)> {
-        let told = self.routing().filter(|routing| routing.is_told());
+        let told = self.routing.as_ref().filter(|routing| routing.is_told());
         let region = told
             .and_then(|told| told.region.clone())
             .filter(|text| text != NO_CONSTRAINT && is_region(text));
@@ -227,7 +221,7 @@ mod tests {
             json!({"tokens": {"access_token": "tok", "id_token": token, "account_id": "acc"}});
         let mut credentials = Credentials::parse(stored.to_string().into_bytes()).unwrap();
         if let Some(routing) = routing {
-            credentials.set_routing(routing);
+            credentials.routing = Some(routing);
         }
         credentials
     }
@@ -442,16 +436,13 @@ mod tests {
             r#"{"routing":{"origin":"https://us.chatgpt.com","workspace":"Lab","future":[1e400]}}"#;
         let mut credentials = Credentials::parse(text.into()).unwrap();
         let (routing, _) = told(&json!({"plan_type": "pro"}));
-        credentials.set_routing(routing.clone());
+        credentials.routing = Some(routing.clone());
         let written = credentials.to_json().unwrap();
         let text = String::from_utf8(written.clone()).unwrap();
         assert!(
             text.contains("[1e400]") && !text.contains("chatgpt.com"),
             "{text}"
         );
-        assert_eq!(
-            Credentials::parse(written).unwrap().routing(),
-            Some(&routing)
-        );
+        assert_eq!(Credentials::parse(written).unwrap().routing, Some(routing));
     }
 }

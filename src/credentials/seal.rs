@@ -1,16 +1,34 @@
-//! Sealing: what is secret in stored credentials is encrypted with a key that is kept elsewhere.
+//! Sealing: the secret members of stored credentials are encrypted with a key that is kept elsewhere.
 //!
 //! ChaCha20-Poly1305 (RFC 8439), with a nonce that is drawn anew for each write: a key is used some thousand times, and half of
 //! all nonces would be some billion. The key is one file's own, and what must not change unnoticed is authenticated with the
 //! secrets.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
 
+use super::{Credentials, Members, SEALED_VERSION, VERSION};
+use crate::error::Failure;
+
+/// The members of a sealed record that stay readable: they say how things stand. Any other, known or not, may be secret.
+const READABLE: [&str; 11] = [
+    "version",
+    "auth_mode",
+    "issuer",
+    "client_id",
+    "last_refresh",
+    "expires_at",
+    "expires_in",
+    "revoked",
+    "backoff",
+    "rejected_at",
+    "rejection_backoff",
+];
 /// The length of a key, in bytes.
 const KEY: usize = 32;
 
@@ -98,6 +116,81 @@ impl Seal {
             .map(LessSafeKey::new)
             .map_err(|_| anyhow!("could not use the key"))
     }
+}
+
+impl Credentials {
+    /// Whether the file has the secrets only in sealed form.
+    pub fn is_sealed(&self) -> bool {
+        self.key_id().is_some()
+    }
+
+    /// Whether they are sealed, and have not been opened: then they have no tokens.
+    pub fn is_closed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// The name of the key that they are sealed with, if they are.
+    pub fn key_id(&self) -> Option<&str> {
+        let opened = self.seal.as_ref().map(|seal| seal.key.id());
+        opened.or(self.sealed.as_ref().map(|sealed| sealed.key.as_str()))
+    }
+
+    /// Opens sealed credentials. They are sealed again in the same way when they are written.
+    pub fn open(self, seal: Seal) -> Result<Self> {
+        let damaged = || {
+            let words = "it is sealed, and does not open: it was changed, or renamed after that";
+            Failure::LoginRequired(words.to_owned())
+        };
+        let sealed = self.sealed.as_ref().context("it is not sealed")?;
+        let secret = seal.open(sealed, &self.authenticated(&seal)?);
+        let secret: Members = serde_json::from_str(&secret.ok_or_else(damaged)?)?;
+        let mut members: Members = serde_json::from_str(&self.original)?;
+        members.retain(|name, _| is_readable(name));
+        members.extend(secret.into_iter().filter(|(name, _)| !is_readable(name)));
+        let original = serde_json::to_string(&members)?;
+        let opened: Self = serde_json::from_str(&original)?;
+        Ok(Self {
+            original,
+            seal: Some(seal),
+            ..opened
+        })
+    }
+
+    /// Has them sealed when they are written, or not any more.
+    pub fn set_seal(&mut self, seal: Option<Seal>) {
+        self.version = Some(match seal {
+            Some(_) => SEALED_VERSION,
+            None => VERSION,
+        });
+        // Nobody can read it off the token then.
+        self.expires_at = self.expiry();
+        self.seal = seal;
+    }
+
+    /// Puts one sealed member in place of all that may be secret.
+    pub(super) fn close(&self, members: Members, seal: &Seal) -> Result<Members> {
+        let (mut readable, secret): (Members, Members) =
+            members.into_iter().partition(|(name, _)| is_readable(name));
+        let sealed = seal.close(serde_json::to_string(&secret)?, &self.authenticated(seal)?)?;
+        readable.insert("sealed".to_owned(), to_raw_value(&sealed)?);
+        Ok(readable)
+    }
+
+    /// What a seal authenticates besides the secrets: the format, the file and the key, and whoever gets the refresh token.
+    fn authenticated(&self, seal: &Seal) -> serde_json::Result<String> {
+        serde_json::to_string(&(
+            SEALED_VERSION,
+            &seal.name,
+            seal.key.id(),
+            &self.auth_mode,
+            &self.issuer,
+            &self.client_id,
+        ))
+    }
+}
+
+fn is_readable(member: &str) -> bool {
+    READABLE.contains(&member)
 }
 
 fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {

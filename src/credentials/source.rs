@@ -1,4 +1,4 @@
-//! Where the tokens of a profile come from, if not from the issuer (`login --from`).
+//! Where the tokens of a profile come from: the issuer, or somebody else who has the login (`login --from`).
 
 use serde::{Deserialize, Serialize};
 
@@ -8,52 +8,129 @@ use crate::text::{redact, shell_word};
 const SOCKET: &str = "unix:";
 /// The characters of a command that are shown in a message at most, its last word aside.
 const BRIEF: usize = 60;
+/// What is behind such a name may be a secret, however short.
+const SECRET_NAMES: [&str; 8] = [
+    "token",
+    "secret",
+    "passw",
+    "passphrase",
+    "key",
+    "auth",
+    "credential",
+    "cookie",
+];
 
-/// A command that prints a token, or a Unix socket that sends one, as `token --format json` prints it.
-#[derive(Clone, Serialize, Deserialize)]
+/// Where tokens come from.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// The words of its command line: no shell reads them.
+    /// The issuer, for the refresh token.
+    #[serde(skip)]
+    Issuer,
+    /// An admin console made the access token, and nobody refreshes it.
+    #[serde(skip)]
+    AccessToken,
+    /// A command that prints a token as `token --format json` does: the words of its command line, which no shell reads.
     Command(Vec<String>),
-    /// The absolute path of the socket.
+    /// A Unix socket that sends such a token, by its absolute path.
     Socket(String),
 }
 
 impl Source {
-    /// As it was given, fit for one line of a terminal; a word that may be a secret is left out.
+    /// Whether somebody else has the login, and refreshes the tokens: a token may be old when it is received.
+    pub fn is_external(&self) -> bool {
+        matches!(self, Self::Command(_) | Self::Socket(_))
+    }
+
+    /// As it was given, fit for one line of a terminal; what may be a secret is left out.
     pub fn describe(&self) -> String {
-        match self {
-            Self::Command(words) => {
-                let words: Vec<String> = words.iter().map(|word| shell_word(word)).collect();
-                redact(&words.join(" "))
-            }
-            Self::Socket(path) => redact(&format!("{SOCKET}{path}")),
-        }
+        redact(&match self {
+            Self::Issuer => "the issuer".to_owned(),
+            Self::AccessToken => "an access token".to_owned(),
+            Self::Command(words) => shown_words(words).join(" "),
+            Self::Socket(path) => format!("{SOCKET}{path}"),
+        })
     }
 
     /// The same for a message: of a long command the beginning and the last word, which for ssh is the host.
     pub fn in_brief(&self) -> String {
-        let Self::Command(words) = self else {
-            return self.describe();
-        };
         let whole = self.describe();
-        let (Some(last), Some((end, _))) = (words.last(), whole.char_indices().nth(BRIEF)) else {
+        let Self::Command(words) = self else {
             return whole;
         };
-        let beginning = whole[..end]
-            .rsplit_once(' ')
-            .map_or("", |(beginning, _)| beginning);
-        redact(&format!("{beginning} … {}", shell_word(last)))
+        let (Some(last), Some((end, _))) =
+            (shown_words(words).pop(), whole.char_indices().nth(BRIEF))
+        else {
+            return whole;
+        };
+        let beginning = whole[..end].rsplit_once(' ');
+        let beginning = beginning.map_or("", |(beginning, _)| beginning);
+        redact(&format!("{beginning} … {last}"))
     }
+}
+
+/// The words of a command as a shell would take them, without values behind names such as `password` and without the
+/// credentials in URLs.
+fn shown_words(words: &[String]) -> Vec<String> {
+    let is_boundary = |c: char| c.is_whitespace() || c == '"' || c == '\'';
+    let mut hides_next = false;
+    let mut shown = |piece: &str| {
+        let text = piece.trim_end_matches(is_boundary);
+        let (shown, hides) = match text {
+            "" => (String::new(), hides_next),
+            _ if hides_next => ("…".to_owned(), is_scheme(text)),
+            _ => without_secret(text),
+        };
+        hides_next = hides;
+        shown + &piece[text.len()..]
+    };
+    let words = words.iter().map(|word| shell_word(word));
+    words
+        .map(|word| word.split_inclusive(is_boundary).map(&mut shown).collect())
+        .collect()
+}
+
+/// Whether it is the scheme before the credentials of an `Authorization` header.
+fn is_scheme(text: &str) -> bool {
+    ["bearer", "basic"].contains(&text.to_ascii_lowercase().as_str())
+}
+
+/// A piece of a command line without the secret in it, and whether the next piece is one.
+fn without_secret(piece: &str) -> (String, bool) {
+    if let Some((scheme, rest)) = piece.split_once("://")
+        && let Some((_, host)) = rest.rsplit_once('@')
+    {
+        return (format!("{scheme}://…@{host}"), false);
+    }
+    let mut start = 0;
+    for (at, _) in piece.match_indices(['=', ':']) {
+        if is_secret_name(&piece[start..at]) {
+            let is_last = at + 1 == piece.len();
+            let hidden = if is_last { "" } else { "…" };
+            return (format!("{}{hidden}", &piece[..=at]), is_last);
+        }
+        start = at + 1;
+    }
+    let hides_next = piece.starts_with('-') && is_secret_name(&piece[start..]);
+    (piece.to_owned(), hides_next)
+}
+
+fn is_secret_name(text: &str) -> bool {
+    let name = text.to_ascii_lowercase();
+    SECRET_NAMES.iter().any(|secret| name.contains(secret))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn command(words: &[&str]) -> Source {
+        Source::Command(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
     #[test]
     fn of_a_long_command_a_message_has_the_beginning_and_the_last_word() {
-        let command = |line: &str| Source::Command(line.split(' ').map(str::to_owned).collect());
+        let command = |line: &str| command(&line.split(' ').collect::<Vec<_>>());
         let long = "ssh -T -o BatchMode=yes -o ConnectTimeout=5 -o ServerAliveInterval=5 -i key tokens@host";
         let brief = "ssh -T -o BatchMode=yes -o ConnectTimeout=5 -o … tokens@host";
         assert_eq!(command(long).in_brief(), brief);
@@ -62,5 +139,39 @@ mod tests {
         assert_eq!(command(short).in_brief(), short);
         let words = ["x".repeat(100), "two words".to_owned()];
         assert_eq!(Source::Command(words.into()).in_brief(), "… 'two words'");
+    }
+
+    #[test]
+    fn secrets_are_left_out_however_short_they_are() {
+        for (words, shown) in [
+            (
+                &["curl", "-H", "X-Vault-Token: s.abc", "host"][..],
+                "curl -H 'X-Vault-Token: …' host",
+            ),
+            (
+                &["curl", "-H", "Authorization: Bearer abc", "host"],
+                "curl -H 'Authorization: … …' host",
+            ),
+            (&["get", "password=hunter2"], "get password=…"),
+            (&["get", "--api-key", "k", "-v"], "get --api-key … -v"),
+            (&["get", "--api-key=k"], "get --api-key=…"),
+            (&["curl", "https://me:pw@host/x"], "curl https://…@host/x"),
+            (
+                &["curl", "https://host/x?client_secret=a&b=c"],
+                "curl 'https://host/x?client_secret=…'",
+            ),
+            (
+                &["sh", "-c", "PASSWORD=x get \"token: y\""],
+                "sh -c 'PASSWORD=… get \"token: …\"'",
+            ),
+            (
+                &["codex-auth", "token", "--format", "json"],
+                "codex-auth token --format json",
+            ),
+        ] {
+            assert_eq!(command(words).describe(), shown);
+        }
+        let long = [&["x"; 40][..], &["--password", "hunter2"]].concat();
+        assert!(command(&long).in_brief().ends_with("… …"));
     }
 }

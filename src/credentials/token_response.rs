@@ -1,45 +1,40 @@
-//! What the token endpoint answers (RFC 6749 section 5.1).
+//! What the token endpoint answers (RFC 6749 section 5.1), and what else brings tokens.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
-use super::command_output::Told;
+use super::account::account_id_in;
 use super::jwt::{claims, seconds_of};
-use super::{account_in, is_token};
+use super::{Account, is_token};
 use crate::time::seconds_since_epoch;
 
 /// The life of a token that does not tell its own, as RFC 6749 section 5.1 leaves it to us.
 pub(super) const ASSUMED_LIFE: Duration = Duration::from_secs(60 * 60);
+/// No token is valid for longer, in seconds: what says so counts in milliseconds, or not at all. Ten years.
+pub(super) const LONGEST_LIFE: u64 = 10 * 365 * 24 * 60 * 60;
 
-/// A token response. At a refresh each token may be missing: the old one stays.
+/// New tokens. At a refresh each may be missing: the old one stays.
+#[derive(Default)]
 pub struct TokenResponse {
     pub access_token: Option<String>,
     pub refresh_token: Option<String>,
     pub id_token: Option<String>,
-    expires_in: Option<Duration>,
-    /// When it was sent, in seconds since 1970 by the issuer's own clock, if it told.
-    sent_at: Option<u64>,
-    /// What a command said of the access token, if it came from one.
-    pub(super) told: Option<Told>,
+    /// The ID of the ChatGPT account that they are for.
+    pub account_id: Option<String>,
+    /// What is said of the account beside the tokens.
+    pub account: Option<Account>,
+    /// How long the access token is valid from its receipt. None for one that is valid until it is rejected.
+    pub life: Option<Duration>,
+    /// Whether `life` also counts for a token that we have already: one with claims expires when they say.
+    pub prolongs: bool,
 }
 
 impl TokenResponse {
-    /// An access token alone, with what was said of it.
-    pub(super) fn of_command(access_token: String, told: Told) -> Self {
-        Self {
-            access_token: Some(access_token),
-            refresh_token: None,
-            id_token: None,
-            expires_in: None,
-            sent_at: None,
-            told: Some(told),
-        }
-    }
-
-    /// Reads a token response, and when it was sent. A member of another type counts as missing.
-    pub fn parse(body: &[u8], sent_at: Option<u64>) -> Result<Self> {
+    /// Reads a token response that was received at `now`, and sent at `sent_at` by the issuer's own clock (seconds since
+    /// 1970), if it told. A member of another type counts as missing.
+    pub fn parse(body: &[u8], sent_at: Option<u64>, now: SystemTime) -> Result<Self> {
         let answer: Map<String, Value> = serde_json::from_slice(body)
             .ok()
             .context("it is no JSON object")?;
@@ -47,53 +42,22 @@ impl TokenResponse {
             let token = answer.get(name).and_then(Value::as_str);
             token.filter(|token| is_token(token)).map(str::to_owned)
         };
-        let seconds = answer.get("expires_in").and_then(seconds_of);
+        let (access_token, id_token) = (token("access_token"), token("id_token"));
+        let access_claims = access_token.as_deref().and_then(claims).unwrap_or_default();
+        let id_claims = id_token.as_deref().and_then(claims).unwrap_or_default();
+        let expires_in = answer.get("expires_in").and_then(seconds_of);
+        let expires_in = expires_in.filter(|seconds| (1..=LONGEST_LIFE).contains(seconds));
+        let life = claimed_life(&access_claims, sent_at, now);
+        let life = life.or(expires_in).map(Duration::from_secs);
         Ok(Self {
-            access_token: token("access_token"),
+            account_id: account_id_in(&id_claims).or_else(|| account_id_in(&access_claims)),
+            access_token,
             refresh_token: token("refresh_token"),
-            id_token: token("id_token"),
-            expires_in: seconds
-                .filter(|seconds| *seconds > 0)
-                .map(Duration::from_secs),
-            sent_at,
-            told: None,
+            id_token,
+            account: None,
+            life: Some(life.unwrap_or(ASSUMED_LIFE)),
+            prolongs: expires_in.is_some() && seconds_of(&access_claims["exp"]).is_none(),
         })
-    }
-
-    /// The life that the access token has left at its receipt: by its own claims, else as the response says, else an hour.
-    /// What came from a command was judged when it was read.
-    pub(super) fn life(&self, now: SystemTime) -> Duration {
-        let told = self.told.as_ref().map(|told| told.life);
-        told.or_else(|| self.claimed_life(now))
-            .or(self.expires_in)
-            .unwrap_or(ASSUMED_LIFE)
-    }
-
-    /// Our clock may be wrong. So the end of a token is compared with the issuer's clock: the time when the response was
-    /// sent or, if that is not told or earlier, when the token was made.
-    fn claimed_life(&self, now: SystemTime) -> Option<Duration> {
-        let claims = claims(self.access_token.as_deref()?)?;
-        let (end, made_at) = (seconds_of(&claims["exp"])?, seconds_of(&claims["iat"]));
-        if made_at.is_some_and(|made_at| made_at >= end) {
-            return None;
-        }
-        let issuers_now = self.sent_at.max(made_at);
-        let left = end.saturating_sub(issuers_now.unwrap_or(seconds_since_epoch(now)));
-        Some(Duration::from_secs(left))
-    }
-
-    /// Whether it prolongs a token that we have already: one with claims expires when they say.
-    pub(super) fn prolongs(&self) -> bool {
-        let claims = self.access_token.as_deref().and_then(claims);
-        let tells_end = claims.is_some_and(|claims| seconds_of(&claims["exp"]).is_some());
-        self.told.is_some() || !tells_end && self.expires_in.is_some()
-    }
-
-    /// The ID of the ChatGPT account that these tokens are for.
-    pub fn account_id(&self) -> Option<String> {
-        let told = self.told.as_ref().and_then(|told| told.account_id.clone());
-        let mut tokens = [&self.id_token, &self.access_token].into_iter().flatten();
-        told.or_else(|| tokens.find_map(|token| account_in(&claims(token)?)))
     }
 
     /// Refuses an ID token that is not for this client, not from this issuer, or had expired at `now` (OpenID Connect
@@ -121,6 +85,17 @@ impl TokenResponse {
     }
 }
 
+/// The seconds that a token is valid, by its claims. Our clock may be wrong: so its end is compared with the issuer's clock,
+/// which is the time when the response was sent or, if that is not told or earlier, when the token was made.
+fn claimed_life(claims: &Value, sent_at: Option<u64>, now: SystemTime) -> Option<u64> {
+    let end = seconds_of(&claims["exp"])?;
+    // One that was made after its end does not say when.
+    let made_at = seconds_of(&claims["iat"]).filter(|made_at| *made_at < end);
+    let issuers_now = sent_at.max(made_at);
+    let left = end.saturating_sub(issuers_now.unwrap_or(seconds_since_epoch(now)));
+    Some(left).filter(|left| *left <= LONGEST_LIFE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,15 +107,16 @@ mod tests {
     const NOW: u64 = 2_000_000_000;
 
     fn response(answer: &Value) -> TokenResponse {
-        TokenResponse::parse(answer.to_string().as_bytes(), None).unwrap()
+        TokenResponse::parse(answer.to_string().as_bytes(), None, time_at(NOW)).unwrap()
     }
 
     #[test]
     fn the_life_of_a_token_is_its_claims_else_the_responses_word_else_an_hour() {
         let life = |claims: &Value, expires_in: &Value, sent_at| {
             let answer = json!({"access_token": token(claims), "expires_in": expires_in});
-            let response = TokenResponse::parse(answer.to_string().as_bytes(), sent_at).unwrap();
-            response.life(time_at(NOW)).as_secs()
+            let body = answer.to_string();
+            let response = TokenResponse::parse(body.as_bytes(), sent_at, time_at(NOW)).unwrap();
+            response.life.unwrap().as_secs()
         };
         for (claims, expires_in, sent_at, expected) in [
             (json!({"iat": 100, "exp": 700}), json!(9), None, 600),
@@ -153,12 +129,20 @@ mod tests {
             (json!({"iat": 100, "exp": 700}), json!(9), Some(50), 600),
             (json!({"exp": 700}), json!(9), Some(100), 600),
             (json!({"exp": NOW + 70}), json!(9), None, 70),
-            (json!({"iat": 700, "exp": 100}), json!("9"), None, 9),
-            (json!({"iat": 7, "exp": 7}), json!(0), None, 3600),
+            // Impossible lives: it was made after its end, which is past or not; thousands of years.
+            (json!({"iat": 700, "exp": 100}), json!("9"), None, 0),
+            (
+                json!({"iat": NOW + 700, "exp": NOW + 70}),
+                json!(9),
+                None,
+                70,
+            ),
+            (json!({"exp": NOW * 1000}), json!("9"), None, 9),
+            (json!({}), json!(NOW * 1000), None, 3600),
             (json!({}), json!(-5), None, 3600),
             (json!({}), json!(null), None, 3600),
             (json!({}), json!("soon"), None, 3600),
-            (json!({"iat": 0, "exp": u64::MAX}), json!(9), None, u64::MAX),
+            (json!({"iat": 0, "exp": u64::MAX}), json!(9), None, 9),
         ] {
             let found = life(&claims, &expires_in, sent_at);
             assert_eq!(found, expected, "{claims} {expires_in} {sent_at:?}");

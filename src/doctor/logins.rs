@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::finding::Finding;
-use crate::credentials::{Backoff, Credentials};
+use crate::credentials::Backoff;
 use crate::profile::copies;
 use crate::profile::report::{Report, State};
 use crate::settings::CODEX_PROFILE;
@@ -64,11 +64,14 @@ fn of_login(report: &Report, now: SystemTime) -> Finding {
             Finding::warning("login", found, why)
         }
         (State::Backoff, None) => {
-            let backoff = report.credentials.as_ref().and_then(Credentials::backoff);
+            let backoff = report
+                .credentials
+                .as_ref()
+                .and_then(|found| found.backoff.as_ref());
             let is_own = report
                 .credentials
                 .as_ref()
-                .is_some_and(|found| found.source().is_none());
+                .is_some_and(|found| found.external_source().is_none());
             let advice = if is_own {
                 "wait, and see the network below"
             } else {

@@ -10,7 +10,7 @@ use crate::time::span;
 
 /// None if the tokens come from the issuer.
 pub fn finding(profile: &str, stored: &Credentials) -> Option<Finding> {
-    let source = stored.source()?;
+    let source = stored.external_source()?;
     Some(match first_credentials(source.clone()) {
         Ok(newest) => compare(profile, source, stored, &newest),
         Err(error) => {

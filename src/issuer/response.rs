@@ -1,5 +1,7 @@
 //! What the issuer and the backend say in their responses: JSON, however it was delivered, and errors in several shapes.
 
+use std::time::SystemTime;
+
 use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Value};
 
@@ -15,7 +17,8 @@ pub fn tokens(response: &Response) -> Option<TokenResponse> {
     if !(200..=299).contains(&response.status) {
         return None;
     }
-    let tokens = TokenResponse::parse(json(&response.body), response.date).ok()?;
+    let tokens =
+        TokenResponse::parse(json(&response.body), response.date, SystemTime::now()).ok()?;
     let has_any = tokens.access_token.is_some()
         || tokens.refresh_token.is_some()
         || tokens.id_token.is_some();

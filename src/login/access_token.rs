@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use crate::credentials::{Account, Credentials, is_token};
+use crate::credentials::{Account, Credentials, Source, TokenResponse, is_token};
 use crate::error::Failure;
 use crate::issuer::Issuer;
 use crate::issuer::whoami::Whoami;
@@ -83,11 +83,13 @@ pub fn credentials(issuer: &Issuer, access_token: &str) -> Result<Credentials> {
         residency: None,
         is_fedramp: owner.is_fedramp,
     };
-    Ok(Credentials::from_access_token(
-        access_token,
-        owner.account_id,
-        account,
-        issuer.url(),
-        SystemTime::now(),
-    ))
+    let response = TokenResponse {
+        access_token: Some(access_token.to_owned()),
+        account_id: owner.account_id,
+        account: Some(account),
+        ..TokenResponse::default()
+    };
+    let mut credentials = Credentials::new(Source::AccessToken, &response, SystemTime::now());
+    credentials.issuer = Some(issuer.url().to_owned());
+    Ok(credentials)
 }

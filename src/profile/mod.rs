@@ -70,14 +70,6 @@ impl Profile {
         }
     }
 
-    /// Another token instead of one of which somebody reports that the backend rejects it.
-    pub fn replaced(&self, token: &ValidToken, request: &TokenRequest) -> Result<ValidToken> {
-        match self {
-            Self::Own(store) => verify::replaced(store, token, request),
-            Self::Codex => Err(codex::rejected(&token.credentials).into()),
-        }
-    }
-
     /// The credentials as they are stored.
     pub fn stored(&self) -> Result<Credentials> {
         match self {

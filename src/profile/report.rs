@@ -157,8 +157,8 @@ impl Report {
         if self.state == State::Unreadable {
             return self;
         }
-        let (is_valid, backoff) = (credentials.is_valid(now), credentials.backoff());
-        let revoked = credentials.revoked().map(Revoked::reason);
+        let (is_valid, backoff) = (credentials.is_valid(now), credentials.backoff.as_ref());
+        let revoked = credentials.revoked.as_ref().map(Revoked::reason);
         let login_required = backoff.filter(|backoff| backoff.login_required);
         let needs_refresh = !credentials.is_access_token_only() || !is_valid;
         let refused = login_required.map(|backoff| {
@@ -171,7 +171,7 @@ impl Report {
         });
         self.usable = !credentials.is_closed() && (is_valid || self.obstacle.is_none());
         self.state = match credentials.freshness(&TokenRequest::default(), now) {
-            _ if credentials.revoked().is_some() => State::Revoked,
+            _ if credentials.revoked.is_some() => State::Revoked,
             _ if login_required.is_some() => State::Backoff,
             _ if !self.usable && !is_valid => State::Expired,
             _ if backoff.is_some_and(|backoff| backoff.holds(now)) => State::Backoff,

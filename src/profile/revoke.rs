@@ -10,7 +10,7 @@ use crate::url::Url;
 
 /// Revokes the login that a profile had; or gives the reason why it is not revoked from here.
 pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>> {
-    let reason = match credentials.source() {
+    let reason = match credentials.external_source() {
         Some(source) => Some(format!(
             "it is held where {} gets its tokens",
             source.in_brief()
@@ -35,8 +35,9 @@ pub fn revoke(credentials: &Credentials) -> Result<()> {
         None => (credentials.access_token()?, TokenKind::Access),
     };
     let (issuer, client_id) = credentials
-        .issuer()
-        .zip(credentials.client_id())
+        .issuer
+        .as_deref()
+        .zip(credentials.client_id.as_deref())
         .context("the stored credentials have no issuer")?;
     let issuer =
         Url::parse(issuer).context("could not trust the issuer of the stored credentials")?;

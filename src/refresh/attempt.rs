@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::obstacle::{check, failed, load, refused};
 use super::provider::Provider;
 use super::worker::{Limit, Report, report};
-use crate::credentials::{Backoff, Credentials, TokenRequest, TokenResponse};
+use crate::credentials::{
+    Backoff, Credentials, ForwardedRequest, Revoked, TokenRequest, TokenResponse,
+};
 use crate::error;
 use crate::issuer::RefreshOutcome;
-use crate::settings::{ForwardedRequest, login_command};
+use crate::settings::login_command;
 use crate::store::{StagedFile, Store};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,7 +46,7 @@ pub enum Reason {
 pub struct Task {
     pub profile: String,
     /// What its caller knows of the credentials: if they are others by now, somebody else has refreshed them.
-    last_refresh: String,
+    last_refresh: Option<String>,
     reason: Reason,
     request: TokenRequest,
     /// How long to wait for the lock: no longer than the caller.
@@ -65,7 +67,7 @@ impl Task {
         };
         Self {
             profile: store.profile().to_owned(),
-            last_refresh: found.last_refresh().unwrap_or_default().to_owned(),
+            last_refresh: found.last_refresh.clone(),
             reason,
             request,
             patience,
@@ -90,7 +92,7 @@ impl Task {
             force_refresh: false,
             ..self.request
         };
-        stored.last_refresh().unwrap_or_default() != self.last_refresh
+        stored.last_refresh != self.last_refresh
             && (stored.seconds_left(now) >= needed || stored.is_as_good_as_any(&request, now))
     }
 }
@@ -114,7 +116,7 @@ pub fn refresh(task: &Task, limit: Limit) -> Result<()> {
         return Ok(());
     }
     check(&credentials, profile, now)?;
-    let provider = if credentials.last_refresh() == found.last_refresh() {
+    let provider = if credentials.last_refresh == found.last_refresh {
         prepared?
     } else {
         Provider::new(&credentials, profile)?
@@ -139,9 +141,9 @@ fn record(
     outcome: RefreshOutcome,
 ) -> Result<()> {
     let (profile, now) = (store.profile(), SystemTime::now());
-    let source = credentials.source().cloned();
-    let refused = |reason: &str| refused(source.as_ref(), profile, reason);
-    let failed = |reason: &str| failed(source.as_ref(), reason);
+    let source = credentials.source().clone();
+    let refused = |reason: &str| refused(&source, profile, reason);
+    let failed = |reason: &str| failed(&source, reason);
     let failure = match outcome {
         RefreshOutcome::Tokens(response) => {
             match update(&mut credentials, &response, task.reason, now) {
@@ -155,13 +157,13 @@ fn record(
                 Err(error) => {
                     // Nobody else will ever do it.
                     provider.revoke_unused(&response);
-                    credentials.set_revoked(&error.to_string(), now);
+                    set_revoked(&mut credentials, &error.to_string(), now);
                     refused(&error.to_string())
                 }
             }
         }
         RefreshOutcome::Revoked(reason) => {
-            credentials.set_revoked(&reason, now);
+            set_revoked(&mut credentials, &reason, now);
             refused(&reason)
         }
         RefreshOutcome::Unauthorized {
@@ -170,11 +172,11 @@ fn record(
         } => {
             let mut backoff = next_backoff(&credentials, &reason, retry_after.max(Some(MINUTE)));
             backoff.login_required = true;
-            credentials.set_backoff(backoff);
+            credentials.backoff = Some(backoff);
             refused(&reason)
         }
         RefreshOutcome::Unchanged(reason) => {
-            credentials.set_backoff(next_backoff(&credentials, reason, None));
+            credentials.backoff = Some(next_backoff(&credentials, reason, None));
             if task.reason == Reason::Due {
                 // There may be nothing newer yet.
                 return staged.save(&credentials).map(drop).or(Ok(()));
@@ -193,7 +195,7 @@ fn record(
             ..
         } => {
             // The same refresh token is tried again: if its answer was lost, it may still be good.
-            credentials.set_backoff(next_backoff(&credentials, &reason, retry_after));
+            credentials.backoff = Some(next_backoff(&credentials, &reason, retry_after));
             failed(&reason)
         }
     };
@@ -213,17 +215,17 @@ fn update(
 ) -> Result<()> {
     let expired = "the issuer sent a token that has expired";
     let expired = next_backoff(credentials, expired, None);
-    let rejection = credentials.rejection_backoff();
+    let rejection = credentials.rejection_backoff.as_ref();
     let rejection = grown(rejection, "the backend rejects the token", [MINUTE, HOUR]);
     credentials.update(response, now)?;
-    if credentials.source().is_some() {
+    if credentials.source().is_external() {
         credentials.choose_refresh_window(rand::rng().random());
     }
     if reason == Reason::Rejected {
-        credentials.set_rejection_backoff(Some(rejection));
+        credentials.rejection_backoff = Some(rejection);
     }
     if !credentials.is_valid(now) {
-        credentials.set_backoff(expired);
+        credentials.backoff = Some(expired);
     }
     Ok(())
 }
@@ -261,8 +263,13 @@ fn has_relative(store: &Store, credentials: &Credentials) -> bool {
     }
 }
 
+fn set_revoked(credentials: &mut Credentials, reason: &str, now: SystemTime) {
+    credentials.revoked = Some(Revoked::new(reason, now));
+    credentials.backoff = None;
+}
+
 fn next_backoff(credentials: &Credentials, reason: &str, retry_after: Option<Duration>) -> Backoff {
-    let mut backoff = grown(credentials.backoff(), reason, [SECOND, MINUTE]);
+    let mut backoff = grown(credentials.backoff.as_ref(), reason, [SECOND, MINUTE]);
     let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
     backoff.until = backoff.until.max(backoff.at + asked);
     backoff

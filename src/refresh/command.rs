@@ -7,10 +7,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::credentials::Source;
+use crate::credentials::{ForwardedRequest, Source};
 use crate::error::LOGIN_REQUIRED;
 use crate::process;
-use crate::settings::ForwardedRequest;
+use crate::settings::REQUEST;
 use crate::text::redact;
 use crate::time::length;
 
@@ -45,6 +45,7 @@ pub fn output(
     match source {
         Source::Command(words) => run(words, request, limit),
         Source::Socket(path) => Ok(ask(path, limit)?),
+        Source::Issuer | Source::AccessToken => Err("it is no command".to_owned().into()),
     }
 }
 
@@ -88,12 +89,10 @@ fn start(program: &str, arguments: &[String], request: &ForwardedRequest) -> io:
     process::unblock_signals();
     let mut command = Command::new(program);
     command.args(arguments);
-    for (name, value) in request.variables() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    match request.to_string() {
+        nothing if nothing.is_empty() => command.env_remove(REQUEST),
+        request => command.env(REQUEST, request),
+    };
     let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     process::spawn(streams.stderr(Stdio::piped()))
 }

@@ -85,7 +85,7 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
 /// Whether a refresh ahead of time can be left to later callers: somebody is at it, the last one failed just now, or it could
 /// not be stored. What a person has to mend is not left to them.
 fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
-    let backoff = found.backoff().filter(|backoff| backoff.holds(now));
+    let backoff = found.backoff.as_ref().filter(|backoff| backoff.holds(now));
     let waits = backoff.is_some_and(|backoff| !backoff.login_required);
     waits || store.locked_by().is_some() || store.check_replaceable().is_err()
 }
@@ -112,7 +112,7 @@ fn refresh(
         Report::Failed(code, message) => Err(error::from_code(code, message)),
         Report::Done => {
             let stored = load(store)?;
-            let is_same = stored.last_refresh() == found.last_refresh();
+            let is_same = stored.last_refresh == found.last_refresh;
             if is_same && reason != Reason::Due {
                 let words = "could not refresh the token: the worker was killed";
                 return Err(Failure::Temporary(words.to_owned()).into());
@@ -141,7 +141,7 @@ fn patience(found: &Credentials, request: &TokenRequest, reason: Reason) -> Dura
 /// The same, but where the system may end the worker with us, and the refresh token with it: then we stay as long as it needs.
 /// A command is merely run again.
 fn stay(found: &Credentials, patience: Duration) -> Duration {
-    if found.source().is_none() && process::may_end_with_caller() {
+    if !found.source().is_external() && process::may_end_with_caller() {
         return patience + LONGEST_ATTEMPT;
     }
     patience
@@ -171,26 +171,21 @@ fn still_valid(found: Credentials, error: Error) -> Result<ValidToken> {
 /// What was refreshed just now is good, however soon it expires, unless a longer life was asked for.
 fn satisfying(credentials: Credentials, request: &TokenRequest) -> Result<ValidToken> {
     let now = SystemTime::now();
+    if credentials.satisfies(request, now) {
+        return Ok(credentials.into());
+    }
     let left = credentials.seconds_left(now);
     if left == 0 {
         let words = "could not get a valid token: the newest one has expired";
         return Err(Failure::Temporary(words.to_owned()).into());
     }
-    let needed = request.min_ttl.unwrap_or_default();
-    if left >= needed.as_secs() {
-        return Ok(credentials.into());
-    }
     let words = format!(
         "could not get a token that is valid for {}: the newest one expires in {}",
-        time::length(needed),
+        time::length(request.min_ttl.unwrap_or_default()),
         time::span(left)
     );
     if credentials.lives_too_short(request) {
         bail!("{words}: use a smaller --min-ttl");
     }
-    if credentials.source().is_some() {
-        return Err(Failure::Temporary(words + ": try again later").into());
-    }
-    let wait = time::span(credentials.time_until_old(now).as_secs() + 1);
-    Err(Failure::Temporary(format!("{words}: try again in {wait}")).into())
+    Err(Failure::Temporary(words + ": try again later").into())
 }

@@ -34,10 +34,14 @@ pub fn load(store: &Store) -> Result<Credentials> {
 pub(super) fn check(credentials: &Credentials, profile: &str, now: SystemTime) -> Result<()> {
     check_refreshable(credentials, profile)?;
     let source = credentials.source();
-    if let Some(revoked) = credentials.revoked() {
+    if let Some(revoked) = &credentials.revoked {
         return Err(refused(source, profile, &revoked.reason()).into());
     }
-    match credentials.backoff().filter(|backoff| backoff.holds(now)) {
+    match credentials
+        .backoff
+        .as_ref()
+        .filter(|backoff| backoff.holds(now))
+    {
         Some(backoff) if backoff.login_required => {
             Err(refused(source, profile, &backoff.reason()).into())
         }
@@ -47,19 +51,22 @@ pub(super) fn check(credentials: &Credentials, profile: &str, now: SystemTime) -
 }
 
 /// Who refuses to give another token, why, and where a person has to sign in.
-pub fn refused(source: Option<&Source>, profile: &str, reason: &str) -> Failure {
-    let login = login_command(profile);
-    Failure::LoginRequired(match source.map(Source::in_brief) {
-        Some(source) => format!("could not get a token from {source}: sign in there: {reason}"),
-        None => format!("the issuer refused to refresh the token: {reason}: run {login}"),
+pub fn refused(source: &Source, profile: &str, reason: &str) -> Failure {
+    Failure::LoginRequired(if source.is_external() {
+        let source = source.in_brief();
+        format!("could not get a token from {source}: sign in there: {reason}")
+    } else {
+        let login = login_command(profile);
+        format!("the issuer refused to refresh the token: {reason}: run {login}")
     })
 }
 
 /// Why there is no other token now.
-pub(super) fn failed(source: Option<&Source>, reason: &str) -> Failure {
-    Failure::Temporary(match source {
-        Some(source) => format!("could not get a token from {}: {reason}", source.in_brief()),
-        None => format!("could not refresh the token: {reason}"),
+pub(super) fn failed(source: &Source, reason: &str) -> Failure {
+    Failure::Temporary(if source.is_external() {
+        format!("could not get a token from {}: {reason}", source.in_brief())
+    } else {
+        format!("could not refresh the token: {reason}")
     })
 }
 

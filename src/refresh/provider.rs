@@ -7,10 +7,10 @@ use rand::RngExt;
 
 use super::command::{self, LIMIT, Unobtained};
 use super::obstacle::{failed, refused};
-use crate::credentials::{Credentials, Source, TokenResponse};
+use crate::credentials::{Credentials, ForwardedRequest, Source, TokenResponse};
 use crate::error::Failure;
 use crate::issuer::{Issuer, RefreshOutcome};
-use crate::settings::{ForwardedRequest, login_command};
+use crate::settings::login_command;
 use crate::url::Url;
 
 pub enum Provider {
@@ -22,7 +22,7 @@ pub enum Provider {
 impl Provider {
     /// What can hang does so here: certificates, the name of a proxy.
     pub fn new(credentials: &Credentials, profile: &str) -> Result<Self> {
-        if let Some(source) = credentials.source() {
+        if let Some(source) = credentials.external_source() {
             return Ok(Self::Command(source.clone()));
         }
         let (url, client_id, refresh_token) = issuer_parts(credentials, profile)?;
@@ -63,10 +63,10 @@ impl Provider {
 pub fn first_credentials(source: Source) -> Result<Credentials> {
     let response = obtain(&source, &ForwardedRequest::default(), LIMIT);
     let response = response.map_err(|unobtained| match unobtained {
-        Unobtained::LoginRequired(reason) => refused(Some(&source), "", &reason),
-        Unobtained::Failed(reason) => failed(Some(&source), &reason),
+        Unobtained::LoginRequired(reason) => refused(&source, "", &reason),
+        Unobtained::Failed(reason) => failed(&source, &reason),
     })?;
-    let mut credentials = Credentials::from_source(source, &response, SystemTime::now());
+    let mut credentials = Credentials::new(source, &response, SystemTime::now());
     credentials.choose_refresh_window(rand::rng().random());
     Ok(credentials)
 }
@@ -89,8 +89,8 @@ fn judge(
     response: TokenResponse,
     request: &ForwardedRequest,
 ) -> RefreshOutcome {
-    match (credentials.account_id(), response.account_id()) {
-        (Some(ours), Some(theirs)) if ours != theirs => {
+    match (credentials.account_id(), &response.account_id) {
+        (Some(ours), Some(theirs)) if ours != *theirs => {
             return unusable("it printed a token of another account");
         }
         (Some(_), None) => return unusable("it did not say whose token it printed"),
@@ -103,7 +103,7 @@ fn judge(
             RefreshOutcome::Tokens(response)
         }
         Source::Command(_) if request.asks_for_another() => RefreshOutcome::Unchanged(
-            "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_FORCE_REFRESH and CODEX_AUTH_REJECTED",
+            "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_REQUEST",
         ),
         Source::Socket(_) if request.asks_for_another() => RefreshOutcome::Unchanged(
             "it sent the same token again, and cannot be asked for another one",
@@ -122,7 +122,7 @@ fn unusable(reason: &str) -> RefreshOutcome {
 
 /// Fails if nobody can refresh these credentials. It looks at nothing but them, so that the failure is theirs.
 pub fn check_refreshable(credentials: &Credentials, profile: &str) -> Result<()> {
-    if credentials.source().is_some() {
+    if credentials.source().is_external() {
         return Ok(());
     }
     issuer_parts(credentials, profile).map(drop)
@@ -141,8 +141,10 @@ fn issuer_parts<'a>(
         return Err(Failure::LoginRequired(words).into());
     }
     let parts = credentials
-        .issuer()
-        .zip(credentials.client_id())
+        .issuer
+        .as_deref()
+        .filter(|issuer| !issuer.is_empty())
+        .zip(credentials.client_id.as_deref())
         .zip(credentials.refresh_token());
     let Some(((issuer, client_id), refresh_token)) = parts else {
         let words =

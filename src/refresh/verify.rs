@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::issuer::backend::{self, Verdict};
 use crate::settings;
 use crate::store::Store;
-use crate::time::span;
+use crate::time::{span, time_of, timestamp};
 
 /// How long the backend is not asked again about a token that it rejected.
 const REJECTION_HOLDS: Duration = Duration::from_secs(60);
@@ -43,15 +43,17 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
     }
 }
 
-/// Another token in the place of one that the backend rejected: as it was found out here, or as somebody reports.
-pub fn replaced(store: &Store, token: &ValidToken, request: &TokenRequest) -> Result<ValidToken> {
+/// Another token instead of one that the backend rejected.
+fn replaced(store: &Store, token: &ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     let now = SystemTime::now();
     let credentials = &token.credentials;
     let is_known = is_known_as_rejected(credentials, now);
     let replaced = check_refresh_helps(store, credentials, is_known, now)
         .and_then(|()| replace(store, credentials, request));
     if replaced.is_err() && !is_known {
-        note(store, credentials, |stored| stored.set_rejected(now));
+        note(store, credentials, |stored| {
+            stored.rejected_at = Some(timestamp(now));
+        });
     }
     replaced
 }
@@ -64,7 +66,7 @@ fn check_refresh_helps(
     now: SystemTime,
 ) -> Result<()> {
     check_refreshable(credentials, store.profile()).context("the backend rejects the token")?;
-    let backoff = credentials.rejection_backoff();
+    let backoff = credentials.rejection_backoff.as_ref();
     let left = backoff.and_then(|backoff| backoff.until.duration_since(now).ok());
     if let Some(left) = left {
         let wait = span(left.as_secs() + 1);
@@ -99,7 +101,7 @@ pub fn unknown(reason: &str) -> String {
 }
 
 fn is_known_as_rejected(credentials: &Credentials, now: SystemTime) -> bool {
-    let rejected = credentials.rejected_at();
+    let rejected = credentials.rejected_at.as_deref().and_then(time_of);
     let age = rejected.and_then(|at| now.duration_since(at).ok());
     age.is_some_and(|age| age < REJECTION_HOLDS)
 }
@@ -115,8 +117,8 @@ fn replace(store: &Store, rejected: &Credentials, request: &TokenRequest) -> Res
 
 /// The token of a refresh that was made because of a rejection works: the next rejection is a new one.
 fn note_acceptance(store: &Store, accepted: &Credentials) {
-    if accepted.rejection_backoff().is_some() {
-        note(store, accepted, |stored| stored.set_rejection_backoff(None));
+    if accepted.rejection_backoff.is_some() {
+        note(store, accepted, |stored| stored.rejection_backoff = None);
     }
 }
 
@@ -124,7 +126,7 @@ fn note_acceptance(store: &Store, accepted: &Credentials) {
 fn note(store: &Store, seen: &Credentials, change: impl Fn(&mut Credentials)) {
     let _ = store.lock(Duration::ZERO).and_then(|lock| {
         let mut stored = store.load()?.with_context(|| not_signed_in(store))?;
-        if stored.last_refresh() == seen.last_refresh() {
+        if stored.last_refresh == seen.last_refresh {
             change(&mut stored);
             lock.save(&stored)?;
         }

@@ -182,7 +182,7 @@ pub(super) fn recover(target: &Path) -> Result<()> {
     let present = read(target)?.and_then(|bytes| Credentials::parse(bytes).ok());
     // Nothing older is ever left: whoever takes the lock finds it, and ends it here. The clock may have been set back.
     let is_another = |staged: &Credentials| {
-        present.is_none_or(|present| staged.last_refresh() != present.last_refresh())
+        present.is_none_or(|present| staged.last_refresh != present.last_refresh)
     };
     let is_of_use = |staged: &Credentials| staged.is_closed() || staged.refresh_token().is_some();
     if staged.is_some_and(|staged| is_of_use(&staged) && is_another(&staged)) {

@@ -48,7 +48,7 @@ impl Machines {
     fn client(authority: &Sandbox) -> Sandbox {
         let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
         let script = format!(
-            "echo \"$CODEX_AUTH_MIN_TTL,$CODEX_AUTH_FORCE_REFRESH,$CODEX_AUTH_REJECTED\" >>'{}'\nCODEX_AUTH_HOME='{}' exec {} token --format json",
+            "echo \"$CODEX_AUTH_REQUEST\" >>'{}'\nCODEX_AUTH_HOME='{}' exec {} token --format json",
             client.folder().join("runs").display(),
             authority.home().display(),
             program_line(),
@@ -146,7 +146,7 @@ fn of_many_callers_one_runs_the_command() {
         machines
             .client
             .await_stored(|stored| stored["expires_in"].as_u64() > Some(LIFE - 60));
-        assert_eq!(machines.runs(), [",,"]);
+        assert_eq!(machines.runs(), [""]);
         assert_eq!(machines.authority.issuer.count(REFRESH), 1);
         let newest = machines.authority.issuer.access_tokens().pop().unwrap();
         assert_eq!(machines.client.run(&["token"]).line(), newest);
@@ -194,13 +194,13 @@ fn what_is_asked_for_is_handed_on() {
         .client
         .run(&["token", "--min-ttl", "5d"])
         .assert(0, TOKEN, "");
-    assert_eq!(machines.runs(), ["432000,,"]);
+    assert_eq!(machines.runs(), ["min-ttl=432000"]);
     assert_eq!(machines.authority.issuer.count(REFRESH), 1);
     machines
         .client
         .run(&["token", "--force-refresh"])
         .assert(0, TOKEN, "");
-    assert_eq!(machines.runs()[1..], [",1,"]);
+    assert_eq!(machines.runs()[1..], ["force-refresh"]);
     assert_eq!(machines.authority.issuer.count(REFRESH), 2);
 }
 
@@ -209,10 +209,9 @@ fn the_command_is_not_asked_for_what_its_caller_was_asked_for() {
     let machines = Machines::new();
     machines.age(-60);
     let mut command = machines.client.command(&["token"]);
-    command.env("CODEX_AUTH_FORCE_REFRESH", "0");
-    command.env("CODEX_AUTH_REJECTED", "f00");
+    command.env("CODEX_AUTH_REQUEST", "rejected=f00");
     machines.client.start(command).finish().assert(0, TOKEN, "");
-    assert_eq!(machines.runs(), [",,"]);
+    assert_eq!(machines.runs(), [""]);
 }
 
 #[test]
@@ -244,26 +243,27 @@ fn a_rejected_token_is_replaced_once_for_all_machines_that_report_it() {
         panic!("{:?}", machines.runs());
     };
     // No token stands in the environment.
-    assert_eq!(run.len(), ",,".len() + 43, "{run}");
+    assert_eq!(run.len(), "rejected=".len() + 43, "{run}");
 }
 
 #[test]
 fn a_report_about_another_token_is_none() {
     let sandbox = Sandbox::new();
     sandbox.plant();
-    for (name, value) in [
-        ("CODEX_AUTH_REJECTED", "f00"),
-        ("CODEX_AUTH_FORCE_REFRESH", "0"),
-    ] {
+    let run = |request: &str| {
         let mut command = sandbox.command(&["token"]);
-        command.env(name, value);
-        sandbox.start(command).finish().assert(0, TOKEN, "");
+        command.env("CODEX_AUTH_REQUEST", request);
+        sandbox.start(command).finish()
+    };
+    for nothing in ["rejected=f00", "min-ttl=5m", ""] {
+        run(nothing).assert(0, TOKEN, "");
+    }
+    for unknown in ["1", "force-refresh=false", "no", "min-ttl=soon"] {
+        let message =
+            format!("codex-auth: invalid value \"{unknown}\" for CODEX_AUTH_REQUEST: [..]\n");
+        run(unknown).assert(2, "", &message);
     }
     assert_eq!(sandbox.issuer.requests().len(), 0);
-    let mut command = sandbox.command(&["token"]);
-    command.env("CODEX_AUTH_MIN_TTL", "soon");
-    let message = "codex-auth: invalid value \"soon\" for CODEX_AUTH_MIN_TTL: write it as 90s, 5m, 2h or 1d\n";
-    sandbox.start(command).finish().assert(2, "", message);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_command_that_sees_no_request_is_told_what_it_has_to_see() {
     output.assert(
         75,
         "",
-        &format!("codex-auth: could not get a token from remote: {SAME}: the machine that refreshes it has to see CODEX_AUTH_FORCE_REFRESH and CODEX_AUTH_REJECTED\n"),
+        &format!("codex-auth: could not get a token from remote: {SAME}: the machine that refreshes it has to see CODEX_AUTH_REQUEST\n"),
     );
     machines.client.run(&["token"]).assert(0, TOKEN, "");
 }

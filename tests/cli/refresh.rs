@@ -464,20 +464,26 @@ fn callers_that_give_up_leave_no_crowd_of_workers_behind() {
 }
 
 #[test]
-fn a_whole_life_that_is_asked_for_again_at_once_can_be_had_a_little_later() {
+fn the_seconds_since_a_refresh_do_not_count_against_a_whole_life_that_is_asked_for() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-1, 3600);
     let ask = || sandbox.run(&["token", "--min-ttl", "1h"]);
     ask().assert(0, TOKEN, "");
-    edit(&sandbox, |stored| {
-        stored["expires_at"] = json!(stored["expires_at"].as_u64().unwrap() - 1);
-    });
-    ask().assert(
-        75,
-        "",
-        "codex-auth: could not get a token that is valid for 1 hour: the newest one expires in 59 minutes: try again in [..]\n",
-    );
+    let pass = |seconds: u64| {
+        edit(&sandbox, |stored| {
+            let received = stored["last_refresh"].as_str().unwrap();
+            let received =
+                humantime::parse_rfc3339(received).unwrap() - Duration::from_secs(seconds);
+            stored["last_refresh"] = json!(humantime::format_rfc3339_micros(received).to_string());
+            stored["expires_at"] = json!(stored["expires_at"].as_u64().unwrap() - seconds);
+        });
+    };
+    pass(1);
+    ask().assert(0, TOKEN, "");
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    pass(60);
+    ask().assert(0, TOKEN, "");
+    assert_eq!(sandbox.issuer.count(REFRESH), 2);
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn the_backend_tells_where_the_requests_of_a_workspace_go() {
         assert_eq!(warning, None);
         assert_eq!(routing.workspace().as_deref(), Some("Lab"));
         assert_eq!(routing.plan().as_deref(), Some("business"));
-        credentials.set_routing(routing);
+        credentials.routing = Some(routing);
         assert_eq!(
             credentials.base_url(&backend).as_str(),
             format!("{origin}/backend-api")
@@ -269,7 +269,7 @@ fn an_origin_that_no_token_may_go_to_is_ignored_and_not_told() {
     let mut credentials = credentials(&fake);
     let (routing, warning) = backend::routing(&backend(&fake), &credentials).unwrap();
     assert!(warning.is_some_and(|text| !text.contains("evil")));
-    credentials.set_routing(routing);
+    credentials.routing = Some(routing);
     assert_eq!(credentials.base_url(&backend(&fake)), backend(&fake));
 }
 

@@ -12,7 +12,7 @@ use crate::process::until;
 use crate::sandbox::{Sandbox, find_program, program_line, skip, temporary_folder};
 
 /// What a client may hand on of its request.
-const HANDED_ON: &str = "CODEX_AUTH_MIN_TTL CODEX_AUTH_FORCE_REFRESH CODEX_AUTH_REJECTED";
+const HANDED_ON: &str = "CODEX_AUTH_REQUEST";
 
 /// It takes connections until it is dropped.
 pub struct Sshd {

@@ -1,0 +1,87 @@
+//! Whose the tokens are, by what is stored beside them, else by their claims.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Credentials, is_token, jwt, token};
+use crate::text::{printable, text_of};
+
+/// The claims that say whose a token is.
+const AUTH_CLAIMS: &str = "https://api.openai.com/auth";
+const PROFILE_CLAIMS: &str = "https://api.openai.com/profile";
+
+/// What the issuer, or a command, says of an access token beside its claims.
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Account {
+    pub email: Option<String>,
+    pub plan: Option<String>,
+    pub residency: Option<String>,
+    pub is_fedramp: bool,
+}
+
+impl Credentials {
+    /// The ID of the ChatGPT account: as stored, else from the claims of a token.
+    pub fn account_id(&self) -> Option<String> {
+        token(self.tokens.account_id.as_deref())
+            .map(str::to_owned)
+            .or_else(|| self.claimed(account_id_in))
+    }
+
+    /// Fit for one line of a terminal, as all that a token or the file brings.
+    pub fn email(&self) -> Option<String> {
+        let stored = self.account.as_ref().and_then(|it| it.email.as_deref());
+        stored.map(printable).or_else(|| {
+            self.claimed(|claims| {
+                shown(&claims["email"]).or_else(|| shown(&claims[PROFILE_CLAIMS]["email"]))
+            })
+        })
+    }
+
+    /// `plus`, `pro`, `team` …: an open set.
+    pub fn plan(&self) -> Option<String> {
+        let stored = self.account.as_ref().and_then(|it| it.plan.as_deref());
+        stored
+            .map(printable)
+            .or_else(|| self.claimed(|claims| shown(&claims[AUTH_CLAIMS]["chatgpt_plan_type"])))
+    }
+
+    /// The region that the workspace is pinned to, if it is.
+    pub fn residency(&self) -> Option<String> {
+        let pinned = |claims: &Value| {
+            let auth = &claims[AUTH_CLAIMS];
+            text_of(&auth["chatgpt_compute_residency"])
+                .or_else(|| text_of(&auth["chatgpt_data_residency"]))
+        };
+        let stored = self.account.as_ref().and_then(|it| it.residency.clone());
+        stored
+            .or_else(|| self.claimed(pinned))
+            .filter(|region| region != "no_constraint" && is_token(region))
+    }
+
+    /// Whether the account is one of a `FedRAMP` workspace, whose requests say so.
+    pub fn is_fedramp(&self) -> bool {
+        let claimed = |claims: &Value| claims[AUTH_CLAIMS]["chatgpt_account_is_fedramp"].as_bool();
+        self.account.as_ref().is_some_and(|it| it.is_fedramp)
+            || self.claimed(claimed).unwrap_or(false)
+    }
+
+    fn claimed<T>(&self, find: impl Fn(&Value) -> Option<T>) -> Option<T> {
+        let tokens = [&self.tokens.id_token, &self.tokens.access_token];
+        let mut tokens = tokens.into_iter().flatten();
+        tokens.find_map(|token| find(&jwt::claims(token)?))
+    }
+}
+
+/// A text for people.
+fn shown(value: &Value) -> Option<String> {
+    value
+        .as_str()
+        .map(printable)
+        .filter(|text| !text.is_empty())
+}
+
+/// The ID of the ChatGPT account that the claims of a token name.
+pub(super) fn account_id_in(claims: &Value) -> Option<String> {
+    text_of(&claims[AUTH_CLAIMS]["chatgpt_account_id"]).filter(|id| is_token(id))
+}
