@@ -284,7 +284,7 @@ pub struct SetupArgs {
 pub enum Program {
     /// OpenAI Codex CLI
     Codex,
-    /// Anthropic Claude Code; needs --base-url
+    /// Anthropic Claude Code, with the gateway of litellm or --base-url
     ClaudeCode,
     /// GitHub Copilot CLI
     Copilot,
@@ -295,13 +295,27 @@ pub enum Program {
     Vtcode,
     /// Hermes agent
     Hermes,
-    /// Charm crush; needs --base-url
+    /// Charm crush, with the gateway of litellm or --base-url
     Crush,
     /// OpenAI SDK for Python
     OpenaiPython,
     /// OpenAI SDK for Node
     OpenaiNode,
+    /// OpenAI Agents SDK for Python
+    OpenaiAgents,
+    /// AI SDK for Node
+    AiSdk,
+    /// A gateway for programs that do not speak the Responses API
+    Litellm,
     Curl,
+    /// Programs that read only their environment: Qwen Code, aider, llm, ...
+    Env,
+    /// A systemd timer that keeps the token valid for sandboxes
+    Systemd,
+    /// The same as a line for cron
+    Cron,
+    /// The same for launchd on macOS
+    Launchd,
 }
 
 #[derive(Args)]

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::cli::Format;
@@ -100,13 +100,6 @@ fn env(credentials: &Credentials) -> Result<String> {
 /// A double-quoted word of a curl configuration file, for visible characters and blanks.
 pub fn curl_word(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
-}
-
-/// A basic string of TOML (1.0, "String"). JSON's escapes are all among its own; of what has to be escaped, JSON leaves
-/// only DEL alone.
-pub fn toml_string(text: &str) -> Result<String> {
-    let quoted = serde_json::to_string(text).context("could not write TOML")?;
-    Ok(quoted.replace('\u{7f}', r"\u007f"))
 }
 
 #[cfg(test)]
@@ -207,9 +200,5 @@ mod tests {
     #[test]
     fn words_are_quoted_where_they_need_it() {
         assert_eq!(curl_word(r#"a"b\c"#), r#""a\"b\\c""#);
-        assert_eq!(
-            toml_string("a\"b\\c\n\u{7f}ä").unwrap(),
-            "\"a\\\"b\\\\c\\n\\u007fä\""
-        );
     }
 }

@@ -11,32 +11,97 @@ fn signed_in() -> Sandbox {
     sandbox
 }
 
+/// What a program is told to run, from any folder and with any environment.
+#[cfg(unix)]
+const ARGUMENTS: &str = "[\"CODEX_AUTH_HOME=[HOME]\", \"CODEX_AUTH_CHATGPT_URL=[ISSUER]/backend-api\", \"[..]codex-auth[..]\", \
+    \"--profile\", \"default\", \"token\", \"--verify\", \"--timeout\", \"8s\"]";
+
 #[test]
+#[cfg(unix)]
 fn codex_is_told_everything_it_needs() {
     let sandbox = signed_in();
-    sandbox.run(&["setup", "codex"]).assert(
-        0,
+    let expected = format!(
         "\
-# Codex CLI: put this into ~/.codex/config.toml (or $CODEX_HOME/config.toml). The first line belongs above all
-# [tables] that are there already. After signing in to another account, replace it. Without a token Codex shows why.
-# Start it with CODEX_AUTH_HOME=[HOME] in its environment.
-# Start it with CODEX_AUTH_CHATGPT_URL=[ISSUER]/backend-api in its environment.
+# Codex CLI: put this into ~/.codex/config.toml (or $CODEX_HOME/config.toml).
+# [..]
+...
 model_provider = \"chatgpt\"
 
-[model_providers.chatgpt]
+[model_providers.\"chatgpt\"]
 name = \"ChatGPT through codex-auth\"
 base_url = \"[ISSUER]/backend-api/codex\"
 wire_api = \"responses\"
-http_headers = { \"ChatGPT-Account-Id\" = \"account-1\" }
+http_headers = {{ \"ChatGPT-Account-Id\" = \"account-1\" }}
 
-[model_providers.chatgpt.auth]
-command = \"[..]codex-auth[..]\"
-args = [\"--profile\", \"default\", \"token\", \"--verify\", \"--timeout\", \"8s\"]
+[model_providers.\"chatgpt\".auth]
+command = \"env\"
+args = {ARGUMENTS}
 timeout_ms = 15000
 refresh_interval_ms = 300000
-",
+"
+    );
+    sandbox.run(&["setup", "codex"]).assert(0, &expected, "");
+}
+
+#[test]
+fn without_variables_of_ours_the_program_is_called_as_it_is() {
+    let mut sandbox = Sandbox::new();
+    sandbox.unset("CODEX_AUTH_HOME");
+    sandbox.unset("CODEX_AUTH_CHATGPT_URL");
+    sandbox.run(&["setup", "codex"]).assert(
+        0,
+        "...\nbase_url = \"https://chatgpt.com/backend-api/codex\"\n...\n\
+         command = \"[..]codex-auth[..]\"\nargs = [\"--profile\", \"default\", [..]]\n...\n",
         "",
     );
+}
+
+/// The order of the texts is that of the command line.
+const PROGRAMS: [&str; 18] = [
+    "codex",
+    "claude-code",
+    "copilot",
+    "opencode",
+    "pi",
+    "vtcode",
+    "hermes",
+    "crush",
+    "openai-python",
+    "openai-node",
+    "openai-agents",
+    "ai-sdk",
+    "litellm",
+    "curl",
+    "env",
+    "systemd",
+    "cron",
+    "launchd",
+];
+
+#[test]
+fn every_text_is_filled_in_and_its_comments_fit_80_columns() {
+    let sandbox = Sandbox::new();
+    for base_url in [&[][..], &["--base-url", "https://proxy.example/v1"]] {
+        for program in PROGRAMS {
+            let output = sandbox.run(&[&["setup", program], base_url].concat());
+            assert_eq!(output.code, 0, "{program}");
+            let text = format!("{}{}", output.stdout, output.stderr);
+            assert!(!text.contains("{{"), "{program}: {text}");
+            let is_comment = |line: &&str| line.starts_with("# ") || line.starts_with("// ");
+            // A command to copy stays whole, behind an indent; so does a list of dependencies.
+            let prose = text
+                .lines()
+                .filter(is_comment)
+                .filter(|line| !line.contains("#   "));
+            for line in prose {
+                assert!(line.chars().count() <= 80, "{program}: {line}");
+            }
+            assert!(
+                text.contains("codex-auth") || program == "vtcode",
+                "{program}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -63,17 +128,62 @@ fn the_profile_and_the_region_of_the_login_are_told_too() {
 ...
 model_provider = \"chatgpt-work\"
 
-[model_providers.chatgpt-work]
+[model_providers.\"chatgpt-work\"]
 name = \"ChatGPT (work) through codex-auth\"
 base_url = \"https://proxy.example/v1\"
 wire_api = \"responses\"
 http_headers = { \"ChatGPT-Account-Id\" = \"team-1\", \"x-openai-internal-codex-residency\" = \"eu\" }
 ...
-args = [\"--profile\", \"work\", \"token\", \"--verify\", \"--timeout\", \"8s\"]
+args = [[..]\"--profile\", \"work\", \"token\", \"--verify\", \"--timeout\", \"8s\"]
 ...
 ",
         "",
     );
+}
+
+/// In every text that has a base URL and headers of the backend, so that the token works where it is used.
+#[test]
+fn the_routing_of_the_workspace_is_told_to_every_program() {
+    let mut sandbox = Sandbox::new();
+    let mut account = Account::new("team-1", "someone@mail.example");
+    account
+        .claims
+        .insert("chatgpt_account_is_fedramp".to_owned(), json!(true));
+    sandbox.issuer.set(|its| its.account = account);
+    let mut login = sandbox.plant();
+    login["routing"] = json!({ "origin": "https://us.chatgpt.com", "override": "us_cr" });
+    sandbox.store("default", &login.to_string());
+    sandbox.unset("CODEX_AUTH_CHATGPT_URL");
+    for program in [
+        "codex",
+        "copilot",
+        "opencode",
+        "pi",
+        "hermes",
+        "openai-python",
+        "openai-node",
+        "openai-agents",
+        "ai-sdk",
+        "litellm",
+    ] {
+        let text = sandbox.run(&["setup", program]).stdout;
+        assert!(
+            text.contains("https://us.chatgpt.com/backend-api"),
+            "{text}"
+        );
+        for (name, value) in [
+            ("ChatGPT-Account-Id", "team-1"),
+            ("X-OpenAI-Account-Routing-Override", "us_cr"),
+            ("X-OpenAI-Fedramp", "true"),
+        ] {
+            let is_said = |line: &str| line.contains(name) && line.contains(value);
+            // The variable of Copilot has a line for each.
+            assert!(
+                text.replace("'\n", "").lines().any(is_said),
+                "{name}: {text}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -83,7 +193,7 @@ fn a_login_without_an_account_has_no_headers() {
     sandbox.plant();
     sandbox.run(&["setup", "codex"]).assert(
         0,
-        "...\nwire_api = \"responses\"\n\n[model_providers.chatgpt.auth]\n...\n",
+        "...\nwire_api = \"responses\"\nhttp_headers = {  }\n\n[model_providers.\"chatgpt\".auth]\n...\n",
         "",
     );
 }
@@ -93,7 +203,7 @@ fn without_a_login_there_is_a_placeholder() {
     let sandbox = Sandbox::new();
     sandbox.run(&["--profile", "work", "setup", "codex"]).assert(
         0,
-        "...\n# Not signed in: ACCOUNT-ID is a placeholder. Run codex-auth --profile work login, then this again.\n...\nhttp_headers = { \"ChatGPT-Account-Id\" = \"ACCOUNT-ID\" }\n...\n",
+        "...\n# Not signed in: ACCOUNT-ID is a placeholder. Run setup again after\n#   codex-auth --profile work login\nmodel_provider [..]\n...\nhttp_headers = { \"ChatGPT-Account-Id\" = \"ACCOUNT-ID\" }\n...\n",
         "",
     );
     sandbox.store("work", "{");
@@ -125,7 +235,7 @@ fn a_header_that_a_program_could_run_is_left_out() {
         let told = format!("{}{}", output.stdout, output.stderr);
         assert_eq!(output.code, 0, "{told}");
         assert!(!told.contains("touch"), "{told}");
-        let note = "The header ChatGPT-Account-Id is left out: its value has unusual characters.";
+        let note = "Header ChatGPT-Account-Id left out: its value is unusual.";
         assert!(told.contains(note), "{told}");
     }
 }
@@ -142,27 +252,54 @@ fn a_profile_with_a_dot_is_a_key_in_quotes() {
 }
 
 #[test]
-fn crush_needs_a_base_url() {
-    signed_in().run(&["setup", "crush"]).assert(
-        2,
+fn programs_that_the_backend_does_not_serve_are_led_to_the_gateway_of_litellm() {
+    let sandbox = signed_in();
+    let output = sandbox.run(&["setup", "claude-code"]);
+    output.assert(
+        0,
+        "...\n",
+        "...\n# `codex-auth setup litellm` translates, and has to run. [..]\n...\n",
+    );
+    let settings: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(
+        settings["env"]["ANTHROPIC_BASE_URL"],
+        "http://127.0.0.1:4000"
+    );
+    assert_eq!(settings.get("apiKeyHelper"), None);
+    sandbox.run(&["setup", "crush"]).assert(
+        0,
+        "...\n# `codex-auth setup litellm` translates, and has to run. [..]\n...\n  --base-url 'http://127.0.0.1:4000/v1' --api-key sk-local\n...\n",
         "",
-        "codex-auth: crush needs --base-url URL: the ChatGPT backend refuses its requests (they have no instructions)\n",
     );
 }
 
 #[test]
-fn hermes_gets_a_token_for_as_long_as_it_keeps_one() {
+fn crush_calls_us_where_its_gateway_takes_the_token() {
+    let sandbox = signed_in();
+    let arguments = ["setup", "crush", "--base-url", "https://proxy.example/v1"];
+    sandbox.run(&arguments).assert(
+        0,
+        "...\n  --base-url 'https://proxy.example/v1' \\\n  --api-key \"$([..]codex-auth[..] --profile default token --verify --timeout 8s)\" --extra-header ChatGPT-Account-Id account-1\n...\n",
+        "",
+    );
+}
+
+#[test]
+fn hermes_gets_the_form_of_its_release_and_that_of_later_ones() {
     signed_in().run(&["setup", "hermes"]).assert(
         0,
         "\
-# Hermes: [..]
+# Hermes 0.19: [..]
+#   [..]codex-auth[..] --profile default exec --verify -- hermes
+...
 providers:
-  chatgpt:
+  \"chatgpt\":
     base_url: \"[ISSUER]/backend-api/codex\"
     api_mode: codex_responses
-    key_cmd: \"[..]codex-auth[..] --profile default token --verify --timeout 8s --min-ttl 20m\"
-    extra_headers:
-      ChatGPT-Account-Id: \"account-1\"
+    key_env: CODEX_AUTH_TOKEN
+...
+    # key_cmd: \"[..]codex-auth[..] --profile default token --verify --timeout 8s --min-ttl 20m\"
+    extra_headers: { \"ChatGPT-Account-Id\": \"account-1\" }
 ",
         "",
     );
@@ -175,7 +312,7 @@ fn copilot_gets_variables() {
         "\
 # GitHub Copilot CLI: [..]
 ...
-export COPILOT_PROVIDER_BASE_URL=[ISSUER]/backend-api/codex
+export COPILOT_PROVIDER_BASE_URL='[ISSUER]/backend-api/codex'
 export COPILOT_PROVIDER_TYPE=openai
 export COPILOT_PROVIDER_WIRE_API=responses
 export COPILOT_PROVIDER_API_KEY_COMMAND='[..] token --verify --timeout 8s'
@@ -183,16 +320,6 @@ export COPILOT_PROVIDER_HEADERS='ChatGPT-Account-Id: account-1'
 export COPILOT_MODEL=MODEL
 ",
         "",
-    );
-}
-
-#[test]
-fn claude_code_needs_a_base_url() {
-    let sandbox = signed_in();
-    sandbox.run(&["setup", "claude-code"]).assert(
-        2,
-        "",
-        "codex-auth: claude-code needs --base-url URL: without one Claude Code sends the token to Anthropic\n",
     );
 }
 
@@ -224,24 +351,22 @@ fn programs_with_json_get_json() {
         claude["env"]["ANTHROPIC_BASE_URL"],
         "https://proxy.example/v1"
     );
+    assert_eq!(
+        claude["env"]["ANTHROPIC_CUSTOM_HEADERS"],
+        "ChatGPT-Account-Id: account-1"
+    );
     let pi = &configuration(&sandbox, "pi")["providers"]["chatgpt"];
     assert_eq!(pi["baseUrl"], "https://proxy.example/v1");
     assert_eq!(pi["headers"], json!({ "ChatGPT-Account-Id": "account-1" }));
-    let crush = &configuration(&sandbox, "crush")["providers"]["chatgpt"];
-    assert_eq!(crush["base_url"], "https://proxy.example/v1");
-    assert_eq!(
-        crush["extra_headers"],
-        json!({ "ChatGPT-Account-Id": "account-1" })
-    );
 }
 
 #[test]
+#[cfg(unix)]
 fn vt_code_is_told_how_to_call_us() {
     let sandbox = signed_in();
-    sandbox.run(&["setup", "vtcode"]).assert(
-        0,
+    let expected = format!(
         "\
-# VT Code: put this into ~/.vtcode/vtcode.toml, [..]
+# VT Code: put this into ~/.vtcode/vtcode.toml [..]
 ...
 [[custom_providers]]
 name = \"chatgpt\"
@@ -251,13 +376,13 @@ api_format = \"openai-responses\"
 model = \"MODEL\"
 
 [custom_providers.auth]
-command = \"[..]\"
-args = [\"--profile\", \"default\", \"token\", \"--verify\", \"--timeout\", \"8s\"]
+command = \"env\"
+args = {ARGUMENTS}
 timeout_ms = 15000
 refresh_interval_ms = 300000
-",
-        "",
+"
     );
+    sandbox.run(&["setup", "vtcode"]).assert(0, &expected, "");
 }
 
 #[cfg(unix)]
@@ -282,7 +407,6 @@ mod on_unix {
         for (program, path) in [
             ("claude-code", "/apiKeyHelper"),
             ("pi", "/providers/chatgpt/apiKey"),
-            ("crush", "/providers/chatgpt/api_key"),
         ] {
             let sandbox = signed_in();
             let Some(output) = setup(&sandbox, program) else {
@@ -293,7 +417,6 @@ mod on_unix {
             assert!(value.contains("$dir"), "{value}");
             let line = match program {
                 "pi" => value.strip_prefix('!').unwrap().to_owned(),
-                "crush" => format!("printf '%s\\n' \"{value}\""),
                 _ => value.to_owned(),
             };
             let output = sandbox.start(sandbox.shell(&line)).finish();
@@ -310,7 +433,7 @@ mod on_unix {
         };
         let arguments = [installed.into(), "setup".into(), "codex".into()];
         let output = sandbox.start(sandbox.command_of(&arguments)).finish();
-        let link = "...\ncommand = \"[FOLDER]/bin/codex-auth\"\n...\n";
+        let link = "...\nargs = [[..], \"[FOLDER]/bin/codex-auth\", \"--profile\", [..]\n...\n";
         output.assert(0, link, "");
     }
 
@@ -349,13 +472,14 @@ mod on_unix {
     #[test]
     fn the_lines_for_python_get_a_token_and_raise_without_one() {
         let (before, after) = (
-            "class OpenAI:\n    def __init__(self, **its): print(its['api_key']())",
-            "",
+            "class OpenAI:\n    def __init__(self, **its): print(its['api_key']())\n\
+             class AsyncOpenAI:\n    def __init__(self, **its): self.api_key = its['api_key']",
+            "print(asyncio.run(async_client.api_key()))",
         );
         let sandbox = signed_in();
         let run = || run_by(&sandbox, "python3", "openai-python", before, after);
         let Some(output) = run() else { return };
-        output.assert(0, "[TOKEN]\n", "");
+        output.assert(0, "[TOKEN]\n[TOKEN]\n", "");
         let sandbox = Sandbox::new();
         let output = run_by(&sandbox, "python3", "openai-python", before, after).unwrap();
         output.assert(1, "", "codex-auth: not signed in: run codex-auth login\nTraceback [..]\n...\nsubprocess.CalledProcessError: [..] status 4.\n");
@@ -379,26 +503,30 @@ mod on_unix {
     }
 
     #[test]
-    fn the_plugin_for_opencode_sets_the_header_of_its_own_provider() {
+    fn the_plugin_for_opencode_sends_what_the_backend_takes() {
         let after = "\
             const hooks = await CodexAuth();\n\
             const config = { provider: { other: 1 } };\n\
             await hooks.config(config);\n\
             console.log(Object.keys(config.provider).join());\n\
-            for (const providerID of ['other', 'chatgpt']) {\n\
-              const output = { headers: {} };\n\
-              await hooks['chat.headers']({ model: { providerID } }, output);\n\
-              console.log(JSON.stringify(output.headers));\n\
-            }";
+            globalThis.fetch = async (url, init) => {\n\
+              console.log(url, init.headers.get('authorization'), init.headers.get('content-length'));\n\
+              console.log(init.body);\n\
+            };\n\
+            const message = (role, content) => ({ role, content });\n\
+            const input = [message('developer', 'Be brief.'), message('system', [{ text: 'Be' }, { text: 'kind.' }]), message('user', 'Hello')];\n\
+            const body = JSON.stringify({ model: 'm', max_output_tokens: 9, input });\n\
+            const headers = { 'content-length': '999' };\n\
+            await config.provider.chatgpt.options.fetch('url', { headers, body });";
         let sandbox = signed_in();
         let Some(output) = run_by(&sandbox, "node", "opencode", "", after) else {
             return;
         };
-        output.assert(
-            0,
-            "other,chatgpt\n{}\n{\"Authorization\":\"Bearer [TOKEN]\"}\n",
-            "",
-        );
+        let body = json!({ "model": "m", "input": [{ "role": "user", "content": "Hello" }],
+            "instructions": "Be brief.\n\nBe\nkind.", "store": false });
+        let sent = output.stdout.lines().last().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(sent).unwrap(), body);
+        output.assert(0, "other,chatgpt\nurl Bearer [TOKEN] null\n[..]\n", "");
     }
 
     #[test]
@@ -431,7 +559,7 @@ mod on_unix {
             sandbox.set("CODEX_AUTH_HOME", OsString::from_vec(bytes.to_vec()));
             sandbox.run(&["setup", "curl"]).assert(
                 0,
-                "...\n# Start it with the same CODEX_AUTH_HOME in its environment as here.\n{ CODEX_AUTH_CHATGPT_URL=[..]\n",
+                "...\n# Start it with the same CODEX_AUTH_HOME in its environment as here.\n{ env CODEX_AUTH_CHATGPT_URL=[..]\n",
                 "",
             );
         }

@@ -1,9 +1,7 @@
-//! `setup`: prints the configuration with which another program calls us. It writes no file.
+//! `setup`: prints the configuration with which another program calls us. It writes no file, and prints no secret.
 //!
-//! Each text holds no secret: a path, an account ID, and how long to wait. Its comments go to stderr where the
-//! configuration is JSON, which has none, so that stdout is what belongs into the file.
-
-mod programs;
+//! Each text is a template in the program's own language, beside this file. Its first lines are comments for the person;
+//! `{{name}}` stands for a value, inside quotes where the language needs them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,225 +9,232 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use serde_json::json;
 
 use super::output::print;
 use crate::cli::{Program, SetupArgs};
-use crate::credentials::Credentials;
 use crate::error::{Failure, LOGIN_REQUIRED, exit_code};
 use crate::profile::Profile;
 use crate::settings;
-use crate::settings::CODEX_PROFILE;
 use crate::terminal::say;
 use crate::text::shell_word;
 use crate::url::Url;
 
-/// The longest that we wait for a refresh, so that it is we who say what went wrong. Claude Code complains after 10 s,
-/// and the backend takes up to 1.5 s.
-const PATIENCE: &str = "8s";
-/// What stands for the account ID before anybody has signed in.
-const PLACEHOLDER: &str = "ACCOUNT-ID";
+/// Names and values. Names are known words.
+type Headers = Vec<(&'static str, String)>;
 
-/// What the texts are filled in with.
-struct Call {
-    /// What this login is called there: two profiles can stand in one configuration.
-    id: String,
-    title: String,
-    /// What a person runs to see why there is no token.
-    status: String,
-    /// The path of this program.
-    program: String,
-    arguments: Vec<String>,
-    /// What its environment has to set, because ours does.
-    variables: Vec<(&'static str, String)>,
-    /// Where the caller sends its requests: what was asked for, and the backend, without a slash at the end.
-    base_url: Option<String>,
-    backend: String,
-    /// What it sends along with the token.
-    headers: Vec<(&'static str, String)>,
-    /// What the person has to know, a sentence each.
-    notes: Vec<String>,
+/// What a template is written in: this decides how a value is escaped.
+#[derive(Clone, Copy, PartialEq)]
+enum Language {
+    /// Its comments go to stderr: the language has none.
+    Json,
+    JavaScript,
+    Toml,
+    /// Also YAML.
+    Python,
+    Shell,
+    Crontab,
+    /// Unit files of systemd, in a shell script that writes them.
+    Systemd,
+    /// A property list of macOS. Its comments go to stderr: it must begin with the XML declaration.
+    Plist,
 }
 
-/// What is printed for a program.
-struct Text {
-    /// Where it belongs, and what a failure looks like there.
-    about: String,
-    body: String,
-    comments: Comments,
-    /// Whether `body` has the variables, too.
-    has_variables: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Comments {
-    Hash,
-    Slashes,
-    /// There are none: they go to stderr.
-    None,
+/// The template of a program, and the base URL where none was asked for: a path of the backend, or the gateway of `setup
+/// litellm`.
+fn template(program: Program, has_gateway: bool) -> (&'static str, Language, &'static str) {
+    use Language::{Crontab, JavaScript, Json, Plist, Python, Shell, Systemd, Toml};
+    match program {
+        Program::Codex => (include_str!("codex.toml"), Toml, "/codex"),
+        Program::ClaudeCode if has_gateway => (include_str!("claude-code.json"), Json, ""),
+        Program::ClaudeCode => (
+            include_str!("claude-code-litellm.json"),
+            Json,
+            "http://127.0.0.1:4000",
+        ),
+        Program::Copilot => (include_str!("copilot.sh"), Shell, "/codex"),
+        Program::Opencode => (include_str!("opencode.js"), JavaScript, "/codex"),
+        Program::Pi => (include_str!("pi.json"), Json, ""),
+        Program::Vtcode => (include_str!("vtcode.toml"), Toml, "/codex"),
+        Program::Hermes => (include_str!("hermes.yaml"), Python, "/codex"),
+        Program::Crush if has_gateway => (include_str!("crush.sh"), Shell, ""),
+        Program::Crush => (
+            include_str!("crush-litellm.sh"),
+            Shell,
+            "http://127.0.0.1:4000/v1",
+        ),
+        Program::OpenaiPython => (include_str!("openai.py"), Python, "/codex"),
+        Program::OpenaiNode => (include_str!("openai.mjs"), JavaScript, "/codex"),
+        Program::OpenaiAgents => (include_str!("openai-agents.py"), Python, "/codex"),
+        Program::AiSdk => (include_str!("ai-sdk.mjs"), JavaScript, "/codex"),
+        Program::Litellm => (include_str!("litellm.py"), Python, "/codex"),
+        Program::Curl => (include_str!("curl.sh"), Shell, "/wham/usage"),
+        Program::Env => (include_str!("env.sh"), Shell, "http://127.0.0.1:4000/v1"),
+        Program::Systemd => (include_str!("systemd.sh"), Systemd, ""),
+        Program::Cron => (include_str!("cron.crontab"), Crontab, ""),
+        Program::Launchd => (include_str!("launchd.plist"), Plist, ""),
+    }
 }
 
 pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
-    check_usage(args)?;
+    let (template, language, default_url) = template(args.program, args.base_url.is_some());
+    if let Some(url) = &args.base_url {
+        let unusable = |error| Failure::Usage(format!("--base-url cannot be used: {error:#}"));
+        Url::parse(url).map_err(unusable)?;
+    }
     let profile = Profile::chosen(profile)?;
+    let mut notes = Vec::new();
+    let (backend, headers) = destination(&profile, &mut notes)?;
+    let url = match &args.base_url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None if default_url.starts_with("http") => default_url.to_owned(),
+        None => backend + default_url,
+    };
+    let call = command(&profile, &mut notes);
+    let mut words = call.clone();
+    // Claude Code complains after 10 s, and the backend takes up to 1.5 s.
+    words.extend(["token", "--verify", "--timeout", "8s"].map(String::from));
+    let (suffix, of_profile) = match profile.name() {
+        "default" => (String::new(), String::new()),
+        name => (format!("-{name}"), format!(" ({name})")),
+    };
+    let pairs = |before: &str, between: &str, after: &str, separator: &str| {
+        let pair = |(name, value): &(_, _)| format!("{before}{name}{between}{value}{after}");
+        headers.iter().map(pair).collect::<Vec<_>>().join(separator)
+    };
+    let between = match language {
+        Language::Toml => "\" = \"",
+        _ => "\": \"",
+    };
+    let filled = [
+        ("suffix", suffix),
+        ("of_profile", of_profile),
+        ("url", language.escape(&url)),
+        ("program", language.escape(&words[0])),
+        ("words", language.list(&words)),
+        ("args", language.list(&words[1..])),
+        ("line", language.escape(&line(&words))),
+        ("call", line(&call)),
+        ("headers", pairs("\"", between, "\"", ", ")),
+        ("header_lines", language.escape(&pairs("", ": ", "", "\n"))),
+        ("header_options", pairs(" --extra-header ", " ", "", "")),
+    ];
+    let mut text = template.to_owned();
+    for (name, value) in filled {
+        text = text.replace(&format!("{{{{{name}}}}}"), &value);
+    }
+    print_with(&notes, &text, language)
+}
+
+/// Prints a text with the notes below its own comments.
+fn print_with(notes: &[String], text: &str, language: Language) -> Result<ExitCode> {
+    let mark = match language {
+        Language::JavaScript => "// ",
+        _ => "# ",
+    };
+    let lines = text.split_inclusive('\n');
+    let comments = lines.take_while(|line| line.starts_with(mark.trim_end()));
+    let (about, body) = text.split_at(comments.map(str::len).sum());
+    let notes: Vec<String> = notes.iter().map(|note| format!("{mark}{note}\n")).collect();
+    let about = about.to_owned() + &notes.concat();
+    if matches!(language, Language::Json | Language::Plist) {
+        say(about.trim_end());
+        return print(body);
+    }
+    print(&(about + body))
+}
+
+/// Where the requests of this login go, without a slash at the end, and the headers that they need beside the token. A
+/// value that a program could take for something else is left out: pi runs one that begins with `!`.
+fn destination(profile: &Profile, notes: &mut Vec<String>) -> Result<(String, Headers)> {
+    let backend = settings::backend()?;
     let credentials = match profile.stored() {
-        Err(error) if exit_code(&error) == LOGIN_REQUIRED => None,
-        stored => Some(stored?),
-    };
-    let call = Call::new(profile.name(), args, credentials.as_ref())?;
-    let text = programs::text(args.program, &call)?;
-    let comments = comments(&call, &text);
-    if text.comments == Comments::None {
-        say(comments.trim_end());
-        return print(&text.body);
-    }
-    print(&format!("{comments}{}", text.body))
-}
-
-fn check_usage(args: &SetupArgs) -> Result<()> {
-    let Some(url) = &args.base_url else {
-        let why = match args.program {
-            Program::ClaudeCode => {
-                "claude-code needs --base-url URL: without one Claude Code sends the token to Anthropic"
-            }
-            Program::Crush => {
-                "crush needs --base-url URL: the ChatGPT backend refuses its requests (they have no instructions)"
-            }
-            _ => return Ok(()),
-        };
-        return Err(Failure::Usage(why.to_owned()).into());
-    };
-    let why = |error| Failure::Usage(format!("--base-url cannot be used: {error:#}"));
-    Url::parse(url).map_err(why)?;
-    Ok(())
-}
-
-/// The comments of a text, a line each.
-fn comments(call: &Call, text: &Text) -> String {
-    let mark = if text.comments == Comments::Slashes {
-        "//"
-    } else {
-        "#"
-    };
-    let named = |(name, value): &(&str, String)| {
-        format!(
-            "Start it with {name}={} in its environment.",
-            shell_word(value)
-        )
-    };
-    let unnamed = call.variables.iter().filter(|_| !text.has_variables);
-    let notes = call.notes.iter().cloned().chain(unnamed.map(named));
-    let lines = text.about.lines().map(str::to_owned).chain(notes);
-    let marked: Vec<String> = lines.map(|line| format!("{mark} {line}\n")).collect();
-    marked.concat()
-}
-
-impl Call {
-    fn new(profile: &str, args: &SetupArgs, credentials: Option<&Credentials>) -> Result<Self> {
-        // Named even if it is the default one: the account in the headers is its, whatever the caller's environment says.
-        let arguments = [
-            "--profile",
-            profile,
-            "token",
-            "--verify",
-            "--timeout",
-            PATIENCE,
-        ];
-        let (suffix, in_title) = match profile {
-            "default" => (String::new(), String::new()),
-            _ => (format!("-{profile}"), format!(" ({profile})")),
-        };
-        let base_url = args.base_url.as_deref();
-        let mut call = Self {
-            id: format!("chatgpt{suffix}"),
-            title: format!("ChatGPT{in_title} through codex-auth"),
-            status: settings::call_for(profile) + " status",
-            program: "codex-auth".to_owned(),
-            arguments: arguments.map(str::to_owned).to_vec(),
-            variables: Vec::new(),
-            base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
-            backend: settings::backend()?.to_string(),
-            headers: Vec::new(),
-            notes: Vec::new(),
-        };
-        call.take_headers(profile, credentials);
-        call.take_program();
-        call.take_variables(profile);
-        Ok(call)
-    }
-
-    /// The headers of the account, but none that a program could take for something else: pi runs a value that begins
-    /// with `!`.
-    fn take_headers(&mut self, profile: &str, credentials: Option<&Credentials>) {
-        let Some(credentials) = credentials else {
-            let sign_in = settings::login_command(profile);
-            let note = format!(
-                "Not signed in: {PLACEHOLDER} is a placeholder. Run {sign_in}, then this again."
+        Err(error) if exit_code(&error) == LOGIN_REQUIRED => {
+            notes.push(
+                "Not signed in: ACCOUNT-ID is a placeholder. Run setup again after".to_owned(),
             );
-            self.notes.push(note);
-            self.headers = vec![("ChatGPT-Account-Id", PLACEHOLDER.to_owned())];
-            return;
+            notes.push("  ".to_owned() + &settings::login_command(profile.name()));
+            let account = ("ChatGPT-Account-Id", "ACCOUNT-ID".to_owned());
+            return Ok((backend.to_string(), vec![account]));
+        }
+        stored => stored?,
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    let mut headers = credentials.account_headers();
+    headers.retain(|(name, value)| {
+        let is_plain = !value.is_empty() && value.bytes().all(is_plain);
+        if !is_plain {
+            notes.push(format!("Header {name} left out: its value is unusual."));
+        }
+        is_plain
+    });
+    Ok((credentials.base_url(&backend).to_string(), headers))
+}
+
+/// The words that start this program for a profile, whatever the environment of the caller says. The default profile is
+/// named too: the account in the headers is its. Windows has no `env` that could set variables.
+fn command(profile: &Profile, notes: &mut Vec<String>) -> Vec<String> {
+    let home = match profile {
+        Profile::Own(_) => "CODEX_AUTH_HOME",
+        Profile::Codex => "CODEX_HOME",
+    };
+    let mut words = Vec::new();
+    for name in [home, "CODEX_AUTH_CHATGPT_URL"] {
+        match settings::variable(name).map(printable_text) {
+            None => {}
+            Some(Some(value)) if cfg!(unix) => words.push(format!("{name}={value}")),
+            Some(_) => notes.push(format!(
+                "Start it with the same {name} in its environment as here."
+            )),
+        }
+    }
+    if !words.is_empty() {
+        words.insert(0, "env".to_owned());
+    }
+    let program = this_program().and_then(|path| printable_text(path.into_os_string()));
+    if program.is_none() {
+        notes.push("codex-auth must be in the PATH of the program.".to_owned());
+    }
+    words.push(program.unwrap_or_else(|| "codex-auth".to_owned()));
+    words.extend(["--profile", profile.name()].map(String::from));
+    words
+}
+
+impl Language {
+    /// A value inside the quotes that the templates of this language have around it.
+    fn escape(self, text: &str) -> String {
+        match self {
+            Self::Shell => text.replace('\'', r"'\''"),
+            Self::Crontab => text.replace('%', r"\%"),
+            Self::Plist => text.replace('&', "&amp;").replace('<', "&lt;"),
+            Self::Systemd => in_double_quotes(text).replace('%', "%%").replace('$', "$$"),
+            _ => in_double_quotes(text),
+        }
+    }
+
+    /// Several values, each in quotes.
+    fn list(self, values: &[String]) -> String {
+        let (begin, between, end) = match self {
+            Self::Plist => ("<string>", "</string>\n    <string>", "</string>"),
+            Self::Systemd => ("\"", "\" \"", "\""),
+            _ => ("\"", "\", \"", "\""),
         };
-        for (name, value) in credentials.account_headers() {
-            if is_plain(&value) {
-                self.headers.push((name, value));
-            } else {
-                let note =
-                    format!("The header {name} is left out: its value has unusual characters.");
-                self.notes.push(note);
-            }
-        }
-    }
-
-    fn take_program(&mut self) {
-        match this_program().and_then(|path| printable_text(path.into_os_string())) {
-            Some(path) => self.program = path,
-            None => self
-                .notes
-                .push("codex-auth has to be in the PATH of the program.".to_owned()),
-        }
-    }
-
-    /// What tells where the credentials are, and which backend judges the token.
-    fn take_variables(&mut self, profile: &str) {
-        let home = match profile {
-            CODEX_PROFILE => "CODEX_HOME",
-            _ => "CODEX_AUTH_HOME",
-        };
-        for name in [home, "CODEX_AUTH_CHATGPT_URL"] {
-            let Some(value) = settings::variable(name) else {
-                continue;
-            };
-            match printable_text(value) {
-                Some(value) => self.variables.push((name, value)),
-                None => self.notes.push(format!(
-                    "Start it with the same {name} in its environment as here."
-                )),
-            }
-        }
-    }
-
-    /// The base URL, if none was asked for that of the backend's Responses API.
-    fn responses_url(&self) -> String {
-        let ours = || format!("{}/codex", self.backend);
-        self.base_url.clone().unwrap_or_else(ours)
-    }
-
-    /// The call as a line of a shell; that of Windows has no variables in it.
-    fn line(&self) -> String {
-        let variables = self.variables.iter().filter(|_| !cfg!(windows));
-        let variables = variables.map(|(name, value)| format!("{name}={}", shell_word(value)));
-        let words = [&self.program].into_iter().chain(&self.arguments);
-        let words: Vec<String> = variables
-            .chain(words.map(|word| shell_word(word)))
-            .collect();
-        words.join(" ")
+        let values: Vec<String> = values.iter().map(|value| self.escape(value)).collect();
+        format!("{begin}{}{end}", values.join(between))
     }
 }
 
-/// Whether a header's value is a plain word to every program.
-fn is_plain(value: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
-    !value.is_empty() && value.bytes().all(is_plain)
+/// The inside of a string that JSON, TOML, YAML, JavaScript, Python and systemd read alike. Control characters are not
+/// among what is printed here.
+fn in_double_quotes(text: &str) -> String {
+    let quoted = json!(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// The words as a line of a shell.
+fn line(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| shell_word(word)).collect();
+    words.join(" ")
 }
 
 /// What can be written into a configuration, and looked at on a terminal.
@@ -238,37 +243,18 @@ fn printable_text(text: OsString) -> Option<String> {
     (!text.chars().any(char::is_control)).then_some(text)
 }
 
-/// The absolute path of this program, so that the caller's `PATH` does not matter, if it can be told.
+/// The absolute path of this program, so that the `PATH` of the caller does not matter, if it can be told.
 fn this_program() -> Option<PathBuf> {
     let path = std::env::current_exe().ok().filter(|path| path.exists())?;
-    Some(lasting(&path).unwrap_or(path))
+    Some(link_in_path(&path).unwrap_or(path))
 }
 
-/// A link in `PATH` that leads to this program. Package managers keep it where it is when they put a new version elsewhere.
-fn lasting(program: &Path) -> Option<PathBuf> {
+/// A link in `PATH` to this program: a package manager keeps it where it is when it puts a new version elsewhere.
+fn link_in_path(program: &Path) -> Option<PathBuf> {
     let real = fs::canonicalize(program).ok()?;
     let folders = settings::program_folders().into_iter();
     let links = folders.filter_map(|folder| Some(folder.join(program.file_name()?)));
     links
         .filter(|link| link.is_absolute())
         .find(|link| fs::canonicalize(link).is_ok_and(|found| found == real))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_words_go_into_the_headers_of_others() {
-        for plain in [
-            "account-1",
-            "a_b.c:d",
-            "00000000-0000-4000-8000-000000000000",
-        ] {
-            assert!(is_plain(plain), "{plain}");
-        }
-        for other in ["", "!id", "a b", "a$b", "`id`", "ä", "a\n"] {
-            assert!(!is_plain(other), "{other}");
-        }
-    }
 }

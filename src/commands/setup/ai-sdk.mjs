@@ -1,0 +1,35 @@
+// AI SDK for Node (packages ai and @ai-sdk/openai): replace MODEL with a model
+// name. It gets a token before each request; without one the stream has an
+// error part with the reason. The ChatGPT backend streams only, and takes the
+// system prompt as instructions.
+
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { createOpenAI } from "@ai-sdk/openai";
+import { streamText } from "ai";
+
+const run = promisify(execFile);
+
+const chatgpt = createOpenAI({
+  apiKey: "codex-auth",
+  baseURL: "{{url}}",
+  headers: { {{headers}} },
+  fetch: async (url, init) => {
+    const { stdout } = await run("{{program}}", [{{args}}]);
+    const headers = new Headers(init.headers);
+    headers.set("authorization", `Bearer ${stdout.trim()}`);
+    return fetch(url, { ...init, headers });
+  },
+});
+
+const { textStream } = streamText({
+  model: chatgpt.responses("MODEL"),
+  prompt: "Say hello",
+  providerOptions: {
+    openai: { store: false, instructions: "You are a helpful assistant." },
+  },
+  onError: ({ error }) => {
+    throw error;
+  },
+});
+for await (const text of textStream) process.stdout.write(text);
