@@ -1,6 +1,7 @@
 //! What a person sees beside the result: lines on stderr, each written at once, and what a terminal makes of them.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -18,8 +19,12 @@ const YELLOW: u8 = 33;
 /// How often a job in the background looks whether it is in the foreground again: no signal tells it.
 const FOREGROUND_CHECK: Duration = Duration::from_secs(1);
 
+/// Whether the foot of the terminal has a status, which gives way to whatever is said.
+static SHOWS_STATUS: AtomicBool = AtomicBool::new(false);
+
 /// Writes a line to stderr. If that cannot be done, there is nobody to tell.
 pub fn say(line: &str) {
+    clear_status();
     write(&format!("{line}\n"));
 }
 
@@ -256,9 +261,11 @@ pub fn show_status(text: &str) {
     replace_last_line(text);
 }
 
-/// Removes the countdown or the status, so that something else can be said.
+/// Removes the countdown or the status.
 pub fn clear_status() {
-    replace_last_line("");
+    if SHOWS_STATUS.swap(false, Ordering::Relaxed) {
+        write("\r\x1b[K");
+    }
 }
 
 /// Shows at the foot of the terminal what is awaited, for as long as `work` takes.
@@ -271,6 +278,7 @@ pub fn awaiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
 
 fn replace_last_line(line: &str) {
     if takes_sequences() && !is_in_background() {
+        SHOWS_STATUS.store(true, Ordering::Relaxed);
         write(&format!("\r{line}\x1b[K"));
     }
 }

@@ -104,23 +104,21 @@ impl Login<'_> {
         if args.device_code {
             return self.sign_in_with_code(&issuer, args.qr);
         }
-        let (authorization, browser) = browser::authorize(
-            &issuer,
-            args.no_browser,
-            self.workspaces,
-            args.switch_account,
-            &self.command,
-        )?;
+        let options = browser::Options {
+            no_browser: args.no_browser,
+            switch_account: args.switch_account,
+            workspaces: self.workspaces,
+            command: &self.command,
+        };
+        let (authorization, callback) = browser::authorize(&issuer, &options)?;
         let completed = self.complete(&issuer, &authorization, None);
-        if let Some(browser) = browser {
-            browser.show(&match &completed {
-                Ok((credentials, _)) => {
-                    let plan = credentials.plan().as_deref().map(capitalized);
-                    page::signed_in(credentials.email().as_deref(), plan.as_deref())
-                }
-                Err(error) => page::failed(&format!("{error:#}")),
-            });
-        }
+        callback.show(&match &completed {
+            Ok((credentials, _)) => {
+                let plan = credentials.plan().as_deref().map(capitalized);
+                page::signed_in(credentials.email().as_deref(), plan.as_deref())
+            }
+            Err(error) => page::failed(&format!("{error:#}")),
+        });
         completed.context(FAILED)
     }
 

@@ -27,11 +27,13 @@ pub fn read() -> Result<String> {
     };
     let text = text.context("could not read the access token from stdin")?;
     let token = text.trim();
-    check(token, text.len()).map_err(|why| {
-        let words = format!("could not use the text on stdin as an access token: {why}");
-        Failure::Usage(words)
-    })?;
-    Ok(token.to_owned())
+    match check(token, text.len()) {
+        Ok(()) => Ok(token.to_owned()),
+        Err(why) => Err(Failure::Usage(format!(
+            "could not use the text on stdin as an access token: {why}"
+        ))
+        .into()),
+    }
 }
 
 /// A line from the terminal. One that ends before it begins is empty.
@@ -49,25 +51,16 @@ fn check(token: &str, length: usize) -> Result<(), &'static str> {
         _ if token.contains(['\n', '\r']) => Err("it has several lines"),
         _ if !is_token(token) => Err("it has blanks or other characters that none has"),
         _ if token.starts_with("at-") => Ok(()),
-        // Somebody else's secret is not sent to the issuer.
-        _ => Err(describe_other(token)),
-    }
-}
-
-/// What a token that is not from an admin console is, as far as its first characters say.
-fn describe_other(token: &str) -> &'static str {
-    match token {
-        _ if token.starts_with("sk-") => "it is an API key: access tokens start with at-",
-        _ if ["ghp_", "gho_", "ghs_", "github_pat_"]
+        // The secrets of other services are not sent to the issuer.
+        _ if token.starts_with("sk-") => Err("it is an API key, not an access token (at-…)"),
+        _ if token.starts_with("eyJ") => Err("it is a JWT, not an access token (at-…)"),
+        _ if ["ghp_", "github_pat_"]
             .iter()
             .any(|prefix| token.starts_with(prefix)) =>
         {
-            "it is a GitHub token: access tokens start with at-"
+            Err("it is a GitHub token, not an access token (at-…)")
         }
-        _ if token.starts_with("eyJ") => {
-            "it is a JWT, which expires within days: use an access token from an admin console, which starts with at-"
-        }
-        _ => "access tokens from an admin console start with at-",
+        _ => Err("it does not start with at-"),
     }
 }
 

@@ -1,18 +1,19 @@
 //! Signing in with the browser: send it to the issuer, and wait until it, or the person, brings the code back.
 
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::mem;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::issuer::{Authorization, Issuer};
-use crate::login::callback::{self, Callback, Event, Listening, WaitingBrowser};
+use crate::login::callback::{self, Callback, Event, Listening};
 use crate::login::opener::{self, Environment};
 use crate::login::redirect::{self, AuthorizationResponse, Expectation};
 use crate::login::{page, pkce};
 use crate::settings;
-use crate::terminal::{can_ask, link, read_lines, say, tell};
+use crate::terminal::{can_ask, is_watched, link, read_lines, say, show_status, tell};
 
 /// How long a person has: a login that was forgotten must not hold the port for ever.
 const TIME_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -25,128 +26,135 @@ struct Request {
     expected: Expectation,
 }
 
-/// Asks the person to sign in, and waits for the authorization code. The browser, if it brought the code, still waits
-/// for its last page. `command` is the one to sign in with again.
-pub fn authorize(
-    issuer: &Issuer,
-    no_browser: bool,
-    workspaces: &[String],
-    switch_account: bool,
-    command: &str,
-) -> Result<(Authorization, Option<WaitingBrowser>)> {
+/// How a person wants to sign in.
+pub struct Options<'a> {
+    pub no_browser: bool,
+    /// The issuer asks for an account, also where the browser is signed in with one.
+    pub switch_account: bool,
+    pub workspaces: &'a [String],
+    /// The command to sign in with again.
+    pub command: &'a str,
+}
+
+/// Asks the person to sign in, and waits for the authorization code. The browser, if it brought the code, waits for its
+/// last page.
+pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorization, Callback)> {
     let ports = settings::callback_ports()?;
     // Listen before the browser starts: it may come back at once.
     let listening = callback::listen(&ports)?;
-    let port = listening.as_ref().map_or(ports[0], Listening::port);
-    let request = prepare(issuer, port, workspaces, switch_account)?;
-    let (sender, events) = mpsc::channel();
-    let callback = match listening {
-        Some(listening) => Some(listening.serve(request.expected.clone(), sender.clone())?),
-        None => without_port(&ports, command)?,
+    let port = listening.as_ref().map(Listening::port);
+    let listening = match listening {
+        Some(listening) => listening,
+        None => listen_for_link(&ports, options.command)?,
     };
-    invite(&request.url, no_browser, callback.as_ref(), command)?;
-    if can_ask() {
-        take_pasted(request.expected.clone(), sender)?;
+    let request = prepare(issuer, port.unwrap_or(ports[0]), options)?;
+    let (sender, events) = mpsc::channel();
+    let callback = listening.serve(request.expected.clone(), sender.clone())?;
+    invite(&request, port, options);
+    if can_open(options) {
+        open(callback.one_time_link(&request.url)?, sender.clone())?;
     }
-    let response = wait(&events, command);
-    drop(callback);
-    match response? {
-        (AuthorizationResponse::Code(code), browser) => Ok((request.with(code), browser)),
-        (AuthorizationResponse::Error(reason), browser) => {
-            if let Some(browser) = browser {
-                browser.show(&page::failed(&reason));
-            }
+    if can_ask() {
+        take_pasted(&request, sender)?;
+    }
+    match wait(&events, port.is_some(), options.command)? {
+        AuthorizationResponse::Code(code) => {
+            let authorization = Authorization {
+                code,
+                redirect_uri: request.redirect_uri,
+                verifier: request.verifier,
+            };
+            Ok((authorization, callback))
+        }
+        AuthorizationResponse::Error(reason) => {
+            callback.show(&page::failed(&reason));
             bail!("could not sign in: {reason}");
         }
     }
 }
 
-fn prepare(
-    issuer: &Issuer,
-    port: u16,
-    workspaces: &[String],
-    switch_account: bool,
-) -> Result<Request> {
+fn prepare(issuer: &Issuer, port: u16, options: &Options<'_>) -> Result<Request> {
     let host = settings::redirect_host()?;
     let redirect_uri = format!("http://{host}:{port}{}", callback::PATH);
     let (verifier, state) = (pkce::verifier()?, pkce::random_secret()?);
     let challenge = pkce::challenge(&verifier);
+    let (workspaces, switches) = (options.workspaces, options.switch_account);
+    let url = issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces, switches);
+    let issuer = issuer.url().to_owned();
     Ok(Request {
-        url: issuer.authorize_url(
-            &redirect_uri,
-            &challenge,
-            &state,
-            workspaces,
-            switch_account,
-        ),
+        url,
         redirect_uri,
         verifier,
-        expected: Expectation {
-            state,
-            issuer: issuer.url().to_owned(),
-        },
+        expected: Expectation { state, issuer },
     })
 }
 
-impl Request {
-    fn with(self, code: String) -> Authorization {
-        Authorization {
-            code,
-            redirect_uri: self.redirect_uri,
-            verifier: self.verifier,
-        }
-    }
-}
-
-/// Without a port, a person at a terminal can still paste; nobody else can go on.
-fn without_port(ports: &[u16], command: &str) -> Result<Option<Callback>> {
-    let numbers: Vec<String> = ports.iter().map(u16::to_string).collect();
-    let (busy, remedy) = match numbers.as_slice() {
-        [port] => (
-            format!("port {port} is in use by another program"),
-            "close it",
-        ),
-        ports => (
-            format!("ports {} are in use by other programs", ports.join(" and ")),
-            "close one",
-        ),
-    };
+/// Without a port to come back to, a person at a terminal can still paste, and any other port serves the one-time link.
+/// Nobody else can go on.
+fn listen_for_link(ports: &[u16], command: &str) -> Result<Listening> {
+    let ports: Vec<String> = ports.iter().map(|port| format!("port {port}")).collect();
+    let busy = ports.join(" and ") + " in use by another program";
     if !can_ask() {
-        bail!("could not sign in: {busy}: {remedy}, or run {command} --device-code");
+        bail!("could not sign in: {busy}: close it, or run {command} --device-code");
     }
     tell(&format!(
         "Your browser cannot be redirected back here: {busy}."
     ));
-    Ok(None)
+    callback::listen(&[0])?.context("could not listen on any port")
 }
 
-/// Tells the person where to sign in, and starts their browser there, if that is where they are and it can come back.
-fn invite(url: &str, no_browser: bool, callback: Option<&Callback>, command: &str) -> Result<()> {
-    let environment = opener::environment();
-    let opened = callback.filter(|_| !no_browser && opener::has_browser(environment));
-    let one_time_link = opened.map(|callback| callback.one_time_link(url));
-    let one_time_link = one_time_link.transpose()?;
-    tell(match one_time_link {
-        Some(_) => "Opening your browser. If nothing happens, open:",
-        None => "Open this address in your browser:",
-    });
-    say(&format!("  {}", link(url)));
+fn can_open(options: &Options<'_>) -> bool {
+    !options.no_browser && opener::has_browser(opener::environment())
+}
+
+/// Tells the person where to sign in, and how the answer gets here: to this port, if there is one.
+fn invite(request: &Request, port: Option<u16>, options: &Options<'_>) {
     // A browser that was named on purpose is one that can come back.
-    let environment = match one_time_link {
-        Some(_) => Environment::Desktop,
-        None => environment,
+    let environment = if can_open(options) {
+        tell("Opening your browser. If nothing happens, open:");
+        Environment::Desktop
+    } else {
+        tell("Open this address in your browser:");
+        opener::environment()
     };
-    let port = callback.map(Callback::port);
-    for paragraph in ways_back(environment, port, can_ask(), command) {
+    say(&format!("  {}", link(&request.url)));
+    let paste = can_ask().then(|| {
+        let page = port.map_or("another program's page", |_| "a page that does not load");
+        let address = request.redirect_uri.replace(callback::PATH, "/…");
+        format!("If the browser ends on {page} ({address}), paste its address here.")
+    });
+    for paragraph in ways_back(environment, port, paste, options.command) {
         tell(&paragraph);
     }
-    say(&format!(
-        "Waiting for up to {} minutes.",
-        TIME_LIMIT.as_secs() / 60
-    ));
-    if let Some(one_time_link) = one_time_link {
-        opener::open(&one_time_link);
+    say_waiting();
+}
+
+/// On a terminal it is shown until something else is said.
+fn say_waiting() {
+    let minutes = TIME_LIMIT.as_secs() / 60;
+    if is_watched() {
+        show_status(&format!("Waiting for up to {minutes} minutes … "));
+    } else {
+        say(&format!("Waiting for up to {minutes} minutes."));
     }
+}
+
+/// Says something in the middle of the wait.
+fn interject(paragraph: &str) {
+    tell(paragraph);
+    if is_watched() {
+        say_waiting();
+    }
+}
+
+/// Opens the browser, which is not waited for.
+fn open(url: String, events: Sender<Event>) -> Result<()> {
+    thread::Builder::new().spawn(move || {
+        if let Err(reason) = opener::open(&url) {
+            // Nobody listens after the first response.
+            let _ = events.send(Event::BrowserFailed(reason));
+        }
+    })?;
     Ok(())
 }
 
@@ -154,10 +162,9 @@ fn invite(url: &str, no_browser: bool, callback: Option<&Callback>, command: &st
 fn ways_back(
     environment: Environment,
     port: Option<u16>,
-    can_paste: bool,
+    paste: Option<String>,
     command: &str,
 ) -> Vec<String> {
-    let paste = can_paste.then(|| "Page does not load? Paste its address here.".to_owned());
     let why = match environment {
         Environment::Desktop | Environment::Wsl => return paste.into_iter().collect(),
         Environment::Ssh => "Your browser is at the other end of this SSH session. What works:",
@@ -177,64 +184,49 @@ fn ways_back(
 }
 
 /// Reads what the person pastes, line by line, until a line answers this login.
-fn take_pasted(expected: Expectation, events: Sender<Event>) -> Result<()> {
+fn take_pasted(request: &Request, events: Sender<Event>) -> Result<()> {
+    let expected = request.expected.clone();
+    let wanted = format!("{}?code=…", request.redirect_uri);
     thread::Builder::new().spawn(move || {
         read_lines(|line| {
-            if line.trim().is_empty() {
-                return true;
-            }
             match redirect::parse_pasted(line, &expected) {
-                Ok(response) => {
-                    // Nobody listens after the first response.
-                    let _ = events.send(Event::Response(response, None));
-                    false
-                }
-                Err(reason) => {
-                    tell(&format!("Not accepted: {reason}. Paste again:"));
-                    true
-                }
+                _ if line.trim().is_empty() => say_waiting(),
+                Ok(response) => return events.send(Event::Response(response)).is_err(),
+                Err(reason) => interject(&format!(
+                    "Not accepted: {reason}. Paste the address that the browser ends on, like {wanted}"
+                )),
             }
+            true
         });
+        let _ = events.send(Event::InputEnded);
     })?;
     Ok(())
 }
 
 /// The first response that counts.
-fn wait(
-    events: &Receiver<Event>,
-    command: &str,
-) -> Result<(AuthorizationResponse, Option<WaitingBrowser>)> {
+fn wait(events: &Receiver<Event>, has_port: bool, command: &str) -> Result<AuthorizationResponse> {
     let end = Instant::now() + TIME_LIMIT;
     let mut is_told_of_https = false;
     loop {
         match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(Event::Response(response, browser)) => return Ok((response, browser)),
-            Ok(Event::HttpsAttempt) if is_told_of_https => {}
-            Ok(Event::HttpsAttempt) => {
-                is_told_of_https = true;
-                explain_https();
-            }
-            Err(RecvTimeoutError::Timeout) => bail!(
+            Ok(Event::Response(response)) => return Ok(response),
+            Ok(Event::HttpsAttempt) if mem::replace(&mut is_told_of_https, true) => {}
+            Ok(Event::HttpsAttempt) => interject(
+                "Your browser came back with https, which is not served here: change https to http in its address bar.",
+            ),
+            Ok(Event::BrowserFailed(reason)) => interject(&format!(
+                "Could not open your browser ({reason}): open the address above yourself."
+            )),
+            Ok(Event::InputEnded) if has_port => {}
+            Ok(Event::InputEnded) => bail!(
+                "could not sign in: nothing was pasted, and the browser cannot be redirected here: run {command} --device-code"
+            ),
+            Err(_) => bail!(
                 "could not sign in: nobody signed in within {} minutes: run {command} again",
                 TIME_LIMIT.as_secs() / 60
             ),
-            // No callback is served, and stdin is at its end.
-            Err(RecvTimeoutError::Disconnected) => bail!(
-                "could not sign in: nothing was pasted, and the browser cannot be redirected here: run {command} --device-code"
-            ),
         }
     }
-}
-
-fn explain_https() {
-    let paste = if can_ask() {
-        ", or paste the address here"
-    } else {
-        ""
-    };
-    tell(&format!(
-        "Your browser came back with https, which is not served here: change https to http in its address bar{paste}."
-    ));
 }
 
 #[cfg(test)]
@@ -244,7 +236,8 @@ mod tests {
     /// The ways that are named: paste, forward, device code.
     fn named(environment: Environment, port: Option<u16>, can_paste: bool) -> [bool; 3] {
         let command = "codex-auth --profile work login";
-        let ways = ways_back(environment, port, can_paste, command).join("\n");
+        let paste = can_paste.then(|| "Paste".to_owned());
+        let ways = ways_back(environment, port, paste, command).join("\n");
         let forward = format!("ssh -L {0}:localhost:{0} ", port.unwrap_or(1455));
         let device = format!("{command} --device-code");
         ["Paste", &forward, &device].map(|way| ways.contains(way))

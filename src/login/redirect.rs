@@ -1,17 +1,14 @@
 //! What comes back from the issuer, by redirect or by paste, and whether it answers the login that is under way. Pure.
 
-use std::borrow::Cow;
-
 use subtle::ConstantTimeEq;
 
 use crate::issuer::response::ACCESS_DENIED;
 use crate::text;
 
-/// Bytes of a pasted text. A code and a state are a few hundred.
-const PASTE_LIMIT: usize = 16 * 1024;
-
 /// Why a response with a foreign state does not count.
 pub const OTHER_SIGN_IN: &str = "it is from another sign-in";
+
+const INCOMPLETE: &str = "it is incomplete: copy the whole address";
 
 /// What a response must fit to count for this login.
 #[derive(Clone)]
@@ -35,7 +32,7 @@ pub fn parse_query(
     query: &str,
     expected: &Expectation,
 ) -> Result<AuthorizationResponse, &'static str> {
-    let state = only_value("state", query)?.ok_or("it has no state")?;
+    let state = only_value("state", query)?.ok_or(INCOMPLETE)?;
     // In constant time, or a local program could find it out byte by byte.
     if !bool::from(state.as_bytes().ct_eq(expected.state.as_bytes())) {
         return Err(OTHER_SIGN_IN);
@@ -46,9 +43,11 @@ pub fn parse_query(
         return Err("it is from another issuer");
     }
     let description = only_value("error_description", query)?;
+    // VSCHAR of RFC 6749 appendix A.11.
+    let is_visible = |code: &String| code.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     match (only_value("code", query)?, only_value("error", query)?) {
         (Some(_), Some(_)) => Err("it has both a code and an error"),
-        (Some(code), None) if code.bytes().all(is_visible) => Ok(AuthorizationResponse::Code(code)),
+        (Some(code), None) if is_visible(&code) => Ok(AuthorizationResponse::Code(code)),
         (Some(_), None) => Err("it has an invalid code"),
         (None, Some(error)) => Ok(AuthorizationResponse::Error(describe_error(
             &error,
@@ -69,11 +68,6 @@ fn only_value(name: &str, query: &str) -> Result<Option<String>, &'static str> {
     }
 }
 
-/// What a code is made of (VSCHAR of RFC 6749 appendix A.11).
-fn is_visible(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~')
-}
-
 fn describe_error(error: &str, description: Option<&str>) -> String {
     match (error, description) {
         (_, Some(description)) => {
@@ -84,68 +78,36 @@ fn describe_error(error: &str, description: Option<&str>) -> String {
     }
 }
 
-/// Reads the response from what a person pasted: the address that the browser ended on, its query, or `code#state`. The
-/// error says what is wrong with the text ("it …"), and repeats nothing of it.
+/// Reads the response from what a person pasted: the address that the browser ended on, or its query. The error says what
+/// is wrong with the text ("it …"), and repeats nothing of it.
 pub fn parse_pasted(
     text: &str,
     expected: &Expectation,
 ) -> Result<AuthorizationResponse, &'static str> {
     let text = without_wrapping(text);
-    parse_query(&query_of(&text)?, expected)
-}
-
-/// The text without what a terminal, a mail or a sentence puts around an address, or HTML into it.
-fn without_wrapping(text: &str) -> String {
-    let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
-    let mut text = visible.trim();
-    // Bracketed paste, of which a terminal or a line editor may swallow the escape character.
-    for (start, end) in [("^[[200~", "^[[201~"), ("[200~", "[201~"), ("200~", "201~")] {
-        text = text.strip_prefix(start).unwrap_or(text);
-        text = text.strip_suffix(end).unwrap_or(text);
-    }
-    let text = text
-        .trim()
-        .trim_start_matches(['<', '(', '[', '{', '"', '\'', '`', '“', '‘', '«'])
-        .trim_end_matches([
-            '>', ')', ']', '}', '"', '\'', '`', '”', '’', '»', '.', ',', ';', ':', '…',
-        ]);
-    text.replace("&amp;", "&")
-}
-
-/// Control characters, the soft hyphen, and what has no width.
-fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'
-        )
-}
-
-fn query_of(text: &str) -> Result<Cow<'_, str>, &'static str> {
-    if text.len() > PASTE_LIMIT {
-        return Err("it is too long");
-    }
-    let (before_fragment, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let query = match before_fragment.split_once('?') {
+    let address = text.split('#').next().unwrap_or_default();
+    let query = match address.split_once('?') {
         Some((_, query)) => query,
-        None if before_fragment.contains("://") => "",
-        None if before_fragment.contains('&') => before_fragment,
-        None if !fragment.is_empty() => {
-            return Ok(Cow::Owned(query_with(before_fragment, fragment)));
-        }
-        None => return Err("it is not the address of the page that did not load"),
+        None if address.contains('&') => address,
+        None if address.contains("://") => "",
+        None => return Err("it is not an address"),
     };
     if query.contains("code_challenge=") {
         return Err("it is the address to open, not the one that the browser ends on");
     }
-    Ok(Cow::Borrowed(query))
+    parse_query(query, expected)
 }
 
-fn query_with(code: &str, state: &str) -> String {
-    form_urlencoded::Serializer::new(String::new())
-        .append_pair("code", code)
-        .append_pair("state", state)
-        .finish()
+/// The text without what a terminal, a mail or a sentence puts around an address, or HTML into it.
+fn without_wrapping(text: &str) -> String {
+    let visible: String = text.chars().filter(|c| !c.is_control()).collect();
+    // Bracketed paste, of which the escape character is gone.
+    let text = visible
+        .trim()
+        .trim_start_matches("[200~")
+        .trim_end_matches("[201~");
+    let around = ['<', '>', '(', ')', '"', '\'', '`', '“', '”', '.', ',', ';'];
+    text.trim_matches(around).trim().replace("&amp;", "&")
 }
 
 /// What tests of the ways back share.
@@ -200,10 +162,10 @@ mod tests {
                 "error=e%00%0a&error_description=%3Cb%3E%FF&state=right-state",
                 "error <b>\u{fffd} (e)",
             ),
-            ("", "it has no state"),
-            ("code=c", "it has no state"),
-            ("code=c&state=", "it has no state"),
-            ("code=c&STATE=right-state", "it has no state"),
+            ("", INCOMPLETE),
+            ("code=c", INCOMPLETE),
+            ("code=c&state=", INCOMPLETE),
+            ("code=c&STATE=right-state", INCOMPLETE),
             (
                 "code=c&state=right-state&state=right-state",
                 "it has a parameter twice",
@@ -262,25 +224,16 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_may_be_an_address_a_query_or_code_and_state() {
+    fn a_paste_may_be_an_address_or_a_query() {
         for text in [
             "http://localhost:1455/auth/callback?code=c&state=right-state",
             "  'https://127.0.0.1/x?code=c&state=right-state#'\r\n",
             "<http://localhost:1457/auth/callback?scope=x&code=c&state=right-state#_>",
             "?code=c&state=right-state",
             "state=right-state&code=c",
-            "c#right-state",
         ] {
             assert_eq!(told(parse_pasted(text, &expectation())), "code c", "{text}");
         }
-        assert_eq!(
-            told(parse_pasted("a+%&==#right-state", &expectation())),
-            "it has no state"
-        );
-        assert_eq!(
-            told(parse_pasted("a+%==#right-state", &expectation())),
-            "code a+%=="
-        );
     }
 
     #[test]
@@ -289,15 +242,10 @@ mod tests {
         for (before, after) in [
             ("\x1b[200~", "\x1b[201~"),
             ("[200~", "[201~"),
-            ("200~", "201~"),
-            ("^[[200~", "^[[201~\n"),
             ("\x1b[200~", ""),
             ("", "."),
             ("(", ")."),
-            ("[", "]"),
             ("“", "”,"),
-            ("\u{feff}", "\u{200b}"),
-            ("<", ">:"),
         ] {
             let text = format!("{before}{address}{after}");
             assert_eq!(
@@ -310,8 +258,6 @@ mod tests {
             "http://localhost:1455/auth/callback?code=c&amp;state=right-state",
             "code=c&amp;state=right-state.",
             "\x1b[200~code=c&state=right-state\x1b[201~",
-            "200~c#right-state201~",
-            "c#right-\u{200b}state\u{200b}",
         ] {
             assert_eq!(
                 told(parse_pasted(text, &expectation())),
@@ -326,19 +272,21 @@ mod tests {
 
     #[test]
     fn a_wrong_paste_is_told_what_is_wrong() {
-        let other = "it is not the address of the page that did not load";
+        let other = "it is not an address";
         for (text, wanted) in [
             ("", other),
             ("yes", other),
             ("c#", other),
-            ("http://localhost:1455/auth/callback", "it has no state"),
-            ("c#wrong", "it is from another sign-in"),
-            ("#right-state", "it has no code"),
+            ("c#right-state", other),
+            ("http://localhost:1455/auth/callback", INCOMPLETE),
+            (
+                "http://localhost:1455/?code=c&state=wrong",
+                "it is from another sign-in",
+            ),
             (
                 "https://issuer.example/oauth/authorize?state=right-state&code_challenge=x",
                 "it is the address to open, not the one that the browser ends on",
             ),
-            (&"x".repeat(PASTE_LIMIT + 1), "it is too long"),
             ("?error=e&state=right-state", "error e"),
         ] {
             assert_eq!(told(parse_pasted(text, &expectation())), wanted, "{text}");

@@ -1,6 +1,6 @@
 //! Signing in with the browser: over real HTTP, with the test as the browser, and once with a real one.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use serde_json::{Value, json};
@@ -172,6 +172,12 @@ fn the_browser_of_the_person_is_started_and_its_output_is_discarded() {
         !entrance.contains(&parameter(&address, "state")),
         "{entrance}"
     );
+    for wrong in [
+        format!("{entrance}x"),
+        entrance.replace("/sign-in/", "/sign-in/x"),
+    ] {
+        assert_eq!(browser::get(&wrong).status, 404);
+    }
     assert_eq!(redirect(&entrance), address);
     assert_eq!(browser::get(&entrance).status, 404);
     assert_eq!(browser::visit(&address).status, 200);
@@ -190,12 +196,49 @@ fn no_browser_is_started_when_none_is_wanted() {
 }
 
 #[test]
-fn a_browser_that_cannot_be_started_is_no_failure() {
-    let mut sandbox = Sandbox::new();
-    sandbox.set("BROWSER", "/nonexistent/browser");
-    let (login, address) = start(&sandbox, &["login"]);
-    assert_eq!(browser::visit(&address).status, 200);
-    login.finish().assert(0, "", &opening(SIGNED_IN));
+fn a_browser_that_cannot_be_opened_is_no_failure_but_said_with_its_reason() {
+    for (browsers, reasons) in [
+        ("/nonexistent/browser", "/nonexistent/browser: no such file"),
+        ("nosuchbrowser", "nosuchbrowser: command not found"),
+        #[cfg(unix)]
+        (
+            "/bin/false:nosuchbrowser",
+            "/bin/false: exit status 1, nosuchbrowser: command not found",
+        ),
+    ] {
+        let mut sandbox = Sandbox::new();
+        sandbox.set("BROWSER", browsers);
+        let (mut login, address) = start(&sandbox, &["login"]);
+        login.await_text("yourself.");
+        assert_eq!(browser::visit(&address).status, 200);
+        let output = login.finish();
+        output.assert(0, "", &opening(SIGNED_IN));
+        let told = output.stderr.replace('\n', " ");
+        let expected =
+            format!("Could not open your browser ({reasons}): open the address above yourself. ");
+        assert!(told.contains(&expected), "{told}");
+    }
+}
+
+#[test]
+fn where_we_run_is_the_farthest_place_from_the_person() {
+    let ssh = "Your browser is at the other end of this SSH session. What works:";
+    let container = "Your browser is outside this container. What works:";
+    for (variables, told) in [
+        (
+            vec!["SSH_TTY", "container", "WSL_DISTRO_NAME", "DISPLAY"],
+            ssh,
+        ),
+        (vec!["container", "WSL_DISTRO_NAME", "DISPLAY"], container),
+    ] {
+        let mut sandbox = Sandbox::new();
+        for variable in variables {
+            sandbox.set(variable, "x");
+        }
+        let (mut login, _) = start(&sandbox, &["login"]);
+        login.await_text("Waiting for up to");
+        assert!(login.stderr().contains(told), "{}", login.stderr());
+    }
 }
 
 #[test]
@@ -203,13 +246,16 @@ fn a_browser_that_is_named_in_a_container_is_the_only_way_that_is_told() {
     let mut sandbox = Sandbox::new();
     sandbox.set("BROWSER", "/nonexistent/browser");
     sandbox.set("container", "podman");
-    let (login, address) = start(&sandbox, &["login"]);
+    let (mut login, address) = start(&sandbox, &["login"]);
+    login.await_text("yourself.");
     assert_eq!(browser::visit(&address).status, 200);
     login.finish().assert(
         0,
         "",
         "Opening your browser. If nothing happens, open:\n  [ISSUER]/oauth/authorize?[..]\n\
-         Waiting for up to 15 minutes.\nSigned in as someone@mail.example (Plus)\n",
+         Waiting for up to 15 minutes.\n\
+         Could not open your browser (/nonexistent/browser: no such file): open the\naddress above yourself.\n\
+         Signed in as someone@mail.example (Plus)\n",
     );
 }
 
@@ -277,21 +323,15 @@ fn strange_requests_are_answered_and_the_login_goes_on() {
         ),
         (
             "GET",
-            format!("{back}?code=x&state={state}"),
-            vec![("Host", "evil.example")],
-            403,
+            format!("{base}/auth%2fcallback?code=x&state={state}"),
+            vec![],
+            404,
         ),
         (
-            "GET",
+            "OPTIONS",
             format!("{back}?code=x&state={state}"),
-            vec![("Sec-Fetch-Mode", "no-cors")],
-            403,
-        ),
-        (
-            "GET",
-            format!("{back}?code=x&state={state}"),
-            vec![("Origin", "https://evil.example")],
-            403,
+            vec![],
+            405,
         ),
     ] {
         let page = browser::send(method, &url, &headers, "");
@@ -312,16 +352,187 @@ fn strange_requests_are_answered_and_the_login_goes_on() {
         format!("HEAD /auth/callback?code=x&state={state} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let answer = String::from_utf8(browser::raw(&back, look.as_bytes())).unwrap();
     assert!(
-        answer.starts_with("HTTP/1.1 405 ") && answer.ends_with("\r\n\r\n"),
+        answer.starts_with("HTTP/1.1 405 ") && answer.contains("\r\nAllow: GET\r\n"),
         "{answer}"
     );
-    // Connections that send nothing, or half of it.
-    let silent: Vec<_> = (0..32).map(|_| browser::connect(&back)).collect();
-    browser::connect(&back)
-        .write_all(b"GET /auth/callback?code=x")
-        .unwrap();
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
     assert_goes_on(login, &address);
-    drop(silent);
+}
+
+#[test]
+fn what_no_browser_tab_sends_does_not_count() {
+    let sandbox = Sandbox::new();
+    let (login, address) = start(&sandbox, &["login"]);
+    let back = redirect_uri(&address);
+    let state = parameter(&address, "state");
+    let right = format!("{back}?code=x&state={state}");
+    let wrong = format!("{back}?code=x&state=wrong");
+    let ours = back.split('/').nth(2).unwrap();
+    for (url, headers, status) in [
+        (&right, "Sec-Fetch-Mode: no-cors", 403),
+        (
+            &right,
+            "Sec-Fetch-Mode: navigate\r\nsec-fetch-mode: cors",
+            403,
+        ),
+        (&right, "Sec-Fetch-Dest: iframe", 403),
+        (&right, "Origin: https://evil.example", 403),
+        (
+            &right,
+            &format!("Origin: {}.evil.example", sandbox.issuer.url()),
+            403,
+        ),
+        // Without the right state only a loopback name with our port is answered further.
+        (&wrong, &format!("Host: {ours}"), 400),
+        (&wrong, &format!("Host: {}", ours.to_uppercase()), 400),
+        (&wrong, &format!("Host: {ours}\r\nHost: {ours}"), 403),
+        (&wrong, "Host: localhost", 403),
+        (&wrong, "Host: localhost:1", 403),
+        (
+            &wrong,
+            &format!("Host: rebound.example:{}", &ours[10..]),
+            403,
+        ),
+        (
+            &wrong,
+            &format!("Host: localhost.rebound.example:{}", &ours[10..]),
+            403,
+        ),
+        (&wrong, "Accept: */*", 403),
+    ] {
+        let (_, target) = url.split_once(ours).unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\n{headers}\r\n\r\n");
+        let answer = String::from_utf8(browser::raw(&back, request.as_bytes())).unwrap();
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{headers}: {answer}");
+    }
+    let long = "a".repeat(16 << 10);
+    let many = "x: y\r\n".repeat(200);
+    for (request, status) in [
+        (
+            format!("GET /auth/callback?state={state}&code=a\0b HTTP/1.1\r\n\r\n"),
+            400,
+        ),
+        ("\0\r\n\r\n".to_owned(), 400),
+        (format!("GET {right} HTTP/1.1\r\n\r\n"), 404),
+        (format!("GET /auth/callback?{long}"), 431),
+        (
+            format!("GET /auth/callback HTTP/1.1\r\nCookie: {long}"),
+            431,
+        ),
+        (format!("GET /auth/callback HTTP/1.1\r\n{many}\r\n"), 431),
+    ] {
+        let answer = String::from_utf8(browser::raw(&back, request.as_bytes())).unwrap();
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{expected}: {answer}");
+    }
+    assert_goes_on(login, &address);
+}
+
+#[test]
+fn connections_that_stay_do_not_hold_up_the_browser() {
+    let sandbox = Sandbox::new();
+    let (login, address) = start(&sandbox, &["login"]);
+    let back = redirect_uri(&address);
+    let crowd = |request: &[u8]| -> Vec<_> {
+        let connect = |_| {
+            let mut connection = browser::connect(&back);
+            connection.write_all(request).unwrap();
+            connection
+        };
+        (0..100).map(connect).collect()
+    };
+    let silent = crowd(b"");
+    let half = crowd(b"GET /auth/callback?code=x");
+    let answered = crowd(b"GET / HTTP/1.1\r\n\r\n");
+    assert_goes_on(login, &address);
+    drop((silent, half, answered));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_state_proves_a_redirect_that_came_through_a_forwarded_port() {
+    for host in ["localhost:49152", "x-1455.app.github.dev", "[::1]:9"] {
+        let sandbox = Sandbox::new();
+        let (login, address) = start(&sandbox, &["login"]);
+        let page = browser::send("GET", &redirect(&address), &[("Host", host)], "");
+        assert_eq!(page.status, 200, "{host}");
+        login.finish().assert(0, "", SIGNED_IN);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_redirect_arrives_in_both_families_and_in_pieces() {
+    for host in ["127.0.0.1", "[::1]"] {
+        if TcpListener::bind(format!("{host}:0")).is_err() {
+            support::sandbox::skip("this machine has no IPv6");
+            continue;
+        }
+        let sandbox = Sandbox::new();
+        let (login, address) = start(&sandbox, &["login"]);
+        let back = redirect(&address).replace("localhost", host);
+        let target = back.split_once("/auth").unwrap().1;
+        let mut connection = browser::connect(&back);
+        connection.set_nodelay(true).unwrap();
+        for byte in format!("GET /auth{target} HTTP/1.1\r\n\r\n").bytes() {
+            connection.write_all(&[byte]).unwrap();
+        }
+        let mut page = String::new();
+        connection.read_to_string(&mut page).unwrap();
+        assert!(page.contains("You are signed in"), "{page}");
+        login.finish().assert(0, "", SIGNED_IN);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_page_arrives_whole_though_the_browser_sent_more_than_was_read() {
+    let sandbox = Sandbox::new();
+    let (login, address) = start(&sandbox, &["login"]);
+    let back = redirect(&address);
+    let target = back.split_once("/auth").unwrap().1;
+    let mut request = format!("GET /auth{target} HTTP/1.1\r\n\r\n").into_bytes();
+    request.resize(request.len() + 100_000, b'x');
+    let mut connection = browser::connect(&back);
+    connection.write_all(&request).unwrap();
+    // The browser reads late: a connection that was reset by then has lost the page.
+    login.finish().assert(0, "", SIGNED_IN);
+    let mut page = String::new();
+    connection.read_to_string(&mut page).unwrap();
+    assert!(page.ends_with("</html>\n"), "{page}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_redirect_that_comes_again_gets_the_same_page() {
+    let (sandbox, _) = signed_in();
+    let exchange = sandbox.issuer.hold(Endpoint::Exchange);
+    // The earlier login is revoked after the page is shown: so long the program runs.
+    let revoke = sandbox.issuer.hold(Endpoint::Revoke);
+    let (login, address) = start(&sandbox, &["login"]);
+    let back = redirect(&address);
+    let get = || {
+        let back = back.clone();
+        std::thread::spawn(move || browser::get(&back))
+    };
+    let early = [get(), get()];
+    sandbox.issuer.await_requests(Endpoint::Exchange, 1);
+    exchange.open();
+    let [first, second] = early.map(|page| page.join().unwrap());
+    let third = get().join().unwrap();
+    for page in [&first, &second, &third] {
+        assert_eq!(page.status, 200, "{}", page.text());
+        assert_eq!(page.text(), first.text());
+    }
+    assert!(
+        first.text().contains("You are signed in"),
+        "{}",
+        first.text()
+    );
+    revoke.open();
+    login.finish().assert(0, "", SIGNED_IN);
+    assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 1);
 }
 
 #[test]
@@ -366,7 +577,8 @@ fn an_error_of_the_issuer_ends_the_login_with_its_message() {
     let (login, address) = start(&sandbox, &["login"]);
     let page = browser::visit(&address);
     assert!(
-        page.text().contains("Ask &lt;b&gt;your&lt;/b&gt; admin"),
+        page.text()
+            .contains("Ask &#60;b&#62;your&#60;/b&#62; admin"),
         "{}",
         page.text()
     );
@@ -704,20 +916,25 @@ fn a_login_without_an_account_is_an_error_only_for_who_asks_for_it() {
 // Ports.
 
 #[test]
-fn a_port_that_somebody_holds_is_left_alone() {
-    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
-    holder.set_nonblocking(true).unwrap();
-    let port = holder.local_addr().unwrap().port().to_string();
-    let mut sandbox = Sandbox::new();
-    sandbox.set("CODEX_AUTH_PORT", &port);
-    sandbox.run(&["login"]).assert(
-        1,
-        "",
-        &format!(
-            "codex-auth: could not sign in: port {port} is in use by another program: close it, or run codex-auth login --device-code\n"
-        ),
-    );
-    assert!(holder.accept().is_err(), "somebody knocked");
+fn a_port_that_somebody_holds_in_either_family_is_left_alone() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let Ok(holder) = TcpListener::bind(address) else {
+            support::sandbox::skip("this machine has no IPv6");
+            continue;
+        };
+        holder.set_nonblocking(true).unwrap();
+        let port = holder.local_addr().unwrap().port().to_string();
+        let mut sandbox = Sandbox::new();
+        sandbox.set("CODEX_AUTH_PORT", &port);
+        sandbox.run(&["login"]).assert(
+            1,
+            "",
+            &format!(
+                "codex-auth: could not sign in: port {port} in use by another program: close it, or run codex-auth login --device-code\n"
+            ),
+        );
+        assert!(holder.accept().is_err(), "somebody knocked");
+    }
 }
 
 #[test]
@@ -738,7 +955,7 @@ fn advice_names_the_profile_and_the_workspace() {
         1,
         "",
         &format!(
-            "codex-auth: could not sign in: port {port} is in use by another program: close it, or run {command} \
+            "codex-auth: could not sign in: port {port} in use by another program: close it, or run {command} \
              --device-code\n"
         ),
     );
@@ -906,7 +1123,7 @@ mod at_a_terminal {
 
     const ANNOUNCED: &str = "\rCompleting the sign-in …\x1b[K\r\x1b[K\x1b[32m✓\x1b[0m Signed in as someone@mail.example (Plus)\n  \
                              Next: TOKEN=$(codex-auth token), or codex-auth setup codex\n";
-    const INVITED: &str = "Page does not load? Paste its address here.";
+    const INVITED: &str = "If the browser ends on ";
 
     fn start(sandbox: &Sandbox) -> (Terminal, String) {
         let terminal = Terminal::start(sandbox, &["login"], 80);
@@ -917,18 +1134,13 @@ mod at_a_terminal {
 
     #[test]
     fn the_address_that_the_browser_ended_on_can_be_pasted() {
-        for form in ["address", "query", "code#state"] {
+        for form in ["address", "query"] {
             let sandbox = Sandbox::new();
             let (mut terminal, address) = start(&sandbox);
             let ended_on = redirect(&address);
-            terminal.type_line(&match form {
-                "address" => ended_on,
-                "query" => ended_on.split_once('?').unwrap().1.to_owned(),
-                _ => format!(
-                    "{}#{}",
-                    parameter(&ended_on, "code"),
-                    parameter(&ended_on, "state")
-                ),
+            terminal.type_line(match form {
+                "address" => &ended_on,
+                _ => ended_on.split_once('?').unwrap().1,
             });
             let (code, screen) = terminal.finish();
             assert_eq!(code, 0, "{form}: {screen}");
@@ -1044,9 +1256,10 @@ mod at_a_terminal {
         terminal.type_line(&redirect(&address));
         let (code, screen) = terminal.finish();
         assert_eq!(code, 0, "{screen}");
-        assert_eq!(
-            screen.matches("Paste again:").count(),
-            wrong.len(),
+        let wanted = format!("{}?code=…\n", redirect_uri(&address));
+        assert_eq!(screen.matches(&wanted).count(), wrong.len(), "{screen}");
+        assert!(
+            screen.contains("Not accepted: it is not an address. "),
             "{screen}"
         );
     }
@@ -1061,14 +1274,22 @@ mod at_a_terminal {
     }
 
     #[test]
-    fn without_a_port_the_paste_remains() {
+    fn without_a_port_the_browser_is_opened_and_the_paste_remains() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut sandbox = Sandbox::new();
+        sandbox.script("my-browser", "echo \"$1\" > \"$HOME/opened\"");
+        sandbox.set("BROWSER", sandbox.bin().join("my-browser"));
         sandbox.set(
             "CODEX_AUTH_PORT",
             holder.local_addr().unwrap().port().to_string(),
         );
         let (mut terminal, address) = start(&sandbox);
+        let opened = sandbox.folder().join("opened");
+        let entrance = support::process::until("a line of the browser", || {
+            let text = std::fs::read_to_string(&opened).ok()?;
+            text.strip_suffix('\n').map(str::to_owned)
+        });
+        assert_eq!(redirect(&entrance), address);
         terminal.type_line(&redirect(&address));
         let (code, screen) = terminal.finish();
         assert_eq!(code, 0, "{screen}");
@@ -1076,6 +1297,39 @@ mod at_a_terminal {
             screen.starts_with("Your browser cannot be redirected back here: port "),
             "{screen}"
         );
+        assert!(
+            screen.contains("If the browser ends on another program's page"),
+            "{screen}"
+        );
+        assert!(screen.contains("Opening your browser."), "{screen}");
+    }
+
+    #[test]
+    fn what_is_awaited_is_shown_and_wiped_in_the_end() {
+        let sandbox = Sandbox::new();
+        let gate = sandbox.issuer.hold(Endpoint::Exchange);
+        let (terminal, address) = start(&sandbox);
+        terminal.await_text("Waiting for up to 15 minutes … \x1b[K", 1);
+        let browser = std::thread::spawn(move || browser::visit(&address).status);
+        terminal.await_text("\rCompleting the sign-in …\x1b[K", 1);
+        sandbox.issuer.await_requests(Endpoint::Exchange, 1);
+        gate.open();
+        assert_eq!(browser.join().unwrap(), 200);
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+        assert!(screen.ends_with(ANNOUNCED), "{screen:?}");
+    }
+
+    #[test]
+    fn a_browser_that_cannot_be_opened_does_not_end_the_wait() {
+        let mut sandbox = Sandbox::new();
+        sandbox.set("BROWSER", "nosuchbrowser");
+        let terminal = Terminal::start(&sandbox, &["login"], 80);
+        terminal.await_text("(nosuchbrowser: command not found)", 1);
+        terminal.await_text("Waiting for up to 15 minutes … ", 2);
+        assert_eq!(browser::visit(&terminal.address()).status, 200);
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! What comes over a connection, within a limit, and how the answer gets to the browser whole.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::login::page;
+
+/// Bytes of a head. A code and a state are a few hundred; the rest is for cookies that other programs left on localhost.
+const HEAD_LIMIT: usize = 16 * 1024;
+/// The content type of a TLS handshake (RFC 8446 section 5.1), which no HTTP request begins with.
+pub const TLS_HANDSHAKE: u8 = 0x16;
+/// How long, and for how many bytes, a browser that has its answer may go on sending.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+const DRAIN_LIMIT: usize = 1024 * 1024;
+
+/// What a browser sent: up to an empty line or the limit, or the first bytes of a TLS connection. None if it sent less and
+/// went, or was hung up on.
+pub fn receive(mut stream: &TcpStream) -> Option<Vec<u8>> {
+    let mut head = Vec::with_capacity(2048);
+    let mut chunk = [0; 2048];
+    loop {
+        let count = stream.read(&mut chunk).ok().filter(|&count| count > 0)?;
+        head.extend_from_slice(&chunk[..count.min(HEAD_LIMIT - head.len())]);
+        let is_whole = head.windows(4).any(|four| four == b"\r\n\r\n");
+        if is_whole || head.len() == HEAD_LIMIT || head[0] == TLS_HANDSHAKE {
+            return Some(head);
+        }
+    }
+}
+
+pub struct Reply {
+    pub status: &'static str,
+    /// A header line that only this reply has, or nothing.
+    header: String,
+    page: String,
+}
+
+impl Reply {
+    fn new(status: &'static str, header: &str, page: String) -> Self {
+        let header = header.to_owned();
+        Self {
+            status,
+            header,
+            page,
+        }
+    }
+
+    pub fn page(page: &str) -> Self {
+        Self::new("200 OK", "", page.to_owned())
+    }
+
+    pub fn redirect(url: &str) -> Self {
+        Self::new("302 Found", &format!("Location: {url}\r\n"), String::new())
+    }
+
+    pub fn not_found() -> Self {
+        Self::new("404 Not Found", "", page::not_found())
+    }
+
+    /// The request does not count, for this reason ("it …").
+    pub fn error(status: &'static str, reason: &str) -> Self {
+        let header = if status.starts_with("405") {
+            "Allow: GET\r\n"
+        } else {
+            ""
+        };
+        Self::new(status, header, page::not_accepted(reason))
+    }
+
+    /// Sends the reply, without its body where the request was a HEAD, and returns when the browser has taken it or gone,
+    /// a few seconds later at most.
+    pub fn send(&self, mut stream: &TcpStream, is_head: bool) {
+        let body = if is_head { "" } else { &self.page };
+        let message = self.head() + body;
+        let sent = stream
+            .set_write_timeout(Some(DRAIN_TIME))
+            .and_then(|()| stream.write_all(message.as_bytes()))
+            .and_then(|()| stream.shutdown(Shutdown::Write));
+        if sent.is_ok() {
+            drain(stream);
+        }
+    }
+
+    fn head(&self) -> String {
+        let (status, header, length) = (self.status, &self.header, self.page.len());
+        let policy = page::security_policy();
+        format!(
+            "HTTP/1.1 {status}\r\n\
+             {header}\
+             Connection: close\r\n\
+             Content-Type: text/html; charset=utf-8\r\n\
+             Content-Length: {length}\r\n\
+             Cache-Control: no-store\r\n\
+             Content-Security-Policy: {policy}\r\n\
+             Cross-Origin-Opener-Policy: same-origin\r\n\
+             Cross-Origin-Resource-Policy: same-origin\r\n\
+             Referrer-Policy: no-referrer\r\n\
+             X-Content-Type-Options: nosniff\r\n\
+             \r\n"
+        )
+    }
+}
+
+/// Reads on until the browser closes (RFC 9112 section 9.6): a connection that is closed on unread bytes is reset, and
+/// the browser may lose the answer that it has not read yet.
+fn drain(mut stream: &TcpStream) {
+    let deadline = Instant::now() + DRAIN_TIME;
+    let mut discarded = [0; 4096];
+    let mut drained = 0;
+    while drained < DRAIN_LIMIT
+        && let Some(left) = deadline.checked_duration_since(Instant::now())
+        // Fails at a limit of zero, which would mean none.
+        && stream.set_read_timeout(Some(left)).is_ok()
+        && let Ok(count @ 1..) = stream.read(&mut discarded)
+    {
+        drained += count;
+    }
+}
