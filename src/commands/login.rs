@@ -185,8 +185,8 @@ impl Login<'_> {
         let completed = Replacement::prepare(self.store, &lock, self.sealed)
             .and_then(|replacement| self.exchange(replacement, issuer, authorization));
         let code = completed.as_ref().map_or_else(error::exit_code, |_| 0);
-        if let Some(kept) = pending.filter(|_| code != error::TEMPORARY) {
-            self.store.remove_pending(kept);
+        if pending.is_some() && code != error::TEMPORARY {
+            self.store.forget_pending();
         }
         completed
     }

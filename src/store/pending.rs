@@ -2,16 +2,12 @@
 //! for it holds `<profile>.device-lock`.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
-use std::time::Duration;
+use std::io::{self, Write};
 
 use anyhow::{Context, Result};
 
 use super::permissions::{check_folder, open_private};
 use super::{Store, read, remove_if_there};
-
-/// How long a refresh or another login may hold the lock.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 impl Store {
     /// The device login that waits for the person, as it was kept, or none. One that cannot be read is as good as none: a
@@ -21,28 +17,30 @@ impl Store {
         read(&self.file("device")).ok()?
     }
 
-    /// Keeps a device login that waits for the person. False: another one is there already, and stays.
-    pub fn keep_pending(&self, session: &[u8]) -> Result<bool> {
+    /// Keeps a device login that waits for the person, instead of the one before it.
+    pub fn keep_pending(&self, session: &[u8]) -> Result<()> {
         let path = self.file("device");
-        let keep = || -> Result<bool> {
-            let _lock = self.lock(PATIENCE)?;
-            if self.pending().is_some() {
-                return Ok(false);
-            }
+        let keep = || -> Result<()> {
             let new = self.file("device.new");
             remove_if_there(&new)?;
             open_private(&new, true)?.write_all(session)?;
-            fs::rename(&new, &path)?;
-            Ok(true)
+            Ok(fs::rename(&new, &path)?)
         };
         keep().with_context(|| format!("could not write {}", path.display()))
     }
 
-    /// Holds off other processes that poll for the device login which waits. It does not wait for them.
-    pub fn lock_pending(&self) -> Result<File, TryLockError> {
-        let file = open_private(&self.file("device-lock"), false).map_err(TryLockError::Error)?;
-        file.try_lock()?;
-        Ok(file)
+    /// The right to keep a device login here and to poll for it, until the file is closed. None if another process has it.
+    pub fn lock_pending(&self) -> Result<Option<File>> {
+        let path = self.file("device-lock");
+        let lock = || -> io::Result<Option<File>> {
+            let file = open_private(&path, false)?;
+            match file.try_lock() {
+                Ok(()) => Ok(Some(file)),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(error)) => Err(error),
+            }
+        };
+        lock().with_context(|| format!("could not lock {}", path.display()))
     }
 
     /// Whether this device login waits for the person.
@@ -50,16 +48,9 @@ impl Store {
         self.pending().as_deref() == Some(session)
     }
 
-    /// Removes whatever device login waits: it is not for a login that is sealed. Who polls for it finds it gone.
+    /// Removes the device login that waits, if there is one. Who polls for it finds it gone.
     pub fn forget_pending(&self) {
         // What cannot be removed ends by itself within minutes.
         let _ = fs::remove_file(self.file("device"));
-    }
-
-    /// Removes the device login that waited, if it is this one. What cannot be removed ends by itself within minutes.
-    pub fn remove_pending(&self, session: &[u8]) {
-        if self.is_pending(session) {
-            let _ = fs::remove_file(self.file("device"));
-        }
     }
 }

@@ -23,7 +23,9 @@ If the code is refused, switch on device login in ChatGPT: Settings, Security
 (in a workspace its admin does).
 Ctrl-C stops the wait. While the code is valid, the same command resumes it.
 ";
-const RESUMED: &str = "Resuming the sign-in that was begun before.\n";
+const RESUMED: &str = "Resuming your earlier sign-in.\n";
+const UNDER_WAY: &str = "codex-auth: could not sign in: another codex-auth login --device-code is waiting: complete that \
+                         sign-in, or stop it\n";
 
 fn pending(sandbox: &Sandbox) -> PathBuf {
     sandbox.home().join("default.device")
@@ -285,17 +287,51 @@ fn a_session_for_another_issuer_or_client_is_not_used() {
 }
 
 #[test]
-fn of_two_logins_with_one_code_only_one_spends_it() {
+fn a_code_with_little_time_left_is_not_resumed() {
+    for (left, code) in [(110, "CODE-00002"), (140, "CODE-00001")] {
+        let sandbox = Sandbox::new();
+        interrupt(&sandbox);
+        change_pending(&sandbox, |session| {
+            session["expires_at"] = json!(session["expires_at"].as_u64().unwrap() - 900 + left);
+        });
+        let mut running = prompted(&sandbox);
+        running.await_text(code);
+        running.kill();
+    }
+}
+
+#[test]
+fn what_was_approved_in_the_last_minute_counts() {
     let sandbox = Sandbox::new();
-    let (one, other) = (prompted(&sandbox), prompted(&sandbox));
+    interrupt(&sandbox);
+    change_pending(&sandbox, |session| {
+        session["expires_at"] = json!(session["expires_at"].as_u64().unwrap() - 840);
+    });
     sandbox.issuer.approve();
-    let mut outputs = [one.finish(), other.finish()];
-    outputs.sort_by_key(|output| output.code);
-    outputs[0].assert(0, "", &format!("...\n{SIGNED_IN}"));
-    let reason = "codex-auth: could not sign in: another codex-auth command has used this code, or removed it\n";
-    outputs[1].assert(1, "", &format!("...\n{reason}"));
+    assert_signed_in(&sandbox, &sandbox.run(&LOGIN), RESUMED);
+}
+
+#[test]
+fn a_second_login_is_told_that_one_is_under_way() {
+    let sandbox = Sandbox::new();
+    let first = prompted(&sandbox);
+    sandbox.run(&LOGIN).assert(75, "", UNDER_WAY);
+    sandbox.issuer.approve();
+    assert_signed_in(&sandbox, &first.finish(), PROMPT);
+    assert_eq!(sandbox.issuer.count(Endpoint::UserCode), 1);
     assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 1);
-    assert!(sandbox.can_refresh());
+}
+
+#[test]
+fn of_two_logins_that_begin_at_once_one_asks_for_a_code() {
+    let sandbox = Sandbox::new();
+    let gate = sandbox.issuer.hold(Endpoint::UserCode);
+    let first = sandbox.spawn(&LOGIN);
+    sandbox.issuer.await_requests(Endpoint::UserCode, 1);
+    sandbox.run(&LOGIN).assert(75, "", UNDER_WAY);
+    gate.open();
+    drop(first);
+    assert_eq!(sandbox.issuer.count(Endpoint::UserCode), 1);
 }
 
 #[test]
@@ -303,44 +339,25 @@ fn of_two_logins_that_resume_one_session_the_second_does_not_spoil_it() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
     sandbox.issuer.approve();
-    // The answer to the first is under way. To the second the issuer says that it knows nothing of the code any more.
     let gate = sandbox.issuer.hold(Endpoint::DeviceToken);
-    let expired = Trouble::error(400, "expired_token");
-    sandbox.issuer.plan_always(Endpoint::DeviceToken, expired);
     let first = sandbox.spawn(&LOGIN);
     sandbox.issuer.await_requests(Endpoint::DeviceToken, 1);
-    let second = prompted(&sandbox);
+    sandbox.run(&LOGIN).assert(75, "", UNDER_WAY);
     gate.open();
     assert_signed_in(&sandbox, &first.finish(), RESUMED);
-    let reason = "codex-auth: could not sign in: another codex-auth command has used this code, or removed it\n";
-    let second = second.finish();
-    second.assert(1, "", &format!("{RESUMED}{PROMPT}{reason}"));
     assert_eq!(sandbox.issuer.count(Endpoint::DeviceToken), 1);
-    assert_eq!(sandbox.issuer.count(Endpoint::UserCode), 1);
 }
 
 #[test]
-fn two_logins_that_begin_at_once_wait_for_one_code() {
+fn a_logout_ends_a_login_that_waits() {
     let sandbox = Sandbox::new();
-    let gate = sandbox.issuer.gate();
-    sandbox
-        .issuer
-        .plan_always(Endpoint::UserCode, Trouble::Hold(gate.clone()));
-    let mut both = [sandbox.spawn(&LOGIN), sandbox.spawn(&LOGIN)];
-    sandbox.issuer.await_requests(Endpoint::UserCode, 2);
-    gate.open();
-    let codes = both
-        .each_mut()
-        .map(|running| running.await_line(|line| line.trim().starts_with("CODE-")));
-    assert_eq!(codes[0], codes[1]);
-    // Both codes, as it is left open which one the two have agreed on.
+    let running = prompted(&sandbox);
+    sandbox.run(&["logout"]).assert(0, "", "...\n");
     sandbox.issuer.approve();
-    sandbox.issuer.approve();
-    let mut codes = both.map(|running| running.finish().code);
-    codes.sort_unstable();
-    assert_eq!(codes, [0, 1]);
-    assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 1);
-    assert!(sandbox.can_refresh());
+    let reason = "codex-auth: could not sign in: another codex-auth command has used this code, or removed it\n";
+    running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
+    assert_eq!(sandbox.issuer.count(Endpoint::Exchange), 0);
+    assert!(!sandbox.file("default").exists());
 }
 
 #[test]
@@ -460,6 +477,25 @@ mod on_a_terminal {
             screen.contains(&format!("\r\x1b[K\x1b[32m✓\x1b[0m {SIGNED_IN}")),
             "{screen:?}"
         );
+    }
+
+    #[test]
+    fn what_is_awaited_is_shown_and_wiped() {
+        let sandbox = Sandbox::new();
+        let code = sandbox.issuer.hold(Endpoint::UserCode);
+        let exchange = sandbox.issuer.hold(Endpoint::Exchange);
+        let terminal = Terminal::start(&sandbox, &LOGIN, 40);
+        terminal.await_text("\rAsking the issuer for a code …\x1b[K", 1);
+        code.open();
+        terminal.await_text("\r\x1b[KOpen this page on any device", 1);
+        sandbox.issuer.approve();
+        terminal.await_text("\rCompleting the sign-in …\x1b[K", 1);
+        exchange.open();
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen:?}");
+        let announced =
+            format!("Completing the sign-in …\x1b[K\r\x1b[K\x1b[32m✓\x1b[0m {SIGNED_IN}");
+        assert!(screen.contains(&announced), "{screen:?}");
     }
 
     #[cfg(target_os = "linux")]
