@@ -23,6 +23,8 @@ mod credential_manager;
 mod device;
 mod disk;
 mod doctor;
+#[cfg(target_os = "linux")]
+mod durability;
 mod exec;
 #[cfg(target_os = "linux")]
 mod faults;
