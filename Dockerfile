@@ -4,11 +4,13 @@
 #   docker run --rm -it -v codex-auth:/store codex-auth login --device-code
 #
 # docs/deployment.md says how a container shares a login.
-FROM docker.io/library/rust:1-slim-bookworm AS build
+# The tag is pinned, not yet the digest: replace it with TAG@sha256:… as `docker buildx imagetools inspect` prints it. From then
+# on Dependabot updates both.
+FROM docker.io/library/rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 COPY . .
 RUN rustup target add "$(uname -m)-unknown-linux-musl" \
-    && cargo install --locked --path . --target "$(uname -m)-unknown-linux-musl" --root /out --no-track \
+    && CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh) cargo install --locked --path . --target "$(uname -m)-unknown-linux-musl" --root /out --no-track \
     && install -d -m 700 /out/volume/store
 
 FROM scratch

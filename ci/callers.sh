@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Codex CLI, Claude Code, Copilot CLI, opencode, pi, and OpenAI's SDKs for Python and Node, with what `setup` prints, against a strict backend on
 # loopback: signed in, expired, rejected, revoked and signed out. Needs npm and pip. They are put into target/callers, and stay there. Says which versions
-# were tried.
+# were tried. `ci/callers.sh install` only puts them there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,5 +21,6 @@ python3 -m pip install --quiet --upgrade --target "$callers/python" openai
 npm ls --depth 0 --prefix "$callers"
 python3 -m pip list --path "$callers/python" 2>/dev/null | grep '^openai '
 
+[ "${1:-}" != install ] || exit 0
 export CODEX_AUTH_TEST_CALLERS=$callers CODEX_AUTH_TEST_CODEX=$callers/node_modules/.bin/codex
 exec cargo test --locked --test cli -- callers:: codex:: "$@"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # What a release consists of, in target/dist: for Linux an archive, a .deb and a .rpm of the static binary, elsewhere the
-# archive, each with its SHA-256. What is built is installed and looked at, and the crate is built as from a registry. Takes a
-# Rust target, by default the one of static Linux on this processor. Needs a C compiler and jq; for the packages cargo-deb
-# with dpkg, and cargo-generate-rpm with rpm, and root to install them into a root of their own. Lintian, man,
-# bash-completion, zsh and fish look too, where they are installed.
+# archive, and what each is made of (CycloneDX), all with their SHA-256. What is built is installed and looked at, and the crate
+# is built as from a registry. Takes a Rust target, by default the one of static Linux on this processor. Needs a C compiler and
+# jq; for the packages cargo-deb with dpkg, and cargo-generate-rpm with rpm, and root to install them into a root of their own.
+# Lintian, man, bash-completion, zsh and fish look too, where they are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,27 +24,85 @@ has() { command -v "$1" >/dev/null; }
 has jq || { skip 'no jq here'; exit; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+# Archives and packages have the time of the last commit, not of the build.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH
 
-# The licences of all crates in the program ask that their text goes with it. Equal texts stand once.
+# The crates that are linked into the program, with licence and address.
+cargo tree --locked --target "$target" --edges normal,no-proc-macro --prefix none --format '{p}|{l}|{r}' |
+    sed 's/ (\*)$//; s/|$/|-/' | grep -v '^codex-auth ' | sort -u >"$folder/crates"
+rust=$(rustc --version | cut -d' ' -f2)
+# That of the C library of the target, which Rust brings along.
+musl=$(grep -aom1 '^1\.[0-9]*\.[0-9]*$' < <(strings -a "$(rustc --print target-libdir --target "$target")/self-contained/libc.a" 2>/dev/null) || true)
+
+# The licences of what is in the program ask that their text goes with it. Equal texts stand once.
 third_party() {
-    cargo tree --locked --target "$target" --edges normal,no-proc-macro --prefix none --format '{p}|{l}|{r}' |
-        sed 's/ (\*)$//; s/|$/|-/' | grep -v '^codex-auth ' | sort -u >"$folder/crates"
     printf '%s\n' 'codex-auth contains what follows. The texts of the licences come after the list, each once.' ''
-    echo "Rust's standard library, MIT OR Apache-2.0, https://github.com/rust-lang/rust"
-    [[ $target != *-musl ]] || echo 'musl, MIT, Copyright 2005-2020 Rich Felker, et al., https://musl.libc.org'
+    echo "Rust's standard library v$rust, MIT OR Apache-2.0, https://github.com/rust-lang/rust"
+    [[ $target != *-musl ]] || echo "musl v$musl, MIT, https://musl.libc.org"
     sed 's/|/, /g' "$folder/crates"
+    if [[ $target == *-musl ]]; then
+        printf '\n==== musl/COPYRIGHT\n\n'
+        cat ci/licenses/musl
+    fi
+    printf "\n==== Rust's standard library/COPYRIGHT\n\n"
+    sed "s/<[^>]*>//g; s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&#\(39\|x27\);/'/g; s/&amp;/\&/g; s/[ \t]*$//" \
+        "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" | cat -s
 
     # On Windows there are backslashes, and jq ends its lines with a carriage return.
     cargo metadata --locked --format-version 1 |
         jq -r '.packages[] | "\(.name) v\(.version)|\(.manifest_path | gsub("\\\\"; "/") | rtrimstr("/Cargo.toml"))"' |
         tr -d '\r' | sort | join -t '|' -o 2.2 "$folder/crates" - | while read -r crate; do
-        find "$crate" -maxdepth 1 -type f \( -iname 'licen[sc]e*' -o -iname 'copying*' -o -iname 'notice*' \) | sort
+        find "$crate" -type f \( -iname 'licen[sc]e*' -o -iname 'copying*' -o -iname 'notice*' \) | sort
     done | while read -r text; do
         sum=$(cksum <"$text")
         grep -qxF "$sum" "$folder/seen" 2>/dev/null && continue
         echo "$sum" >>"$folder/seen"
-        printf '\n==== %s\n\n' "$(basename "$(dirname "$text")")/$(basename "$text")"
+        printf '\n==== %s\n\n' "${text#*/registry/src/*/}"
         cat "$text"
+    done
+}
+
+# What is linked into the program for this target, as CycloneDX 1.5.
+bill_of_materials() {
+    cargo metadata --locked --format-version 1 --filter-platform "$target" | jq \
+        --arg version "$version" --arg target "$target" --arg rust "$rust" --arg musl "$musl" \
+        --rawfile linked <(cut -d'|' -f1 "$folder/crates" | tr -d '\r') '
+        def from_outside($name; $version; $licence; $address):
+            {type: "library", name: $name, version: $version, licenses: [{expression: $licence}],
+             externalReferences: [{type: "website", url: $address}]};
+        ($linked | split("\n")) as $linked
+        | [.packages[] | select("\(.name) v\(.version)" | IN($linked[]))
+            | {type: "library", name, version, purl: "pkg:cargo/\(.name)@\(.version)", licenses: [{expression: (.license | gsub("/"; " OR "))}]}]
+        + [from_outside("rust-std"; $rust; "MIT OR Apache-2.0"; "https://github.com/rust-lang/rust")]
+        + (if $target | endswith("-musl") then [from_outside("musl"; $musl; "MIT"; "https://musl.libc.org")] else [] end)
+        | {bomFormat: "CycloneDX", specVersion: "1.5", version: 1,
+           metadata: {component: {type: "application", name: "codex-auth", version: $version,
+               purl: "pkg:cargo/codex-auth@\($version)", properties: [{name: "rust:target", value: $target}]}},
+           components: .}'
+}
+
+# The documents that go into archives and packages.
+documents() {
+    local repository
+    mkdir "$dist/doc"
+    cp README.md CHANGELOG.md CONTRIBUTING.md "$dist/doc"
+    repository=$(cargo metadata --locked --no-deps --format-version 1 |
+        jq -r '.packages[] | select(.name == "codex-auth").repository // "" | ltrimstr("https://github.com/")' | tr -d '\r')
+    sed "s|OWNER/REPOSITORY|${repository:-OWNER/REPOSITORY}|" SECURITY.md >"$dist/doc/SECURITY.md"
+    third_party >"$dist/doc/THIRD-PARTY"
+    for text in 'Rich Felker' 'The Rust Standard Library' 'third_party/fiat'; do
+        [[ $target != *-musl && $text == Rich* ]] || grep -q "$text" "$dist/doc/THIRD-PARTY" || fail "THIRD-PARTY lacks $text"
+    done
+}
+
+# That what the packaged documents link to is beside them.
+check_links() {
+    local page link
+    for page in "$2"/*.md "$2"/docs/*.md; do
+        while read -r link; do
+            [ -e "$(dirname "$page")/$link" ] || fail "$1: $(basename "$page") links to $link, which is not there"
+        done < <(grep -o '](\([^)#]*\)' "$page" | cut -c3- | grep -v '^https\?:' | sed '/^$/d')
     done
 }
 
@@ -68,13 +126,15 @@ check_crate() {
 
 build_archive() {
     mkdir "$folder/$name"
-    cp "target/$target/release/$program" "$dist/THIRD-PARTY" README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE \
-        man/codex-auth.1 "$folder/$name"
+    mkdir "$folder/$name/docs"
+    cp "target/$target/release/$program" "$dist"/doc/* LICENSE-MIT LICENSE-APACHE man/codex-auth.1 "$folder/$name"
+    cp docs/*.md docs/*.svg "$folder/$name/docs"
     cp -R completions "$folder/$name"
+    find "$folder/$name" -exec touch -d "@$SOURCE_DATE_EPOCH" {} + 2>/dev/null || true
     case $target in
         *windows*) (cd "$folder" && python3 -m zipfile -c "$dist/$archive" "$name") ;;
-        *apple*) tar -czf "$dist/$archive" --uid 0 --gid 0 -C "$folder" "$name" ;;
-        *) tar -czf "$dist/$archive" --owner=0 --group=0 --numeric-owner --sort=name -C "$folder" "$name" ;;
+        *apple*) tar -cf - --uid 0 --gid 0 -C "$folder" "$name" | gzip -9n >"$dist/$archive" ;;
+        *) tar -cf - --owner=0 --group=0 --numeric-owner --sort=name --mode=u=rwX,go=rX -C "$folder" "$name" | gzip -9n >"$dist/$archive" ;;
     esac
     (cd "$dist" && checksum "$archive")
     check_archive
@@ -91,6 +151,7 @@ check_archive() {
     fi
     place=$(binstall bin-dir)
     [ -f "$root/$place" ] || fail "no $place in $archive"
+    check_links "$archive" "$root/$name"
     wanted=$(binstall pkg-url)
     [ "${wanted##*/}" = "$archive" ] || fail "cargo-binstall looks for $wanted"
     check_program "$archive" "$root/$place"
@@ -167,7 +228,8 @@ check_installed() {
     [ -s "$share/bash-completion/completions/codex-auth" ] || fail "$1 has no completions for bash"
     [ -s "$share/fish/vendor_completions.d/codex-auth.fish" ] || fail "$1 has no completions for fish"
     [ -s "$zsh/_codex-auth" ] || fail "$1 has no completions for zsh"
-    [ -n "$(find "$share" -name THIRD-PARTY -size +1k)" ] || fail "$1 does not bring the licences of its crates"
+    [ -s "$share/doc/codex-auth/THIRD-PARTY" ] || fail "$1 does not bring the licences of its crates"
+    check_links "$1" "$share/doc/codex-auth"
     if has man; then
         MANPATH=$share/man man --where codex-auth >/dev/null || fail "man does not find the page of $1"
     else
@@ -202,13 +264,16 @@ check_gone() {
 
 rm -rf "$dist"
 mkdir -p "$dist"
-third_party >"$dist/THIRD-PARTY"
-cargo build --quiet --locked --release --target "$target"
+[ "$rust" = "$(sed -n 's/^release-rust = "\(.*\)"$/\1/p' Cargo.toml)" ] || say "Rust $rust is not that of releases: other bytes"
+documents
+CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh) cargo build --quiet --locked --release --target "$target"
 build_archive
+bill_of_materials >"$dist/$name.cdx.json"
+(cd "$dist" && checksum "$name.cdx.json")
 if [[ $target == *-linux-musl ]]; then
     build_deb
     build_rpm
     check_crate
 fi
-rm "$dist/THIRD-PARTY"
+rm -r "$dist/doc"
 ls -l "$dist"
