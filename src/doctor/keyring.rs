@@ -17,7 +17,7 @@ pub fn finding() -> Option<Finding> {
         Ok(true) => Problem::Locked,
         Err(problem) => problem,
     };
-    let (found, advice) = (problem.to_string(), problem.advice());
+    let (found, advice) = problem.describe();
     Some(Finding::problem("keyring", found, advice))
 }
 

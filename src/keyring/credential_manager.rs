@@ -1,4 +1,4 @@
-//! The Credential Manager of Windows. It is unlocked as long as the person is logged on, and asks nobody anything.
+//! The Credential Manager of Windows. It is unlocked while the person is logged on, and never asks.
 
 use std::collections::HashMap;
 
@@ -6,38 +6,38 @@ use keyring_core::api::CredentialStoreApi;
 use keyring_core::{Entry, Error};
 use windows_native_keyring_store::Store;
 
-use super::Problem;
+use super::{Problem, Result};
 
-pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>, Problem> {
+pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
     found(entry(service, account)?.get_secret())
 }
 
 /// The Credential Manager shows an entry by its account and its service.
-pub fn write(service: &str, account: &str, _name: &str, secret: &[u8]) -> Result<(), Problem> {
+pub fn write(service: &str, account: &str, _name: &str, secret: &[u8]) -> Result<()> {
     let entry = entry(service, account)?;
     entry.set_secret(secret).map_err(problem)
 }
 
-pub fn remove(service: &str, account: &str) -> Result<(), Problem> {
+pub fn remove(service: &str, account: &str) -> Result<()> {
     found(entry(service, account)?.delete_credential()).map(drop)
 }
 
 #[expect(
     clippy::unnecessary_wraps,
-    reason = "elsewhere it may be refused to be unlocked"
+    reason = "on other systems a keyring may stay locked"
 )]
-pub fn unlock(_service: &str, _account: &str) -> Result<(), Problem> {
+pub fn unlock(_service: &str, _account: &str) -> Result<()> {
     Ok(())
 }
 
-/// An entry that stays on this machine, as the file does.
-fn entry(service: &str, account: &str) -> Result<Entry, Problem> {
+/// An entry that does not roam to other machines, like the file.
+fn entry(service: &str, account: &str) -> Result<Entry> {
     let local = HashMap::from([("persistence", "Local")]);
     let store = Store::new().map_err(problem)?;
     store.build(service, account, Some(&local)).map_err(problem)
 }
 
-fn found<T>(outcome: Result<T, Error>) -> Result<Option<T>, Problem> {
+fn found<T>(outcome: std::result::Result<T, Error>) -> Result<Option<T>> {
     match outcome {
         Ok(found) => Ok(Some(found)),
         Err(Error::NoEntry) => Ok(None),
@@ -45,10 +45,12 @@ fn found<T>(outcome: Result<T, Error>) -> Result<Option<T>, Problem> {
     }
 }
 
-/// What it says of a failure may have the secret in it, but for these.
+/// Other errors may contain the secret.
 fn problem(error: Error) -> Problem {
     match error {
-        Error::PlatformFailure(error) | Error::NoStorageAccess(error) => Problem::other(&error),
-        _ => Problem::other(&"the Credential Manager does not take this entry"),
+        Error::PlatformFailure(error) | Error::NoStorageAccess(error) => {
+            Problem::other(&error.to_string())
+        }
+        _ => Problem::other("the Credential Manager rejects this entry"),
     }
 }

@@ -6,33 +6,33 @@ use security_framework::passwords::{
     delete_generic_password, get_generic_password, set_generic_password,
 };
 
-use super::Problem;
+use super::{Problem, Result};
 
 /// `errSecItemNotFound` of Apple's `SecBase.h`.
 const NOT_FOUND: i32 = -25300;
-/// `errSecInteractionNotAllowed`: it would have to ask the person, to unlock it or to allow this program.
+/// `errSecInteractionNotAllowed`: it would have to ask the person to unlock it or to allow this program.
 const WOULD_ASK: i32 = -25308;
 /// `errSecAuthFailed`: the person did not unlock it.
 const NOT_UNLOCKED: i32 = -25293;
 
-pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>, Problem> {
+pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
     let _silent = SecKeychain::disable_user_interaction().map_err(problem)?;
     found(get_generic_password(service, account))
 }
 
 /// The Keychain shows an item by its service.
-pub fn write(service: &str, account: &str, _name: &str, secret: &[u8]) -> Result<(), Problem> {
+pub fn write(service: &str, account: &str, _name: &str, secret: &[u8]) -> Result<()> {
     let _silent = SecKeychain::disable_user_interaction().map_err(problem)?;
     set_generic_password(service, account, secret).map_err(problem)
 }
 
-pub fn remove(service: &str, account: &str) -> Result<(), Problem> {
+pub fn remove(service: &str, account: &str) -> Result<()> {
     let _silent = SecKeychain::disable_user_interaction().map_err(problem)?;
     found(delete_generic_password(service, account)).map(drop)
 }
 
-/// It may ask twice: for the password, and whether this program may read what another version of it made.
-pub fn unlock(service: &str, account: &str) -> Result<(), Problem> {
+/// It may ask twice: for the password, and whether this program may read an item that another version of it made.
+pub fn unlock(service: &str, account: &str) -> Result<()> {
     let keychain = SecKeychain::default();
     keychain
         .and_then(|mut keychain| keychain.unlock(None))
@@ -40,7 +40,7 @@ pub fn unlock(service: &str, account: &str) -> Result<(), Problem> {
     found(get_generic_password(service, account)).map(drop)
 }
 
-fn found<T>(outcome: Result<T, Error>) -> Result<Option<T>, Problem> {
+fn found<T>(outcome: std::result::Result<T, Error>) -> Result<Option<T>> {
     match outcome {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.code() == NOT_FOUND => Ok(None),
@@ -51,6 +51,6 @@ fn found<T>(outcome: Result<T, Error>) -> Result<Option<T>, Problem> {
 fn problem(error: Error) -> Problem {
     match error.code() {
         WOULD_ASK | NOT_UNLOCKED => Problem::Locked,
-        _ => Problem::other(&error),
+        _ => Problem::other(&error.to_string()),
     }
 }

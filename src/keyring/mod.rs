@@ -1,12 +1,10 @@
-//! The system's keyring: the Secret Service on Linux, the Keychain on macOS, the Credential Manager on Windows. Nobody else
-//! asks it for anything, and whatever it does, nobody waits for it for long.
+//! The system's keyring: the Secret Service on Linux, the Keychain on macOS, the Credential Manager on Windows. Only this
+//! folder talks to it, and every call has a time limit.
 //!
-//! `read`, `write` and `remove` never let it ask the person for something. `unlock` does: it is for the commands that a person
-//! has typed.
+//! `read`, `write` and `remove` never make it ask the person for anything. `unlock` does: it is for commands that a person types.
 
 #[cfg(all(unix, not(target_os = "macos")))]
 mod dbus;
-
 #[cfg(windows)]
 #[path = "credential_manager.rs"]
 mod system;
@@ -17,7 +15,6 @@ mod system;
 #[path = "secret_service.rs"]
 mod system;
 
-use std::fmt;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -27,109 +24,109 @@ use crate::error::Failure;
 use crate::text::printable;
 use crate::time::length;
 
-/// How long all calls together may take in the life of a process: programs that call us give up after some seconds.
+/// How long all calls of one process may take together: programs that call us give up after some seconds.
 const LIMIT: Duration = Duration::from_secs(3);
 /// How long a person may take to unlock the keyring.
 const PROMPT_LIMIT: Duration = Duration::from_secs(60);
 
-/// What is left of the limit.
+/// How much of `LIMIT` is left.
 static LEFT: Mutex<Duration> = Mutex::new(LIMIT);
 
-/// Why the keyring does not do what it is asked for. The same call may succeed later.
+type Result<T> = std::result::Result<T, Problem>;
+
+/// Why the keyring does not serve. The next try may succeed.
 pub enum Problem {
-    /// Somebody has to unlock it.
+    /// A person has to unlock it.
     Locked,
-    /// There is no way to it from here, as over SSH, in a container or in cron.
-    Unreachable,
-    /// No program provides one.
+    /// There is no session bus, as over SSH, in a container or in cron.
+    NoBus,
+    /// The system does not let us connect to the session bus, as in a sandbox.
+    BusRefused(String),
+    /// The session bus has no keyring.
     Missing,
-    /// It did not answer in time.
     TimedOut(Duration),
-    /// What it says itself.
+    /// In its own words.
     Other(String),
 }
 
 impl Problem {
-    fn other(reason: &impl ToString) -> Self {
-        Self::Other(printable(&reason.to_string()))
+    fn other(reason: &str) -> Self {
+        Self::Other(printable(reason))
     }
 
-    /// What to do about it.
-    pub fn advice(&self) -> &'static str {
-        match self {
-            Self::Locked if cfg!(target_os = "macos") => {
-                "unlock it, or run codex-auth seal to allow this program, and try again"
-            }
-            Self::Locked => "unlock it, and try again",
-            Self::Unreachable => {
-                "run it in your desktop session, where DBUS_SESSION_BUS_ADDRESS is set"
-            }
-            Self::Missing => "start GNOME Keyring, KWallet or KeePassXC, and try again",
-            Self::TimedOut(_) | Self::Other(_) => "try again later",
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Locked => f.write_str("the keyring is locked"),
-            Self::Unreachable => {
-                f.write_str("the keyring cannot be reached: there is no session bus here")
-            }
-            Self::Missing => f.write_str("no keyring is running"),
-            Self::TimedOut(limit) => {
-                write!(f, "the keyring did not answer within {}", length(*limit))
-            }
-            Self::Other(reason) => write!(f, "the keyring failed: {reason}"),
-        }
+    /// What is wrong, and what to do about it.
+    pub fn describe(&self) -> (String, &'static str) {
+        let (what, advice) = match self {
+            Self::Locked if cfg!(target_os = "macos") => (
+                "the keyring is locked",
+                "unlock it, or run codex-auth seal to allow this program, and try again",
+            ),
+            Self::Locked => ("the keyring is locked", "unlock it, and try again"),
+            Self::NoBus => (
+                "the keyring cannot be reached: there is no session bus here",
+                "run it in your desktop session, where DBUS_SESSION_BUS_ADDRESS is set",
+            ),
+            Self::BusRefused(_) => (
+                "the keyring cannot be reached: could not connect to the session bus",
+                "run it outside the sandbox, as the user of the desktop session",
+            ),
+            Self::Missing => (
+                "no keyring is running",
+                "start GNOME Keyring, KWallet or KeePassXC, and try again",
+            ),
+            Self::TimedOut(_) => ("the keyring did not answer within", "try again later"),
+            Self::Other(_) => ("the keyring failed", "try again later"),
+        };
+        let what = match self {
+            Self::BusRefused(reason) | Self::Other(reason) => format!("{what}: {reason}"),
+            Self::TimedOut(limit) => format!("{what} {}", length(*limit)),
+            _ => what.to_owned(),
+        };
+        (what, advice)
     }
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self::Temporary(format!("{problem}: {}", problem.advice()))
+        let (what, advice) = problem.describe();
+        Self::Temporary(format!("{what}: {advice}"))
     }
 }
 
 /// The secret of this account, or none.
-pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>, Problem> {
+pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
     let (service, account) = (service.to_owned(), account.to_owned());
-    in_time(move || system::read(&service, &account))
+    within_limit(move || system::read(&service, &account))
 }
 
 /// Stores the secret of this account, under a name for people.
-pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<(), Problem> {
+pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<()> {
     let [service, account, name] = [service, account, name].map(str::to_owned);
     let secret = secret.to_owned();
-    in_time(move || system::write(&service, &account, &name, &secret).map(|()| None)).map(drop)
+    within_limit(move || system::write(&service, &account, &name, &secret))
 }
 
 /// Removes the secret of this account, if there is one.
-pub fn remove(service: &str, account: &str) -> Result<(), Problem> {
+pub fn remove(service: &str, account: &str) -> Result<()> {
     let (service, account) = (service.to_owned(), account.to_owned());
-    in_time(move || system::remove(&service, &account).map(|()| None)).map(drop)
+    within_limit(move || system::remove(&service, &account))
 }
 
-/// Whether the person has to unlock the keyring, or the secret of this account, before anything can be had of it.
-pub fn is_locked(service: &str, account: &str) -> Result<bool, Problem> {
+/// Whether a person has to unlock the keyring before it gives or takes this secret.
+pub fn is_locked(service: &str, account: &str) -> Result<bool> {
     match read(service, account) {
         Err(Problem::Locked) => Ok(true),
         found => found.map(|_| false),
     }
 }
 
-/// Has the person unlock them.
-pub fn unlock(service: &str, account: &str) -> Result<(), Problem> {
+/// Has the person unlock the keyring, and this secret.
+pub fn unlock(service: &str, account: &str) -> Result<()> {
     let (service, account) = (service.to_owned(), account.to_owned());
-    let unlock = move || system::unlock(&service, &account).map(|()| None);
-    within(PROMPT_LIMIT, unlock).map(drop)
+    within(PROMPT_LIMIT, move || system::unlock(&service, &account))
 }
 
-/// Does it within what is left of the limit.
-fn in_time(
-    work: impl FnOnce() -> Result<Option<Vec<u8>>, Problem> + Send + 'static,
-) -> Result<Option<Vec<u8>>, Problem> {
+fn within_limit<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
     let begun = Instant::now();
     let outcome = within(*left, work);
@@ -137,21 +134,21 @@ fn in_time(
     outcome
 }
 
-/// Does it on a thread of its own, as no keyring has a time limit. One that comes too late is left to itself.
-fn within(
+/// Works on a thread of its own, as no keyring has a time limit. The thread of a call that takes too long is abandoned.
+fn within<T: Send + 'static>(
     limit: Duration,
-    work: impl FnOnce() -> Result<Option<Vec<u8>>, Problem> + Send + 'static,
-) -> Result<Option<Vec<u8>>, Problem> {
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let (sender, receiver) = mpsc::channel();
     let working = thread::Builder::new().spawn(move || {
-        // Nobody listens any more if it took too long.
+        // Nobody receives it after the limit.
         let _ = sender.send(work());
     });
-    working.map_err(|error| Problem::other(&error))?;
+    working.map_err(|error| Problem::other(&error.to_string()))?;
     match receiver.recv_timeout(limit) {
         Ok(outcome) => outcome,
         Err(RecvTimeoutError::Timeout) => Err(Problem::TimedOut(limit.max(LIMIT))),
-        Err(RecvTimeoutError::Disconnected) => Err(Problem::other(&"it gave no answer")),
+        Err(RecvTimeoutError::Disconnected) => Err(Problem::other("it gave no answer")),
     }
 }
 
@@ -163,10 +160,7 @@ mod tests {
     fn a_keyring_that_hangs_is_given_up_and_costs_no_second_wait() {
         let (end, hanging) = mpsc::channel::<()>();
         *LEFT.lock().unwrap() = Duration::from_millis(1);
-        let outcome = in_time(move || {
-            let _ = hanging.recv();
-            Ok(None)
-        });
+        let outcome = within_limit(move || Ok(hanging.recv().is_ok()));
         assert!(matches!(outcome, Err(Problem::TimedOut(_))));
         assert!(LEFT.lock().unwrap().is_zero());
         drop(end);
