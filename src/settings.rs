@@ -103,14 +103,6 @@ pub fn login_command(name: &str) -> String {
     }
 }
 
-/// What else somebody can do whom Codex's login does not serve: it ends with the command to run.
-pub fn instead_of_codexs() -> String {
-    format!(
-        "use the profile default instead: run {}",
-        login_command("default")
-    )
-}
-
 /// Whether a name is that of Codex's profile. Case does not count: to some file systems it makes no difference.
 pub fn is_codexs(name: &str) -> bool {
     name.eq_ignore_ascii_case(CODEX_PROFILE)
@@ -162,6 +154,13 @@ pub fn codex_home() -> Result<PathBuf> {
     let base =
         dirs::home_dir().context("could not find the home folder: set HOME or CODEX_HOME")?;
     Ok(base.join(".codex"))
+}
+
+/// The configuration files of Codex CLI. What a later one says wins.
+pub fn codex_configurations() -> Result<Vec<PathBuf>> {
+    let system = cfg!(unix).then(|| PathBuf::from("/etc/codex/config.toml"));
+    let own = codex_home()?.join("config.toml");
+    Ok(system.into_iter().chain([own]).collect())
 }
 
 /// The addresses of the session bus, if the environment has any.

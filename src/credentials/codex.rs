@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::{ACCESS_TOKEN_MODE, Credentials, Tokens};
 use crate::error::Failure;
-use crate::text::text_of;
+use crate::settings::login_command;
+use crate::text::{printable, text_of};
 
 /// Reads Codex's own file, of any of its versions: a member of another type counts as missing. The credentials have no issuer,
-/// whatever its other members say: so nobody gets the refresh token. Those of another kind are an error: an API key is no
-/// ChatGPT token.
+/// whatever its other members say: so nobody gets the refresh token. Another kind of login, such as an API key, is an error.
 pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
     if bytes.is_empty() {
         bail!("the file is empty");
@@ -19,12 +19,13 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
         .filter(Value::is_object)
         .context("the file is damaged: it is no JSON object")?;
     let mut credentials = Credentials::default();
-    if let Some(token) = text_of(&file["personal_access_token"]) {
+    let mode = mode(&file);
+    check_mode(&mode)?;
+    if mode == "personalaccesstoken" {
         credentials.auth_mode = Some(ACCESS_TOKEN_MODE.to_owned());
-        credentials.tokens.access_token = Some(token);
+        credentials.tokens.access_token = text_of(&file["personal_access_token"]);
         return Ok(credentials);
     }
-    check_mode(&file)?;
     let tokens = &file["tokens"];
     credentials.tokens = Tokens {
         access_token: text_of(&tokens["access_token"]),
@@ -36,17 +37,32 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
     Ok(credentials)
 }
 
-/// Codex's own rule: the mode says how it is signed in, else a key that is there.
-fn check_mode(file: &Value) -> Result<()> {
-    let mode = text_of(&file["auth_mode"]).map(|mode| mode.to_ascii_lowercase());
-    let has_key = text_of(&file["OPENAI_API_KEY"]).is_some();
-    let words = match mode.as_deref() {
-        Some(mode) if mode.starts_with("chatgpt") => return Ok(()),
-        None if !has_key => return Ok(()),
-        Some("apikey") | None => "Codex is signed in with an API key, which is no ChatGPT token",
-        Some(_) => "Codex is not signed in with ChatGPT",
+/// How Codex is signed in, by its own rule: the mode says it, else the credentials that are there.
+fn mode(file: &Value) -> String {
+    let has = |member: &str| text_of(&file[member]).is_some();
+    match text_of(&file["auth_mode"]) {
+        Some(mode) => mode.replace('_', "").to_ascii_lowercase(),
+        None if has("personal_access_token") => "personalaccesstoken".to_owned(),
+        None if has("OPENAI_API_KEY") => "apikey".to_owned(),
+        None => "chatgpt".to_owned(),
+    }
+}
+
+/// Fails unless the mode is one with a token that ChatGPT accepts.
+fn check_mode(mode: &str) -> Result<()> {
+    let kind = match mode {
+        "chatgpt" | "chatgptauthtokens" | "personalaccesstoken" => return Ok(()),
+        "apikey" => "an API key",
+        "headers" => "HTTP headers of its own",
+        "agentidentity" => "an agent identity",
+        "bedrockapikey" | "bedrockaccesskeys" => "Amazon Bedrock",
+        other => &printable(other),
     };
-    Err(Failure::LoginRequired(words.to_owned()).into())
+    let login = login_command("default");
+    Err(Failure::LoginRequired(format!(
+        "Codex is signed in with {kind}, not with ChatGPT: use the profile default instead: run {login}"
+    ))
+    .into())
 }
 
 #[cfg(test)]

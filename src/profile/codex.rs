@@ -8,7 +8,6 @@ use crate::credentials::{Credentials, Freshness, TokenRequest};
 use crate::error::Failure;
 use crate::issuer::backend::Verdict;
 use crate::refresh::{ValidToken, verify};
-use crate::settings::instead_of_codexs;
 use crate::store::codex_file::{self, Place};
 
 /// Codex's token, if it satisfies the request.
@@ -52,24 +51,22 @@ pub fn check(
     Err(not_usable(credentials, reason))
 }
 
-/// The failure that only Codex, or a login of our own, resolves.
+/// The failure that only Codex resolves.
 pub fn not_usable(credentials: &Credentials, reason: &str) -> Failure {
     let advice = if credentials.is_access_token_only() {
-        "make a new one, and run codex login --with-access-token".to_owned()
+        "make a new one, and run codex login --with-access-token"
     } else {
-        format!(
-            "run codex, which alone refreshes it, or {}",
-            instead_of_codexs()
-        )
+        "run codex, which alone refreshes it"
     };
     Failure::LoginRequired(format!("{reason}: {advice}"))
 }
 
 pub fn not_signed_in() -> Failure {
-    let reason = if codex_file::place() == Place::Encrypted {
-        "Codex keeps its login in an encrypted file, which is not read here: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
-    } else {
-        "Codex is not signed in: run codex login"
+    let words = match codex_file::place() {
+        Ok(Place::Encrypted | Place::EncryptedElseFile) => {
+            "Codex keeps its login in an encrypted file, which is not read here: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
+        }
+        _ => "Codex is not signed in: run codex login",
     };
-    Failure::LoginRequired(format!("{reason}, or {}", instead_of_codexs()))
+    Failure::LoginRequired(words.to_owned())
 }

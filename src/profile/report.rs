@@ -41,7 +41,7 @@ pub struct Report {
     pub obstacle: Option<String>,
     /// Whether the obstacle is one that signing in does not remove.
     pub is_out_of_reach: bool,
-    /// Whether it may be gone at the next try: the keyring does not give the key.
+    /// Temporary: the keyring may answer next time.
     pub is_temporary: bool,
     /// What the backend says of the token, if it was asked.
     pub verdict: Option<Verdict>,
@@ -98,7 +98,6 @@ impl Report {
                 _ => State::Unreadable,
             },
             credentials: Some(credentials),
-            is_temporary: code == error::TEMPORARY,
             ..self.with_obstacle(error)
         }
     }
@@ -145,7 +144,9 @@ impl Report {
 
     fn with_obstacle(mut self, error: &Error) -> Self {
         self.obstacle = Some(format!("{error:#}"));
-        self.is_out_of_reach = error::exit_code(error) != error::LOGIN_REQUIRED;
+        let code = error::exit_code(error);
+        self.is_out_of_reach = code != error::LOGIN_REQUIRED;
+        self.is_temporary = code == error::TEMPORARY;
         self
     }
 

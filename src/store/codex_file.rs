@@ -2,20 +2,26 @@
 
 use std::array;
 use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
+use toml_parser::parser::{EventKind, RecursionGuard, parse_document};
+use toml_parser::{Raw, Source};
 
-use super::read;
+use super::{read, read_foreign};
 use crate::credentials::{Credentials, parse_codex};
-use crate::error::{self, Failure};
+use crate::error::Failure;
 use crate::{keyring, settings};
 
 /// The name under which Codex stores its logins in the keyring.
 const SERVICE: &str = "Codex Auth";
+
+/// How deep arrays and inline tables of a configuration may be nested, as the parser works recursively.
+const MOST_NESTED: u32 = 80;
 
 /// How often a file that is not whole is read again, and after which pause.
 const REPEATS: u32 = 3;
@@ -26,12 +32,16 @@ pub fn path() -> Result<PathBuf> {
     Ok(settings::codex_home()?.join("auth.json"))
 }
 
+fn encrypted_path() -> Result<PathBuf> {
+    Ok(settings::codex_home()?.join("secrets/codex_auth.age"))
+}
+
 /// Where it is, for people.
 pub fn shown_place() -> Result<String> {
     let path = path()?;
     Ok(match place() {
-        Place::Keyring => format!("the keyring ({SERVICE})"),
-        Place::KeyringElseFile if !path.exists() => format!("the keyring ({SERVICE})"),
+        Ok(Place::Keyring) => format!("the keyring ({SERVICE})"),
+        Ok(Place::KeyringElseFile) if !path.exists() => format!("the keyring ({SERVICE})"),
         _ => path.display().to_string(),
     })
 }
@@ -48,35 +58,77 @@ pub enum Place {
     Keyring,
     /// In the keyring, or in the file where that fails.
     KeyringElseFile,
-    /// In a file that is encrypted with a key of the keyring: what Codex does on Windows, and where it is told to.
+    /// In a file that is encrypted with a key in the keyring: the default on Windows, and a feature elsewhere.
     Encrypted,
+    /// In that file, or in the plain one where that fails.
+    EncryptedElseFile,
 }
 
 /// Where Codex keeps its login.
-pub fn place() -> Place {
-    let path = settings::codex_home().map(|home| home.join("config.toml"));
-    let text = path.ok().and_then(|path| fs::read_to_string(path).ok());
-    text.map_or(Place::File, |text| place_in(&text))
+pub fn place() -> Result<Place> {
+    let mut values = Vec::new();
+    for path in settings::codex_configurations()? {
+        let read = || toml_values(&read_foreign(&path)?.unwrap_or_default());
+        values.extend(read().with_context(|| format!("could not read {}", path.display()))?);
+    }
+    Ok(place_of(&values))
 }
 
-fn place_in(configuration: &str) -> Place {
-    let value = |name: &str| configuration.lines().find_map(|line| value_of(line, name));
-    let is_encrypted = value("secret_auth_storage")
-        .or_else(|| value("features.secret_auth_storage"))
-        .map_or(cfg!(windows), |value| value.starts_with("true"));
-    match value("cli_auth_credentials_store") {
-        Some(store) if store.starts_with("keyring") && is_encrypted => Place::Encrypted,
-        Some(store) if store.starts_with("keyring") => Place::Keyring,
-        Some(store) if store.starts_with("auto") && !is_encrypted => Place::KeyringElseFile,
+/// The place that these values of configurations name. The last one wins.
+fn place_of(values: &[(Vec<String>, String)]) -> Place {
+    let value = |key: &[&str]| {
+        let value = values.iter().rfind(|(name, _)| name == key);
+        value.map(|(_, value)| value.as_str())
+    };
+    let is_encrypted =
+        value(&["features", "secret_auth_storage"]).map_or(cfg!(windows), |value| value == "true");
+    match (value(&["cli_auth_credentials_store"]), is_encrypted) {
+        (Some("keyring"), false) => Place::Keyring,
+        (Some("keyring"), true) => Place::Encrypted,
+        (Some("auto"), false) => Place::KeyringElseFile,
+        (Some("auto"), true) => Place::EncryptedElseFile,
         _ => Place::File,
     }
 }
 
-/// The value in a line of TOML, without the quotes in front.
-fn value_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let rest = line.trim_start().strip_prefix(name)?;
-    let value = rest.trim_start().strip_prefix('=')?;
-    Some(value.trim_start().trim_start_matches(['"', '\'']))
+/// The values in a TOML document, each with the keys that lead to it. Those in an array have the keys of its table.
+fn toml_values(bytes: &[u8]) -> Result<Vec<(Vec<String>, String)>> {
+    let document = str::from_utf8(bytes)?;
+    let (mut events, mut error, mut values) = (Vec::new(), None, Vec::new());
+    let tokens = Source::new(document).lex().into_vec();
+    let mut receiver = RecursionGuard::new(&mut events, MOST_NESTED);
+    parse_document(&tokens, &mut receiver, &mut error);
+    // The keys of the table, of those around an inline table, and those after them.
+    let (mut table, mut outer, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    for event in events {
+        let (mut text, span) = (String::new(), event.span());
+        let raw = &document[span.start()..span.end()];
+        let raw = Raw::new_unchecked(raw, event.encoding(), span);
+        match event.kind() {
+            EventKind::StdTableOpen | EventKind::ArrayTableOpen => table.clear(),
+            EventKind::StdTableClose | EventKind::ArrayTableClose => table = mem::take(&mut keys),
+            EventKind::InlineTableOpen => {
+                let inner = [table.clone(), mem::take(&mut keys)].concat();
+                outer.push(mem::replace(&mut table, inner));
+            }
+            EventKind::InlineTableClose => table = outer.pop().unwrap_or_default(),
+            EventKind::SimpleKey => {
+                raw.decode_key(&mut text, &mut error);
+                keys.push(text);
+            }
+            EventKind::Scalar => {
+                let _kind = raw.decode_scalar(&mut text, &mut error);
+                let name = [table.clone(), mem::take(&mut keys)].concat();
+                values.push((name, text));
+            }
+            EventKind::ArrayClose => keys.clear(),
+            _ => {}
+        }
+    }
+    match error {
+        Some(_) => bail!("it is not valid TOML"),
+        None => Ok(values),
+    }
 }
 
 /// Whether a path without links is that of Codex's file.
@@ -86,10 +138,11 @@ pub fn is_it(target: &Path) -> bool {
 
 /// Codex's credentials from its login with ChatGPT, or none.
 pub fn load() -> Result<Option<Credentials>> {
-    match place() {
+    match place().context("could not use Codex's login")? {
         Place::File => load_file(),
         Place::Keyring => load_from_keyring(),
-        Place::Encrypted => Ok(None),
+        Place::EncryptedElseFile if !encrypted_path()?.exists() => load_file(),
+        Place::Encrypted | Place::EncryptedElseFile => Ok(None),
         Place::KeyringElseFile => match load_from_keyring() {
             Ok(None) => load_file(),
             // Codex does the same, and says so to nobody but its log.
@@ -118,20 +171,7 @@ fn account(home: &Path) -> String {
 
 fn load_file() -> Result<Option<Credentials>> {
     let path = path()?;
-    load_from(&path)
-        .map_err(advise)
-        .with_context(|| format!("could not use {}", path.display()))
-}
-
-/// Adds what to run, where signing in helps.
-fn advise(error: Error) -> Error {
-    match error::exit_code(&error) {
-        error::LOGIN_REQUIRED => {
-            let instead = settings::instead_of_codexs();
-            Failure::LoginRequired(format!("{error:#}: run codex login, or {instead}")).into()
-        }
-        _ => error,
-    }
+    load_from(&path).with_context(|| format!("could not use {}", path.display()))
 }
 
 fn load_from(path: &Path) -> Result<Option<Credentials>> {
@@ -168,43 +208,82 @@ mod tests {
         })
     }
 
+    /// The place that these configurations name, with the default of Linux and macOS.
+    fn place_in(texts: &[&str]) -> Result<Place> {
+        let mut values = toml_values(b"features = { secret_auth_storage = false }")?;
+        for text in texts {
+            values.extend(toml_values(text.as_bytes())?);
+        }
+        Ok(place_of(&values))
+    }
+
     #[test]
     fn the_configuration_says_where_the_login_is() {
-        let in_keyring = if cfg!(windows) {
-            Place::Encrypted
-        } else {
-            Place::Keyring
-        };
-        let elsewhere = if cfg!(windows) {
-            Place::File
-        } else {
-            Place::KeyringElseFile
-        };
-        for (text, place) in [
-            ("cli_auth_credentials_store = \"keyring\"", in_keyring),
+        const KEYRING: &str = "cli_auth_credentials_store = \"keyring\"\n";
+        const AUTO: &str = "  cli_auth_credentials_store='auto' # where there is one\n";
+        const FILE: &str = "cli_auth_credentials_store = \"file\"";
+        for (texts, place) in [
+            (&[""][..], Place::File),
+            (&[KEYRING], Place::Keyring),
+            (&[AUTO], Place::KeyringElseFile),
+            (&[FILE], Place::File),
+            // The person's configuration wins over the system's.
+            (&[KEYRING, FILE], Place::File),
+            (&[KEYRING, "model = 'x'"], Place::Keyring),
             (
-                "  cli_auth_credentials_store='auto' # where there is one",
-                elsewhere,
-            ),
-            (
-                "cli_auth_credentials_store = 'keyring'\n[features]\nsecret_auth_storage = true",
+                &[KEYRING, "[features]\nsecret_auth_storage = true"],
                 Place::Encrypted,
             ),
             (
-                "cli_auth_credentials_store = 'auto'\nfeatures.secret_auth_storage = true",
+                &[
+                    KEYRING,
+                    "features = { a = [{ b = 1 }], secret_auth_storage = true }",
+                ],
+                Place::Encrypted,
+            ),
+            (
+                &[AUTO, "features.secret_auth_storage = true"],
+                Place::EncryptedElseFile,
+            ),
+            // A byte order mark, and a quoted key with an escape.
+            (
+                &["\u{feff}\"cli_auth_credentials_\\u0073tore\" = '''keyring'''"],
+                Place::Keyring,
+            ),
+            // Not at the top level, or another key.
+            (&["# cli_auth_credentials_store = \"keyring\""], Place::File),
+            (
+                &["cli_auth_credentials_store_too = \"keyring\""],
                 Place::File,
             ),
             (
-                "cli_auth_credentials_store = 'keyring'\nfeatures.secret_auth_storage = false",
+                &["[profiles.x]\ncli_auth_credentials_store = \"keyring\""],
+                Place::File,
+            ),
+            (
+                &["[[x]]\n[x.y]\ncli_auth_credentials_store = \"keyring\""],
+                Place::File,
+            ),
+            (
+                &["x = [{ cli_auth_credentials_store = \"keyring\" }]"],
+                Place::File,
+            ),
+            (
+                &["x = \"\"\"\ncli_auth_credentials_store = 'keyring'\n\"\"\""],
+                Place::File,
+            ),
+            (&[KEYRING, "secret_auth_storage = true"], Place::Keyring),
+            (
+                &[KEYRING, "\"features.secret_auth_storage\" = true"],
                 Place::Keyring,
             ),
-            ("cli_auth_credentials_store = \"file\"", Place::File),
-            ("# cli_auth_credentials_store = \"keyring\"", Place::File),
-            ("cli_auth_credentials_store_too = \"keyring\"", Place::File),
-            ("model = \"keyring\"", Place::File),
         ] {
-            assert_eq!(place_in(text), place, "{text}");
+            assert_eq!(place_in(texts).unwrap(), place, "{texts:?}");
         }
+        for text in ["cli_auth_credentials_store = keyring", "[", "a = \"\\q\""] {
+            assert!(place_in(&[text]).is_err(), "{text}");
+        }
+        assert!(toml_values(b"a = \"\xff\"").is_err());
     }
 
     /// As `printf %s /no/such/codex | sha256sum` has it.

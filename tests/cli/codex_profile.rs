@@ -1,11 +1,16 @@
 //! The profile `codex`: Codex's own login is read, in all its shapes, and never written or refreshed.
 
+#[cfg(target_os = "linux")]
+use std::ffi::OsString;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use support::fake_issuer::Endpoint;
 use support::sandbox::Sandbox;
+#[cfg(target_os = "linux")]
+use support::sandbox::{find_program, program, skip};
 
 const DAY: u64 = 86400;
 
@@ -90,9 +95,7 @@ fn a_stale_token_is_not_refreshed_and_the_file_not_touched() {
         login["client_id"] = json!(support::fake_issuer::CLIENT_ID);
         sandbox.store_codex(&login.to_string());
         let before = fs::metadata(sandbox.codex_file()).unwrap();
-        let stderr = format!(
-            "codex-auth: {reason}: run codex, which alone refreshes it, or use the profile default instead: run codex-auth login\n"
-        );
+        let stderr = format!("codex-auth: {reason}: run codex, which alone refreshes it\n");
         let output = sandbox.run(&["--profile", "codex", "token"]);
         output.assert(4, "", &stderr);
         let after = fs::metadata(sandbox.codex_file()).unwrap();
@@ -111,13 +114,13 @@ fn another_token_or_a_longer_life_is_for_codex_to_get() {
     forced.assert(
         4,
         "",
-        "codex-auth: Codex's token cannot be refreshed from here: run codex, which alone refreshes it, or use the profile default instead: run codex-auth login\n",
+        "codex-auth: Codex's token cannot be refreshed from here: run codex, which alone refreshes it\n",
     );
     let longer = sandbox.run(&["--profile", "codex", "token", "--min-ttl", "2d"]);
     longer.assert(
         4,
         "",
-        "codex-auth: Codex's token expires too soon: run codex, which alone refreshes it, or use the profile default instead: run codex-auth login\n",
+        "codex-auth: Codex's token expires too soon: run codex, which alone refreshes it\n",
     );
     let shorter = sandbox.run(&["--profile", "codex", "token", "--min-ttl", "1h"]);
     shorter.assert(0, "[TOKEN]\n", "");
@@ -146,32 +149,56 @@ fn a_login_by_api_key_is_an_error_that_says_so() {
             output.assert(
                 4,
                 "",
-                "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is signed in with an API key, which is no ChatGPT token: run codex login, or use the profile default instead: run codex-auth login\n",
+                "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is signed in with an API key, not with ChatGPT: use the profile default instead: run codex-auth login\n",
             );
         }
     }
 }
 
 #[test]
-fn a_login_of_any_other_kind_is_an_error_too() {
-    let sandbox = with_codexs(|login| login["auth_mode"] = json!("agentIdentity"));
+fn a_login_of_any_other_kind_is_an_error_that_names_it() {
+    for (mode, kind) in [
+        ("headers", "HTTP headers of its own"),
+        ("agentIdentity", "an agent identity"),
+        ("bedrockApiKey", "Amazon Bedrock"),
+        ("bedrockAccessKeys", "Amazon Bedrock"),
+        ("some\u{1b}thing", "some thing"),
+    ] {
+        let sandbox = with_codexs(|login| login["auth_mode"] = json!(mode));
+        let stderr = format!(
+            "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is signed in with {kind}, not with ChatGPT: use the profile \
+             default instead: run codex-auth login\n"
+        );
+        let output = sandbox.run(&["--profile", "codex", "token"]);
+        output.assert(4, "", &stderr);
+    }
+}
+
+/// The app that Codex is part of signed it in.
+#[test]
+fn tokens_that_another_app_gave_codex_are_printed() {
+    let sandbox = with_codexs(|login| login["auth_mode"] = json!("chatgptAuthTokens"));
     let output = sandbox.run(&["--profile", "codex", "token"]);
-    output.assert(
-        4,
-        "",
-        "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is not signed in with ChatGPT: run codex login, or use the profile default instead: run codex-auth login\n",
-    );
+    output.assert(0, "[TOKEN]\n", "");
+}
+
+#[test]
+fn the_mode_decides_which_of_two_logins_counts() {
+    let sandbox = with_codexs(|login| login["personal_access_token"] = json!("at-old"));
+    let output = sandbox.run(&["--profile", "codex", "token"]);
+    output.assert(0, "[TOKEN]\n", "");
+    assert_ne!(output.line(), "at-old");
 }
 
 /// `codex-auth login` alone would be about the profile `codex` again.
 #[test]
 fn the_advice_to_sign_in_is_about_the_default_profile_whatever_the_environment_names() {
-    let mut sandbox = Sandbox::new();
+    let mut sandbox = with_codexs(|login| login["auth_mode"] = json!("apikey"));
     sandbox.set("CODEX_AUTH_PROFILE", "codex");
     sandbox.run(&["token"]).assert(
         4,
         "",
-        "codex-auth: Codex is not signed in: run codex login, or use the profile default instead: run codex-auth --profile default login\n",
+        "codex-auth: could not use [FOLDER]/.codex/auth.json: Codex is signed in with an API key, not with ChatGPT: use the profile default instead: run codex-auth --profile default login\n",
     );
 }
 
@@ -189,7 +216,7 @@ fn a_file_that_is_damaged_or_not_there_is_an_error() {
     absent.assert(
         4,
         "",
-        "codex-auth: Codex is not signed in: run codex login, or use the profile default instead: run codex-auth login\n",
+        "codex-auth: Codex is not signed in: run codex login\n",
     );
     for (text, cause) in [
         ("", "the file is empty"),
@@ -206,7 +233,7 @@ fn a_file_that_is_damaged_or_not_there_is_an_error() {
     output.assert(
         4,
         "",
-        "codex-auth: Codex's file has no access token: run codex, which alone refreshes it, or use the profile default instead: run codex-auth login\n",
+        "codex-auth: Codex's file has no access token: run codex, which alone refreshes it\n",
     );
 }
 
@@ -294,24 +321,126 @@ fn an_access_token_of_codexs_is_asked_about_without_an_account() {
     }
 }
 
+/// Has Codex's configuration say this.
+fn configure(sandbox: &Sandbox, text: &str) {
+    let configuration = configuration(sandbox);
+    fs::create_dir_all(configuration.parent().unwrap()).unwrap();
+    fs::write(&configuration, text).unwrap();
+}
+
+fn configuration(sandbox: &Sandbox) -> PathBuf {
+    sandbox.codex_file().with_file_name("config.toml")
+}
+
+const ENCRYPTED: &str = "Codex keeps its login in an encrypted file, which is not read here: set cli_auth_credentials_store = \
+                         \"file\" in Codex's config.toml and run codex login\n";
+
 /// As Codex does on Windows, and elsewhere if it is told to.
 #[test]
 fn a_login_in_an_encrypted_file_of_codexs_is_said_to_be_there() {
-    let sandbox = Sandbox::new();
-    let configuration = sandbox.codex_file().with_file_name("config.toml");
-    fs::create_dir_all(configuration.parent().unwrap()).unwrap();
-    let words = "Codex keeps its login in an encrypted file, which is not read here: set \
-                 cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login, or use the profile default instead: run codex-auth login";
-    let text = "cli_auth_credentials_store = \"keyring\"\n[features]\nsecret_auth_storage = true\n";
-    fs::write(&configuration, text).unwrap();
-    let stderr = format!("codex-auth: {words}\n");
-    let output = sandbox.run(&["--profile", "codex", "token"]);
-    output.assert(4, "", &stderr);
-    let status = sandbox.run(&["--profile", "codex", "status"]);
-    status.assert(4, &format!("{words}\n"), "");
-    // One that is older than that is not what Codex uses.
-    sandbox.store_codex(&sandbox.codex_login(DAY).to_string());
-    sandbox
-        .run(&["--profile", "codex", "token"])
-        .assert(4, "", &stderr);
+    for store in ["keyring", "auto"] {
+        let sandbox = Sandbox::new();
+        configure(
+            &sandbox,
+            &format!(
+                "\"cli_auth_credentials_store\" = '{store}'\n[features]\nsecret_auth_storage = true\n"
+            ),
+        );
+        let stderr = format!("codex-auth: {ENCRYPTED}");
+        let token = || sandbox.run(&["--profile", "codex", "token"]);
+        token().assert(4, "", &stderr);
+        let status = sandbox.run(&["--profile", "codex", "status"]);
+        status.assert(4, ENCRYPTED, "");
+        // What is in the plain file is older than that, unless Codex could not encrypt (`auto`).
+        sandbox.store_codex(&sandbox.codex_login(DAY).to_string());
+        if store == "auto" {
+            token().assert(0, "[TOKEN]\n", "");
+        }
+        let folder = sandbox.codex_file().with_file_name("secrets");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("codex_auth.age"), "age").unwrap();
+        token().assert(4, "", &stderr);
+    }
+}
+
+/// What cannot be a configuration is not read, least of all without end.
+#[cfg(unix)]
+#[test]
+fn a_configuration_of_codexs_that_cannot_be_read_is_an_error_and_never_a_wait() {
+    use std::os::unix::fs::symlink;
+    type Make = fn(&Path);
+    let makes: [(Make, &str); 5] = [
+        (
+            |path| {
+                let made = std::process::Command::new("mkfifo").arg(path).status();
+                assert!(made.unwrap().success());
+            },
+            "it is not a regular file",
+        ),
+        (
+            |path| symlink("/dev/zero", path).unwrap(),
+            "it is not a regular file",
+        ),
+        (
+            |path| fs::create_dir(path).unwrap(),
+            "it is not a regular file",
+        ),
+        (
+            |path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap(),
+            "it has more than 4194304 bytes",
+        ),
+        (
+            |path| fs::write(path, "cli_auth_credentials_store = keyring").unwrap(),
+            "it is not valid TOML",
+        ),
+    ];
+    for (make, cause) in makes {
+        let sandbox = with_codexs(|_| {});
+        make(&configuration(&sandbox));
+        let words = format!(
+            "could not use Codex's login: could not read [FOLDER]/.codex/config.toml: {cause}"
+        );
+        let token = sandbox.run(&["--profile", "codex", "token"]);
+        token.assert(1, "", &format!("codex-auth: {words}\n"));
+        let status = sandbox.run(&["--profile", "codex", "status"]);
+        status.assert(1, &format!("No token: {words}\n..."), "");
+        let doctor = sandbox.run(&["--profile", "codex", "doctor"]);
+        assert!(doctor.stdout.contains(cause), "{}", doctor.stdout);
+        // Nobody else is hindered by it.
+        sandbox.plant();
+        sandbox.run(&["token"]).assert(0, "[TOKEN]\n", "");
+        sandbox
+            .run(&["logout"])
+            .assert(0, "", "Signed out (profile default).\n");
+    }
+}
+
+/// The administrator's configuration, which the person's own one can change.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_systems_configuration_of_codex_counts_too() {
+    let Some(bwrap) = find_program("bwrap") else {
+        return skip("no bwrap here");
+    };
+    let sandbox = with_codexs(|_| {});
+    let system = sandbox.folder().join("system.toml");
+    let text = "cli_auth_credentials_store = \"keyring\"\nfeatures.secret_auth_storage = true\n";
+    fs::write(&system, text).unwrap();
+    let token = || {
+        let mut words: Vec<OsString> = vec![bwrap.clone().into()];
+        for word in ["--dev-bind", "/", "/", "--tmpfs", "/etc", "--ro-bind"] {
+            words.push(word.into());
+        }
+        words.extend([system.clone().into(), "/etc/codex/config.toml".into()]);
+        words.extend(program());
+        words.extend(["--profile", "codex", "token"].map(OsString::from));
+        sandbox.start(sandbox.command_of(&words)).finish()
+    };
+    let output = token();
+    if output.stderr.starts_with("bwrap:") {
+        return skip("bwrap makes no sandbox here");
+    }
+    output.assert(4, "", &format!("codex-auth: {ENCRYPTED}"));
+    configure(&sandbox, "cli_auth_credentials_store = \"file\"\n");
+    token().assert(0, "[TOKEN]\n", "");
 }

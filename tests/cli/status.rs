@@ -280,7 +280,7 @@ fn codexs_login_is_shown_as_codexs() {
     let status = ["--profile", "codex", "status"];
     sandbox.run(&status).assert(
         4,
-        "Codex is not signed in: run codex login, or use the profile default instead: run codex-auth login\n",
+        "Codex is not signed in: run codex login\n",
         "",
     );
     sandbox.store_codex(&sandbox.codex_login(7200 + 60).to_string());

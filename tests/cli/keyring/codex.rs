@@ -10,8 +10,7 @@ use support::sandbox::Sandbox;
 
 const DAY: u64 = 86400;
 const CODEX: [&str; 3] = ["--profile", "codex", "token"];
-const NOT_SIGNED_IN: &str = "codex-auth: Codex is not signed in: run codex login, or use the profile default instead: run \
-                             codex-auth login\n";
+const NOT_SIGNED_IN: &str = "codex-auth: Codex is not signed in: run codex login\n";
 const LOCKED: &str = "codex-auth: could not use Codex's login in the keyring: the keyring is locked: unlock it, and try again\n";
 
 /// Has Codex's configuration say where its login is.
@@ -87,4 +86,24 @@ fn a_locked_keyring_does_not_give_codexs_login() {
     sandbox.store_codex(&sandbox.codex_login(DAY).to_string());
     sandbox.run(&CODEX).assert(0, TOKEN, "");
     desktop.assert_no_prompt(listener);
+}
+
+#[test]
+fn without_a_session_bus_a_status_ends_like_a_token() {
+    let Some(mut desktop) = Desktop::start() else {
+        return;
+    };
+    desktop
+        .sandbox
+        .set("DBUS_SESSION_BUS_ADDRESS", "no address");
+    let sandbox = &desktop.sandbox;
+    let words = "could not use Codex's login in the keyring: the keyring cannot be reached: there is no session bus here: run it in \
+                 your desktop session, where DBUS_SESSION_BUS_ADDRESS is set\n";
+    for store in ["keyring", "auto"] {
+        configure(sandbox, store);
+        let stderr = format!("codex-auth: {words}");
+        sandbox.run(&CODEX).assert(75, "", &stderr);
+        let status = sandbox.run(&["--profile", "codex", "status"]);
+        status.assert(75, &format!("No token: {words}..."), "");
+    }
 }

@@ -1,7 +1,8 @@
-//! Sealed logins, with a real keyring: what serves, what is said where the keyring does not, and what lies on the disk.
+//! Sealed logins, with a real keyring: what works, what is said where the keyring does not, and what lies on the disk.
 
 mod codex;
 mod commands;
+mod fake_keyring;
 mod leaks;
 mod refresh;
 mod unavailable;

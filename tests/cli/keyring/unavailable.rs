@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::TOKEN;
 use support::desktop::Desktop;
 use support::fake_issuer::Endpoint;
+use support::process::Output;
 use support::sandbox::{LIFE, Sandbox};
 
 const READ: &str = "codex-auth: could not read [HOME]/default.json: it is sealed: ";
@@ -20,17 +21,24 @@ const SLOW: &str = "the keyring did not answer within 3 seconds: try again later
 const GONE: &str = "codex-auth: could not read [HOME]/default.json: it is sealed, and its key is not in the keyring any more: run \
                     codex-auth login\n";
 
+/// Runs these at once, as each may wait for the keyring.
+fn run_all(sandbox: &Sandbox, commands: &[&[&str]]) -> Vec<Output> {
+    let running: Vec<_> = commands.iter().map(|words| sandbox.spawn(words)).collect();
+    running.into_iter().map(|one| one.finish()).collect()
+}
+
 /// Every command that needs a token says this, with 75; a fresh token and an expired one alike.
 #[track_caller]
 fn assert_unavailable(sandbox: &Sandbox, problem: &str) {
     let stderr = format!("{READ}{problem}\n");
-    for arguments in [
+    let commands = [
         &["token"][..],
         &["token", "--force-refresh"],
         &["account-id"],
         &["exec", "--", "true"],
-    ] {
-        sandbox.run(arguments).assert(75, "", &stderr);
+    ];
+    for output in run_all(sandbox, &commands) {
+        output.assert(75, "", &stderr);
     }
     assert!(sandbox.issuer.requests().is_empty());
     assert!(sandbox.stored()["sealed"].is_object());
@@ -43,17 +51,23 @@ fn assert_status(sandbox: &Sandbox, problem: &str) {
         "No token: could not read [HOME]/default.json: it is sealed: {problem}\n  Profile:    default\n  Token:      valid, expires [..]\n  \
          Refreshed:  [..]\n  File:       [HOME]/default.json\n  Sealed:     with a key in the keyring\n  Issuer:     [ISSUER]\n"
     );
-    for arguments in [&["status"][..], &["status", "--verify"]] {
-        sandbox.run(arguments).assert(75, &words, "");
+    let commands = [
+        &["status"][..],
+        &["status", "--verify"],
+        &["status", "--json"],
+        &["status", "--all"],
+    ];
+    let outputs = run_all(sandbox, &commands);
+    for output in &outputs[..2] {
+        output.assert(75, &words, "");
     }
-    let status = sandbox.run(&["status", "--json"]);
-    let status: Value = serde_json::from_str(&status.stdout).unwrap();
+    let status: Value = serde_json::from_str(&outputs[2].stdout).unwrap();
     assert_eq!(status["sealed"], json!(true));
     assert_eq!(status["usable"], json!(false));
     assert_eq!(status["state"], json!("fresh"));
     assert!(status["email"].is_null() && status["expires_at"].is_string());
     let all = "PROFILE  ACCOUNT  PLAN  TOKEN\ndefault  -        -     sealed, and the keyring does not give the key\n";
-    sandbox.run(&["status", "--all"]).assert(75, all, "");
+    outputs[3].assert(75, all, "");
 }
 
 #[test]
@@ -124,20 +138,53 @@ fn a_keyring_that_does_not_answer_is_given_up() {
     };
     desktop.plant_sealed(LIFE.cast_signed() / 2);
     desktop.signal_keyring(Signal::STOP);
-    let stderr = format!("{READ}{SLOW}\n");
-    let token = ["token"];
-    desktop.sandbox.run(&token).assert(75, "", &stderr);
-    desktop.signal_keyring(Signal::CONT);
-    desktop.sandbox.run(&token).assert(0, TOKEN, "");
+    let stopped = desktop.sandbox.spawn(&["token"]);
     // It takes connections, and says nothing.
     let socket = desktop.sandbox.folder().join("silent");
     let _listener = UnixListener::bind(&socket).unwrap();
     let address = format!("unix:path={}", socket.display());
     desktop.sandbox.set("DBUS_SESSION_BUS_ADDRESS", address);
-    desktop.sandbox.run(&token).assert(75, "", &stderr);
+    let login = desktop.sandbox.spawn(&["login"]);
+    let silent = desktop.sandbox.spawn(&["token"]);
     assert_status(&desktop.sandbox, SLOW);
+    let stderr = format!("{READ}{SLOW}\n");
+    stopped.finish().assert(75, "", &stderr);
+    silent.finish().assert(75, "", &stderr);
     let stderr = format!("codex-auth: could not seal the login: {SLOW}\n");
-    desktop.sandbox.run(&["login"]).assert(75, "", &stderr);
+    login.finish().assert(75, "", &stderr);
+    desktop.signal_keyring(Signal::CONT);
+    desktop
+        .sandbox
+        .set("DBUS_SESSION_BUS_ADDRESS", &desktop.address);
+    desktop.sandbox.run(&["token"]).assert(0, TOKEN, "");
+}
+
+/// As a sandbox does that forbids sockets. The bus is there.
+#[test]
+fn a_session_bus_that_may_not_be_used_is_told_from_one_that_is_not_there() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    desktop.plant_sealed(LIFE.cast_signed() / 2);
+    for (error, reason) in [
+        ("EPERM", "Operation not permitted (os error 1)"),
+        ("EACCES", "Permission denied (os error 13)"),
+    ] {
+        let inject = format!("inject=connect:error={error}");
+        let forbidden = ["trace=connect".to_owned(), inject];
+        let Some(command) = crate::faults::traced(&desktop.sandbox, &forbidden, &["token"]) else {
+            return;
+        };
+        let stderr = format!(
+            "{READ}the keyring cannot be reached: could not connect to the session bus: {reason}: run it outside the sandbox, as \
+             the user of the desktop session\n"
+        );
+        desktop
+            .sandbox
+            .start(command)
+            .finish()
+            .assert(75, "", &stderr);
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ const BUS: &str = r#"<busconfig><type>session</type><listen>unix:dir=FOLDER</lis
 /// A bus with a keyring, and a sandbox that knows of it. Dropped, both are ended.
 pub struct Desktop {
     pub sandbox: Sandbox,
+    /// Where the bus is.
+    pub address: String,
     bus: Child,
     keyring: Option<Child>,
 }
@@ -57,10 +59,12 @@ impl Desktop {
         let mut address = String::new();
         let mut lines = BufReader::new(bus.stdout.take().unwrap());
         lines.read_line(&mut address).unwrap();
-        sandbox.set("DBUS_SESSION_BUS_ADDRESS", address.trim());
+        let address = address.trim().to_owned();
+        sandbox.set("DBUS_SESSION_BUS_ADDRESS", &address);
         sandbox.set("XDG_RUNTIME_DIR", &folder);
         Some(Self {
             sandbox,
+            address,
             bus,
             keyring: None,
         })
@@ -88,12 +92,6 @@ impl Desktop {
             );
             asked.contains("/collection/login").then_some(())
         });
-    }
-
-    /// Starts the keyring again after it has crashed.
-    pub fn restart_keyring(&mut self) {
-        self.keyring.take().unwrap().wait().unwrap();
-        self.start_keyring();
     }
 
     /// Ends the bus, and the keyring with it.
