@@ -40,6 +40,8 @@ mod logout;
 #[cfg(target_os = "linux")]
 mod masks;
 mod network;
+#[cfg(target_os = "linux")]
+mod owners;
 mod profiles;
 mod refresh;
 mod secrets;
