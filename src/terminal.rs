@@ -1,7 +1,8 @@
 //! What a person sees beside the result: lines on stderr, each written at once, and what a terminal makes of them.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::mem;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -19,13 +20,17 @@ const YELLOW: u8 = 33;
 /// How often a job in the background looks whether it is in the foreground again: no signal tells it.
 const FOREGROUND_CHECK: Duration = Duration::from_secs(1);
 
-/// Whether the foot of the terminal has a status, which gives way to whatever is said.
-static SHOWS_STATUS: AtomicBool = AtomicBool::new(false);
+/// What the foot of the terminal shows, below all that is said.
+static STATUS: Mutex<String> = Mutex::new(String::new());
 
 /// Writes a line to stderr. If that cannot be done, there is nobody to tell.
 pub fn say(line: &str) {
-    clear_status();
-    write(&format!("{line}\n"));
+    let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    write(&if status.is_empty() {
+        format!("{line}\n")
+    } else {
+        format!("\r\x1b[K{line}\n{status}")
+    });
 }
 
 /// Says a paragraph, broken between words. One that is indented is a command, and stays whole.
@@ -263,7 +268,8 @@ pub fn show_status(text: &str) {
 
 /// Removes the countdown or the status.
 pub fn clear_status() {
-    if SHOWS_STATUS.swap(false, Ordering::Relaxed) {
+    let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !mem::take(&mut *status).is_empty() && is_flowing() {
         write("\r\x1b[K");
     }
 }
@@ -277,10 +283,29 @@ pub fn awaiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
 }
 
 fn replace_last_line(line: &str) {
-    if takes_sequences() && !is_in_background() {
-        SHOWS_STATUS.store(true, Ordering::Relaxed);
+    if takes_sequences() && !is_in_background() && is_flowing() {
+        let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+        line.clone_into(&mut status);
         write(&format!("\r{line}\x1b[K"));
     }
+}
+
+/// Whether the terminal takes what is written at once. One that is stopped (Ctrl-S) does not, and no work waits for a status.
+#[cfg(unix)]
+fn is_flowing() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stderr = io::stderr();
+    let mut terminal = [PollFd::new(&stderr, PollFlags::OUT)];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut terminal, Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(not(unix))]
+fn is_flowing() -> bool {
+    true
 }
 
 /// At most so many columns. A note is cut to ASCII, of which each character has one column.

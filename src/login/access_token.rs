@@ -1,6 +1,6 @@
 //! Signing in with an access token of an admin console: it comes on stdin, and the issuer says whose it is.
 
-use std::io::{self, ErrorKind, IsTerminal, Read};
+use std::io::{ErrorKind, IsTerminal, Read, stdin};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
@@ -16,9 +16,13 @@ const LONGEST: usize = 64 * 1024;
 
 /// Reads the access token from stdin. On a terminal it is not shown. What cannot be one is refused, and never quoted.
 pub fn read() -> Result<String> {
-    let stdin = io::stdin();
+    let stdin = stdin();
     let text = if stdin.is_terminal() {
-        hidden_line("Paste the access token (it is not shown), then press Enter.")
+        match read_hidden("Paste the access token (it is not shown), then press Enter.") {
+            // The input ended before a line began.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(String::new()),
+            line => line,
+        }
     } else {
         let mut bytes = Vec::new();
         let mut start = stdin.lock().take(LONGEST as u64 + 1);
@@ -27,21 +31,11 @@ pub fn read() -> Result<String> {
     };
     let text = text.context("could not read the access token from stdin")?;
     let token = text.trim();
-    match check(token, text.len()) {
-        Ok(()) => Ok(token.to_owned()),
-        Err(why) => Err(Failure::Usage(format!(
-            "could not use the text on stdin as an access token: {why}"
-        ))
-        .into()),
+    if let Err(why) = check(token, text.len()) {
+        let words = format!("could not use the text on stdin as an access token: {why}");
+        return Err(Failure::Usage(words).into());
     }
-}
-
-/// A line from the terminal. One that ends before it begins is empty.
-fn hidden_line(prompt: &str) -> io::Result<String> {
-    match read_hidden(prompt) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(String::new()),
-        line => line,
-    }
+    Ok(token.to_owned())
 }
 
 fn check(token: &str, length: usize) -> Result<(), &'static str> {
@@ -49,15 +43,12 @@ fn check(token: &str, length: usize) -> Result<(), &'static str> {
         "" => Err("it is empty"),
         _ if length > LONGEST => Err("it is longer than 64 KiB"),
         _ if token.contains(['\n', '\r']) => Err("it has several lines"),
-        _ if !is_token(token) => Err("it has blanks or other characters that none has"),
+        _ if !is_token(token) => Err("it contains spaces or other characters that no token has"),
         _ if token.starts_with("at-") => Ok(()),
         // The secrets of other services are not sent to the issuer.
         _ if token.starts_with("sk-") => Err("it is an API key, not an access token (at-…)"),
         _ if token.starts_with("eyJ") => Err("it is a JWT, not an access token (at-…)"),
-        _ if ["ghp_", "github_pat_"]
-            .iter()
-            .any(|prefix| token.starts_with(prefix)) =>
-        {
+        _ if token.starts_with("ghp_") || token.starts_with("github_pat_") => {
             Err("it is a GitHub token, not an access token (at-…)")
         }
         _ => Err("it does not start with at-"),

@@ -13,10 +13,10 @@ use crate::login::opener::{self, Environment};
 use crate::login::redirect::{self, AuthorizationResponse, Expectation};
 use crate::login::{page, pkce};
 use crate::settings;
-use crate::terminal::{can_ask, is_watched, link, read_lines, say, show_status, tell};
+use crate::terminal::{awaiting, can_ask, is_watched, link, read_lines, say, tell};
 
 /// How long a person has: a login that was forgotten must not hold the port for ever.
-const TIME_LIMIT: Duration = Duration::from_secs(15 * 60);
+const MINUTES: u64 = 15;
 
 /// One authorization request: where the person is sent, and what goes with the code that comes back.
 struct Request {
@@ -57,7 +57,14 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
     if can_ask() {
         take_pasted(&request, sender)?;
     }
-    match wait(&events, port.is_some(), options.command)? {
+    let waiting = format!("Waiting for up to {MINUTES} minutes …");
+    if !is_watched() {
+        say(&waiting);
+    }
+    let response = awaiting(&(waiting + " "), || {
+        wait(&events, port.is_some(), options.command)
+    })?;
+    match response {
         AuthorizationResponse::Code(code) => {
             let authorization = Authorization {
                 code,
@@ -76,7 +83,7 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
 fn prepare(issuer: &Issuer, port: u16, options: &Options<'_>) -> Result<Request> {
     let host = settings::redirect_host()?;
     let redirect_uri = format!("http://{host}:{port}{}", callback::PATH);
-    let (verifier, state) = (pkce::verifier()?, pkce::random_secret()?);
+    let (verifier, state) = (pkce::random_secret()?, pkce::random_secret()?);
     let challenge = pkce::challenge(&verifier);
     let (workspaces, switches) = (options.workspaces, options.switch_account);
     let url = issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces, switches);
@@ -126,25 +133,6 @@ fn invite(request: &Request, port: Option<u16>, options: &Options<'_>) {
     for paragraph in ways_back(environment, port, paste, options.command) {
         tell(&paragraph);
     }
-    say_waiting();
-}
-
-/// On a terminal it is shown until something else is said.
-fn say_waiting() {
-    let minutes = TIME_LIMIT.as_secs() / 60;
-    if is_watched() {
-        show_status(&format!("Waiting for up to {minutes} minutes … "));
-    } else {
-        say(&format!("Waiting for up to {minutes} minutes."));
-    }
-}
-
-/// Says something in the middle of the wait.
-fn interject(paragraph: &str) {
-    tell(paragraph);
-    if is_watched() {
-        say_waiting();
-    }
 }
 
 /// Opens the browser, which is not waited for.
@@ -190,9 +178,9 @@ fn take_pasted(request: &Request, events: Sender<Event>) -> Result<()> {
     thread::Builder::new().spawn(move || {
         read_lines(|line| {
             match redirect::parse_pasted(line, &expected) {
-                _ if line.trim().is_empty() => say_waiting(),
+                _ if line.trim().is_empty() => {}
                 Ok(response) => return events.send(Event::Response(response)).is_err(),
-                Err(reason) => interject(&format!(
+                Err(reason) => tell(&format!(
                     "Not accepted: {reason}. Paste the address that the browser ends on, like {wanted}"
                 )),
             }
@@ -205,16 +193,16 @@ fn take_pasted(request: &Request, events: Sender<Event>) -> Result<()> {
 
 /// The first response that counts.
 fn wait(events: &Receiver<Event>, has_port: bool, command: &str) -> Result<AuthorizationResponse> {
-    let end = Instant::now() + TIME_LIMIT;
+    let end = Instant::now() + Duration::from_secs(MINUTES * 60);
     let mut is_told_of_https = false;
     loop {
         match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(Event::Response(response)) => return Ok(response),
             Ok(Event::HttpsAttempt) if mem::replace(&mut is_told_of_https, true) => {}
-            Ok(Event::HttpsAttempt) => interject(
+            Ok(Event::HttpsAttempt) => tell(
                 "Your browser came back with https, which is not served here: change https to http in its address bar.",
             ),
-            Ok(Event::BrowserFailed(reason)) => interject(&format!(
+            Ok(Event::BrowserFailed(reason)) => tell(&format!(
                 "Could not open your browser ({reason}): open the address above yourself."
             )),
             Ok(Event::InputEnded) if has_port => {}
@@ -222,8 +210,7 @@ fn wait(events: &Receiver<Event>, has_port: bool, command: &str) -> Result<Autho
                 "could not sign in: nothing was pasted, and the browser cannot be redirected here: run {command} --device-code"
             ),
             Err(_) => bail!(
-                "could not sign in: nobody signed in within {} minutes: run {command} again",
-                TIME_LIMIT.as_secs() / 60
+                "could not sign in: nobody signed in within {MINUTES} minutes: run {command} again"
             ),
         }
     }

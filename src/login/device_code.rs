@@ -14,8 +14,8 @@ use crate::issuer::{Authorization, Issuer};
 use crate::login::qr;
 use crate::store::Store;
 use crate::terminal::{
-    can_copy, copy, emphasized, has_colours, link, read_lines, say, say_over_entered,
-    show_countdown, show_status, tell, width,
+    awaiting, can_copy, clear_status, copy, emphasized, has_colours, link, read_lines, say,
+    say_over_entered, show_countdown, tell, width,
 };
 use crate::text::printable;
 use crate::time::seconds_since_epoch;
@@ -80,26 +80,22 @@ pub fn authorize(
             "could not sign in: another {command} --device-code is waiting: complete that sign-in, or stop it"
         ))
     })?;
-    show_status("Asking the issuer for a code …");
     if keeping == Keeping::InMemory {
         // The code of one that waits can be read on the disk.
         store.forget_pending();
     }
-    let (session, polled) = match resume(issuer, store) {
-        Some(resumed) => {
-            tell("Resuming your earlier sign-in.");
-            resumed
+    let (session, polled) = awaiting("Asking the issuer for a code …", || {
+        match resume(issuer, store) {
+            Some(resumed) => Ok(resumed),
+            None => begin(issuer, store, keeping, command),
         }
-        None => (
-            begin(issuer, store, keeping, command)?,
-            Polled::Pending(Pending::default()),
-        ),
-    };
+    })?;
     if matches!(polled, Polled::Pending(_)) {
         invite(issuer, &session, with_qr)?;
     }
-    let authorization =
-        wait(issuer, &session, polled, command).inspect_err(|_| store.forget_pending())?;
+    let approval = wait(issuer, &session, polled, command);
+    clear_status();
+    let authorization = approval.inspect_err(|_| store.forget_pending())?;
     Ok(Approved {
         authorization,
         kept: session.kept,
@@ -120,12 +116,20 @@ fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
     match session.poll(issuer) {
         Polled::Refused(_) => None,
         Polled::Pending(_) if session.left() < WORTH_RESUMING => None,
-        polled => Some((session, polled)),
+        polled => {
+            tell("Resuming your earlier sign-in.");
+            Some((session, polled))
+        }
     }
 }
 
 /// Has the issuer give a code.
-fn begin(issuer: &Issuer, store: &Store, keeping: Keeping, command: &str) -> Result<Session> {
+fn begin(
+    issuer: &Issuer,
+    store: &Store,
+    keeping: Keeping,
+    command: &str,
+) -> Result<(Session, Polled)> {
     let device = issuer
         .begin_device_login()
         .context("could not sign in")?
@@ -149,7 +153,7 @@ fn begin(issuer: &Issuer, store: &Store, keeping: Keeping, command: &str) -> Res
         store.keep_pending(&kept)?;
         session.kept = Some(kept);
     }
-    Ok(session)
+    Ok((session, Polled::Pending(Pending::default())))
 }
 
 /// Tells the person what to do on the other device.
@@ -158,7 +162,15 @@ fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
     tell("Open this page on any device, and sign in:");
     say(&format!("  {}", link(&page)));
     if with_qr {
-        show_qr(&page)?;
+        let drawing = qr::draw(&page, has_colours())?;
+        let needed = drawing.width;
+        if width().is_some_and(|width| width < needed) {
+            tell(&format!(
+                "This terminal is too narrow for the QR code, which takes {needed} columns."
+            ));
+        } else {
+            say(&drawing.lines);
+        }
     }
     let minutes = session.left().div_ceil(60);
     let unit = if minutes == 1 { "minute" } else { "minutes" };
@@ -189,19 +201,6 @@ fn offer_copy(code: String) -> Result<()> {
             true
         });
     })?;
-    Ok(())
-}
-
-fn show_qr(page: &str) -> Result<()> {
-    let drawing = qr::draw(page, has_colours())?;
-    if width().is_some_and(|width| width < drawing.width) {
-        let needed = drawing.width;
-        tell(&format!(
-            "This terminal is too narrow for the QR code, which takes {needed} columns."
-        ));
-    } else {
-        say(&drawing.lines);
-    }
     Ok(())
 }
 

@@ -19,19 +19,19 @@ pub fn draw(text: &str, colours: bool) -> Result<Drawing> {
     if !colours {
         renderer.dark_color(Light).light_color(Dark);
     }
-    let drawn = renderer.build();
-    let width = code.width() + 2 * 4;
-    if !colours {
-        return Ok(Drawing {
-            width,
-            lines: drawn,
-        });
-    }
     // The corners of the colour cube, which no theme changes.
-    let coloured = |line| format!("\x1b[38;5;16;48;5;231m{line}\x1b[0m");
-    let lines: Vec<String> = drawn.lines().map(coloured).collect();
+    let [start, end] = if colours {
+        ["\x1b[38;5;16;48;5;231m", "\x1b[0m"]
+    } else {
+        [""; 2]
+    };
+    let drawn = renderer.build();
+    let lines: Vec<String> = drawn
+        .lines()
+        .map(|line| format!("{start}{line}{end}"))
+        .collect();
     Ok(Drawing {
-        width,
+        width: code.width() + 2 * 4,
         lines: lines.join("\n"),
     })
 }

@@ -66,15 +66,15 @@ fn what_cannot_be_a_token_is_refused_and_not_quoted() {
         ("at-one\nat-two\n", "it has several lines"),
         (
             "at-one two",
-            "it has blanks or other characters that none has",
+            "it contains spaces or other characters that no token has",
         ),
         (
             "at-\u{fc}",
-            "it has blanks or other characters that none has",
+            "it contains spaces or other characters that no token has",
         ),
         (
             "at-\x1b[31m",
-            "it has blanks or other characters that none has",
+            "it contains spaces or other characters that no token has",
         ),
         (&*long, "it is longer than 64 KiB"),
         (

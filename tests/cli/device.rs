@@ -438,7 +438,7 @@ Your browser is at the other end of this SSH session. What works:
   ssh -L [..]:localhost:[..] HOST
 - Press Ctrl-C, and sign in with a code instead:
   codex-auth login --device-code
-Waiting for up to 15 minutes.
+Waiting for up to 15 minutes …
 Signed in as someone@mail.example (Plus)
 ",
     );

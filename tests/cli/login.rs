@@ -253,7 +253,7 @@ fn a_browser_that_is_named_in_a_container_is_the_only_way_that_is_told() {
         0,
         "",
         "Opening your browser. If nothing happens, open:\n  [ISSUER]/oauth/authorize?[..]\n\
-         Waiting for up to 15 minutes.\n\
+         Waiting for up to 15 minutes …\n\
          Could not open your browser (/nonexistent/browser: no such file): open the\naddress above yourself.\n\
          Signed in as someone@mail.example (Plus)\n",
     );
@@ -274,7 +274,7 @@ fn https_is_closed_at_once_and_explained() {
     login.finish().assert(
         0,
         "",
-        "...\nWaiting for up to 15 minutes.\n\
+        "...\nWaiting for up to 15 minutes …\n\
          Your browser came back with https, which is not served here: change https to\n\
          http in its address bar.\nSigned in as someone@mail.example (Plus)\n",
     );

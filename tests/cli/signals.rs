@@ -249,7 +249,7 @@ fn a_terminal_that_is_stopped_holds_nobody_up() {
     let sandbox = Sandbox::new();
     let mut terminal = Terminal::start(&sandbox, &["login"], 80);
     let address = terminal.address();
-    terminal.await_text("Waiting for up to 15 minutes.", 1);
+    terminal.await_text("Waiting for up to 15 minutes …", 1);
     terminal.press("\x13");
     assert_eq!(browser::visit(&address).status, 200);
     assert_well(&sandbox);
