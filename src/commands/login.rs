@@ -17,7 +17,7 @@ use crate::profile::{as_whom, lock, missing_account};
 use crate::refresh::first_credentials;
 use crate::settings;
 use crate::store::Store;
-use crate::terminal::{awaiting, is_watched, say, succeed, warn};
+use crate::terminal::{awaiting, is_watched, say, succeed, tell, warn};
 use crate::text::{capitalized, printable};
 
 const FAILED: &str = "could not sign in";
@@ -48,7 +48,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let current = Replacement::try_out(store, login.sealed)?;
     if let Some(current) = current.filter(|_| is_watched()) {
         let who = as_whom(&current);
-        say(&format!(
+        tell(&format!(
             "You are signed in{who}. The new login replaces that one once it is stored."
         ));
     }

@@ -110,7 +110,7 @@ fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
     let mut session: Session = serde_json::from_slice(&kept).ok()?;
     session.kept = Some(kept);
     let is_ours = session.issuer == issuer.url() && session.client_id == issuer.client_id();
-    if !is_ours || session.left() == 0 {
+    if !is_ours {
         return None;
     }
     match session.poll(issuer) {

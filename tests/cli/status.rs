@@ -278,11 +278,9 @@ fn what_cannot_be_read_is_said_to_be_so() {
 fn codexs_login_is_shown_as_codexs() {
     let sandbox = Sandbox::new();
     let status = ["--profile", "codex", "status"];
-    sandbox.run(&status).assert(
-        4,
-        "Codex is not signed in: run codex login\n",
-        "",
-    );
+    sandbox
+        .run(&status)
+        .assert(4, "Codex is not signed in: run codex login\n", "");
     sandbox.store_codex(&sandbox.codex_login(7200 + 60).to_string());
     sandbox.run(&status).assert(
         0,
