@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
+use ::time::{OffsetDateTime, UtcOffset};
+
 /// 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -54,14 +56,30 @@ pub mod rfc3339 {
 /// A time in seconds since 1970, seen from `now`: `in 9 days (2026-12-01 05:02:23 UTC)`, `2 hours ago (…)`, `just now (…)`.
 pub fn moment(seconds: u64, now: SystemTime) -> String {
     let now = seconds_since_epoch(now);
-    let distance = span(seconds.abs_diff(now));
-    let stamp = date(time_at(seconds))
-        .replace('T', " ")
-        .replace('Z', " UTC");
+    let distance = rounded_span(seconds.abs_diff(now));
+    let stamp = stamp(seconds);
     match seconds.cmp(&now) {
         Ordering::Greater => format!("in {distance} ({stamp})"),
         Ordering::Equal => format!("just now ({stamp})"),
         Ordering::Less => format!("{distance} ago ({stamp})"),
+    }
+}
+
+/// A time in seconds since 1970 as a clock here shows it, with the distance to UTC. Where that is not known, it is in UTC.
+pub fn stamp(seconds: u64) -> String {
+    let seconds = seconds.min(LAST_SECOND);
+    let local = |time| UtcOffset::local_offset_at(time).ok();
+    let time = OffsetDateTime::from(time_at(seconds));
+    let offset = local(time).unwrap_or(UtcOffset::UTC);
+    let shifted = seconds.saturating_add_signed(offset.whole_seconds().into());
+    let clock = date(time_at(shifted)).replace('T', " ").replace('Z', "");
+    match offset.as_hms() {
+        (0, 0, _) => format!("{clock} UTC"),
+        (hours, minutes, _) => {
+            let sign = if offset.is_negative() { '-' } else { '+' };
+            let (hours, minutes) = (hours.abs(), minutes.abs());
+            format!("{clock} {sign}{hours:02}:{minutes:02}")
+        }
     }
 }
 
@@ -89,6 +107,17 @@ pub fn span(seconds: u64) -> String {
     };
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {unit}{plural}")
+}
+
+/// The same, rounded to the nearest.
+pub fn rounded_span(seconds: u64) -> String {
+    let half = match seconds {
+        0..60 => 0,
+        60..3570 => 30,
+        3570..84_600 => 1800,
+        _ => 43_200,
+    };
+    span(seconds + half)
 }
 
 #[cfg(test)]
@@ -119,9 +148,9 @@ mod tests {
     fn times_read_as_people_say_them() {
         let now = 1_000_000_000;
         for (seconds, expected) in [
-            (now + 863_999, "in 9 days (2001-09-19 01:46:39 UTC)"),
+            (now + 863_999, "in 10 days (2001-09-19 01:46:39 UTC)"),
             (now + 86_400, "in 1 day (2001-09-10 01:46:40 UTC)"),
-            (now + 86_399, "in 23 hours (2001-09-10 01:46:39 UTC)"),
+            (now + 86_399, "in 1 day (2001-09-10 01:46:39 UTC)"),
             (now + 1, "in 1 second (2001-09-09 01:46:41 UTC)"),
             (now, "just now (2001-09-09 01:46:40 UTC)"),
             (now - 60, "1 minute ago (2001-09-09 01:45:40 UTC)"),

@@ -1,143 +1,88 @@
-//! Findings about the stored credentials: their state, and refresh tokens that two profiles share.
+//! Findings about the stored logins: how each stands, and which of them are copies of one another.
 
 use std::time::SystemTime;
 
-use super::finding::Finding;
-use crate::credentials::Backoff;
-use crate::profile::copies;
-use crate::profile::report::{Report, State};
-use crate::settings::CODEX_PROFILE;
+use super::Finding;
+use crate::profile::status::{LoginStatus, State};
+use crate::profile::{Profile, copies};
 use crate::time::{moment, seconds_since_epoch};
 use crate::{settings, store};
 
-/// Findings about each stored profile, and about the one that was asked for.
-pub fn findings(asked: &str) -> Vec<Finding> {
-    let mut profiles = match store::profiles() {
-        Ok(profiles) => profiles,
-        Err(error) => {
-            let advice = "see the line of the store";
-            return vec![Finding::problem("login", format!("{error:#}"), advice)];
-        }
-    };
-    if !profiles.iter().any(|profile| profile == asked) {
-        profiles.push(asked.to_owned());
-    }
+/// Findings about the profile that was asked for, then about each one that is stored.
+pub fn findings(asked: Profile) -> Vec<Finding> {
+    // A folder that cannot be listed has a finding of its own.
+    let mut others = store::profiles().unwrap_or_default();
+    others.retain(|name| name != asked.name());
+    let others = others
+        .into_iter()
+        .filter_map(|name| Profile::named(name).ok());
     let now = SystemTime::now();
-    let mut findings: Vec<Finding> = profiles
-        .iter()
-        .map(|profile| of_profile(profile, now))
-        .collect();
-    findings.extend(of_sharing());
-    findings
+    let logins = std::iter::once(asked).chain(others);
+    let logins = logins.flat_map(|profile| match LoginStatus::of(profile, now) {
+        Ok(login) => of_login(&login),
+        Err(error) => vec![Finding::failure("login", &error)],
+    });
+    logins.chain(of_sharing()).collect()
 }
 
-fn of_profile(profile: &str, now: SystemTime) -> Finding {
-    match Report::of(profile, now) {
-        Ok(report) => of_login(&report, now),
-        Err(error) => Finding::problem("login", format!("{error:#}"), "correct the variable"),
-    }
-}
-
-fn of_login(report: &Report, now: SystemTime) -> Finding {
-    let profile = &report.profile;
-    let sign_in = format!("run {}", settings::login_command(profile));
-    let obstacle = report.obstacle.as_deref();
-    match (report.state, obstacle) {
-        (State::None, Some(why)) => Finding::ok("login", format!("{profile}: {why}")),
-        (State::Revoked, Some(reason)) => {
-            let found = format!("{profile}: the issuer revoked the login: {reason}");
-            Finding::problem("login", found, sign_in)
-        }
-        (State::Unreadable, Some(why)) if profile != CODEX_PROFILE => {
-            let advice = if report.is_out_of_reach {
-                "see store and file above".to_owned()
-            } else {
-                sign_in
-            };
-            Finding::problem("login", format!("{profile}: {why}"), advice)
-        }
-        (_, Some(why)) if !report.usable => {
-            Finding::problem("login", format!("{profile}: no token"), why)
-        }
-        (_, Some(why)) => {
-            let found = format!("{profile}: the token is valid, but cannot be refreshed");
-            Finding::warning("login", found, why)
-        }
-        (State::Backoff, None) => {
-            let backoff = report
-                .credentials
-                .as_ref()
-                .and_then(|found| found.backoff.as_ref());
-            let is_own = report
-                .credentials
-                .as_ref()
-                .is_some_and(|found| found.external_source().is_none());
-            let advice = if is_own {
-                "wait, and see the network below"
-            } else {
-                "wait, or run the command by hand"
-            };
-            Finding::warning(
-                "login",
-                format!("{profile}: {}", last_failure(backoff, now)),
-                advice,
-            )
-        }
-        (state, None) => Finding::ok("login", format!("{profile}: {}", state.name())),
-    }
-}
-
-fn last_failure(backoff: Option<&Backoff>, now: SystemTime) -> String {
-    let Some(backoff) = backoff else {
-        return "the last refresh failed".to_owned();
+fn of_login(login: &LoginStatus) -> Vec<Finding> {
+    let profile = login.profile.name();
+    let warning = |found: String| Finding {
+        level: super::Level::Warning,
+        ..Finding::ok("login", found)
     };
-    let until = moment(seconds_since_epoch(backoff.until), now);
-    format!(
-        "the last refresh failed ({}), the next one is tried {until}",
-        backoff.reason()
-    )
+    let stands = match (&login.obstacle, login.backoff()) {
+        (Some(obstacle), _) if login.state == State::None => warning(format!("{obstacle:#}")),
+        (Some(obstacle), _) if login.is_usable() => warning(format!(
+            "{profile}: the token is valid, but cannot be refreshed: {obstacle:#}"
+        )),
+        (Some(obstacle), _) => Finding {
+            level: super::Level::Problem,
+            ..Finding::ok("login", format!("{profile}: no token: {obstacle:#}"))
+        },
+        (None, Some(backoff)) => {
+            let until = moment(seconds_since_epoch(backoff.until), login.now);
+            let reason = backoff.reason();
+            warning(format!(
+                "{profile}: the last refresh failed, the next one is tried {until}: {reason}"
+            ))
+        }
+        (None, None) => Finding::ok("login", format!("{profile}: {}", login.cell())),
+    };
+    let note = login
+        .note()
+        .map(|note| warning(format!("{profile}: {note}")));
+    [stands].into_iter().chain(note).collect()
 }
 
 /// Each profile whose refresh token one before it has too.
 fn of_sharing() -> Vec<Finding> {
     let known = copies::known();
-    let mut findings: Vec<Finding> = known
-        .closed
-        .iter()
-        .map(|profile| unknown(profile))
-        .collect();
-    for (number, (profile, fingerprint)) in known.logins.iter().enumerate() {
-        let earlier = known.logins[..number]
+    let closed = known.closed.iter().map(|profile| {
+        let login = copies::describe_holder(profile);
+        let found = format!(
+            "it is unknown whether {login} is a copy of another: it cannot be read without the keyring"
+        );
+        let advice = "run codex-auth doctor where the keyring is unlocked";
+        Finding::warning("sharing", found, advice)
+    });
+    let logins = known.logins.iter().enumerate();
+    let shared = logins.filter_map(|(number, (profile, token))| {
+        let (other, _) = known.logins[..number]
             .iter()
-            .filter(|(_, other)| other == fingerprint);
-        findings.extend(earlier.map(|(other, _)| shared(profile, other)));
-    }
+            .find(|(_, other)| other == token)?;
+        let other = copies::describe_holder(other);
+        let found = format!(
+            "{profile}: it is a copy of {other}: the first to be refreshed invalidates the other"
+        );
+        let login = settings::login_command(profile);
+        let advice = format!("run codex-auth --profile {profile} logout --no-revoke, then {login}");
+        Some(Finding::problem("sharing", found, advice))
+    });
+    let mut findings: Vec<Finding> = closed.chain(shared).collect();
     if findings.is_empty() {
-        findings.push(Finding::ok(
-            "sharing",
-            "no two profiles have the same login",
-        ));
+        let found = "no two profiles have the same login";
+        findings.push(Finding::ok("sharing", found));
     }
     findings
-}
-
-fn unknown(profile: &str) -> Finding {
-    let found = format!(
-        "it is unknown whether {} is a copy of another: it cannot be read without the keyring",
-        copies::describe_holder(profile)
-    );
-    let advice = "run codex-auth doctor where the keyring is unlocked";
-    Finding::warning("sharing", found, advice)
-}
-
-fn shared(profile: &str, other: &str) -> Finding {
-    let other = copies::describe_holder(other);
-    let found = format!(
-        "{profile}: it is a copy of {other}: the first to be refreshed invalidates the other"
-    );
-    let advice = format!(
-        "run codex-auth --profile {profile} logout --no-revoke, then {}",
-        settings::login_command(profile)
-    );
-    Finding::problem("sharing", found, advice)
 }

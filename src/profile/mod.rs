@@ -1,13 +1,13 @@
 //! The credentials that a command is about: those of a profile, or Codex's own.
 //!
-//! `Profile` gives a token to print or pass on, by way of `refresh` or of `codex`. `report` says how a profile stands,
-//! for `status` and `doctor`. `copies` finds profiles that share a login. `replacement` stores a new login in place of another.
+//! `Profile` gives a token to print or pass on, by way of `refresh` or of `codex`. `status` says how the login of a
+//! profile stands. `copies` finds profiles that share a login. `replacement` stores a new login in place of another.
 
 pub mod codex;
 pub mod copies;
 pub mod replacement;
-pub mod report;
 pub mod revoke;
+pub mod status;
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ use crate::store::Store;
 use crate::time;
 
 use attempt::{Reason, Task};
-pub use obstacle::{load, not_signed_in, refused};
+pub use obstacle::{lasting_obstacle, load, not_signed_in, refused};
 pub use provider::check_refreshable;
 use worker::{Job, Report};
 pub use worker::{WORKER, work};

@@ -50,6 +50,21 @@ pub(super) fn check(credentials: &Credentials, profile: &str, now: SystemTime) -
     }
 }
 
+/// What keeps credentials from being refreshed when that is due, as far as can be known without a try. A backoff ends by itself.
+pub fn lasting_obstacle(
+    store: &Store,
+    credentials: &Credentials,
+    now: SystemTime,
+) -> Option<Error> {
+    if credentials.is_access_token_only() && credentials.is_valid(now) {
+        return None;
+    }
+    match check(credentials, store.profile(), now) {
+        Err(error) if error::exit_code(&error) != error::TEMPORARY => Some(error),
+        _ => store.check_replaceable().err(),
+    }
+}
+
 /// Who refuses to give another token, why, and where a person has to sign in.
 pub fn refused(source: &Source, profile: &str, reason: &str) -> Failure {
     Failure::LoginRequired(if source.is_external() {

@@ -261,7 +261,7 @@ fn nobody_knows_when_it_expires() {
         "Signed in as someone@mail.example (Plus)\n  \
            Profile:    default\n  \
            Account ID: account-1\n  \
-           Token:      expiry unknown\n  \
+           Token:      valid until it is revoked, never refreshed\n  \
            Refreshed:  [..] ([..] UTC)\n  \
            File:       [HOME]/default.json\n  \
            Issuer:     [ISSUER]\n",
@@ -270,7 +270,7 @@ fn nobody_knows_when_it_expires() {
     sandbox.run(&["status", "--all"]).assert(
         0,
         "PROFILE  ACCOUNT               PLAN  TOKEN\n\
-         default  someone@mail.example  Plus  valid, expiry unknown\n",
+         default  someone@mail.example  Plus  valid until it is revoked, never refreshed\n",
         "",
     );
     let status = sandbox.run(&["status", "--json"]);
@@ -387,7 +387,10 @@ fn doctor_finds_nothing_wrong_with_it() {
         .unwrap();
     assert_eq!(
         (&login["level"], &login["found"]),
-        (&json!("ok"), &json!("default: fresh"))
+        (
+            &json!("ok"),
+            &json!("default: valid until it is revoked, never refreshed")
+        )
     );
 }
 

@@ -310,8 +310,7 @@ fn an_access_token_of_codexs_is_asked_about_without_an_account() {
     let status = sandbox.run(&["--profile", "codex", "status", "--verify"]);
     status.assert(
             4,
-            "No token: the backend rejects the token: an access token of an admin console is never refreshed: make a new \
-             one, and run codex login --with-access-token\n...\n",
+            "No token: the backend rejects Codex's token: make a new one, and run codex login --with-access-token\n...\n",
             "",
         );
     let requests = sandbox.issuer.requests_to(Endpoint::Usage);

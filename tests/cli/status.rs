@@ -33,7 +33,7 @@ fn in_backoff(login: &mut Value) {
         "reason": "the issuer has trouble",
         "attempts": 3,
         "at": stamp(now() - 5),
-        "until": stamp(now() + 3030),
+        "until": stamp(now() + 3630),
     });
     login["backoff"] = pause;
 }
@@ -86,14 +86,63 @@ fn a_fresh_login_is_shown_whole() {
         "Signed in as someone@mail.example (Plus)\n  \
            Profile:    default\n  \
            Account ID: account-1\n  \
-           Token:      valid, expires in 8 days ([..]-[..]-[..] [..]:[..]:[..] UTC)\n  \
-           Refreshed:  1 day ago ([..] UTC)\n  \
+           Token:      valid for 8 days (until [..]-[..]-[..] [..]:[..]:[..] UTC), then refreshed automatically\n  \
+           Refreshed:  2 days ago ([..] UTC)\n  \
            File:       [HOME]/default.json\n  \
            Issuer:     [ISSUER]\n",
         "",
     );
     assert_state(&sandbox, "fresh", true);
     assert!(sandbox.issuer.requests().is_empty());
+}
+
+/// A whole life that was received three seconds ago is ten days, not nine.
+#[test]
+fn the_rest_of_a_life_is_rounded_to_the_nearest() {
+    for (left, words) in [
+        (LIFE - 3, "valid for 10 days (until"),
+        (86_400 + 43_100, "valid for 1 day (until"),
+        (86_400 + 43_300, "valid for 2 days (until"),
+    ] {
+        let stdout = planted(left.cast_signed(), |_| {}).run(&["status"]).stdout;
+        assert!(stdout.contains(words), "{left}: {stdout}");
+    }
+}
+
+/// A rule as POSIX writes it, so that no table of zones is needed.
+#[cfg(unix)]
+#[test]
+fn times_are_those_of_the_local_zone() {
+    let mut sandbox = planted(86_400 * 5, |_| {});
+    let end = sandbox.stored()["expires_at"].as_u64().unwrap();
+    for (zone, ahead, shown) in [
+        ("AAA-5:30", 19_800, "+05:30"),
+        ("BBB8", -28_800, "-08:00"),
+        ("UTC0", 0, "UTC"),
+    ] {
+        sandbox.set("TZ", zone);
+        let local = stamp(end.saturating_add_signed(ahead));
+        let local = local.replace('T', " ").replace('Z', "");
+        sandbox.run(&["status"]).assert(
+            0,
+            &format!("...\n  Token:      valid for 5 days (until {local} {shown}), [..]\n...\n"),
+            "",
+        );
+        let json = json_of(&sandbox, &[], 0);
+        assert_eq!(json["expires_at"], stamp(end));
+    }
+}
+
+#[test]
+fn tokens_without_an_account_are_named_in_status_and_doctor() {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| its.account.id = None);
+    sandbox.plant();
+    let missing = "the tokens name no ChatGPT account: account-id fails, and requests lack the header ChatGPT-Account-Id";
+    let status = format!("Signed in as [..]\n...\n  Note:       {missing}\n");
+    sandbox.run(&["status"]).assert(0, &status, "");
+    let doctor = format!("...\n! login         default: {missing}\n...\n");
+    sandbox.run(&["doctor"]).assert(0, &doctor, "");
 }
 
 #[test]
@@ -129,7 +178,7 @@ fn a_token_that_is_due_is_refreshed_at_its_next_use() {
     let sandbox = planted(7200 + 60, |_| {});
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (Plus)\n...\n  Token:      valid, expires in 2 hours ([..]), refreshed at its next use\n...\n",
+        "Signed in as someone@mail.example (Plus)\n...\n  Token:      valid for 2 hours (until [..]), refreshed at its next use\n...\n",
         "",
     );
     assert_state(&sandbox, "due", true);
@@ -156,13 +205,17 @@ fn an_expired_token_that_cannot_be_refreshed_needs_a_person() {
     for sandbox in [without_refresh_token, without_issuer] {
         sandbox.run(&["status"]).assert(
             4,
-            "No token: [..]: run codex-auth login\n...\n  Token:      expired 2 hours ago ([..])\n...\n",
+            "No token: [..]: run codex-auth login\n...\n  Token:      expired 2 hours ago ([..]), cannot be refreshed\n...\n",
             "",
         );
         assert_state(&sandbox, "expired", false);
     }
     let distrusted = planted(-1, |login| login["issuer"] = json!("http://mail.example"));
-    assert_state(&distrusted, "expired", false);
+    let status = json_of(&distrusted, &[], 1);
+    assert_eq!(
+        (&status["state"], &status["usable"]),
+        (&json!("expired"), &json!(false))
+    );
 }
 
 #[test]
@@ -170,8 +223,8 @@ fn a_revoked_login_serves_as_long_as_its_token_is_valid() {
     let valid = planted(7200 + 60, revoked);
     valid.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (Plus) until the token expires: then run codex-auth login\n...\n  \
-           Token:      valid, expires in 2 hours ([..]), cannot be refreshed\n  \
+        "Signed in as someone@mail.example (Plus) until the token expires: the issuer refused to refresh the token: It was used before.  [31m(refresh_token_reused): run codex-auth login\n...\n  \
+           Token:      valid for 2 hours (until [..]), cannot be refreshed\n  \
            Refreshed:  [..]\n  \
            Revoked:    2 hours ago ([..]): It was used before.  [31m(refresh_token_reused)\n...\n",
         "",
@@ -180,7 +233,7 @@ fn a_revoked_login_serves_as_long_as_its_token_is_valid() {
     let expired = planted(-60, revoked);
     expired.run(&["status"]).assert(
         4,
-        "No token: the issuer revoked the login: run codex-auth login\n...\n  Revoked:    [..]\n...\n",
+        "No token: the issuer refused to refresh the token: It was used before.[..]: run codex-auth login\n...\n  Revoked:    [..]\n...\n",
         "",
     );
     assert_state(&expired, "revoked", false);
@@ -195,7 +248,7 @@ fn a_revocation_that_the_issuer_just_told_is_shown() {
     sandbox.run(&["token"]).assert(4, "", "codex-auth: [..]\n");
     sandbox.run(&["status"]).assert(
         4,
-        "No token: the issuer revoked the login: run codex-auth login\n...\n  Revoked:    [..] ([..]): The login has ended. (refresh_token_invalidated, status 401)\n...\n",
+        "No token: the issuer refused to refresh the token: The login has ended. [..]: run codex-auth login\n...\n  Revoked:    [..] ([..]): The login has ended. (refresh_token_invalidated, status 401)\n...\n",
         "",
     );
 }
@@ -206,7 +259,7 @@ fn a_login_in_backoff_needs_nobody() {
         let sandbox = planted(left, in_backoff);
         sandbox.run(&["status"]).assert(
             0,
-            "Signed in as someone@mail.example (Plus)\n...\n  Backoff:    next refresh in 50 minutes ([..]): the issuer has trouble\n...\n",
+            "Signed in as someone@mail.example (Plus)\n...\n  Backoff:    next refresh in 1 hour ([..]): the issuer has trouble\n...\n",
             "",
         );
         assert_state(&sandbox, "backoff", true);
@@ -287,7 +340,7 @@ fn codexs_login_is_shown_as_codexs() {
         "Signed in as someone@mail.example (Plus)\n  \
            Profile:    codex\n  \
            Account ID: account-1\n  \
-           Token:      valid, expires in 2 hours ([..])\n  \
+           Token:      valid for 2 hours (until [..]), then refreshed by Codex\n  \
            Refreshed:  [..]\n  \
            File:       [FOLDER]/.codex/auth.json\n",
         "",
@@ -295,7 +348,7 @@ fn codexs_login_is_shown_as_codexs() {
     sandbox.store_codex(&sandbox.codex_login(0).to_string());
     sandbox.run(&status).assert(
         4,
-        "No token: Codex's token [..]: run codex, [..]\n...\n  Token:      expired [..] ([..])\n...\n",
+        "No token: Codex's token [..]: run codex, [..]\n...\n  Token:      expired [..] ([..]), then refreshed by Codex\n...\n",
         "",
     );
     sandbox.store_codex(&json!({ "OPENAI_API_KEY": "sk-of-somebody" }).to_string());
@@ -326,8 +379,8 @@ fn all_profiles_are_shown_and_codexs_is_not_one_of_them() {
     sandbox.run(&["status", "--all"]).assert(
         0,
         "PROFILE  ACCOUNT               PLAN  TOKEN\n\
-         default  someone@mail.example  Plus  valid, 9 days left\n\
-         work     other@mail.example    Plus  expired, refreshed at its next use\n",
+         default  someone@mail.example  Plus  valid for 10 days, then refreshed automatically\n\
+         work     other@mail.example    Plus  expired 1 minute ago, refreshed at its next use\n",
         "",
     );
     sandbox.store("damaged", "{");
@@ -377,7 +430,7 @@ fn a_token_that_the_backend_rejects_counts_as_expired() {
     codexs.issuer.reject_access_tokens();
     codexs.run(&["--profile", "codex", "status", "--verify"]).assert(
         4,
-        "No token: the backend rejects Codex's token: run codex\n...\n  Backend:    rejects the token\n...\n",
+        "No token: the backend rejects Codex's token: run codex, [..]\n...\n  Backend:    rejects the token\n...\n",
         "",
     );
 }
@@ -443,7 +496,7 @@ fn a_usage_that_is_not_told_does_no_harm() {
     let sandbox = planted(86_400 * 5, |_| {});
     sandbox.run(&["status", "--usage"]).assert(
         0,
-        "Signed in as [..]\n...\n  Usage:      unknown\n",
+        "Signed in as [..]\n...\n  Usage:      unknown: the backend names no limits\n",
         "",
     );
     sandbox
@@ -493,8 +546,8 @@ fn a_table_that_is_too_wide_has_the_tokens_below() {
     assert_eq!(
         show(40),
         "PROFILE  ACCOUNT               PLAN\n  TOKEN\n\
-         default  someone@mail.example  Plus\n  valid, 2 hours left\n\
-         work     someone@mail.example  Plus\n  expired, refreshed at its next use\n"
+         default  someone@mail.example  Plus\n  valid for 2 hours, refreshed at its\n  next use\n\
+         work     someone@mail.example  Plus\n  expired 1 minute ago, refreshed at its\n  next use\n"
     );
     let wide = sandbox.run(&["status", "--all"]).stdout;
     let widest = wide.lines().map(str::len).max().unwrap();

@@ -48,7 +48,7 @@ fn assert_unavailable(sandbox: &Sandbox, problem: &str) {
 #[track_caller]
 fn assert_status(sandbox: &Sandbox, problem: &str) {
     let words = format!(
-        "No token: could not read [HOME]/default.json: it is sealed: {problem}\n  Profile:    default\n  Token:      valid, expires [..]\n  \
+        "No token: could not read [HOME]/default.json: it is sealed: {problem}\n  Profile:    default\n  Token:      valid for [..], cannot be refreshed\n  \
          Refreshed:  [..]\n  File:       [HOME]/default.json\n  Sealed:     with a key in the keyring\n  Issuer:     [ISSUER]\n"
     );
     let commands = [
@@ -66,8 +66,10 @@ fn assert_status(sandbox: &Sandbox, problem: &str) {
     assert_eq!(status["usable"], json!(false));
     assert_eq!(status["state"], json!("fresh"));
     assert!(status["email"].is_null() && status["expires_at"].is_string());
-    let all = "PROFILE  ACCOUNT  PLAN  TOKEN\ndefault  -        -     sealed, and the keyring does not give the key\n";
-    outputs[3].assert(75, all, "");
+    let all = format!(
+        "PROFILE  ACCOUNT  PLAN  TOKEN\ndefault  -        -     could not read [HOME]/default.json: it is sealed: {problem}\n"
+    );
+    outputs[3].assert(75, &all, "");
 }
 
 #[test]

@@ -1,0 +1,342 @@
+//! How the login of a profile stands, and how that is said: as a headline, in a table, as JSON, as an exit code. `status` shows it,
+//! `doctor` makes findings of it.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Error, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Profile, as_whom, codex, missing_account};
+use crate::credentials::{Backoff, Credentials, Freshness, Routing, TokenRequest};
+use crate::error;
+use crate::issuer::backend::{self, Usage, Verdict, Window};
+use crate::refresh;
+use crate::settings;
+use crate::store::codex_file;
+use crate::text::capitalized;
+use crate::time::{date, moment, rounded_span, seconds_since_epoch, stamp, time_at};
+
+/// How long the backend may take to say whether it accepts a token: a person waits for it.
+const VERIFY_LIMIT: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Nobody is signed in.
+    None,
+    Fresh,
+    /// The token is valid, and refreshed at its next use.
+    Due,
+    Expired,
+    /// The issuer does not refresh it any more. It may still be valid.
+    Revoked,
+    /// The last refresh failed, and the next one has to wait. The token may still be valid.
+    Backoff,
+    /// What is stored cannot be read, or is no login.
+    Unreadable,
+}
+
+pub struct LoginStatus {
+    pub profile: Profile,
+    pub now: SystemTime,
+    pub state: State,
+    /// The file that holds the login, or another place.
+    pub place: String,
+    /// The login, as far as it can be read: of a sealed one whose key is not there, what stands beside the secrets.
+    pub credentials: Option<Credentials>,
+    /// Why `token` fails, now or once the stored token has expired. A backoff is none: it ends by itself.
+    pub obstacle: Option<Error>,
+    /// What the backend says of the token and of the plan's limits, if it was asked.
+    pub verdict: Option<Verdict>,
+    pub usage: Option<Result<Usage>>,
+}
+
+impl LoginStatus {
+    /// Fails only where the place of the login is unknown.
+    pub fn of(profile: Profile, now: SystemTime) -> Result<Self> {
+        let (place, kept) = match &profile {
+            Profile::Own(store) => (store.path().display().to_string(), store.load_closed()),
+            Profile::Codex => (codex_file::shown_place()?, codex_file::load()),
+        };
+        let is_there = !matches!(kept, Ok(None));
+        let is_of_use = |kept: &Credentials| kept.is_closed() || kept.access_token().is_ok();
+        let kept = kept.ok().flatten().filter(is_of_use);
+        let (credentials, obstacle) = match &profile {
+            Profile::Own(store) => match refresh::load(store) {
+                Ok(found) => {
+                    let obstacle = refresh::lasting_obstacle(store, &found, now);
+                    (Some(found), obstacle)
+                }
+                Err(error) => (kept.filter(Credentials::is_closed), Some(error)),
+            },
+            Profile::Codex => (kept, codex::valid_token(&TokenRequest::default()).err()),
+        };
+        let is_temporary = code_of(obstacle.as_ref()) == error::TEMPORARY;
+        let state = match &credentials {
+            None if !is_there => State::None,
+            Some(found) if !found.is_closed() || is_temporary => state_of(found, now),
+            _ => State::Unreadable,
+        };
+        Ok(Self {
+            profile,
+            now,
+            state,
+            place,
+            credentials,
+            obstacle,
+            verdict: None,
+            usage: None,
+        })
+    }
+
+    /// Asks the backend about a token that is valid. One that it rejects counts as expired.
+    pub fn ask(&mut self, verify: bool, usage: bool) -> Result<()> {
+        let Some(valid) = self.valid() else {
+            return Ok(());
+        };
+        let backend = settings::backend()?;
+        let usage = usage.then(|| backend::usage(&backend, valid));
+        let verdict = verify.then(|| backend::check(&backend, valid, VERIFY_LIMIT));
+        if verdict == Some(Verdict::Rejected) && self.obstacle.is_none() {
+            self.obstacle = match &self.profile {
+                Profile::Own(store) => refresh::check_refreshable(valid, store.profile())
+                    .err()
+                    .map(|error| error.context("the backend rejects the token")),
+                Profile::Codex => Some(codex::rejected(valid).into()),
+            };
+        }
+        (self.verdict, self.usage) = (verdict, usage);
+        Ok(())
+    }
+
+    /// The login, if its token is there and valid.
+    fn valid(&self) -> Option<&Credentials> {
+        let credentials = self.credentials.as_ref();
+        credentials.filter(|found| found.is_valid(self.now) && !found.is_closed())
+    }
+
+    fn is_rejected(&self) -> bool {
+        self.verdict == Some(Verdict::Rejected)
+    }
+
+    /// Whether a token can be had without a person, now or after a backoff.
+    pub fn is_usable(&self) -> bool {
+        let is_own = matches!(self.profile, Profile::Own(_));
+        self.obstacle.is_none() || is_own && self.valid().is_some() && !self.is_rejected()
+    }
+
+    /// 0 if a token can be had without a person, else that of `token`.
+    pub fn exit_code(&self) -> u8 {
+        if self.is_usable() {
+            return 0;
+        }
+        code_of(self.obstacle.as_ref())
+    }
+
+    /// The backoff, while it holds.
+    pub fn backoff(&self) -> Option<&Backoff> {
+        let backoff = self.credentials.as_ref()?.backoff.as_ref();
+        backoff.filter(|backoff| backoff.holds(self.now))
+    }
+
+    /// The one line that says whether anything has to be done.
+    pub fn headline(&self) -> String {
+        let who = self.credentials.as_ref().map_or_else(String::new, as_whom);
+        match &self.obstacle {
+            None => format!("Signed in{who}"),
+            Some(obstacle) if self.is_usable() => {
+                format!("Signed in{who} until the token expires: {obstacle:#}")
+            }
+            Some(obstacle) if self.state == State::None => capitalized(&format!("{obstacle:#}")),
+            Some(obstacle) => format!("No token: {obstacle:#}"),
+        }
+    }
+
+    /// How long the token is valid and what happens then; in a table, what keeps it from being used.
+    pub fn cell(&self) -> String {
+        match &self.obstacle {
+            Some(obstacle) if !self.is_usable() => format!("{obstacle:#}"),
+            _ => self.token(|_, _| String::new()),
+        }
+    }
+
+    /// The same with the time.
+    pub fn token_line(&self) -> String {
+        self.token(|until, end| format!(" ({until}{})", stamp(end)))
+    }
+
+    fn token(&self, dated: impl Fn(&str, u64) -> String) -> String {
+        let Some(found) = &self.credentials else {
+            return String::new();
+        };
+        let next = self.next_refresh(found);
+        let Some(end) = found.expiry() else {
+            let valid = if found.is_access_token_only() {
+                "valid until it is revoked"
+            } else {
+                "expiry unknown"
+            };
+            return format!("{valid}, {next}");
+        };
+        let now = seconds_since_epoch(self.now);
+        let span = rounded_span(end.abs_diff(now));
+        if end > now {
+            format!("valid for {span}{}, {next}", dated("until ", end))
+        } else {
+            format!("expired {span} ago{}, {next}", dated("", end))
+        }
+    }
+
+    /// When another token comes, if at all.
+    fn next_refresh(&self, found: &Credentials) -> String {
+        match (&self.profile, &self.obstacle, self.backoff()) {
+            _ if self.is_rejected() => "rejected by the backend".to_owned(),
+            _ if found.is_access_token_only() => "never refreshed".to_owned(),
+            (Profile::Codex, ..) => "then refreshed by Codex".to_owned(),
+            (_, Some(_), _) => "cannot be refreshed".to_owned(),
+            (_, _, Some(backoff)) => {
+                let wait = seconds_since_epoch(backoff.until);
+                let wait = wait.saturating_sub(seconds_since_epoch(self.now));
+                format!("next refresh in {}", rounded_span(wait))
+            }
+            _ if self.state == State::Fresh => "then refreshed automatically".to_owned(),
+            _ => "refreshed at its next use".to_owned(),
+        }
+    }
+
+    /// The other times and reasons that are known, each under its name.
+    pub fn details(&self) -> Vec<(&'static str, String)> {
+        let at = |time| moment(seconds_since_epoch(time), self.now);
+        let credentials = self.credentials.as_ref();
+        let refreshed = credentials.and_then(Credentials::received_at);
+        let revoked = credentials.and_then(|found| found.revoked.as_ref());
+        let details = [
+            ("Refreshed", refreshed.map(at)),
+            (
+                "Revoked",
+                revoked.map(|it| format!("{}: {}", at(it.at), it.reason())),
+            ),
+            (
+                "Backoff",
+                self.backoff()
+                    .map(|it| format!("next refresh {}: {}", at(it.until), it.reason())),
+            ),
+            ("Backend", self.verdict.as_ref().map(|it| self.describe(it))),
+        ];
+        let known = details.into_iter();
+        known
+            .filter_map(|(name, text)| Some((name, text?)))
+            .collect()
+    }
+
+    fn describe(&self, verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Accepted => "accepts the token".to_owned(),
+            Verdict::Rejected if self.is_usable() => {
+                let call = settings::call_for(self.profile.name());
+                format!("rejects the token: {call} token --force-refresh gets a new one")
+            }
+            Verdict::Rejected => "rejects the token".to_owned(),
+            Verdict::Unknown(reason) => format!("unreachable: {reason}"),
+        }
+    }
+
+    /// What does not keep `token` from printing, and will be missed elsewhere.
+    pub fn note(&self) -> Option<String> {
+        let credentials = self.credentials.as_ref()?;
+        let problem = credentials.routing.as_ref().and_then(Routing::problem);
+        problem.or_else(|| missing_account(credentials).map(str::to_owned))
+    }
+
+    /// Where the tokens come from, if not from the issuer.
+    pub fn source(&self) -> Option<String> {
+        Some(self.credentials.as_ref()?.external_source()?.describe())
+    }
+
+    pub fn is_sealed(&self) -> bool {
+        let credentials = self.credentials.as_ref();
+        credentials.is_some_and(Credentials::is_sealed)
+    }
+
+    /// One object of `status --json`. Its members, none of which is ever missing; what is not known is null:
+    ///
+    /// - `profile`.
+    /// - `state`: `none`, `fresh`, `due` (valid, refreshed at its next use), `expired` (refreshed at its next use, if
+    ///   `usable`), `revoked`, `backoff` or `unreadable`.
+    /// - `usable`: whether a token can be had without a person.
+    /// - `obstacle`: why it cannot be used or refreshed, in words.
+    /// - `email`, `plan`, `account_id`, `issuer`, `store` (the file).
+    /// - `sealed`: whether the login is encrypted with a key in the keyring. While that does not give it, `email`, `plan` and
+    ///   `account_id` are null.
+    /// - `source`: the command or the socket that the tokens come from, if not from the issuer.
+    /// - `expires_at`, `last_refresh`: RFC 3339 in UTC.
+    /// - `revoked`: `reason`, `at`.
+    /// - `backoff`: `reason`, `attempts`, `until`.
+    /// - `check`: `verdict` (`accepted`, `rejected` or `unreachable`) and `reason`; null without `--verify`, and for an
+    ///   expired token.
+    /// - `usage`: `limit_reached`, `windows` (a list of `window_seconds`, `used_percent`, `resets_at`) and `error`; null
+    ///   without `--usage`, and for an expired token.
+    pub fn to_json(&self) -> Value {
+        let credentials = self.credentials.as_ref();
+        json!({
+            "profile": self.profile.name(),
+            "state": self.state,
+            "usable": self.is_usable(),
+            "obstacle": self.obstacle.as_ref().map(|error| format!("{error:#}")),
+            "email": credentials.and_then(Credentials::email),
+            "plan": credentials.and_then(Credentials::plan),
+            "account_id": credentials.and_then(Credentials::account_id),
+            "issuer": credentials.and_then(|found| found.issuer.as_deref()),
+            "source": self.source(),
+            "store": self.place,
+            "sealed": self.is_sealed(),
+            "expires_at": credentials.and_then(Credentials::expiry).map(|end| date(time_at(end))),
+            "last_refresh": credentials.and_then(Credentials::received_at).map(date),
+            "revoked": credentials.and_then(|found| found.revoked.as_ref()).map(|revoked| {
+                json!({"reason": revoked.reason(), "at": date(revoked.at)})
+            }),
+            "backoff": self.backoff().map(|backoff| {
+                json!({"reason": backoff.reason(), "attempts": backoff.attempts, "until": date(backoff.until)})
+            }),
+            "check": self.verdict.as_ref().map(|verdict| match verdict {
+                Verdict::Accepted => json!({"verdict": "accepted", "reason": null}),
+                Verdict::Rejected => json!({"verdict": "rejected", "reason": null}),
+                Verdict::Unknown(reason) => json!({"verdict": "unreachable", "reason": reason}),
+            }),
+            "usage": self.usage.as_ref().map(usage_to_json),
+        })
+    }
+}
+
+fn code_of(obstacle: Option<&Error>) -> u8 {
+    obstacle.map_or(0, error::exit_code)
+}
+
+fn state_of(credentials: &Credentials, now: SystemTime) -> State {
+    let waits = |backoff: &Backoff| backoff.holds(now);
+    match credentials.freshness(&TokenRequest::default(), now) {
+        _ if credentials.revoked.is_some() => State::Revoked,
+        _ if credentials.backoff.as_ref().is_some_and(waits) => State::Backoff,
+        Freshness::Fresh => State::Fresh,
+        Freshness::Stale if !credentials.is_valid(now) => State::Expired,
+        Freshness::Due | Freshness::Stale => State::Due,
+    }
+}
+
+fn usage_to_json(usage: &Result<Usage>) -> Value {
+    let window = |window: &Window| {
+        json!({
+            "window_seconds": window.length,
+            "used_percent": window.used_percent,
+            "resets_at": window.reset_at.map(|at| date(time_at(at))),
+        })
+    };
+    let known = usage.as_ref().ok();
+    let windows = known.map_or(&[][..], |usage| &usage.windows);
+    json!({
+        "limit_reached": known.and_then(|usage| usage.limit_reached),
+        "windows": windows.iter().map(window).collect::<Vec<_>>(),
+        "error": usage.as_ref().err().map(|error| format!("{error:#}")),
+    })
+}
