@@ -86,7 +86,7 @@ pub fn run() -> ExitCode {
         [] => commands::start_page(),
         arguments => match Cli::try_parse() {
             Ok(cli) => commands::run(cli),
-            Err(error) => commands::hints::show(error, arguments),
+            Err(error) => commands::hints::show(&error, arguments),
         },
     };
     outcome.unwrap_or_else(|error| {

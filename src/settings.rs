@@ -7,7 +7,7 @@
 )]
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -323,15 +323,20 @@ pub fn absolute(path: &str) -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// Whether a program is there: at its path, or in a folder of `PATH`.
-pub fn is_installed(program: &str) -> bool {
+/// Where a program is: at its path, or in a folder of `PATH`.
+pub fn find_program(program: &OsStr) -> Option<PathBuf> {
     let path = Path::new(program);
-    // Windows adds an extension, and looks in more places than PATH.
-    if cfg!(windows) || path.components().count() > 1 {
-        return cfg!(windows) || path.is_file();
-    }
-    let mut folders = program_folders().into_iter();
-    folders.any(|folder| folder.join(path).is_file())
+    let candidates = match path.components().count() {
+        0 | 1 => program_folders(),
+        _ => vec![PathBuf::new()],
+    };
+    let mut candidates = candidates.into_iter().map(|folder| folder.join(path));
+    candidates.find(|path| path.is_file())
+}
+
+/// Whether a program can be started. Windows adds an extension, and looks in more places than `PATH`.
+pub fn is_installed(program: &str) -> bool {
+    cfg!(windows) || find_program(program.as_ref()).is_some()
 }
 
 /// The folders that programs are looked for in.

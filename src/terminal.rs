@@ -12,6 +12,16 @@ use base64::prelude::BASE64_STANDARD;
 use crate::settings;
 use crate::text::on_one_line;
 
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
 /// Paragraphs are no wider than this, on terminals of any width and in logs.
 const WIDEST: usize = 80;
 /// Colours as escape sequences number them (ECMA-48, SGR).
@@ -46,8 +56,8 @@ pub fn tell(paragraph: &str) {
 /// Says that something is done. A terminal shows a check mark in front.
 pub fn succeed(line: &str) {
     match (takes_sequences(), has_colours()) {
-        (true, true) => say(&format!("\x1b[32m✓\x1b[0m {line}")),
-        (true, false) => say(&format!("✓ {line}")),
+        (true, true) => say_wrapped(&format!("\x1b[32m✓\x1b[0m {line}"), 2),
+        (true, false) => say_wrapped(&format!("✓ {line}"), 2),
         (false, _) => say(line),
     }
 }
@@ -64,16 +74,21 @@ pub fn warn(message: &str) {
 
 fn say_under(label: &str, colour: u8, message: &str) {
     let message = on_one_line(message);
-    say(&if has_colours() {
-        format!("\x1b[1;{colour}m{label}\x1b[0m {message}")
+    if has_colours() {
+        say_wrapped(&format!("\x1b[1;{colour}m{label}\x1b[0m {message}"), 0);
     } else {
-        format!("{label} {message}")
-    });
+        say_wrapped(&format!("{label} {message}"), 0);
+    }
+}
+
+/// One line, but broken between words where a terminal would break it anywhere.
+fn say_wrapped(line: &str, indent: usize) {
+    say(&wrap(line, width().unwrap_or(usize::MAX), indent));
 }
 
 /// Whether somebody may type an answer.
 pub fn can_ask() -> bool {
-    io::stdin().is_terminal() && !is_in_background()
+    io::stdin().is_terminal() && !system::is_in_background()
 }
 
 /// Whether somebody reads along.
@@ -84,7 +99,7 @@ pub fn is_watched() -> bool {
 /// Passes each line that a person types to `wants_more`, until it returns false or the input ends. Bytes that are not
 /// UTF-8 are replaced. A job that is put into the background goes on, and reads again in the foreground.
 pub fn read_lines(mut wants_more: impl FnMut(&str) -> bool) {
-    refuse_background_stop();
+    system::refuse_background_stop();
     let mut line = Vec::new();
     loop {
         match io::stdin().lock().read_until(b'\n', &mut line) {
@@ -106,82 +121,17 @@ pub fn read_lines(mut wants_more: impl FnMut(&str) -> bool) {
 /// Asks for a line that a person types or pastes, and reads it without showing it. Ctrl-C ends the program, but only when the
 /// terminal shows again what is typed.
 pub fn read_hidden(prompt: &str) -> io::Result<String> {
-    hold_interrupts(true);
-    let line = read_hidden_line(prompt);
-    hold_interrupts(false);
-    line
-}
-
-/// Nothing is shown from before the prompt on: what is pasted may come at once.
-#[cfg(unix)]
-fn read_hidden_line(prompt: &str) -> io::Result<String> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-    let terminal = io::stdin();
-    let shown = tcgetattr(&terminal)?;
-    let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&terminal, OptionalActions::Now, &hidden)?;
-    say(prompt);
-    let line = read_password();
-    tcsetattr(&terminal, OptionalActions::Now, &shown)?;
-    line
-}
-
-#[cfg(not(unix))]
-fn read_hidden_line(prompt: &str) -> io::Result<String> {
-    say(prompt);
-    read_password()
-}
-
-fn read_password() -> io::Result<String> {
     let config = rpassword::ConfigBuilder::new()
         .password_feedback_hide()
         .build();
-    rpassword::read_password_with_config(config)
-}
-
-#[cfg(unix)]
-fn hold_interrupts(held: bool) {
-    use nix::sys::signal::{SigSet, Signal};
-    let interrupts = SigSet::from(Signal::SIGINT);
-    // It fails only if it is called wrongly.
-    let _ = if held {
-        interrupts.thread_block()
-    } else {
-        interrupts.thread_unblock()
-    };
-}
-
-#[cfg(not(unix))]
-fn hold_interrupts(_held: bool) {}
-
-/// A process that reads from the terminal in the background is stopped, with all threads. Where that signal is blocked, the read
-/// fails instead (POSIX.1-2017, general terminal interface, 11.1.4).
-#[cfg(unix)]
-fn refuse_background_stop() {
-    use nix::sys::signal::{SigSet, Signal};
-    // It fails only if it is called wrongly.
-    let _ = SigSet::from(Signal::SIGTTIN).thread_block();
-}
-
-#[cfg(not(unix))]
-fn refuse_background_stop() {}
-
-/// Whether the shell put us into the background (`&`, `bg`). On a terminal that is not the controlling one nobody is.
-#[cfg(unix)]
-fn is_in_background() -> bool {
-    use rustix::process::getpgrp;
-    use rustix::termios::tcgetpgrp;
-    let foreground = [tcgetpgrp(io::stdin()), tcgetpgrp(io::stderr())];
-    foreground
-        .into_iter()
-        .flatten()
-        .any(|group| group != getpgrp())
-}
-
-#[cfg(not(unix))]
-fn is_in_background() -> bool {
-    false
+    system::hold_interrupts(true);
+    // Nothing is shown from before the prompt on: what is pasted may come at once.
+    let line = system::without_echo(|| {
+        say(prompt);
+        rpassword::read_password_with_config(config)
+    });
+    system::hold_interrupts(false);
+    line
 }
 
 /// The columns of the terminal on stderr, if it is one.
@@ -214,7 +164,11 @@ pub fn result_width() -> usize {
 
 /// Whether stderr shows colours, and the person wants them.
 pub fn has_colours() -> bool {
-    takes_sequences() && !settings::no_color()
+    shows_colours(&io::stderr())
+}
+
+pub fn shows_colours(stream: &impl IsTerminal) -> bool {
+    knows_sequences(stream) && !settings::no_color()
 }
 
 /// A text that the eye should find.
@@ -269,7 +223,7 @@ pub fn show_status(text: &str) {
 /// Removes the countdown or the status.
 pub fn clear_status() {
     let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
-    if !mem::take(&mut *status).is_empty() && is_flowing() {
+    if !mem::take(&mut *status).is_empty() && system::is_flowing() {
         write("\r\x1b[K");
     }
 }
@@ -283,29 +237,11 @@ pub fn awaiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
 }
 
 fn replace_last_line(line: &str) {
-    if takes_sequences() && !is_in_background() && is_flowing() {
+    if takes_sequences() && !system::is_in_background() && system::is_flowing() {
         let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
         line.clone_into(&mut status);
         write(&format!("\r{line}\x1b[K"));
     }
-}
-
-/// Whether the terminal takes what is written at once. One that is stopped (Ctrl-S) does not, and no work waits for a status.
-#[cfg(unix)]
-fn is_flowing() -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let stderr = io::stderr();
-    let mut terminal = [PollFd::new(&stderr, PollFlags::OUT)];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    poll(&mut terminal, Some(&at_once)).is_ok_and(|ready| ready > 0)
-}
-
-#[cfg(not(unix))]
-fn is_flowing() -> bool {
-    true
 }
 
 /// At most so many columns. A note is cut to ASCII, of which each character has one column.
@@ -323,18 +259,11 @@ fn countdown_line(left: Duration, note: &str, columns: usize) -> String {
 
 /// Whether stderr is a terminal that knows escape sequences.
 fn takes_sequences() -> bool {
-    io::stderr().is_terminal() && !settings::has_dumb_terminal() && enable_sequences()
+    knows_sequences(&io::stderr())
 }
 
-/// The console of Windows knows them when it is asked to.
-#[cfg(windows)]
-pub fn enable_sequences() -> bool {
-    anstyle_query::windows::enable_ansi_colors() == Some(true)
-}
-
-#[cfg(not(windows))]
-pub fn enable_sequences() -> bool {
-    true
+fn knows_sequences(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && !settings::has_dumb_terminal() && system::enable_sequences()
 }
 
 /// Breaks a paragraph into lines of at most `width` columns, all but the first behind an indent. A word that is longer

@@ -1,123 +1,198 @@
-//! What is said of arguments that cannot be used, with suggestions for somebody who types the commands of another tool; and
-//! the help, which the parser treats alike.
+//! What the parser says: the help, and what is wrong with the arguments, in our style and with the command to try.
 
 use std::ffi::OsString;
-use std::io;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::CommandFactory;
 use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use strsim::damerau_levenshtein;
 
+use super::output::{has_colours, print};
 use crate::cli::Cli;
 use crate::settings::is_profile_name;
 use crate::terminal;
 
-/// The column of a tip: the parser puts `tip: ` before it.
-const TIP: usize = 7;
-
-/// Commands of other tools, and what they are here.
-const COMMANDS: &[(&[&str], &str)] = &[
-    (&["whoami", "info", "show", "current"], "codex-auth status"),
+/// Commands of other tools, and what to try instead.
+const COMMANDS: &[(&str, &str)] = &[
+    ("whoami info show current", "codex-auth status"),
     (
-        &["list", "ls", "accounts", "profiles", "logins"],
+        "list ls accounts profiles logins",
         "codex-auth status --all",
     ),
-    (&["refresh", "renew"], "codex-auth token --force-refresh"),
-    (&["signin", "sign-in", "auth", "init"], "codex-auth login"),
-    (&["signout", "sign-out", "revoke"], "codex-auth logout"),
+    ("refresh renew", "codex-auth token --force-refresh"),
+    ("signin sign-in auth init", "codex-auth login"),
+    ("signout sign-out revoke", "codex-auth logout"),
     (
-        &["get", "print", "print-token", "access-token", "get-token"],
+        "get print print-token access-token get-token",
         "codex-auth token",
     ),
-    (&["env"], "codex-auth token --format env"),
-    (&["headers"], "codex-auth token --format headers"),
-    (&["run"], "codex-auth exec -- COMMAND"),
-    (&["switch", "use"], "codex-auth --profile NAME COMMAND"),
-    (&["usage", "limits"], "codex-auth status --usage"),
-    (&["encrypt", "keyring", "keychain"], "codex-auth seal"),
-    (&["decrypt"], "codex-auth unseal"),
-    (&["version"], "codex-auth --version"),
-    (&["config", "configure"], "codex-auth setup PROGRAM"),
+    ("env", "codex-auth token --format env"),
+    ("headers", "codex-auth token --format headers"),
+    ("run", "codex-auth exec -- COMMAND"),
+    ("switch use", "codex-auth --profile NAME COMMAND"),
+    ("usage limits", "codex-auth status --usage"),
+    ("encrypt keyring keychain", "codex-auth seal"),
+    ("decrypt", "codex-auth unseal"),
+    ("version", "codex-auth --version"),
+    ("config configure", "codex-auth setup PROGRAM"),
+    ("update upgrade", "updating the way you installed it"),
+];
+
+/// Options that people expect of a command (`*`: of any), and what to try instead.
+const OPTIONS: &[(&str, &str, &str)] = &[
+    ("token", "--json", "codex-auth token --format json"),
+    (
+        "token",
+        "--refresh --force",
+        "codex-auth token --force-refresh",
+    ),
+    ("status", "--format --output -o", "codex-auth status --json"),
+    ("doctor", "--format --output -o", "codex-auth doctor --json"),
+    ("doctor", "-v", "codex-auth doctor --verbose"),
+    (
+        "doctor",
+        "--fix",
+        "codex-auth doctor, which says what to run",
+    ),
+    ("login", "--device", "codex-auth login --device-code"),
+    (
+        "login",
+        "--web --browser",
+        "codex-auth login, which opens the browser",
+    ),
+    ("", "-v", "codex-auth --version"),
+    ("*", "-p", "codex-auth --profile NAME COMMAND"),
 ];
 
 /// Commands behind which somebody may put the name of a profile.
 const OF_A_PROFILE: [&str; 5] = ["login", "token", "account-id", "status", "logout"];
 
-/// Prints what the parser has to say: the help and the version on stdout, what is wrong with the arguments on stderr. A
-/// reader that has gone away is no failure.
-pub fn show(error: Error, arguments: &[OsString]) -> Result<ExitCode> {
-    let code = u8::try_from(error.exit_code())?;
-    let error = with_hint(error, arguments);
-    match error.print() {
-        Err(problem) if !error.use_stderr() && problem.kind() != io::ErrorKind::BrokenPipe => {
-            Err(problem).context("could not write to stdout")
-        }
-        _ => Ok(ExitCode::from(code)),
+/// Prints the help or the version that was asked for, or else what is wrong with the arguments.
+pub fn show(error: &Error, arguments: &[OsString]) -> Result<ExitCode> {
+    if !error.use_stderr() {
+        let help = error.render();
+        return print(&if has_colours() {
+            help.ansi().to_string()
+        } else {
+            help.to_string()
+        });
     }
+    // What is wrong comes first, up to an empty line; tips and the usage follow.
+    let text = error.render().to_string();
+    let cause = text.split("\n\n").next().unwrap_or_default();
+    let cause = cause
+        .split_whitespace()
+        .skip(1)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let cause = match error.kind() {
+        ErrorKind::MissingSubcommand => "no command was given".to_owned(),
+        _ => cause.replace(
+            "the following required arguments were not provided:",
+            "missing",
+        ),
+    };
+    terminal::complain(&(cause + &advice(error, arguments)));
+    Ok(ExitCode::from(u8::try_from(error.exit_code())?))
 }
 
-/// The error with a tip, if we know what these arguments were meant to be, or what is missing.
-fn with_hint(mut error: Error, arguments: &[OsString]) -> Error {
-    let meant = meant(&error, arguments).map(|meant| format!("use '{meant}'"));
-    if let Some(tip) = meant.or_else(|| missing(&error)) {
-        error.remove(ContextKind::SuggestedSubcommand);
-        error.remove(ContextKind::SuggestedArg);
-        let columns = terminal::width().unwrap_or(usize::MAX);
-        let tip = terminal::fitted_to(&tip, TIP, columns);
-        error.insert(
-            ContextKind::Suggested,
-            ContextValue::StyledStrs(vec![tip.into()]),
-        );
+/// What to do, behind the cause. Nothing where that says which values are possible, and none is close.
+fn advice(error: &Error, arguments: &[OsString]) -> String {
+    let mut whole = Cli::command();
+    whole.build();
+    let typed: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let command = typed
+        .iter()
+        .find_map(|word| whole.find_subcommand(word))
+        .filter(|command| command.get_name() != "help");
+    let call = command.map_or("codex-auth".to_owned(), |command| {
+        format!("codex-auth {}", command.get_name())
+    });
+    if let Some(names) = command.and_then(|command| missing_values(error, command)) {
+        return names;
     }
-    error
+    let name = command.map_or("", clap::Command::get_name);
+    match hint(error, &typed, name).or_else(|| similar(error, &call)) {
+        Some(meant) => format!(": try {meant}"),
+        None if error.get(ContextKind::InvalidValue).is_some() => String::new(),
+        None => format!(": try {call} --help"),
+    }
 }
 
 /// The possible values of an argument that is missing.
-fn missing(error: &Error) -> Option<String> {
-    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
-        return None;
-    };
+fn missing_values(error: &Error, command: &clap::Command) -> Option<String> {
     if error.kind() != ErrorKind::MissingRequiredArgument {
         return None;
     }
-    let mut command = Cli::command();
-    command.build();
-    let mut arguments = command
-        .get_subcommands()
-        .flat_map(clap::Command::get_arguments);
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let mut arguments = command.get_arguments();
     let argument = arguments.find(|argument| missing.contains(&argument.to_string()))?;
     let values = argument.get_possible_values();
     let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
-    (!names.is_empty()).then(|| format!("{argument} is one of {}", names.join(", ")))
+    (!names.is_empty()).then(|| format!(": use one of {}", names.join(", ")))
 }
 
-fn meant(error: &Error, arguments: &[OsString]) -> Option<String> {
-    let typed = |kind| match error.get(kind) {
-        Some(ContextValue::String(typed)) => Some(typed.as_str()),
-        _ => None,
-    };
-    let has = |argument: &str| arguments.iter().any(|given| given == argument);
-    match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            let typed = typed(ContextKind::InvalidSubcommand)?;
-            let known = COMMANDS.iter().find(|(names, _)| names.contains(&typed));
-            known.map(|(_, meant)| (*meant).to_owned())
+/// What somebody means who types what another tool has, or forgets the dashes before a command.
+fn hint(error: &Error, typed: &[&str], command: &str) -> Option<String> {
+    let has = |names: &str, word: &str| names.split(' ').any(|name| name == word);
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let word = text(error, ContextKind::InvalidSubcommand)?;
+        let known = COMMANDS.iter().find(|(names, _)| has(names, word))?;
+        return Some(known.1.to_owned());
+    }
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let word = text(error, ContextKind::InvalidArg)?;
+    if word.starts_with('-') {
+        let mut options = OPTIONS.iter();
+        let known =
+            options.find(|(of, names, _)| [command, "*"].contains(of) && has(names, word))?;
+        return Some(known.2.to_owned());
+    }
+    match command {
+        _ if typed.contains(&"--") => None,
+        "login" if typed.contains(&"--from") => {
+            Some("codex-auth login --from -- COMMAND".to_owned())
         }
-        ErrorKind::UnknownArgument => match typed(ContextKind::InvalidArg)? {
-            "--json" if has("token") => Some("codex-auth token --format json".to_owned()),
-            option if option.starts_with('-') => None,
-            _ if has("--from") && !has("--") => {
-                Some("codex-auth login --from -- COMMAND …".to_owned())
-            }
-            command if has("exec") && !has("--") => Some(format!("codex-auth exec -- {command} …")),
-            profile if is_profile_name(profile) => {
-                let command = OF_A_PROFILE.into_iter().find(|command| has(command))?;
-                Some(format!("codex-auth --profile {profile} {command}"))
-            }
-            _ => None,
-        },
+        "exec" => Some(format!("codex-auth exec -- {word} …")),
+        _ if !OF_A_PROFILE.contains(&command) || !is_profile_name(word) => None,
+        _ if Cli::command().find_subcommand(word).is_some() => None,
+        _ => Some(format!("codex-auth --profile {word} {command}")),
+    }
+}
+
+/// The command or option that was most likely meant: two typing errors at most.
+fn similar(error: &Error, call: &str) -> Option<String> {
+    let pairs = [
+        (
+            ContextKind::InvalidSubcommand,
+            ContextKind::SuggestedSubcommand,
+        ),
+        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
+        (ContextKind::InvalidValue, ContextKind::SuggestedValue),
+    ];
+    pairs.into_iter().find_map(|(typed, suggested)| {
+        let typed = text(error, typed)?;
+        let mut suggestions = match error.get(suggested)? {
+            ContextValue::String(suggestion) => vec![suggestion.as_str()],
+            ContextValue::Strings(suggestions) => suggestions.iter().map(String::as_str).collect(),
+            _ => return None,
+        };
+        suggestions.retain(|suggestion| damerau_levenshtein(typed, suggestion) <= 2);
+        suggestions
+            .last()
+            .map(|suggestion| format!("{call} {suggestion}"))
+    })
+}
+
+fn text(error: &Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     }
 }

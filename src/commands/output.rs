@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::{settings, terminal};
+use crate::process::stdout;
+use crate::terminal;
 
 /// What a colour says about a part of the result.
 #[derive(Clone, Copy)]
@@ -18,7 +19,7 @@ pub enum Colour {
 
 /// Writes a result to stdout, all at once. A reader that has gone away is no failure.
 pub fn print(result: &str) -> Result<ExitCode> {
-    match io::stdout().write_all(result.as_bytes()) {
+    match stdout().write_all(result.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("could not write to stdout")
         }
@@ -40,14 +41,12 @@ pub fn coloured(text: &str, colour: Colour) -> String {
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
+/// Whether stdout shows colours, and the person wants them.
+pub fn has_colours() -> bool {
+    terminal::shows_colours(&io::stdout())
+}
+
 /// Whether a person looks at stdout.
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
-}
-
-fn has_colours() -> bool {
-    is_terminal()
-        && !settings::no_color()
-        && !settings::has_dumb_terminal()
-        && terminal::enable_sequences()
 }

@@ -187,7 +187,7 @@ fn other_ways_to_sign_in_are_refused_beside_it() {
     for other in ["--device-code", "--no-browser"] {
         let output = sandbox.run(&["login", "--with-access-token", other]);
         let stderr = format!(
-            "error: the argument '--with-access-token' cannot be used with '{other}'\n...\n"
+            "codex-auth: the argument '--with-access-token' cannot be used with '{other}': try codex-auth login --help\n"
         );
         output.assert(2, "", &stderr);
     }

@@ -474,7 +474,8 @@ mod on_a_terminal {
         let frames = countdown(&screen);
         assert!(frames.iter().all(|frame| frame.len() < 40), "{frames:?}");
         assert!(
-            screen.contains(&format!("\r\x1b[K\x1b[32m✓\x1b[0m {SIGNED_IN}")),
+            screen
+                .contains("\r\x1b[K\x1b[32m✓\x1b[0m Signed in as someone@mail.example\n  (Plus)\n"),
             "{screen:?}"
         );
     }
@@ -493,9 +494,8 @@ mod on_a_terminal {
         exchange.open();
         let (code, screen) = terminal.finish();
         assert_eq!(code, 0, "{screen:?}");
-        let announced =
-            format!("Completing the sign-in …\x1b[K\r\x1b[K\x1b[32m✓\x1b[0m {SIGNED_IN}");
-        assert!(screen.contains(&announced), "{screen:?}");
+        let announced = "Completing the sign-in …\x1b[K\r\x1b[K\x1b[32m✓\x1b[0m Signed in as someone@mail.example\n  (Plus)\n";
+        assert!(screen.contains(announced), "{screen:?}");
     }
 
     #[cfg(target_os = "linux")]

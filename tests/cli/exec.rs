@@ -17,7 +17,7 @@ fn the_command_gets_its_arguments_and_gives_its_output_and_its_code() {
         .run(&["exec", "--", &program, "account-id"])
         .assert(0, "account-1\n", "");
     let output = sandbox.run(&["exec", "--", &program, "token", "--format", "x y"]);
-    output.assert(2, "", "...\nerror: invalid value 'x y' for [..]\n...\n");
+    output.assert(2, "", "...\ncodex-auth: invalid value 'x y' for [..]\n");
 }
 
 #[test]
@@ -46,9 +46,13 @@ fn an_invalid_variable_name_is_wrong_usage() {
     sandbox.plant();
     for name in ["", "A=B", "1A", "A B", "Ä", "PATH", "CODEX_AUTH_ACCOUNT_ID"] {
         let output = sandbox.run(&["exec", "--env", name, "--", "no-such-command"]);
-        output.assert(2, "", "error: [..]\n...\n");
+        output.assert(2, "", "codex-auth: [..]\n");
     }
-    sandbox.run(&["exec"]).assert(2, "", "error: [..]\n...\n");
+    sandbox.run(&["exec"]).assert(
+        2,
+        "",
+        "codex-auth: missing <COMMAND>...: try codex-auth exec --help\n",
+    );
 }
 
 #[cfg(unix)]

@@ -536,7 +536,7 @@ fn what_is_no_source_is_wrong_usage() {
         &["login", "--from", "--device-code", "--", "remote"],
         &["login", "--no-browser", "--from", "--", "remote"],
     ] {
-        sandbox.run(arguments).assert(2, "", "error: [..]\n...\n");
+        sandbox.run(arguments).assert(2, "", "codex-auth: [..]\n");
     }
     assert!(!sandbox.home().exists());
 }

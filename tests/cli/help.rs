@@ -19,71 +19,97 @@ Help:      codex-auth help COMMAND
     Sandbox::new().run(&[]).assert(0, stdout, "");
 }
 
+/// What is wrong, and what to try, on one line as all other errors.
 #[test]
-fn commands_of_other_tools_get_a_hint() {
+fn wrong_arguments_get_the_command_to_try() {
     let sandbox = Sandbox::new();
-    for (arguments, meant) in [
-        (&["whoami"][..], "codex-auth status"),
-        (&["list"], "codex-auth status --all"),
-        (&["ls"], "codex-auth status --all"),
-        (&["refresh"], "codex-auth token --force-refresh"),
-        (&["--profile", "work", "signin"], "codex-auth login"),
-        (&["token", "--json"], "codex-auth token --format json"),
-        (&["login", "work"], "codex-auth --profile work login"),
-        (&["exec", "ls"], "codex-auth exec -- ls …"),
+    for (line, tried) in [
+        ("whoami", "codex-auth status"),
+        ("list", "codex-auth status --all"),
+        ("ls", "codex-auth status --all"),
+        ("refresh", "codex-auth token --force-refresh"),
+        ("--profile work signin", "codex-auth login"),
+        ("update", "updating the way you installed it"),
+        ("token --json", "codex-auth token --format json"),
+        ("status --format json", "codex-auth status --json"),
+        ("doctor --fix", "codex-auth doctor, which says what to run"),
+        ("doctor -v", "codex-auth doctor --verbose"),
+        ("-v", "codex-auth --version"),
+        ("-p work token", "codex-auth --profile NAME COMMAND"),
+        ("login --device", "codex-auth login --device-code"),
+        ("login --web", "codex-auth login, which opens the browser"),
+        ("login work", "codex-auth --profile work login"),
+        ("exec ls", "codex-auth exec -- ls …"),
+        ("exec --env A make -j2", "codex-auth exec -- make …"),
         (
-            &["login", "--from", "ssh", "host"],
-            "codex-auth login --from -- COMMAND …",
+            "login --from ssh host",
+            "codex-auth login --from -- COMMAND",
         ),
-        (
-            &["exec", "--env", "A", "make", "-j2"],
-            "codex-auth exec -- make …",
-        ),
+        ("tokn", "codex-auth token"),
+        ("token --verfy", "codex-auth token --verify"),
+        ("completions bsh", "codex-auth completions bash"),
+        // Nothing better is known.
+        ("token login", "codex-auth token --help"),
+        ("token --frobnicate", "codex-auth token --help"),
+        ("install", "codex-auth --help"),
+        ("--profile work", "codex-auth --help"),
+        ("exec", "codex-auth exec --help"),
     ] {
-        let stderr =
-            format!("error: [..]\n\n  tip: use '{meant}'\n\nUsage: [..]\n\n[..]--help[..]\n");
-        sandbox.run(arguments).assert(2, "", &stderr);
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let output = sandbox.run(&arguments);
+        output.assert(2, "", &format!("codex-auth: [..]: try {tried}\n"));
     }
-    let known = sandbox.run(&["tokn"]);
-    known.assert(
-        2,
-        "",
-        "error: [..]\n\n  tip: [..]'token'\n\nUsage: [..]\n\n[..]--help[..]\n",
-    );
-    let unknown = sandbox.run(&["frobnicate"]);
-    unknown.assert(2, "", "error: [..]\n\nUsage: [..]\n\n[..]--help[..]\n");
 }
 
 #[test]
-fn a_program_or_a_shell_that_is_missing_is_one_of_those_that_are_named() {
+fn values_that_are_missing_or_wrong_are_named() {
     let sandbox = Sandbox::new();
-    for (command, tip) in [
+    let programs = "codex, claude-code, [..]";
+    for (arguments, stderr) in [
         (
-            "setup",
-            "<PROGRAM> is one of codex, claude-code, [..], curl",
+            &["setup"][..],
+            format!("missing <PROGRAM>: use one of {programs}"),
         ),
         (
-            "completions",
-            "<SHELL> is one of bash, elvish, fish, powershell, zsh",
+            &["completions"],
+            "missing <SHELL>: use one of bash, elvish, fish, powershell, zsh".to_owned(),
+        ),
+        (
+            &["setup", "cursor"],
+            format!("invalid value 'cursor' for '<PROGRAM>' [possible values: {programs}"),
+        ),
+        (
+            &["token", "--min-ttl", "soon"],
+            "invalid value 'soon' for '--min-ttl <DURATION>': write it as 90s, 5m, 2h or 1d"
+                .to_owned(),
         ),
     ] {
-        let stderr =
-            format!("error: [..]\n  [..]\n\n  tip: {tip}\n\nUsage: [..]\n\n[..]--help[..]\n");
-        sandbox.run(&[command]).assert(2, "", &stderr);
+        let stderr = format!("codex-auth: {stderr}\n");
+        sandbox.run(arguments).assert(2, "", &stderr);
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn help_that_cannot_be_written_is_a_failure() {
+fn a_result_that_cannot_be_written_is_a_failure() {
     let sandbox = Sandbox::new();
     if sandbox.install().is_none() {
         return;
     }
-    for arguments in ["help", "token --help", "--version"] {
-        let full = sandbox.shell(&format!("codex-auth {arguments} >/dev/full"));
-        let stderr = "codex-auth: could not write to stdout: [..]\n";
-        sandbox.start(full).finish().assert(1, "", stderr);
+    sandbox.plant();
+    for arguments in [
+        "help",
+        "token --help",
+        "--version",
+        "token",
+        "status",
+        "man",
+    ] {
+        for stdout in [">/dev/full", "1</dev/null"] {
+            let broken = sandbox.shell(&format!("codex-auth {arguments} {stdout}"));
+            let stderr = "codex-auth: could not write to stdout: [..]\n";
+            sandbox.start(broken).finish().assert(1, "", stderr);
+        }
     }
 }
 
@@ -127,16 +153,18 @@ fn what_is_shown_is_wrapped_between_words() {
             &["--help"],
             &["help", "login"],
             &["setup"],
+            &["token"],
+            &["token", "--min-ttl", "soon"],
             &["doctor", "--verbose"],
             &["status"],
         ] {
             let terminal = Terminal::of(sandbox.command(arguments), columns);
             let (_, screen) = terminal.finish();
-            // A path may not fit behind its indent of 16 columns. An error is the parser's: it stays on one line.
+            // A path may not fit behind its indent of 16 columns. The usage is the parser's.
             let is_cut = |line: &&str| {
                 let fits = |word: &str| word.len() + 16 <= columns.into();
                 let can_fit = line.split_whitespace().all(fits);
-                let is_parsers = line.starts_with("error:") || line.starts_with("Usage:");
+                let is_parsers = line.starts_with("Usage:");
                 !is_parsers && can_fit && line.trim_end().chars().count() > columns.into()
             };
             let cut: Vec<&str> = screen.lines().filter(is_cut).collect();

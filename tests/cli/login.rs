@@ -995,7 +995,7 @@ fn workspaces_are_trimmed_and_checked_before_the_sign_in() {
         sandbox.run(&["login", "--workspace", value]).assert(
             2,
             "",
-            "error: invalid value [..] for '--workspace <ID>': use the workspace's ID, of A-Z a-z 0-9 _ . : -\n...\n",
+            "codex-auth: invalid value [..] for '--workspace <ID>': use the workspace's ID, of A-Z a-z 0-9 _ . : -\n",
         );
     }
 }
@@ -1217,8 +1217,8 @@ mod at_a_terminal {
         assert_eq!(code, 1, "{screen}");
         assert!(
             screen.ends_with(
-                "codex-auth:\x1b[0m could not sign in: nothing was pasted, and the browser cannot be redirected here: \
-                 run codex-auth login --device-code\n"
+                "codex-auth:\x1b[0m could not sign in: nothing was pasted, and the browser cannot be\n\
+                 redirected here: run codex-auth login --device-code\n"
             ),
             "{screen}"
         );
