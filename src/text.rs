@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// The shortest word that can be a secret, in bytes: the tokens, codes and states that we know have 43 and more, and the
@@ -93,6 +94,13 @@ pub fn capitalized(text: &str) -> String {
     let mut rest = text.chars();
     let first = rest.next().map(char::to_uppercase);
     first.into_iter().flatten().chain(rest).collect()
+}
+
+/// Whether these bytes are a whole JSON object, so that nothing more is awaited. None that we know has over 64 KiB.
+pub fn is_whole_object(bytes: &[u8]) -> bool {
+    bytes.len() <= 64 * 1024
+        && bytes.trim_ascii_end().ends_with(b"}")
+        && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
 /// The text of a JSON string that is not empty.

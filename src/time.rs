@@ -1,6 +1,9 @@
-//! Times: as seconds since 1970, as RFC 3339, and as a person says them.
+//! Times: as seconds since 1970, as RFC 3339, and as a person says them; and limits.
 
 use std::cmp::Ordering;
+use std::io::{self, ErrorKind};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use ::time::{OffsetDateTime, UtcOffset};
@@ -35,6 +38,27 @@ fn writable(time: SystemTime) -> SystemTime {
 
 pub fn time_of(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
+}
+
+/// Does something that may hang, in a thread of its own. After the limit (`ErrorKind::TimedOut`) it goes on, and what comes of
+/// it is dropped.
+pub fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let outcome = start(work)?.recv_timeout(limit);
+    outcome.map_err(|_| ErrorKind::TimedOut.into())
+}
+
+/// Does something in a thread of its own. Its outcome may be awaited, or not.
+pub fn start<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Receiver<T>> {
+    let (sender, receiver) = mpsc::channel();
+    // Nobody listens after a limit.
+    let work = move || drop(sender.send(work()));
+    thread::Builder::new().spawn(work)?;
+    Ok(receiver)
 }
 
 /// A time as a member of a stored record.
@@ -123,6 +147,14 @@ pub fn rounded_span(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_longer_than_its_limit_is_left() {
+        let (_sender, never) = mpsc::channel::<()>();
+        let hangs = within(Duration::from_millis(1), move || never.recv());
+        assert_eq!(hangs.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(within(Duration::from_secs(3600), || 7).unwrap(), 7);
+    }
 
     #[test]
     fn lengths_read_as_they_were_asked_for() {

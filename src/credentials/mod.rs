@@ -82,6 +82,8 @@ pub struct Credentials {
     pub rejection_backoff: Option<Backoff>,
     /// Another machine forced a refresh. The next one that it forces waits.
     pub forced_backoff: Option<Backoff>,
+    /// In a staged file: when the record that it is to replace was received. None if it is to replace none.
+    pub replaces: Option<String>,
     /// The secret members, until they are opened.
     sealed: Option<Sealed>,
     /// The JSON that they were read from: members that we do not know survive a rewrite.

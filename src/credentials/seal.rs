@@ -16,7 +16,7 @@ use super::{Credentials, Members, SEALED_VERSION, VERSION};
 use crate::error::Failure;
 
 /// The members of a sealed record that stay readable: they say how things stand. Any other, known or not, may be secret.
-const READABLE: [&str; 11] = [
+const READABLE: [&str; 12] = [
     "version",
     "auth_mode",
     "issuer",
@@ -28,6 +28,7 @@ const READABLE: [&str; 11] = [
     "backoff",
     "rejected_at",
     "rejection_backoff",
+    "replaces",
 ];
 /// The length of a key, in bytes.
 const KEY: usize = 32;

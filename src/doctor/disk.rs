@@ -164,9 +164,9 @@ fn try_out() -> Vec<Finding> {
         Finding::warning("lock", found, advice)
     };
     let replace_twice = || -> Result<()> {
-        let nothing = Credentials::parse(b"{}".to_vec())?;
-        lock.save(&nothing)?;
-        lock.save(&nothing)?;
+        let mut nothing = Credentials::parse(b"{}".to_vec())?;
+        lock.save(&mut nothing)?;
+        lock.save(&mut nothing)?;
         lock.remove()
     };
     let replaced = match replace_twice() {

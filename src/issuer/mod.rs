@@ -46,6 +46,9 @@ const FINAL: [&str; 12] = [
     "account_deleted",
 ];
 
+/// These ask for a person (OpenID Connect Core 3.1.2.6), but may pass.
+const PERSON_REQUIRED: [&str; 2] = ["interaction_required", "login_required"];
+
 /// An issuer, and the client that we are to it.
 pub struct Issuer {
     url: Url,
@@ -68,7 +71,7 @@ pub enum RefreshOutcome {
     Unchanged(&'static str),
     /// Final: this refresh token will never work again. The issuer's reason.
     Revoked(String),
-    /// A 401 with a JSON error that nobody has described. It asks for a login, but may pass.
+    /// An error that asks for a login, or a 401 with one that nobody has described. It may pass.
     Unauthorized {
         reason: String,
         retry_after: Option<Duration>,
@@ -80,6 +83,8 @@ pub enum RefreshOutcome {
         retry_after: Option<Duration>,
         /// False where no connection stood: the issuer cannot have seen the refresh token.
         reached: bool,
+        /// False where the answer was lost on the way: the refresh token may have been used up.
+        answered: bool,
     },
 }
 
@@ -195,6 +200,7 @@ impl Issuer {
                 reason,
                 retry_after: None,
                 reached,
+                answered: !reached,
             },
         }
     }
@@ -239,17 +245,21 @@ fn judge_refresh(response: &Response) -> RefreshOutcome {
     let (code, message) = response::error_of(&response.body);
     // Without one it may be the page of a proxy.
     let has_error = code.is_some() || message.is_some();
-    let is_final = code.is_some_and(|code| FINAL.contains(&code.as_str()));
+    let is_any = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
+    let (is_final, asks_for_person) = (is_any(&FINAL), is_any(&PERSON_REQUIRED));
     match response.status {
         400 | 401 if is_final => RefreshOutcome::Revoked(reason),
-        401 if has_error => RefreshOutcome::Unauthorized {
-            reason,
-            retry_after,
-        },
+        400 | 401 if asks_for_person || response.status == 401 && has_error => {
+            RefreshOutcome::Unauthorized {
+                reason,
+                retry_after,
+            }
+        }
         _ => RefreshOutcome::Failed {
             reason,
             retry_after,
             reached: true,
+            answered: !(200..=299).contains(&response.status),
         },
     }
 }

@@ -23,7 +23,7 @@ use crate::error::Failure;
 use crate::net::proxy::{self, Proxy};
 use crate::net::tls::{Handshake, Peer, TlsError, Trust};
 use crate::net::{connect, tls};
-use crate::text::redact;
+use crate::text::{is_whole_object, redact};
 use crate::url::{Url, without_brackets};
 
 /// The longest body that is read, in bytes. Those that we know have a few thousand.
@@ -379,6 +379,13 @@ fn collect(events: &Receiver<Event>, limit: Duration) -> (Option<Response>, Opti
             (Event::Body(bytes), Some(response)) => response.body.extend(bytes),
             (Event::Body(_), None) => {}
             (Event::End(error), _) => return (response, error),
+        }
+        // A server may drip, or not end, once it has said everything.
+        if response
+            .as_ref()
+            .is_some_and(|it| is_whole_object(&it.body))
+        {
+            return (response, None);
         }
     }
     (response, Some(ureq::Error::Timeout(ureq::Timeout::Global)))

@@ -4,13 +4,13 @@
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::obstacle::{check, failed, load, refused};
+use super::obstacle::{check, check_not_forced, failed, load, refused};
 use super::provider::Provider;
-use super::worker::{Limit, Report, report};
+use super::worker::{Deadline, Report, report};
 use crate::credentials::{
     Backoff, Credentials, ForwardedRequest, Revoked, TokenRequest, TokenResponse,
 };
@@ -25,23 +25,23 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// A server's `Retry-After` is honoured up to this: a mistake there must not end a login.
 const LONGEST_RETRY_AFTER: Duration = HOUR;
 /// How long a refresh ahead of time waits for the lock: as long as others may look whether somebody holds it.
-const GLANCE: Duration = Duration::from_millis(100);
-/// How long, and how often, credentials are tried to be saved that the disk did not take.
+const DUE_PATIENCE: Duration = Duration::from_millis(100);
+/// How long, and how often, new credentials are tried to be saved that could not be stored at once.
 const SAVING: Duration = Duration::from_secs(10 * 60);
 const SAVING_PAUSE: Duration = SECOND;
 
 /// Why there is to be another token.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
-    /// Its time has come, and nobody needs it yet: where somebody else is at it, there is nothing to do.
+    /// Its time has come, and nobody needs it yet: if somebody else is at it, there is nothing to do.
     Due,
-    /// The one that is there does not do.
+    /// The stored one does not satisfy the request.
     Needed,
-    /// The backend rejects the one that is there.
+    /// The backend rejects the stored one.
     Rejected,
 }
 
-/// What a worker is to do: a refresh.
+/// A refresh that a worker is to do.
 #[derive(Serialize, Deserialize)]
 pub struct Task {
     pub profile: String,
@@ -49,7 +49,7 @@ pub struct Task {
     last_refresh: Option<String>,
     reason: Reason,
     request: TokenRequest,
-    /// How long to wait for the lock: no longer than the caller.
+    /// How long to wait for the lock: a little less than the caller waits, who is told then who has it.
     pub patience: Duration,
 }
 
@@ -62,8 +62,8 @@ impl Task {
         patience: Duration,
     ) -> Self {
         let (request, patience) = match reason {
-            Reason::Due => (TokenRequest::default(), GLANCE),
-            _ => (*request, patience),
+            Reason::Due => (TokenRequest::default(), DUE_PATIENCE),
+            _ => (*request, patience.saturating_sub(SECOND.min(patience / 4))),
         };
         Self {
             profile: store.profile().to_owned(),
@@ -87,18 +87,17 @@ impl Task {
 
     /// Whether somebody else has done it meanwhile, and well enough.
     fn is_done(&self, stored: &Credentials, now: SystemTime) -> bool {
-        let needed = self.request.min_ttl.unwrap_or_default().as_secs();
         let request = TokenRequest {
             force_refresh: false,
             ..self.request
         };
         stored.last_refresh != self.last_refresh
-            && (stored.seconds_left(now) >= needed || stored.is_as_good_as_any(&request, now))
+            && (stored.satisfies(&request, now) || stored.is_as_good_as_any(&request, now))
     }
 }
 
 /// Refreshes the stored credentials, unless somebody else has done it meanwhile. Afterwards the store has the newest.
-pub fn refresh(task: &Task, limit: Limit) -> Result<()> {
+pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
     let (profile, patience) = (task.profile.as_str(), task.patience);
     let store = Store::new(profile.to_owned())?;
     // What can hang (the keyring, certificates, a proxy's name) does so before the lock.
@@ -107,7 +106,11 @@ pub fn refresh(task: &Task, limit: Limit) -> Result<()> {
     check(&found, profile, SystemTime::now())?;
     let prepared = Provider::new(&found, profile);
     let lock = match store.lock(patience) {
-        Err(error) if task.reason == Reason::Due && is_temporary(&error) => return Ok(()),
+        Err(error)
+            if task.reason == Reason::Due && error::exit_code(&error) == error::TEMPORARY =>
+        {
+            return Ok(());
+        }
         lock => lock?,
     };
     let credentials = load(&store)?;
@@ -116,22 +119,29 @@ pub fn refresh(task: &Task, limit: Limit) -> Result<()> {
         return Ok(());
     }
     check(&credentials, profile, now)?;
+    check_not_forced(&credentials, &task.request, now)?;
     let provider = if credentials.last_refresh == found.last_refresh {
         prepared?
     } else {
         Provider::new(&credentials, profile)?
     };
     let staged = lock.stage()?;
-    limit.end();
+    deadline.cancel();
     let outcome = provider.ask(&credentials, &task.forwarded(&credentials), patience);
-    record(&store, task, &provider, credentials, staged, outcome)
+    let unsaved = record(&store, task, &provider, credentials, staged, outcome)?;
+    drop(lock);
+    if let Some((mut credentials, response)) = unsaved
+        && !save_later(&store, &mut credentials)
+    {
+        revoke_unused(&store, &provider, &credentials, &response);
+    }
+    Ok(())
 }
 
-fn is_temporary(error: &Error) -> bool {
-    error::exit_code(error) == error::TEMPORARY
-}
+/// Credentials that could not be stored yet, and the response that brought them.
+type Unsaved = Option<(Credentials, TokenResponse)>;
 
-/// Writes down what came of it, unless somebody has put other credentials there, or removed them: what is stored now counts.
+/// Writes down what came of it, unless somebody has stored other credentials, or removed them: what is stored now counts.
 fn record(
     store: &Store,
     task: &Task,
@@ -139,30 +149,36 @@ fn record(
     mut credentials: Credentials,
     mut staged: StagedFile,
     outcome: RefreshOutcome,
-) -> Result<()> {
+) -> Result<Unsaved> {
     let (profile, now) = (store.profile(), SystemTime::now());
     let source = credentials.source().clone();
     let refused = |reason: &str| refused(&source, profile, reason);
     let failed = |reason: &str| failed(&source, reason);
     let failure = match outcome {
-        RefreshOutcome::Tokens(response) => {
-            match update(&mut credentials, &response, task.reason, now) {
-                Ok(()) => {
-                    let is_saved = save(&mut staged, &credentials, profile);
-                    if !is_saved && !has_relative(store, &credentials) {
-                        provider.revoke_unused(&response);
+        RefreshOutcome::Tokens(response) => match update(&mut credentials, &response, task, now) {
+            Ok(()) => {
+                return Ok(match save(&mut staged, &mut credentials, profile) {
+                    Saved::Yes => None,
+                    Saved::Later => Some((credentials, response)),
+                    Saved::Superseded => {
+                        revoke_unused(store, provider, &credentials, &response);
+                        None
                     }
-                    return Ok(());
-                }
-                Err(error) => {
-                    // Nobody else will ever do it.
-                    provider.revoke_unused(&response);
-                    set_revoked(&mut credentials, &error.to_string(), now);
-                    refused(&error.to_string())
-                }
+                });
             }
-        }
-        RefreshOutcome::Revoked(reason) => {
+            Err(error) => {
+                // Nobody else will ever do it.
+                provider.revoke_unused(&response);
+                let reason = error.to_string();
+                set_revoked(&mut credentials, &reason, now);
+                refused(&reason)
+            }
+        },
+        RefreshOutcome::Revoked(mut reason) => {
+            if credentials.backoff.as_ref().is_some_and(|it| it.unanswered) {
+                reason +=
+                    "; an earlier refresh got no answer, and may have used up the refresh token";
+            }
             set_revoked(&mut credentials, &reason, now);
             refused(&reason)
         }
@@ -179,7 +195,7 @@ fn record(
             credentials.backoff = Some(next_backoff(&credentials, reason, None));
             if task.reason == Reason::Due {
                 // There may be nothing newer yet.
-                return staged.save(&credentials).map(drop).or(Ok(()));
+                return staged.save(&mut credentials).map(|_| None).or(Ok(None));
             }
             failed(reason)
         }
@@ -192,16 +208,19 @@ fn record(
         RefreshOutcome::Failed {
             reason,
             retry_after,
+            answered,
             ..
         } => {
             // The same refresh token is tried again: if its answer was lost, it may still be good.
-            credentials.backoff = Some(next_backoff(&credentials, &reason, retry_after));
+            let mut backoff = next_backoff(&credentials, &reason, retry_after);
+            backoff.unanswered |= !answered;
+            credentials.backoff = Some(backoff);
             failed(&reason)
         }
     };
     // If the note cannot be saved, the next caller merely asks again.
-    match staged.save(&credentials) {
-        Ok(false) => Ok(()),
+    match staged.save(&mut credentials) {
+        Ok(false) => Ok(None),
         _ => Err(failure.into()),
     }
 }
@@ -210,19 +229,31 @@ fn record(
 fn update(
     credentials: &mut Credentials,
     response: &TokenResponse,
-    reason: Reason,
+    task: &Task,
     now: SystemTime,
 ) -> Result<()> {
-    let expired = "the issuer sent a token that has expired";
-    let expired = next_backoff(credentials, expired, None);
+    let expired = next_backoff(
+        credentials,
+        "the issuer sent a token that has expired",
+        None,
+    );
     let rejection = credentials.rejection_backoff.as_ref();
     let rejection = grown(rejection, "the backend rejects the token", [MINUTE, HOUR]);
     credentials.update(response, now)?;
     if credentials.source().is_external() {
         credentials.choose_refresh_window(rand::rng().random());
     }
-    if reason == Reason::Rejected {
+    if task.reason == Reason::Rejected {
         credentials.rejection_backoff = Some(rejection);
+    } else if task.request.is_forwarded && task.request.force_refresh {
+        // One that is long over has no successor.
+        let earlier = credentials.forced_backoff.take();
+        let earlier = earlier.filter(|earlier| now < earlier.until + HOUR);
+        credentials.forced_backoff = Some(grown(
+            earlier.as_ref(),
+            "another machine forced a refresh",
+            [MINUTE, HOUR],
+        ));
     }
     if !credentials.is_valid(now) {
         credentials.backoff = Some(expired);
@@ -230,36 +261,79 @@ fn update(
     Ok(())
 }
 
-/// Saves new credentials, for minutes if need be, while nobody else can change anything. The caller gets them at once. False:
-/// others are there by now, which stay.
-fn save(staged: &mut StagedFile, credentials: &Credentials, profile: &str) -> bool {
-    let error = match staged.save(credentials) {
-        Ok(is_saved) => return is_saved,
-        Err(error) => error,
-    };
-    let login = login_command(profile);
-    let words = format!(
-        "the token was refreshed, but could not be stored yet: make room before it expires, or run {login}"
-    );
-    report(&Report::unsaved(credentials, &error.context(words)));
+enum Saved {
+    Yes,
+    /// Others are stored by now, or none, and that stays so.
+    Superseded,
+    /// They are safe beside the stored ones, which they replace as soon as the disk lets them.
+    Later,
+}
+
+/// Saves new credentials. If that fails, the caller gets them at once.
+fn save(staged: &mut StagedFile, credentials: &mut Credentials, profile: &str) -> Saved {
     let begun = Instant::now();
     loop {
-        match staged.save(credentials) {
-            Ok(is_saved) => return is_saved,
-            Err(_) if begun.elapsed() < SAVING => thread::sleep(SAVING_PAUSE),
-            // If they are whole, they take their place at the next lock.
-            Err(_) => return true,
+        let error = match staged.save(credentials) {
+            Ok(true) => return Saved::Yes,
+            Ok(false) => return Saved::Superseded,
+            Err(error) => error,
+        };
+        let words = format!(
+            "the token was refreshed, but could not be stored yet: make room before it expires, or run {}",
+            login_command(profile)
+        );
+        report(&Report::unsaved(credentials, &error.context(words)));
+        // While they are nowhere else nobody may use up the refresh token that they replace.
+        if staged.is_whole() || begun.elapsed() > SAVING {
+            return Saved::Later;
         }
+        thread::sleep(SAVING_PAUSE);
     }
 }
 
-/// Whether what is stored may come of the same login: revoking one of its tokens would end it, too.
-fn has_relative(store: &Store, credentials: &Credentials) -> bool {
+/// Tries again, for minutes if need be, and holds the lock only at each try: so a new login need not wait, and wins. False:
+/// others are stored by now, or none, and that stays so.
+fn save_later(store: &Store, credentials: &mut Credentials) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < SAVING {
+        thread::sleep(SAVING_PAUSE);
+        // Whoever takes the lock completes what is whole.
+        let Ok(lock) = store.lock(Duration::ZERO) else {
+            continue;
+        };
+        let Ok(stored) = store.load_closed() else {
+            continue;
+        };
+        let Some(stored) = stored else { return false };
+        if stored.last_refresh == credentials.last_refresh {
+            return true;
+        }
+        if stored.last_refresh != credentials.replaces {
+            return false;
+        }
+        if lock.save(credentials).is_ok() {
+            return true;
+        }
+    }
+    // Whoever takes the lock later completes it.
+    true
+}
+
+/// Revokes what nobody will use, unless that would end a login that is stored: one of the same account may be the same login.
+fn revoke_unused(
+    store: &Store,
+    provider: &Provider,
+    credentials: &Credentials,
+    response: &TokenResponse,
+) {
     let ours = credentials.account_id();
-    match store.load_closed() {
+    let is_related = match store.load_closed() {
         Ok(Some(stored)) => stored.account_id().is_none_or(|id| Some(id) == ours),
         Ok(None) => false,
         Err(_) => true,
+    };
+    if !is_related {
+        provider.revoke_unused(response);
     }
 }
 
@@ -269,9 +343,11 @@ fn set_revoked(credentials: &mut Credentials, reason: &str, now: SystemTime) {
 }
 
 fn next_backoff(credentials: &Credentials, reason: &str, retry_after: Option<Duration>) -> Backoff {
-    let mut backoff = grown(credentials.backoff.as_ref(), reason, [SECOND, MINUTE]);
+    let earlier = credentials.backoff.as_ref();
+    let mut backoff = grown(earlier, reason, [SECOND, MINUTE]);
     let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
     backoff.until = backoff.until.max(backoff.at + asked);
+    backoff.unanswered = earlier.is_some_and(|earlier| earlier.unanswered);
     backoff
 }
 

@@ -1,9 +1,9 @@
 //! Runs the command that gives a profile its tokens (`login --from`), or asks the socket. It has no terminal, an empty stdin and
-//! a time limit, and what it prints is read up to a limit.
+//! a time limit, and its output is read up to a limit.
 
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::credentials::{ForwardedRequest, Source};
 use crate::error::LOGIN_REQUIRED;
 use crate::process;
 use crate::settings::REQUEST;
-use crate::text::redact;
-use crate::time::length;
+use crate::text::{is_whole_object, redact};
+use crate::time::{length, start, within};
 
 /// As long as a request to the issuer.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -20,6 +20,8 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 const LARGEST: u64 = 1024 * 1024;
 /// How long the end of stderr is awaited once the command has ended: what it started may hold it open.
 const COMPLAINT_LIMIT: Duration = Duration::from_millis(200);
+/// How long a command may go on that has printed a whole token.
+const END_LIMIT: Duration = Duration::from_secs(2);
 /// How often we look whether a command that has closed its stdout has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -27,12 +29,24 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub enum Unobtained {
     /// The command says, by its exit code, that a person has to sign in where it gets its tokens.
     LoginRequired(String),
-    Failed(String),
+    Failed {
+        reason: String,
+        /// False if the source cannot have noticed: others may reach it.
+        reached: bool,
+    },
 }
 
 impl From<String> for Unobtained {
     fn from(reason: String) -> Self {
-        Self::Failed(reason)
+        let reached = true;
+        Self::Failed { reason, reached }
+    }
+}
+
+impl Unobtained {
+    fn unreached(reason: String) -> Self {
+        let reached = false;
+        Self::Failed { reason, reached }
     }
 }
 
@@ -44,7 +58,7 @@ pub fn output(
 ) -> Result<Vec<u8>, Unobtained> {
     match source {
         Source::Command(words) => run(words, request, limit),
-        Source::Socket(path) => Ok(ask(path, limit)?),
+        Source::Socket(path) => ask(path, limit),
         Source::Issuer | Source::AccessToken => Err("it is no command".to_owned().into()),
     }
 }
@@ -57,19 +71,30 @@ fn run(
     let begun = Instant::now();
     let command = words.split_first();
     let (program, arguments) = command.ok_or("there is no command".to_owned())?;
-    let started = start(program, arguments, request);
-    let mut child = started.map_err(|error| process::describe_start(&error, program.as_ref()))?;
+    let started = start_command(program, arguments, request);
+    let mut child = started.map_err(|error| {
+        Unobtained::unreached(process::describe_start(&error, program.as_ref()))
+    })?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err("it has no pipes".to_owned().into());
     };
     // A pipe that nobody writes to is as empty as /dev/null, which a container may not have.
     drop(child.stdin.take());
-    let complaint = read_aside(stderr, LARGEST)?;
-    let read = read_within(stdout, limit);
-    let ended = read.and_then(|output| Ok((output, wait(&mut child, begun, limit)?)));
-    let (output, status) = ended.inspect_err(|_| process::kill_group(&mut child))?;
-    match status {
-        Some(status) if !status.success() => Err(failure(status, &complaint)),
+    let complaint = start(move || read_all(stderr)).map_err(|error| error.to_string())?;
+    let read = within(limit, move || read_output(stdout));
+    let read = read
+        .and_then(|output| output)
+        .map_err(|error| describe(&error, limit));
+    let output = read.inspect_err(|_| process::kill_group(&mut child))?;
+    let left = limit.saturating_sub(begun.elapsed());
+    let is_whole = is_whole_object(&output);
+    let status = wait(
+        &mut child,
+        if is_whole { left.min(END_LIMIT) } else { left },
+    );
+    match status.inspect_err(|_| process::kill_group(&mut child)) {
+        Ok(Some(status)) if !status.success() => Err(failure(status, &complaint)),
+        Err(error) if !is_whole => Err(describe(&error, limit).into()),
         _ => Ok(output),
     }
 }
@@ -80,11 +105,15 @@ fn failure(status: ExitStatus, complaint: &Receiver<io::Result<Vec<u8>>>) -> Uno
     let reason = last_line(&complaint).unwrap_or_else(|| format!("it failed ({status})"));
     match status.code() {
         Some(code) if code == i32::from(LOGIN_REQUIRED) => Unobtained::LoginRequired(reason),
-        _ => Unobtained::Failed(reason),
+        _ => reason.into(),
     }
 }
 
-fn start(program: &str, arguments: &[String], request: &ForwardedRequest) -> io::Result<Child> {
+fn start_command(
+    program: &str,
+    arguments: &[String],
+    request: &ForwardedRequest,
+) -> io::Result<Child> {
     // Ours are blocked, and would stay so in the command. If one ends us here nothing is lost: the token is asked for again.
     process::unblock_signals();
     let mut command = Command::new(program);
@@ -97,12 +126,13 @@ fn start(program: &str, arguments: &[String], request: &ForwardedRequest) -> io:
     process::spawn(streams.stderr(Stdio::piped()))
 }
 
-/// Waits for the end of a command that has said all. Its status is unknown where SIGCHLD is ignored.
-fn wait(child: &mut Child, begun: Instant, limit: Duration) -> Result<Option<ExitStatus>, String> {
+/// Waits for the end of a command. Its status is unknown where SIGCHLD is ignored.
+fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let begun = Instant::now();
     loop {
         match child.try_wait() {
             Ok(None) if begun.elapsed() < limit => thread::sleep(PAUSE),
-            Ok(None) => return Err(timed_out(limit)),
+            Ok(None) => return Err(ErrorKind::TimedOut.into()),
             Ok(status) => return Ok(status),
             Err(_) => return Ok(None),
         }
@@ -110,66 +140,58 @@ fn wait(child: &mut Child, begun: Instant, limit: Duration) -> Result<Option<Exi
 }
 
 #[cfg(unix)]
-fn ask(path: &str, limit: Duration) -> Result<Vec<u8>, String> {
+fn ask(path: &str, limit: Duration) -> Result<Vec<u8>, Unobtained> {
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
     let path = path.to_owned();
-    let (sender, receiver) = mpsc::channel();
     // A socket that nobody accepts at can keep us waiting.
-    let connect = move || {
-        let connected = UnixStream::connect(path);
-        let _ = sender.send(connected.and_then(|stream| {
-            stream.shutdown(Shutdown::Write)?;
-            Ok(stream)
-        }));
+    let ask = move || {
+        let stream =
+            UnixStream::connect(path).map_err(|error| Unobtained::unreached(error.to_string()))?;
+        let read = stream
+            .shutdown(Shutdown::Write)
+            .and_then(|()| read_output(stream));
+        Ok(read.map_err(|error| describe(&error, limit))?)
     };
-    spawn(connect)?;
-    let connected = receiver.recv_timeout(limit);
-    let connected = connected.map_err(|_| timed_out(limit))?;
-    read_within(connected.map_err(|error| error.to_string())?, limit)
+    within(limit, ask).map_err(|error| describe(&error, limit))?
 }
 
 #[cfg(not(unix))]
-fn ask(_path: &str, _limit: Duration) -> Result<Vec<u8>, String> {
-    Err("there are no Unix sockets here".to_owned())
+fn ask(_path: &str, _limit: Duration) -> Result<Vec<u8>, Unobtained> {
+    Err("there are no Unix sockets here".to_owned().into())
 }
 
-/// All that comes, if its end comes in time and it is not too much.
-fn read_within(from: impl Read + Send + 'static, limit: Duration) -> Result<Vec<u8>, String> {
-    let read = read_aside(from, LARGEST + 1)?;
-    let bytes = read.recv_timeout(limit).map_err(|_| timed_out(limit))?;
-    let bytes = bytes.map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > LARGEST {
-        return Err("it printed more than 1 MiB".to_owned());
+/// All that comes, or a whole JSON object: what has sent that may stay open.
+fn read_output(mut from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    while bytes.len() as u64 <= LARGEST {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend(&chunk[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if is_whole_object(&bytes) {
+            return Ok(bytes);
+        }
     }
-    Ok(bytes)
+    Err(io::Error::other("it printed more than 1 MiB"))
 }
 
-/// Reads up to so many bytes in a thread of its own.
-fn read_aside(
-    from: impl Read + Send + 'static,
-    most: u64,
-) -> Result<Receiver<io::Result<Vec<u8>>>, String> {
-    let (sender, receiver) = mpsc::channel();
-    spawn(move || {
-        let mut bytes = Vec::new();
-        let read = from.take(most).read_to_end(&mut bytes);
-        // Nobody listens after the time limit.
-        let _ = sender.send(read.map(|_| bytes));
-    })?;
-    Ok(receiver)
+fn read_all(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(LARGEST).read_to_end(&mut bytes).map(|_| bytes)
 }
 
-fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), String> {
-    let started = thread::Builder::new().spawn(work);
-    started.map(drop).map_err(|error| error.to_string())
+fn describe(error: &io::Error, limit: Duration) -> String {
+    match error.kind() {
+        ErrorKind::TimedOut => format!("it took more than {}", length(limit)),
+        _ => error.to_string(),
+    }
 }
 
-fn timed_out(limit: Duration) -> String {
-    format!("it took more than {}", length(limit))
-}
-
-/// The last line that says something, which is the one that matters: a banner, or a trace, stands before it.
+/// The last line that says something, which is the one that matters: a banner, or a trace, comes before it.
 fn last_line(complaint: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(complaint);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
@@ -197,7 +219,7 @@ mod tests {
                 move || std::fs::read(path).unwrap()
             });
             let ended = run(&words, &ForwardedRequest::default(), Duration::from_secs(1));
-            let Err(Unobtained::Failed(reason)) = ended else {
+            let Err(Unobtained::Failed { reason, .. }) = ended else {
                 panic!("it did not fail");
             };
             assert_eq!(reason, "it took more than 1 second");
@@ -212,7 +234,18 @@ mod tests {
         let path = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let asked = ask(path.to_str().unwrap(), Duration::from_secs(1));
-        assert_eq!(asked.err().as_deref(), Some("it took more than 1 second"));
+        let Err(Unobtained::Failed { reason, reached }) = asked else {
+            panic!("it did not fail");
+        };
+        assert!(reason == "it took more than 1 second" && reached);
+    }
+
+    /// Its other end stays open, as that of a daemon does which a command has started.
+    #[test]
+    fn a_whole_object_ends_the_reading() {
+        let (mut theirs, ours) = (io::pipe().unwrap(), b"{\"token\": \"a}\"}\n");
+        io::Write::write_all(&mut theirs.1, ours).unwrap();
+        assert_eq!(read_output(theirs.0).unwrap(), ours);
     }
 
     #[test]

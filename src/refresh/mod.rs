@@ -23,6 +23,7 @@ use crate::store::Store;
 use crate::time;
 
 use attempt::{Reason, Task};
+use obstacle::check_not_forced;
 pub use obstacle::{lasting_obstacle, load, not_signed_in, refused};
 pub use provider::check_refreshable;
 use worker::{Job, Report};
@@ -97,6 +98,9 @@ fn refresh(
     request: &TokenRequest,
     reason: Reason,
 ) -> Result<ValidToken> {
+    if reason == Reason::Needed {
+        check_not_forced(found, request, SystemTime::now())?;
+    }
     let patience = patience(found, request, reason);
     let task = Task::new(store, found, request, reason, patience);
     let report = match worker::start(&Job::Refresh(task))?.wait(stay(found, patience)) {

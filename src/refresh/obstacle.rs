@@ -6,10 +6,11 @@ use std::time::SystemTime;
 use anyhow::{Context, Error, Result};
 
 use super::provider::check_refreshable;
-use crate::credentials::{Credentials, Source};
+use crate::credentials::{Credentials, Source, TokenRequest};
 use crate::error::{self, Failure};
 use crate::settings::login_command;
 use crate::store::{self, Store, codex_file};
+use crate::time::span;
 
 /// The stored credentials, which have an access token. The failure says what to run, where signing in helps.
 pub fn load(store: &Store) -> Result<Credentials> {
@@ -63,6 +64,22 @@ pub fn lasting_obstacle(
         Err(error) if error::exit_code(&error) != error::TEMPORARY => Some(error),
         _ => store.check_replaceable().err(),
     }
+}
+
+/// Fails if another machine forces a refresh too soon after one forced the last.
+pub(super) fn check_not_forced(
+    credentials: &Credentials,
+    request: &TokenRequest,
+    now: SystemTime,
+) -> Result<()> {
+    let backoff = credentials.forced_backoff.as_ref();
+    let backoff = backoff.filter(|_| request.is_forwarded && request.force_refresh);
+    let left = backoff.and_then(|backoff| backoff.until.duration_since(now).ok());
+    let Some(left) = left else { return Ok(()) };
+    let wait = span(left.as_secs() + 1);
+    let words =
+        format!("another machine forced a refresh just now: the next one can be forced in {wait}");
+    Err(Failure::Temporary(words).into())
 }
 
 /// Who refuses to give another token, why, and where a person has to sign in.

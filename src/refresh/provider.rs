@@ -46,7 +46,12 @@ impl Provider {
                     reason,
                     retry_after: None,
                 },
-                Err(Unobtained::Failed(reason)) => unusable(&reason),
+                Err(Unobtained::Failed { reason, reached }) => RefreshOutcome::Failed {
+                    reason,
+                    retry_after: None,
+                    reached,
+                    answered: true,
+                },
             },
         }
     }
@@ -64,7 +69,7 @@ pub fn first_credentials(source: Source) -> Result<Credentials> {
     let response = obtain(&source, &ForwardedRequest::default(), LIMIT);
     let response = response.map_err(|unobtained| match unobtained {
         Unobtained::LoginRequired(reason) => refused(&source, "", &reason),
-        Unobtained::Failed(reason) => failed(&source, &reason),
+        Unobtained::Failed { reason, .. } => failed(&source, &reason),
     })?;
     let mut credentials = Credentials::new(source, &response, SystemTime::now());
     credentials.choose_refresh_window(rand::rng().random());
@@ -79,7 +84,7 @@ fn obtain(
 ) -> Result<TokenResponse, Unobtained> {
     let output = command::output(source, request, limit)?;
     let response = TokenResponse::from_command(&output, SystemTime::now());
-    response.map_err(|error| Unobtained::Failed(error.to_string()))
+    response.map_err(|error| error.to_string().into())
 }
 
 /// Takes a token of a command only if it is of the same account, and serves better than the one that is there.
@@ -117,6 +122,7 @@ fn unusable(reason: &str) -> RefreshOutcome {
         reason: reason.to_owned(),
         retry_after: None,
         reached: true,
+        answered: true,
     }
 }
 

@@ -16,9 +16,11 @@ use crate::time::{span, time_of, timestamp};
 /// How long the backend is not asked again about a token that it rejected.
 const REJECTION_HOLDS: Duration = Duration::from_secs(60);
 
-/// How long the backend may take: it stands in the caller's way. It is a twentieth of the usual `--timeout`, and as much of a
-/// longer one.
+/// How long the backend may take while the caller waits for it: a twentieth of the usual `--timeout`, and as much of a longer
+/// one.
 const CHECK_LIMIT: Duration = Duration::from_millis(1500);
+/// The same where another machine reports a rejection: nobody sits in front of that.
+const REPORT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The token, after the backend was asked whether it accepts it.
 ///
@@ -83,8 +85,12 @@ fn check_refresh_helps(
 }
 
 pub fn check_limit(request: &TokenRequest) -> Duration {
-    let timeout = request.timeout.unwrap_or_default();
-    CHECK_LIMIT.max(timeout / 20)
+    let usual = if request.is_forwarded {
+        REPORT_LIMIT
+    } else {
+        CHECK_LIMIT
+    };
+    usual.max(request.timeout.unwrap_or_default() / 20)
 }
 
 /// What the backend says of the token.
@@ -110,6 +116,7 @@ fn is_known_as_rejected(credentials: &Credentials, now: SystemTime) -> bool {
 fn replace(store: &Store, rejected: &Credentials, request: &TokenRequest) -> Result<ValidToken> {
     let request = TokenRequest {
         force_refresh: true,
+        is_forwarded: false,
         ..*request
     };
     refresh(store, rejected, &request, Reason::Rejected).context("the backend rejects the token")
@@ -128,7 +135,7 @@ fn note(store: &Store, seen: &Credentials, change: impl Fn(&mut Credentials)) {
         let mut stored = store.load()?.with_context(|| not_signed_in(store))?;
         if stored.last_refresh == seen.last_refresh {
             change(&mut stored);
-            lock.save(&stored)?;
+            lock.save(&mut stored)?;
         }
         Ok(())
     });

@@ -10,7 +10,6 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
@@ -24,8 +23,8 @@ use crate::credentials::{Credentials, Source};
 use crate::error::{self, Failure};
 use crate::process;
 use crate::settings;
-use crate::terminal::{clear_status, show_status};
-use crate::time::length;
+use crate::terminal::awaiting;
+use crate::time::{self, length};
 
 /// The first argument that makes this binary a worker. It is no command: no help and no completion names it.
 pub const WORKER: &str = "refresh-worker";
@@ -98,17 +97,22 @@ impl Running {
     /// Waits for the report. After the time-out the worker goes on without us. One that was killed has left what it did on the
     /// disk, and no word.
     pub fn wait(self, patience: Duration) -> Result<Report> {
-        let (sender, receiver) = mpsc::channel();
         let read = move || {
             let mut line = String::new();
-            let read = BufReader::new(self.0).read_line(&mut line);
-            // Nobody listens after the time-out.
-            let _ = sender.send(read.map(|_| line));
+            BufReader::new(self.0).read_line(&mut line).map(|_| line)
         };
-        thread::Builder::new().spawn(read).map_err(|error| {
+        let receiver = time::start(read).map_err(|error| {
             Failure::Temporary(format!("could not wait for a refresh: {error}"))
         })?;
-        match receive(&receiver, patience) {
+        // A person at a terminal is told what is awaited, if it takes time.
+        let left = patience.saturating_sub(SILENCE);
+        let report = match receiver.recv_timeout(patience.min(SILENCE)) {
+            Err(_) if !left.is_zero() => {
+                awaiting("Refreshing the token …", || receiver.recv_timeout(left))
+            }
+            report => report,
+        };
+        match report {
             Ok(line) => Ok(serde_json::from_str(&line.unwrap_or_default()).unwrap_or(Report::Done)),
             Err(_) => bail!(Failure::Temporary(format!(
                 "could not refresh the token within {}: the refresh goes on, try again later",
@@ -116,19 +120,6 @@ impl Running {
             ))),
         }
     }
-}
-
-/// Waits, and tells a person at a terminal for what, if it takes time.
-fn receive<T>(receiver: &Receiver<T>, patience: Duration) -> Result<T, RecvTimeoutError> {
-    let silently = receiver.recv_timeout(patience.min(SILENCE));
-    let left = patience.saturating_sub(SILENCE);
-    if !matches!(silently, Err(RecvTimeoutError::Timeout)) || left.is_zero() {
-        return silently;
-    }
-    show_status("Refreshing the token …");
-    let report = receiver.recv_timeout(left);
-    clear_status();
-    report
 }
 
 /// This program with these arguments: on Linux by the link that leads to it even when its file has been replaced since.
@@ -171,8 +162,8 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
     process::block_signals();
     report(&match parsed {
         Job::Refresh(task) => {
-            let limit = Limit::start(task.patience + PREPARATION, give_up);
-            let done = attempt::refresh(&task, limit);
+            let deadline = Deadline::start(task.patience + PREPARATION, give_up);
+            let done = attempt::refresh(&task, deadline);
             done.map_or_else(|error| Report::of(&error), |()| Report::Done)
         }
         Job::Try(source) => match first_credentials(source) {
@@ -200,29 +191,27 @@ pub fn report(report: &Report) {
 }
 
 /// Ends this process if it does not come to its request in time: it would keep everybody from the credentials.
-pub struct Limit(Arc<AtomicBool>);
+pub struct Deadline(Arc<AtomicBool>);
 
-impl Limit {
+impl Deadline {
     pub fn start(limit: Duration, give_up: fn()) -> Self {
-        let has_ended = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&has_ended);
-        // Without a thread for it there is no limit, as there was none before.
-        let _ = thread::Builder::new().spawn(move || {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_over);
+        // Without a thread for it there is no deadline.
+        let _ = time::start(move || {
             thread::sleep(limit);
             if !seen.swap(true, Ordering::SeqCst) {
                 give_up();
             }
         });
-        Self(has_ended)
+        Self(is_over)
     }
 
     /// From here on nothing gives up.
-    pub fn end(self) {
-        if self.0.swap(true, Ordering::SeqCst) {
+    pub fn cancel(self) {
+        while self.0.swap(true, Ordering::SeqCst) {
             // It is ending this very moment.
-            loop {
-                thread::park();
-            }
+            thread::park();
         }
     }
 }
@@ -238,8 +227,8 @@ mod tests {
         fn give_up() {
             GIVEN_UP.fetch_add(1, Ordering::SeqCst);
         }
-        Limit::start(Duration::from_secs(3600), give_up).end();
-        let late = Limit::start(Duration::ZERO, give_up);
+        Deadline::start(Duration::from_secs(3600), give_up).cancel();
+        let late = Deadline::start(Duration::ZERO, give_up);
         while GIVEN_UP.load(Ordering::SeqCst) == 0 {
             thread::yield_now();
         }

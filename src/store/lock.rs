@@ -1,24 +1,26 @@
 //! The lock on a profile's file: the right to replace it.
 //!
-//! It lies beside the real file: links are resolved first, so that two names for one file share one lock. A file system that
-//! has no locks is refused: two processes there would spend the same refresh token.
+//! It lies beside the real file: links are resolved first, so that two names for one file share one lock. The record itself is
+//! locked, too: whoever removes the lock file does not let a second process refresh what the first one is refreshing. A file
+//! system that has no locks is refused: two processes there would spend the same refresh token.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::permissions::{
-    check_folder, check_ours, create_folder, has_no_locks, is_at, open_private,
+    LOCKS_ARE_ADVISORY, check_folder, check_ours, create_folder, has_no_locks, is_at, nonblocking,
+    open_private,
 };
 use super::staged_file::{self, StagedFile};
 use super::{GITIGNORE, Store, describe, remove_if_there, sync_folder};
 use crate::credentials::Credentials;
 use crate::error::Failure;
+use crate::text::shell_path;
+use crate::time::within;
 
 /// The right to replace the credentials, until it is dropped.
 pub struct Lock<'a> {
@@ -27,6 +29,8 @@ pub struct Lock<'a> {
     pub(super) target: PathBuf,
     /// Locked as long as it is open.
     pub(super) file: File,
+    /// The record, locked as well. None if there is none.
+    pub(super) record: Option<File>,
 }
 
 impl<'a> Lock<'a> {
@@ -40,13 +44,16 @@ impl<'a> Lock<'a> {
             check_ours(&fs::metadata(&store.folder)?)?;
             let target = store.target()?;
             let file = acquire(&path(&target), patience.saturating_sub(begun.elapsed()))?;
-            // While we waited somebody may have removed it: then the lock is nobody's.
-            if is_at(&file, &path(&target)) {
-                staged_file::recover(&target)?;
+            let record = lock_record(&target, patience.saturating_sub(begun.elapsed()))?;
+            // Meanwhile somebody may have removed or replaced one of them: then the lock on it is nobody's.
+            let is_current = is_at(&file, &path(&target))
+                && record.as_ref().is_none_or(|record| is_at(record, &target));
+            if is_current && !staged_file::recover(&target)? {
                 return Ok(Self {
                     store,
                     target,
                     file,
+                    record,
                 });
             }
         }
@@ -65,13 +72,13 @@ impl<'a> Lock<'a> {
         self.stage_after(|present| Credentials::parse(present.to_owned()).is_ok_and(is_sealed))
     }
 
-    fn stage_after(&self, rehearse: impl Fn(&[u8]) -> bool) -> Result<StagedFile<'_>> {
-        StagedFile::create(self, rehearse)
-            .with_context(|| format!("could not replace {}", self.store.path().display()))
+    fn stage_after(&self, may_rehearse: impl Fn(&[u8]) -> bool) -> Result<StagedFile<'_>> {
+        let staged = StagedFile::create(self, may_rehearse);
+        staged.with_context(|| self.store.could_not("replace"))
     }
 
     /// Replaces the credentials where no answer is awaited, so that nothing is lost if it fails.
-    pub fn save(&self, credentials: &Credentials) -> Result<()> {
+    pub fn save(&self, credentials: &mut Credentials) -> Result<()> {
         self.stage()?.save_or_discard(credentials)
     }
 
@@ -103,46 +110,45 @@ pub(super) fn path(target: &Path) -> PathBuf {
     target.with_extension("lock")
 }
 
-fn open(path: &Path) -> Result<File> {
+pub(super) fn acquire(path: &Path, patience: Duration) -> Result<File> {
+    if path.is_symlink() {
+        bail!("{} is a link: run rm {}", path.display(), shell_path(path));
+    }
     let file = open_private(path, false).map_err(|error| describe(&error, path))?;
     if !file.metadata()?.is_file() {
         bail!("{} is not a regular file", path.display());
     }
-    Ok(file)
+    lock(file, patience)
 }
 
-pub(super) fn acquire(path: &Path, patience: Duration) -> Result<File> {
-    let file = open(path)?;
+/// Where it cannot be opened, the replacement will say so.
+fn lock_record(target: &Path, patience: Duration) -> Result<Option<File>> {
+    let opened = nonblocking().read(true).write(true).open(target).ok();
+    let opened = opened.filter(|file| file.metadata().is_ok_and(|found| found.is_file()));
+    let opened = opened.filter(|_| LOCKS_ARE_ADVISORY);
+    opened.map(|file| lock(file, patience)).transpose()
+}
+
+/// A lock cannot be awaited with a time limit. One that is taken too late is given back.
+fn lock(file: File, patience: Duration) -> Result<File> {
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) if has_no_locks(&error) => {
             bail!("the file system has no locks: set CODEX_AUTH_HOME to a folder on a local disk")
         }
-        Err(TryLockError::Error(error)) => Err(error.into()),
-        Err(TryLockError::WouldBlock) => wait(file, patience),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-}
-
-/// A lock cannot be awaited with a time limit. So a thread waits; if it comes too late, it gives the lock back.
-fn wait(file: File, patience: Duration) -> Result<File> {
     let holder = holder(&file).unwrap_or_else(|| "another process".to_owned());
-    let (sender, receiver) = mpsc::channel();
-    let waiting = thread::Builder::new().spawn(move || {
-        let locked = loop {
-            match file.lock() {
-                // A signal ends the wait, and std does not start it again.
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => break result.map(|()| file),
-            }
-        };
-        // Nobody listens any more: the file is dropped, and the lock with it.
-        let _ = sender.send(locked);
-    });
-    waiting.map_err(|error| Failure::Temporary(error.to_string()))?;
-    match receiver.recv_timeout(patience) {
-        Ok(locked) => Ok(locked?),
-        Err(_) => Err(Failure::Temporary(format!("{holder} is using it: try again later")).into()),
-    }
+    let wait = move || loop {
+        match file.lock() {
+            // A signal ends the wait, and std does not start it again.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => break result.map(|()| file),
+        }
+    };
+    let in_use = |_| Failure::Temporary(format!("{holder} is using it: try again later"));
+    Ok(within(patience, wait).map_err(in_use)??)
 }
 
 /// Who holds the lock of a profile now; none if nobody does, or if there is no lock yet.

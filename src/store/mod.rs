@@ -27,7 +27,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use crate::credentials::Credentials;
 use crate::settings;
 use crate::text::shell_path;
-use permissions::{check_folder, check_trusted, check_writable, unwaiting};
+use permissions::{check_folder, check_trusted, check_writable, nonblocking};
 
 pub use lock::Lock;
 pub use staged_file::StagedFile;
@@ -83,6 +83,10 @@ impl Store {
         self.file("json")
     }
 
+    fn could_not(&self, act: &str) -> String {
+        format!("could not {act} {}", self.path().display())
+    }
+
     fn file(&self, extension: &str) -> PathBuf {
         let mut path = self.folder.join(&self.profile);
         path.as_mut_os_string().push(".");
@@ -99,13 +103,12 @@ impl Store {
     /// The stored credentials, or none. Those that are sealed are opened.
     pub fn load(&self) -> Result<Option<Credentials>> {
         let load = || self.read()?.map(|found| self.open(found)).transpose();
-        load().with_context(|| format!("could not read {}", self.path().display()))
+        load().with_context(|| self.could_not("read"))
     }
 
     /// The same without the keyring: those that are sealed stay closed.
     pub fn load_closed(&self) -> Result<Option<Credentials>> {
-        self.read()
-            .with_context(|| format!("could not read {}", self.path().display()))
+        self.read().with_context(|| self.could_not("read"))
     }
 
     fn read(&self) -> Result<Option<Credentials>> {
@@ -119,15 +122,13 @@ impl Store {
 
     /// Waits for the lock, at most for `patience`; then the failure is temporary.
     pub fn lock(&self, patience: Duration) -> Result<Lock<'_>> {
-        Lock::take(self, patience)
-            .with_context(|| format!("could not lock {}", self.path().display()))
+        Lock::take(self, patience).with_context(|| self.could_not("lock"))
     }
 
     /// Fails as `lock` does where nobody could lock the file.
     pub fn check_lockable(&self) -> Result<()> {
-        self.target()
-            .map(|_| ())
-            .with_context(|| format!("could not lock {}", self.path().display()))
+        let target = self.target().map(drop);
+        target.with_context(|| self.could_not("lock"))
     }
 
     /// The file that is locked.
@@ -147,7 +148,7 @@ impl Store {
             check_writable(parent(&target)).map_err(|error| describe(&error, &target))?;
             staged_file::check_replaceable(&target).map(|_| ())
         };
-        check().with_context(|| format!("could not replace {}", self.path().display()))
+        check().with_context(|| self.could_not("replace"))
     }
 
     /// The file elsewhere that this one is a link to, if it is.
@@ -162,8 +163,7 @@ impl Store {
         let Some(target) = self.link_target() else {
             return Ok(None);
         };
-        fs::remove_file(self.path())
-            .with_context(|| format!("could not remove {}", self.path().display()))?;
+        fs::remove_file(self.path()).with_context(|| self.could_not("remove"))?;
         sync_folder(&self.folder);
         Ok(Some(target))
     }
@@ -227,7 +227,7 @@ pub fn read_foreign(path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 fn read_regular(path: &Path, check: fn(&Metadata) -> Result<()>) -> Result<Option<Vec<u8>>> {
-    let mut file = match unwaiting().read(true).open(path) {
+    let mut file = match nonblocking().read(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
     };

@@ -1,59 +1,69 @@
-//! The file beside the credentials that takes their place: room for it is made before the issuer is asked, and what was
+//! The file beside the credentials that replaces them: room for it is made before the issuer is asked, and what was
 //! written whole is never thrown away.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::permissions::{check_ours, is_at, is_in_use, open_private};
+use super::permissions::{LOCKS_ARE_ADVISORY, check_ours, is_at, is_in_use, open_private};
 use super::{LARGEST, Lock, describe, lock, parent, read, remove_if_there, sync_folder};
 use crate::credentials::Credentials;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::text::shell_path;
 
 /// Room for credentials whose size is not known yet, in bytes.
 const ROOM: u64 = 16 * 1024;
 
-/// A file beside the credentials with its bytes already on the disk. What is saved into it takes their place, if they are still
-/// those that stood there when it was made.
+/// A file beside the credentials with its bytes already on the disk. What is saved into it replaces them, if they are still
+/// those that were there when it was made.
 pub struct StagedFile<'a> {
     lock: &'a Lock<'a>,
     /// The lock, where somebody has removed its file, and it was taken again.
     regained: Option<File>,
-    /// What it is to replace.
+    /// The record that it is to replace, as it was read; and its file, which is locked.
     present: Option<Vec<u8>>,
+    record: Option<File>,
     file: File,
     path: PathBuf,
     /// What is to be written: the same at each try, so that nothing whole is ever lost in one.
     content: Vec<u8>,
-    /// Whether whole credentials stand in the file: then it is worth keeping, even if it could not take its place.
+    /// Whether whole credentials are in the file: then it is worth keeping, even if it could not replace them.
     whole: bool,
 }
 
 impl<'a> StagedFile<'a> {
     /// Tries the replacement out with the present content, if that may be written once more.
-    pub(super) fn create(lock: &'a Lock<'a>, rehearse: impl Fn(&[u8]) -> bool) -> Result<Self> {
+    pub(super) fn create(lock: &'a Lock<'a>, may_rehearse: impl Fn(&[u8]) -> bool) -> Result<Self> {
         let present = check_replaceable(&lock.target)?;
         let size = present.as_ref().map_or(0, |present| present.len() as u64);
-        if let Some(content) = present.as_ref().filter(|present| rehearse(present)) {
-            let mut rehearsal = Self::filled(lock, present.clone(), size)?;
-            rehearsal.content.clone_from(content);
-            rehearsal.replace()?.ok_or_else(changed)?;
+        let mut record = lock.record.as_ref().map(File::try_clone).transpose()?;
+        if let Some(content) = present.clone().filter(|present| may_rehearse(present)) {
+            let mut rehearsal = Self::filled(lock, present.clone(), record, size)?;
+            rehearsal.content = content;
+            if !rehearsal.replace()? {
+                return Err(changed());
+            }
+            record = Some(rehearsal.file.try_clone()?);
         }
-        let staged = Self::filled(lock, present, 2 * size + ROOM)?;
+        let staged = Self::filled(lock, present, record, 2 * size + ROOM)?;
         // Its name must survive a power cut, too.
         sync_folder(parent(&lock.target));
         Ok(staged)
     }
 
-    fn filled(lock: &'a Lock<'a>, present: Option<Vec<u8>>, size: u64) -> Result<Self> {
+    fn filled(
+        lock: &'a Lock<'a>,
+        present: Option<Vec<u8>>,
+        record: Option<File>,
+        size: u64,
+    ) -> Result<Self> {
         let path = path(&lock.target);
         remove_if_there(&path)?;
-        let mut file = open_private(&path, true).map_err(|error| describe(&error, &path))?;
+        let mut file = create_locked(&path).map_err(|error| describe(&error, &path))?;
         // Zeros, on the disk: some file systems give a block only when it is written.
         io::copy(&mut io::repeat(0).take(size), &mut file)
             .and_then(|_| file.sync_all())
@@ -62,6 +72,7 @@ impl<'a> StagedFile<'a> {
             lock,
             regained: None,
             present,
+            record,
             file,
             path,
             content: Vec::new(),
@@ -69,20 +80,23 @@ impl<'a> StagedFile<'a> {
         })
     }
 
-    /// Puts the credentials in their place. False: others stand there by now, or none, and that stays so. If it fails, it can
-    /// be tried again, and what is whole takes its place at the next lock.
-    pub fn save(&mut self, credentials: &Credentials) -> Result<bool> {
+    /// Replaces the credentials with these. False: others are there by now, or none, and that stays so. If it fails, it can
+    /// be tried again, and what is whole replaces them at the next lock.
+    pub fn save(&mut self, credentials: &mut Credentials) -> Result<bool> {
         let mut save = || {
             if self.content.is_empty() {
+                let present = self.present.clone().map(Credentials::parse);
+                let present = present.and_then(Result::ok);
+                credentials.replaces = present.and_then(|present| present.last_refresh);
                 self.content = credentials.to_json()?;
             }
-            self.replace().map(|replaced| replaced.is_some())
+            self.replace()
         };
         save().with_context(|| format!("could not save {}", self.lock.target.display()))
     }
 
-    /// The same for credentials that are given up if they cannot take their place: then nothing of them stays.
-    pub fn save_or_discard(mut self, credentials: &Credentials) -> Result<()> {
+    /// The same for credentials that are given up if they cannot be stored: then nothing of them stays.
+    pub fn save_or_discard(mut self, credentials: &mut Credentials) -> Result<()> {
         let saved = self.save(credentials);
         self.whole = matches!(saved, Ok(true));
         if saved? {
@@ -91,25 +105,38 @@ impl<'a> StagedFile<'a> {
         Err(changed()).with_context(|| format!("could not save {}", self.lock.target.display()))
     }
 
-    /// None: it is not to be replaced any more.
-    fn replace(&mut self) -> Result<Option<()>> {
-        let lock = lock::path(&self.lock.target);
-        if !is_at(self.regained.as_ref().unwrap_or(&self.lock.file), &lock) {
-            // Somebody has removed it: others lock a new one, and even the staged file may be theirs.
+    /// Whether the bytes of the credentials are safe in the staged file, so that whoever takes the lock next completes it.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// False: it is not to be replaced any more.
+    fn replace(&mut self) -> Result<bool> {
+        if !self.is_locked() {
             if !self.is_current()? {
-                return Ok(None);
+                return Ok(false);
             }
-            self.regained = Some(lock::acquire(&lock, Duration::ZERO)?);
+            let path = lock::path(&self.lock.target);
+            self.regained = Some(lock::acquire(&path, Duration::ZERO)?);
         }
         self.write()?;
         if !self.is_current()? {
             self.whole = false;
-            return Ok(None);
+            return Ok(false);
         }
-        replace(&self.path, &self.lock.target).map(Some)
+        rename(&self.path, &self.lock.target)?;
+        Ok(true)
     }
 
-    /// Whether what is to be replaced is still there. What is damaged is nobody's; what a newer version wrote is.
+    /// Whether nobody else can be at it: if the lock file is gone, others lock a new one, but then they wait for the record.
+    fn is_locked(&self) -> bool {
+        let lock = self.regained.as_ref().unwrap_or(&self.lock.file);
+        let is_locked_record = |record| is_at(record, &self.lock.target);
+        is_at(lock, &lock::path(&self.lock.target))
+            || LOCKS_ARE_ADVISORY && self.record.as_ref().is_some_and(is_locked_record)
+    }
+
+    /// Whether what is to be replaced is still there. A damaged file is nobody's; one that a newer version wrote is.
     fn is_current(&self) -> Result<bool> {
         let found = read(&self.lock.target)?;
         let (Some(found), Some(present)) = (&found, &self.present) else {
@@ -121,28 +148,23 @@ impl<'a> StagedFile<'a> {
         let present = Credentials::parse(present.clone());
         Ok(match Credentials::parse(found.clone()) {
             Ok(found) => present.is_ok_and(|present| present.are_same(&found)),
-            Err(error) => crate::error::exit_code(&error) != 1,
+            Err(error) => error::exit_code(&error) != 1,
         })
     }
 
     fn write(&mut self) -> Result<()> {
-        self.find_again()?;
+        if !is_at(&self.file, &self.path) {
+            // Somebody has removed it while the answer was awaited, or put another in its place.
+            self.whole = false;
+            remove_if_there(&self.path)?;
+            self.file = create_locked(&self.path)?;
+        }
         self.file.rewind()?;
         // First the length: nothing but the bytes themselves is missing then, and with the last of them they are whole.
         self.file.set_len(self.content.len() as u64)?;
         self.file.write_all(&self.content)?;
         self.whole = true;
         Ok(self.file.sync_all()?)
-    }
-
-    /// Opens the file anew if somebody has removed it, or put another in its place, while the answer was awaited.
-    fn find_again(&mut self) -> Result<()> {
-        if !is_at(&self.file, &self.path) {
-            self.whole = false;
-            remove_if_there(&self.path)?;
-            self.file = open_private(&self.path, true)?;
-        }
-        Ok(())
     }
 }
 
@@ -155,40 +177,60 @@ impl Drop for StagedFile<'_> {
     }
 }
 
-fn changed() -> Failure {
-    let words = "somebody else has changed or removed it meanwhile: try again";
-    Failure::Temporary(words.to_owned())
+/// It becomes the record: so it is locked from the start, as that is.
+fn create_locked(path: &Path) -> io::Result<File> {
+    let file = open_private(path, true)?;
+    if LOCKS_ARE_ADVISORY {
+        // Nobody else has it.
+        file.try_lock()?;
+    }
+    Ok(file)
 }
 
-/// Lets a file that was written whole, but had not taken its place when its writer was killed, take it now. To be called under
-/// the lock.
-pub(super) fn recover(target: &Path) -> Result<()> {
+fn changed() -> anyhow::Error {
+    let words = "somebody else has changed or removed it meanwhile: try again";
+    Failure::Temporary(words.to_owned()).into()
+}
+
+/// Lets a file that was written whole, but had not replaced its record when its writer was killed, replace it now. To be
+/// called under the lock. Says whether it did.
+pub(super) fn recover(target: &Path) -> Result<bool> {
     let path = &path(target);
-    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
-        // It is none of ours.
-        return Ok(remove_if_there(path)?);
-    }
-    let Some(bytes) = read(path).with_context(|| format!("could not read {}", path.display()))?
-    else {
-        return Ok(());
-    };
-    // A damaged one was not written whole. One that a newer version wrote is left to that.
-    let staged = match Credentials::parse(bytes) {
-        Err(error) if crate::error::exit_code(&error) == 1 => {
-            return Err(error).with_context(|| format!("could not read {}", path.display()));
-        }
-        parsed => parsed.ok(),
-    };
-    let present = read(target)?.and_then(|bytes| Credentials::parse(bytes).ok());
-    // Nothing older is ever left: whoever takes the lock finds it, and ends it here. The clock may have been set back.
-    let is_another = |staged: &Credentials| {
-        present.is_none_or(|present| staged.last_refresh != present.last_refresh)
-    };
     let is_of_use = |staged: &Credentials| staged.is_closed() || staged.refresh_token().is_some();
-    if staged.is_some_and(|staged| is_of_use(&staged) && is_another(&staged)) {
-        return replace(path, target);
+    let Some(staged) = check_staged(path)?.filter(is_of_use) else {
+        return Ok(remove_if_there(path).map(|()| false)?);
+    };
+    // It is put over no other record than the one that it was made for, and not where that has been removed.
+    let is_for_this = match read(target)?.map(Credentials::parse) {
+        Some(Ok(present)) => staged.replaces.is_some() && staged.replaces == present.last_refresh,
+        Some(Err(_)) => true,
+        None => staged.replaces.is_none(),
+    };
+    if is_for_this {
+        return rename(path, target).map(|()| true);
     }
-    Ok(remove_if_there(path)?)
+    Ok(remove_if_there(path).map(|()| false)?)
+}
+
+/// The credentials in a staged file that was left behind, if they are whole. Fails where no refresh can go on: it is a
+/// folder, or a newer version wrote it.
+fn check_staged(path: &Path) -> Result<Option<Credentials>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => {
+            let (shown, word) = (path.display(), shell_path(path));
+            bail!("{shown} is a folder: run rm -r {word}");
+        }
+        // Anything else but a file is none of ours.
+        Ok(found) if !found.is_file() => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        _ => {}
+    }
+    let found = read(path).and_then(|bytes| bytes.map(Credentials::parse).transpose());
+    match found {
+        // A damaged one was not written whole.
+        Err(error) if error::exit_code(&error) == error::LOGIN_REQUIRED => Ok(None),
+        found => found.with_context(|| format!("could not read {}", path.display())),
+    }
 }
 
 /// The path of the staged file of a file.
@@ -201,71 +243,98 @@ pub(super) fn path(target: &Path) -> PathBuf {
 /// What is at that path now, if it may be replaced by this user and this version.
 pub(super) fn check_replaceable(target: &Path) -> Result<Option<Vec<u8>>> {
     if target.is_symlink() {
-        bail!(
-            "it is a link that leads nowhere: run rm {}",
-            shell_path(target)
-        );
+        let word = shell_path(target);
+        bail!("it is a link that leads nowhere: run rm {word}");
     }
+    check_staged(&path(target))?;
     let Some(present) = read(target)? else {
         return Ok(None);
     };
     let metadata = fs::metadata(target)?;
     check_ours(&metadata)?;
     if metadata.permissions().readonly() {
-        bail!(
-            "the file is read-only: run chmod 600 {}",
-            shell_path(target)
-        );
+        let word = shell_path(target);
+        bail!("the file is read-only: run chmod 600 {word}");
     }
     if metadata.len() > LARGEST {
         bail!("it has more than {LARGEST} bytes, so these are no credentials");
     }
     match Credentials::parse(present.clone()) {
-        // Whatever is damaged may be replaced.
-        Err(error) if crate::error::exit_code(&error) == 1 => Err(error),
+        // A damaged file may be replaced.
+        Err(error) if error::exit_code(&error) == 1 => Err(error),
         _ => Ok(Some(present)),
     }
 }
 
-fn replace(new: &Path, target: &Path) -> Result<()> {
-    rename(new, target).map_err(|error| describe(&error, target))?;
+/// Tries again for a second where somebody else, such as a virus scanner, has one of the files open for a moment.
+fn rename(new: &Path, target: &Path) -> Result<()> {
+    let mut renamed = fs::rename(new, target);
+    for _ in 0..20 {
+        if !renamed.as_ref().is_err_and(is_in_use) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+        renamed = fs::rename(new, target);
+    }
+    renamed.map_err(|error| describe(&error, target))?;
     sync_folder(parent(target));
     Ok(())
-}
-
-/// Tries again for a second where somebody else, such as a virus scanner, has one of the files open for a moment.
-fn rename(new: &Path, target: &Path) -> io::Result<()> {
-    for _ in 0..20 {
-        match fs::rename(new, target) {
-            Err(error) if is_in_use(&error) => thread::sleep(Duration::from_millis(50)),
-            result => return result,
-        }
-    }
-    fs::rename(new, target)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn record(last_refresh: &str) -> String {
-        format!(r#"{{"tokens":{{"refresh_token":"r"}},"last_refresh":"{last_refresh}"}}"#)
+    fn record(day: u32, replaces: Option<u32>) -> String {
+        let replaces = replaces.map(|day| format!("2026-01-0{day}T00:00:00Z"));
+        let tokens = serde_json::json!({"refresh_token": "r"});
+        serde_json::json!({"tokens": tokens, "last_refresh": format!("2026-01-0{day}T00:00:00Z"), "replaces": replaces})
+            .to_string()
     }
 
     #[test]
-    fn what_was_written_whole_takes_its_place() {
+    fn what_was_written_whole_replaces_the_record_that_it_was_made_for() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("default.json");
-        fs::write(&target, record("2026-01-01T00:00:00Z")).unwrap();
-        for (left, expected) in [
-            (&record("2026-01-02T00:00:00Z")[..50], "2026-01-01"),
-            (&record("2026-01-02T00:00:00Z"), "2026-01-02"),
+        let present = record(4, Some(3));
+        for (present, left, is_put) in [
+            (Some(&*present), &record(5, Some(4))[..50], false),
+            (Some(&present), &record(5, Some(4)), true),
+            // An older one, from a backup; one for another record; one of an unknown version; a copy of the record.
+            (Some(&present), &record(3, Some(2)), false),
+            (Some(&present), &record(5, Some(3)), false),
+            (Some(&present), &record(5, None), false),
+            (Some(&present), &present, false),
+            (Some("damaged"), &record(5, None), true),
+            // The record was removed, or there was none yet.
+            (None, &record(5, Some(4)), false),
+            (None, &record(5, None), true),
         ] {
+            let _ = fs::remove_file(&target);
+            if let Some(present) = present {
+                fs::write(&target, present).unwrap();
+            }
             fs::write(path(&target), left).unwrap();
-            recover(&target).unwrap();
-            let found = fs::read_to_string(&target).unwrap();
-            assert!(found.contains(expected), "{left}: {found}");
+            assert_eq!(recover(&target).unwrap(), is_put, "{present:?} {left}");
+            let expected = if is_put { Some(left) } else { present };
+            assert_eq!(fs::read_to_string(&target).ok().as_deref(), expected);
             assert!(!path(&target).exists());
         }
+    }
+
+    #[test]
+    fn a_staged_file_that_is_a_folder_or_newer_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("default.json");
+        fs::write(&target, record(1, None)).unwrap();
+        let named = path(&target).display().to_string();
+        let message = |result: Result<()>| format!("{:#}", result.unwrap_err());
+        fs::write(path(&target), r#"{"version":9}"#).unwrap();
+        assert!(message(check_replaceable(&target).map(drop)).contains(&named));
+        assert!(message(recover(&target).map(drop)).contains(&named));
+        fs::remove_file(path(&target)).unwrap();
+        fs::create_dir(path(&target)).unwrap();
+        assert!(message(check_replaceable(&target).map(drop)).contains(&named));
+        assert!(message(recover(&target).map(drop)).contains("is a folder: run rm -r"));
     }
 }

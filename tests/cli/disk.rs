@@ -639,7 +639,7 @@ fn a_link_into_a_folder_of_others_is_not_followed_by_a_refresh() {
 #[cfg(unix)]
 #[test]
 fn what_is_planted_where_our_files_go_is_not_followed() {
-    let refused = "codex-auth: could not lock [HOME]/default.json: [..] (os error [..])\n";
+    let refused = "codex-auth: could not lock [HOME]/default.json: [HOME]/default.lock is a link: run rm [HOME]/default.lock\n";
     for (name, code, stdout, stderr) in [
         ("default.lock", 1, "", refused),
         ("default.json.new", 0, TOKEN, ""),
@@ -818,6 +818,7 @@ fn a_file_that_was_written_whole_takes_its_place_after_a_crash() {
     let mut new = sandbox.plant();
     // Even if the clock was set back in between.
     new["last_refresh"] = "2001-01-01T00:00:00.000000Z".into();
+    new["replaces"] = old["last_refresh"].clone();
     sandbox.store("default", &old.to_string());
     let beside = sandbox.home().join("default.json.new");
     fs::write(&beside, new.to_string()).unwrap();

@@ -265,12 +265,10 @@ impl Scene {
             Self::Refused => sandbox.issuer.plan(REFRESH, Trouble::status(500)),
             Self::Recovered => {
                 sandbox.issuer.revoke_logins();
-                sandbox.plant();
-                fs::rename(
-                    sandbox.file("default"),
-                    sandbox.home().join("default.json.new"),
-                )
-                .unwrap();
+                let mut newer = sandbox.plant();
+                newer["replaces"] = spent["last_refresh"].clone();
+                let beside = sandbox.home().join("default.json.new");
+                fs::write(beside, newer.to_string()).unwrap();
                 sandbox.store("default", &spent.to_string());
             }
         }

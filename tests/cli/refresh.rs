@@ -777,7 +777,7 @@ fn after_a_lost_answer_the_same_refresh_token_is_tried_once_more() {
             .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
         end_backoff(&sandbox);
         // The issuer has spent it, so now the login is lost.
-        let message = "codex-auth: the issuer refused to refresh the token: [..] (refresh_token_reused, status 401): [..]\n";
+        let message = "codex-auth: the issuer refused to refresh the token: [..] (refresh_token_reused, status 401); an earlier refresh got no answer, and may have used up the refresh token: run codex-auth login\n";
         sandbox.run(&["token"]).assert(4, "", message);
         sandbox.run(&["token"]).assert(4, "", message);
         let requests = sandbox.issuer.requests_to(REFRESH);

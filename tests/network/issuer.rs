@@ -40,6 +40,7 @@ fn refresh(url: &str, refresh_token: &str) -> String {
             reason,
             retry_after,
             reached,
+            ..
         } => format!("failed: {reason}, {retry_after:?}, {reached}"),
     }
 }

@@ -1,0 +1,111 @@
+//! Owners, modes, and files that are opened without being followed or waited for.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{Access, OFlags, access};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use crate::text::shell_path;
+
+/// A lock keeps nobody from reading the file.
+pub const LOCKS_ARE_ADVISORY: bool = true;
+
+/// Options that never wait for the other end of a FIFO or a device, and follow a link.
+pub fn nonblocking() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
+    options
+}
+
+/// Opens or creates a file that only its owner can read, under any umask and from its first instant. A link at that path is
+/// not followed, and with `new` nothing at all may be there.
+pub fn open_private(path: &Path, new: bool) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).create_new(new);
+    options.mode(0o600).custom_flags(flags.bits().cast_signed());
+    let file = options.open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() && metadata.mode() & 0o777 != 0o600 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
+/// Whether this file, and no other one and no link, is what is at that path.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    let open = file.metadata().map(identity);
+    fs::symlink_metadata(path).is_ok_and(|found| open.is_ok_and(|open| open == identity(found)))
+}
+
+/// Refuses a file of another user, who may have put it there. Root may read the files of all.
+pub fn check_trusted(metadata: &Metadata) -> Result<()> {
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    check_ours(metadata)
+}
+
+/// Refuses a file that would change its owner if we replaced it.
+pub fn check_ours(metadata: &Metadata) -> Result<()> {
+    let (owner, user) = (metadata.uid(), geteuid().as_raw());
+    if owner != user {
+        bail!("it belongs to user {owner}, and this is user {user}");
+    }
+    Ok(())
+}
+
+/// Who may do what with a file, as chmod writes it. None where there is no such thing.
+pub fn mode(metadata: &Metadata) -> Option<u32> {
+    Some(metadata.mode() & 0o777)
+}
+
+/// How many names a file has. None where that cannot be told.
+pub fn names(metadata: &Metadata) -> Option<u64> {
+    Some(metadata.nlink())
+}
+
+/// Refuses a folder that somebody else can put files into. A missing one is fine.
+pub fn check_folder(folder: &Path) -> Result<()> {
+    let metadata = match fs::metadata(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        metadata => metadata.with_context(|| format!("could not look at {}", folder.display()))?,
+    };
+    if metadata.mode() & 0o022 != 0 {
+        let advice = advice_for(folder, &metadata);
+        bail!("others can write to its folder: {advice}");
+    }
+    check_trusted(&metadata)
+        .with_context(|| format!("could not trust the folder {}", folder.display()))
+}
+
+/// What to do about a folder that others can write to. One that is meant for all, or somebody else's, stays as it is.
+fn advice_for(folder: &Path, metadata: &Metadata) -> String {
+    let is_shared = metadata.mode() & 0o1000 != 0;
+    if is_shared || check_ours(metadata).is_err() {
+        return "set CODEX_AUTH_HOME to a folder of your own".to_owned();
+    }
+    format!("run chmod 700 {}", shell_path(folder))
+}
+
+pub(super) fn create_private_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
+/// Fails where this user may not put files into a folder, or nobody may (a read-only file system).
+pub fn check_writable(folder: &Path) -> io::Result<()> {
+    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+/// Whether a file system said that it has no locks at all.
+pub fn has_no_locks(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOLCK | Errno::NOSYS)) || error.kind() == ErrorKind::Unsupported
+}
