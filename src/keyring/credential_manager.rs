@@ -49,8 +49,8 @@ fn found<T>(outcome: std::result::Result<T, Error>) -> Result<Option<T>> {
 fn problem(error: Error) -> Problem {
     match error {
         Error::PlatformFailure(error) | Error::NoStorageAccess(error) => {
-            Problem::other(&error.to_string())
+            Problem::failed(&error.to_string())
         }
-        _ => Problem::other("the Credential Manager rejects this entry"),
+        _ => Problem::failed("the Credential Manager rejects this entry"),
     }
 }

@@ -15,6 +15,8 @@ use crate::settings;
 /// The bus itself, by its name and its path.
 const BUS: [&str; 2] = ["org.freedesktop.DBus", "/org/freedesktop/DBus"];
 
+const UNREACHABLE: &str = "the keyring cannot be reached";
+
 /// The longest message that is read, in bytes: a keyring's replies are far shorter.
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// The longest line of the authentication, in bytes.
@@ -39,7 +41,7 @@ const SIGNATURE: u8 = 8;
 pub struct Bus {
     stream: UnixStream,
     serial: u32,
-    /// The path and the name of a signal that the next call waits for.
+    /// The object and the name of a signal that the next call waits for.
     signal: Option<[String; 2]>,
 }
 
@@ -91,12 +93,12 @@ impl Bus {
         // The signal may come before the reply.
         while reply.is_none() || (awaited.is_some() && signal.is_none()) {
             let message = Message::read(&mut self.stream)?;
-            let is_ours = message.numbers.get(&REPLY_SERIAL) == Some(&self.serial);
+            let is_ours = message.field(REPLY_SERIAL) == self.serial.to_string();
             match message.kind {
                 METHOD_RETURN if is_ours => reply = Some(message.body),
-                ERROR if is_ours => return Err(returned(&message.text(ERROR_NAME))),
+                ERROR if is_ours => return Err(returned(message.field(ERROR_NAME))),
                 // Any program may send us others.
-                SIGNAL if awaited == Some([PATH, MEMBER].map(|field| message.text(field))) => {
+                SIGNAL if awaited.as_ref() == Some(&message.signal()) => {
                     signal = Some(message.body);
                 }
                 _ => {}
@@ -109,7 +111,7 @@ impl Bus {
 /// Connects to the first bus in the environment that can be reached, else to that of systemd.
 fn connect() -> Result<UnixStream> {
     let addresses = settings::session_bus().unwrap_or_else(|| "unix:runtime=yes".to_owned());
-    let mut outcome = Err(Problem::NoBus);
+    let mut outcome = Err(no_bus());
     for address in addresses.split(';') {
         outcome = connect_to(address);
         if outcome.is_ok() {
@@ -121,7 +123,7 @@ fn connect() -> Result<UnixStream> {
 
 /// Connects to `unix:path=…`, `unix:abstract=…` or `unix:runtime=yes`: no desktop uses another kind.
 fn connect_to(address: &str) -> Result<UnixStream> {
-    let pairs = address.strip_prefix("unix:").ok_or(Problem::NoBus)?;
+    let pairs = address.strip_prefix("unix:").ok_or_else(no_bus)?;
     for (key, value) in pairs.split(',').filter_map(|pair| pair.split_once('=')) {
         let value = OsString::from_vec(percent_decode_str(value).collect());
         let address = match key {
@@ -136,21 +138,31 @@ fn connect_to(address: &str) -> Result<UnixStream> {
         };
         return Ok(UnixStream::connect_addr(&address?)?);
     }
-    Err(Problem::NoBus)
+    Err(no_bus())
 }
 
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => Self::NoBus,
-            ErrorKind::PermissionDenied => Self::BusRefused(error.to_string()),
-            _ => Self::other(&error.to_string()),
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => no_bus(),
+            ErrorKind::PermissionDenied => Self::Other(
+                format!("{UNREACHABLE}: could not connect to the session bus: {error}"),
+                "run it outside the sandbox, as the user of the desktop session",
+            ),
+            _ => Self::failed(&error.to_string()),
         }
     }
 }
 
+fn no_bus() -> Problem {
+    Problem::Other(
+        format!("{UNREACHABLE}: there is no session bus here"),
+        "run it in your desktop session, where DBUS_SESSION_BUS_ADDRESS is set",
+    )
+}
+
 fn malformed() -> Problem {
-    Problem::other("its reply is malformed")
+    Problem::failed("its reply is malformed")
 }
 
 /// What an error means that a call returned, by its name.
@@ -158,9 +170,13 @@ fn returned(name: &str) -> Problem {
     if name.ends_with(".Error.IsLocked") {
         Problem::Locked
     } else if name.ends_with(".ServiceUnknown") || name.contains(".Spawn.") {
-        Problem::Missing
+        let what = "no keyring is running".to_owned();
+        Problem::Other(
+            what,
+            "start GNOME Keyring, KWallet or KeePassXC, and try again",
+        )
     } else {
-        Problem::other(name)
+        Problem::failed(name)
     }
 }
 
@@ -179,11 +195,14 @@ fn call(serial: u32, object: [&str; 2], method: &str, arguments: &[Part]) -> Vec
         (SIGNATURE, "g", Part::Signature(types)),
     ];
     let fields = fields.map(|(field, kind, value)| {
-        let kind = Part::Signature(kind);
-        [Part::Struct, Part::Byte(field), kind, value]
+        [
+            Part::Struct,
+            Part::Byte(field),
+            Part::Signature(kind),
+            value,
+        ]
     });
-    let length = Part::Number(length(&body));
-    let fields = Part::Array(8, fields.into_iter().flatten().collect());
+    let (length, fields) = (Part::Number(length(&body)), Part::Array(8, fields.concat()));
     // No flags, version 1 of the protocol.
     let mut message = vec![LITTLE_ENDIAN, METHOD_CALL, 0, 1];
     write(
@@ -195,6 +214,7 @@ fn call(serial: u32, object: [&str; 2], method: &str, arguments: &[Part]) -> Vec
 }
 
 /// A part of what a call sends (Marshaling). All of it is ours, and short.
+#[derive(Clone)]
 pub enum Part<'a> {
     /// A `y`.
     Byte(u8),
@@ -256,9 +276,8 @@ fn length(bytes: &[u8]) -> u32 {
 #[derive(Default)]
 struct Message {
     kind: u8,
-    /// What its header says, by field.
-    numbers: HashMap<u8, u32>,
-    texts: HashMap<u8, String>,
+    /// What its header says, as text.
+    fields: HashMap<u8, String>,
     body: Body,
 }
 
@@ -292,18 +311,24 @@ impl Message {
         while fields.at < fields.bytes.len() {
             fields.align(8);
             let field = fields.take(1)?[0];
-            match fields.signature()?.as_str() {
-                "u" => drop(self.numbers.insert(field, fields.number()?)),
-                "s" | "o" => drop(self.texts.insert(field, fields.text()?)),
-                "g" => drop(fields.signature()?),
+            let value = match fields.signature()?.as_str() {
+                "u" => fields.number()?.to_string(),
+                "s" | "o" => fields.text()?,
+                "g" => fields.signature()?,
                 _ => return Err(malformed()),
-            }
+            };
+            self.fields.insert(field, value);
         }
         Ok(())
     }
 
-    fn text(&self, field: u8) -> String {
-        self.texts.get(&field).cloned().unwrap_or_default()
+    /// The object and the name of a signal.
+    fn signal(&self) -> [String; 2] {
+        [PATH, MEMBER].map(|field| self.field(field).to_owned())
+    }
+
+    fn field(&self, field: u8) -> &str {
+        self.fields.get(&field).map_or("", String::as_str)
     }
 }
 
@@ -388,7 +413,7 @@ mod tests {
             "autolaunch:",
         ] {
             let outcome = connect_to(address);
-            assert!(matches!(outcome, Err(Problem::NoBus)), "{address}");
+            assert!(matches!(outcome, Err(Problem::Other(..))), "{address}");
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a bus,%");
@@ -434,7 +459,7 @@ mod tests {
             (MEMBER, "Prompt"),
             (DESTINATION, "a.b"),
         ] {
-            assert_eq!(message.text(field), value);
+            assert_eq!(message.field(field), value);
         }
         let mut body = message.body;
         assert_eq!(body.text().ok().unwrap(), "name");
@@ -459,10 +484,14 @@ mod tests {
             (MEMBER, "s", Part::Text("Completed")),
         ];
         let fields = fields.map(|(field, kind, value)| {
-            let kind = Part::Signature(kind);
-            [Part::Struct, Part::Byte(field), kind, value]
+            [
+                Part::Struct,
+                Part::Byte(field),
+                Part::Signature(kind),
+                value,
+            ]
         });
-        let fields = Part::Array(8, fields.into_iter().flatten().collect());
+        let fields = Part::Array(8, fields.concat());
         let (length, serial) = (Part::Number(4), Part::Number(1));
         let mut message = vec![LITTLE_ENDIAN, kind, 0, 1];
         let number = Part::Number(number);
@@ -498,7 +527,7 @@ mod tests {
         let outcome = called(None, &[another.clone(), signal.clone(), reply]);
         assert_eq!(outcome.ok(), Some(3));
         let outcome = called(None, &[another, signal]);
-        assert!(matches!(outcome, Err(Problem::Other(_))));
+        assert!(matches!(outcome, Err(Problem::Other(..))));
         let error = message_to_us(ERROR, 7, "/", 0);
         assert!(called(None, &[error]).is_err());
     }
@@ -548,7 +577,10 @@ mod tests {
             (largest + 1, 0),
         ] {
             let outcome = received(&header(body, fields));
-            assert!(matches!(outcome, Err(Problem::Other(_))), "{body} {fields}");
+            assert!(
+                matches!(outcome, Err(Problem::Other(..))),
+                "{body} {fields}"
+            );
         }
         let mut big_endian = header(0, 0);
         big_endian[0] = b'B';

@@ -51,6 +51,6 @@ fn found<T>(outcome: std::result::Result<T, Error>) -> Result<Option<T>> {
 fn problem(error: Error) -> Problem {
     match error.code() {
         WOULD_ASK | NOT_UNLOCKED => Problem::Locked,
-        _ => Problem::other(&error.to_string()),
+        _ => Problem::failed(&error.to_string()),
     }
 }

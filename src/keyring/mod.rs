@@ -38,51 +38,27 @@ type Result<T> = std::result::Result<T, Problem>;
 pub enum Problem {
     /// A person has to unlock it.
     Locked,
-    /// There is no session bus, as over SSH, in a container or in cron.
-    NoBus,
-    /// The system does not let us connect to the session bus, as in a sandbox.
-    BusRefused(String),
-    /// The session bus has no keyring.
-    Missing,
-    TimedOut(Duration),
-    /// In its own words.
-    Other(String),
+    /// What else is wrong, and what to do about it.
+    Other(String, &'static str),
 }
 
 impl Problem {
-    fn other(reason: &str) -> Self {
-        Self::Other(printable(reason))
+    /// It failed for this reason.
+    fn failed(reason: &str) -> Self {
+        let what = format!("the keyring failed: {}", printable(reason));
+        Self::Other(what, "try again later")
     }
 
     /// What is wrong, and what to do about it.
-    pub fn describe(&self) -> (String, &'static str) {
-        let (what, advice) = match self {
+    pub fn describe(&self) -> (&str, &'static str) {
+        match self {
             Self::Locked if cfg!(target_os = "macos") => (
                 "the keyring is locked",
                 "unlock it, or run codex-auth seal to allow this program, and try again",
             ),
             Self::Locked => ("the keyring is locked", "unlock it, and try again"),
-            Self::NoBus => (
-                "the keyring cannot be reached: there is no session bus here",
-                "run it in your desktop session, where DBUS_SESSION_BUS_ADDRESS is set",
-            ),
-            Self::BusRefused(_) => (
-                "the keyring cannot be reached: could not connect to the session bus",
-                "run it outside the sandbox, as the user of the desktop session",
-            ),
-            Self::Missing => (
-                "no keyring is running",
-                "start GNOME Keyring, KWallet or KeePassXC, and try again",
-            ),
-            Self::TimedOut(_) => ("the keyring did not answer within", "try again later"),
-            Self::Other(_) => ("the keyring failed", "try again later"),
-        };
-        let what = match self {
-            Self::BusRefused(reason) | Self::Other(reason) => format!("{what}: {reason}"),
-            Self::TimedOut(limit) => format!("{what} {}", length(*limit)),
-            _ => what.to_owned(),
-        };
-        (what, advice)
+            Self::Other(what, advice) => (what, advice),
+        }
     }
 }
 
@@ -144,11 +120,15 @@ fn within<T: Send + 'static>(
         // Nobody receives it after the limit.
         let _ = sender.send(work());
     });
-    working.map_err(|error| Problem::other(&error.to_string()))?;
+    working.map_err(|error| Problem::failed(&error.to_string()))?;
     match receiver.recv_timeout(limit) {
         Ok(outcome) => outcome,
-        Err(RecvTimeoutError::Timeout) => Err(Problem::TimedOut(limit.max(LIMIT))),
-        Err(RecvTimeoutError::Disconnected) => Err(Problem::other("it gave no answer")),
+        Err(RecvTimeoutError::Disconnected) => Err(Problem::failed("it gave no answer")),
+        Err(RecvTimeoutError::Timeout) => {
+            let limit = length(limit.max(LIMIT));
+            let what = format!("the keyring did not answer within {limit}");
+            Err(Problem::Other(what, "try again later"))
+        }
     }
 }
 
@@ -161,7 +141,7 @@ mod tests {
         let (end, hanging) = mpsc::channel::<()>();
         *LEFT.lock().unwrap() = Duration::from_millis(1);
         let outcome = within_limit(move || Ok(hanging.recv().is_ok()));
-        assert!(matches!(outcome, Err(Problem::TimedOut(_))));
+        assert!(matches!(outcome, Err(Problem::Other(..))));
         assert!(LEFT.lock().unwrap().is_zero());
         drop(end);
     }

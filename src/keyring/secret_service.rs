@@ -23,18 +23,19 @@ pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<
     let mut keyring = Keyring::connect()?;
     let collection = keyring.unlocked_collection()?;
     let session = keyring.open_session()?;
-    let properties = vec![
-        Part::Struct,
-        Part::Text("org.freedesktop.Secret.Item.Label"),
-        Part::Signature("s"),
-        Part::Text(name),
-        Part::Struct,
-        Part::Text("org.freedesktop.Secret.Item.Attributes"),
-        Part::Signature("a{ss}"),
-        attributes(service, account),
+    let (label, attributes) = (Part::Text(name), attributes(service, account));
+    let properties = [
+        ("org.freedesktop.Secret.Item.Label", "s", label),
+        (
+            "org.freedesktop.Secret.Item.Attributes",
+            "a{ss}",
+            attributes,
+        ),
     ];
+    let properties = properties
+        .map(|(name, kind, value)| [Part::Struct, Part::Text(name), Part::Signature(kind), value]);
     let arguments = [
-        Part::Array(8, properties),
+        Part::Array(8, properties.concat()),
         // The secret: its session, the parameters of an encryption, its bytes and their type.
         Part::Struct,
         Part::Text(&session),
@@ -70,7 +71,7 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
     let mut keyring = Keyring::connect()?;
     let collection = keyring.default_collection()?;
     // The item may be in another collection.
-    let (_, mut locked) = keyring.search(service, account)?;
+    let [_, mut locked] = keyring.search(service, account)?;
     locked.push(collection);
     keyring.unlock(&locked)?;
     keyring.unlocked_collection().map(drop)
@@ -110,7 +111,7 @@ impl Keyring {
                 return Ok(collection);
             }
         }
-        Err(Problem::other("it has no default collection"))
+        Err(Problem::failed("it has no default collection"))
     }
 
     /// The default collection, which has to be unlocked.
@@ -126,10 +127,10 @@ impl Keyring {
     }
 
     /// The items that are unlocked, and those that are not.
-    fn search(&mut self, service: &str, account: &str) -> Result<(Vec<String>, Vec<String>)> {
+    fn search(&mut self, service: &str, account: &str) -> Result<[Vec<String>; 2]> {
         let wanted = [attributes(service, account)];
         let mut reply = self.call(SERVICE, "Secret.Service.SearchItems(a{ss})", &wanted)?;
-        Ok((reply.texts()?, reply.texts()?))
+        Ok([reply.texts()?, reply.texts()?])
     }
 
     /// The item, which is unlocked; none if there is none, which only an unlocked keyring can tell.
@@ -139,7 +140,7 @@ impl Keyring {
     /// since.
     fn find(&mut self, service: &str, account: &str) -> Result<Option<String>> {
         self.unlocked_collection()?;
-        let (mut unlocked, locked) = self.search(service, account)?;
+        let [mut unlocked, locked] = self.search(service, account)?;
         match unlocked.pop() {
             None if !locked.is_empty() => Err(Problem::Locked),
             item => Ok(item),
@@ -181,7 +182,7 @@ impl Keyring {
 
 /// The names that most programs use, including Codex.
 fn attributes<'a>(service: &'a str, account: &'a str) -> Part<'a> {
-    let pairs = [("service", service), ("username", account)];
-    let entries = pairs.map(|(name, value)| [Part::Struct, Part::Text(name), Part::Text(value)]);
-    Part::Array(8, entries.into_iter().flatten().collect())
+    let entries = [("service", service), ("username", account)];
+    let entries = entries.map(|(name, value)| [Part::Struct, Part::Text(name), Part::Text(value)]);
+    Part::Array(8, entries.concat())
 }

@@ -280,8 +280,14 @@ mod tests {
         ] {
             assert_eq!(place_in(texts).unwrap(), place, "{texts:?}");
         }
-        for text in ["cli_auth_credentials_store = keyring", "[", "a = \"\\q\""] {
-            assert!(place_in(&[text]).is_err(), "{text}");
+        let deep = format!("a = {}", "[".repeat(100_000));
+        for text in [
+            "cli_auth_credentials_store = keyring",
+            "[",
+            "a = \"\\q\"",
+            &deep,
+        ] {
+            assert!(place_in(&[text]).is_err(), "{text:.40}");
         }
         assert!(toml_values(b"a = \"\xff\"").is_err());
     }
