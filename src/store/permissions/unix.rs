@@ -86,7 +86,7 @@ pub fn check_folder(folder: &Path) -> Result<()> {
 }
 
 /// What to do about a folder that others can write to. One that is meant for all, or somebody else's, stays as it is.
-fn advice_for(folder: &Path, metadata: &Metadata) -> String {
+pub fn advice_for(folder: &Path, metadata: &Metadata) -> String {
     let is_shared = metadata.mode() & 0o1000 != 0;
     if is_shared || check_ours(metadata).is_err() {
         return "set CODEX_AUTH_HOME to a folder of your own".to_owned();
