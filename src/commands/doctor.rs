@@ -18,15 +18,7 @@ const VERSION: u64 = 1;
 /// The column of what was found, and of the advice below it.
 const ADVICE: usize = 16;
 
-/// Exit code 1 means that something does.
-///
-/// With `--json` it prints one object: `version` (1), `program` (the version of this program), `system`, `variables` (the names
-/// of those that are set) and `findings`, a list of objects:
-///
-/// - `check`: `login`, `sharing`, `store`, `file`, `lock`, `replace`, `keyring`, `program`, `source`, `port`, `browser`,
-///   `certificates`, `issuer`, `proxy`, `http` or `clock`; some of them come several times, some only if those before passed.
-/// - `level`: `ok`, `warning` or `problem`.
-/// - `found` and `advice` (null where there is none, or `found` has it), in words.
+/// Exit code 1 means that something does. What `--json` prints is described in the man page.
 pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
     let findings = doctor::findings(settings::profile(profile)?);
     print(&if args.json {

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::output::{Colour, coloured, is_terminal, print};
 use crate::cli::StatusArgs;
-use crate::credentials::Credentials;
+use crate::credentials::{Backoff, Credentials};
 use crate::issuer::backend::{Usage, Window};
 use crate::profile::Profile;
 use crate::profile::status::{LoginStatus, State};
 use crate::terminal::{awaiting, fitted, result_width};
 use crate::text::{capitalized, printable};
-use crate::time::{moment, span};
+use crate::time::{moment, seconds_since_epoch, span};
 use crate::{error, store};
 
 /// The form of what `--json` prints. A member that is added does not change it.
@@ -118,31 +118,42 @@ fn details(login: &LoginStatus) -> String {
     if login.state == State::None {
         return headline;
     }
-    let credentials = login.credentials.as_ref();
-    let issuer = credentials
-        .and_then(|found| found.issuer.as_deref())
-        .map(printable);
-    let sealed = login
-        .is_sealed()
-        .then(|| "with a key in the keyring".to_owned());
-    let above = [
+    let at = |time| moment(seconds_since_epoch(time), login.now);
+    let next = |backoff: &Backoff| format!("next refresh {}", at(backoff.until));
+    let found = login.credentials.as_ref();
+    let revoked = found.and_then(|found| found.revoked.as_ref());
+    let issuer = found.and_then(|found| found.issuer.as_deref());
+    let sealed = login.is_sealed().then_some("with a key in the keyring");
+    let lines = [
         ("Profile", Some(login.profile.name().to_owned())),
-        ("Account ID", credentials.and_then(Credentials::account_id)),
-        ("Token", credentials.map(|_| login.token_line())),
-    ];
-    let below = [
+        ("Account ID", found.and_then(Credentials::account_id)),
+        ("Token", found.map(|_| login.token_line())),
+        (
+            "Refreshed",
+            found.and_then(Credentials::received_at).map(at),
+        ),
+        (
+            "Revoked",
+            revoked.map(|it| format!("{}: {}", at(it.at), it.reason())),
+        ),
+        (
+            "Backoff",
+            login
+                .backoff()
+                .map(|it| format!("{}: {}", next(it), it.reason())),
+        ),
+        ("Backend", login.backend_line()),
         ("File", Some(login.place.clone())),
-        ("Sealed", sealed),
-        ("Issuer", issuer),
+        ("Sealed", sealed.map(str::to_owned)),
+        ("Issuer", issuer.map(printable)),
         ("Source", login.source()),
         ("Note", login.note()),
     ];
-    let known = |(name, text): (&'static str, Option<String>)| Some((name, text?));
-    let lines = above.into_iter().filter_map(known);
-    let lines = lines.chain(login.details());
-    let lines = lines.chain(below.into_iter().filter_map(known));
-    let lines = lines.map(|(name, text)| line(name, &text));
-    headline + &lines.collect::<String>() + &limits(login)
+    let known = lines
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, text?)));
+    let lines: String = known.map(|(name, text)| line(name, &text)).collect();
+    headline + &lines + &limits(login)
 }
 
 fn colour(login: &LoginStatus) -> Colour {

@@ -1,7 +1,6 @@
 //! Findings about the store: its folder, the files in it, and what its file system can do.
 
 use std::fs::{self, Metadata};
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use anyhow::Result;
 use super::{Finding, Level};
 use crate::credentials::Credentials;
 use crate::settings;
-use crate::store::permissions::{advice_for, check_ours, mode, names};
+use crate::store::permissions::{advice_for, mode, names};
 use crate::store::{self, Store};
 use crate::text::shell_path;
 
@@ -38,39 +37,24 @@ pub fn findings() -> Vec<Finding> {
     findings
 }
 
+/// What `try_out` does not find.
 fn of_folder(folder: &Path) -> Finding {
     let shown = folder.display();
-    let problem = |found, advice: &str| Finding::problem("store", found, advice);
-    let metadata = match fs::metadata(folder) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let found = format!("{shown} does not exist yet: the first login creates it");
-            return Finding::ok("store", found);
-        }
-        Err(error) => {
-            let found = format!("could not read {shown}: {error}");
-            return problem(found, "check the permissions of the folders above it");
-        }
+    let Ok(metadata) = fs::metadata(folder) else {
+        let found = format!("{shown} does not exist yet: the first login creates it");
+        return Finding::ok("store", found);
     };
     if !metadata.is_dir() {
-        let found = format!("{shown} is not a folder");
-        return problem(found, "move it away, or set CODEX_AUTH_HOME to a folder");
-    }
-    let advice = advice_for(folder, &metadata);
-    if let Err(error) = check_ours(&metadata) {
-        return problem(format!("could not trust {shown}: {error}"), &advice);
+        let advice = "move it away, or set CODEX_AUTH_HOME to a folder";
+        return Finding::problem("store", format!("{shown} is not a folder"), advice);
     }
     // Where there are no modes, the person's own folder keeps others out.
-    match mode(&metadata).unwrap_or(0o700) {
-        mode if mode & 0o022 != 0 => problem(
-            format!("others can write to {shown} (mode {mode:o})"),
-            &advice,
-        ),
-        mode if mode & 0o055 != 0 => {
+    match mode(&metadata).filter(|mode| mode & 0o077 != 0) {
+        Some(mode) => {
             let found = format!("others can look into {shown} (mode {mode:o})");
-            Finding::warning("store", found, advice)
+            Finding::warning("store", found, advice_for(folder, &metadata))
         }
-        _ => Finding::ok("store", format!("{shown} is private")),
+        None => Finding::ok("store", format!("{shown} is private")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::Finding;
+use super::{Finding, Level};
 use crate::profile::status::{LoginStatus, State};
 use crate::profile::{Profile, copies};
 use crate::time::{moment, seconds_since_epoch};
@@ -27,39 +27,38 @@ pub fn findings(asked: Profile) -> Vec<Finding> {
 
 fn of_login(login: &LoginStatus) -> Vec<Finding> {
     let profile = login.profile.name();
-    let warning = |found: String| Finding {
-        level: super::Level::Warning,
-        ..Finding::ok("login", found)
-    };
-    let stands = match (&login.obstacle, login.backoff()) {
-        (Some(obstacle), _) if login.state == State::None => warning(format!("{obstacle:#}")),
-        (Some(obstacle), _) if login.is_usable() => warning(format!(
-            "{profile}: the token is valid, but cannot be refreshed: {obstacle:#}"
-        )),
-        (Some(obstacle), _) => Finding {
-            level: super::Level::Problem,
-            ..Finding::ok("login", format!("{profile}: no token: {obstacle:#}"))
-        },
+    let (level, found) = match (&login.obstacle, login.backoff()) {
+        (Some(obstacle), _) if login.state == State::None => {
+            (Level::Warning, format!("{obstacle:#}"))
+        }
+        (Some(obstacle), _) if login.is_usable() => {
+            let found = "the token is valid, but cannot be refreshed";
+            (Level::Warning, format!("{profile}: {found}: {obstacle:#}"))
+        }
+        (Some(obstacle), _) => (Level::Problem, format!("{profile}: no token: {obstacle:#}")),
         (None, Some(backoff)) => {
             let until = moment(seconds_since_epoch(backoff.until), login.now);
-            let reason = backoff.reason();
-            warning(format!(
-                "{profile}: the last refresh failed, the next one is tried {until}: {reason}"
-            ))
+            let found = format!("the last refresh failed, the next one is tried {until}");
+            (
+                Level::Warning,
+                format!("{profile}: {found}: {}", backoff.reason()),
+            )
         }
-        (None, None) => Finding::ok("login", format!("{profile}: {}", login.cell())),
+        (None, None) => (Level::Ok, format!("{profile}: {}", login.cell())),
     };
     let note = login
         .note()
-        .map(|note| warning(format!("{profile}: {note}")));
-    [stands].into_iter().chain(note).collect()
+        .map(|note| (Level::Warning, format!("{profile}: {note}")));
+    let all = [(level, found)].into_iter().chain(note);
+    all.map(|(level, found)| Finding::new(level, "login", found))
+        .collect()
 }
 
 /// Each profile whose refresh token one before it has too.
 fn of_sharing() -> Vec<Finding> {
     let known = copies::known();
     let closed = known.closed.iter().map(|profile| {
-        let login = copies::describe_holder(profile);
+        let login = copies::describe_login(profile);
         let found = format!(
             "it is unknown whether {login} is a copy of another: it cannot be read without the keyring"
         );
@@ -71,7 +70,7 @@ fn of_sharing() -> Vec<Finding> {
         let (other, _) = known.logins[..number]
             .iter()
             .find(|(_, other)| other == token)?;
-        let other = copies::describe_holder(other);
+        let other = copies::describe_login(other);
         let found = format!(
             "{profile}: it is a copy of {other}: the first to be refreshed invalidates the other"
         );

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::{Error, anyhow};
+use anyhow::Error;
 use serde::Serialize;
 
 use crate::credentials::Credentials;
@@ -46,35 +46,38 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+    fn new(level: Level, check: &'static str, found: impl Into<String>) -> Self {
+        let (found, advice) = (found.into(), None);
         Self {
             check,
-            level: Level::Ok,
-            found: found.into(),
-            advice: None,
+            level,
+            found,
+            advice,
         }
     }
 
-    fn warning(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self {
-            level: Level::Warning,
-            advice: Some(advice.into()),
-            ..Self::ok(check, found)
-        }
-    }
-
-    fn problem(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self {
-            level: Level::Problem,
-            ..Self::warning(check, found, advice)
-        }
+    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self::new(Level::Ok, check, found)
     }
 
     /// A failure, in the words of whoever failed.
     fn failure(check: &'static str, error: &Error) -> Self {
+        Self::new(Level::Problem, check, format!("{error:#}"))
+    }
+
+    fn warning(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        let advice = Some(advice.into());
         Self {
-            level: Level::Problem,
-            ..Self::ok(check, format!("{error:#}"))
+            advice,
+            ..Self::new(Level::Warning, check, found)
+        }
+    }
+
+    fn problem(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        let advice = Some(advice.into());
+        Self {
+            advice,
+            ..Self::new(Level::Problem, check, found)
         }
     }
 }
@@ -111,17 +114,16 @@ fn of_keyring() -> Option<Finding> {
         return None;
     }
     let problem = match is_locked(None) {
+        Err(problem) => problem,
+        Ok(true) => Problem::Locked,
         Ok(false) => {
             let is_there = |id: &String| find_key(id).is_ok_and(|key| key.is_some());
-            return Some(if keys.iter().all(is_there) {
-                Finding::ok("keyring", "the keyring is unlocked")
-            } else {
-                let found = anyhow!("the key of a sealed login is not in the keyring");
-                Finding::failure("keyring", &found)
-            });
+            if keys.iter().all(is_there) {
+                return Some(Finding::ok("keyring", "the keyring is unlocked"));
+            }
+            let found = "the key of a sealed login is not in the keyring";
+            return Some(Finding::new(Level::Problem, "keyring", found));
         }
-        Ok(true) => Problem::Locked,
-        Err(problem) => problem,
     };
     let (found, advice) = problem.describe();
     Some(Finding::problem("keyring", found, advice))
@@ -182,10 +184,7 @@ fn of_ports(sign_in: &str) -> Finding {
     let shown = shown.join(" and ");
     let device_code = format!("use {sign_in} --device-code");
     match callback::listen(&ports) {
-        Ok(Some(listening)) if ports == [0] => {
-            drop(listening);
-            Finding::ok("port", "any free one")
-        }
+        Ok(Some(_)) if ports == [0] => Finding::ok("port", "any free one"),
         Ok(Some(listening)) => Finding::ok("port", format!("{} is free", listening.port())),
         Ok(None) => Finding::problem(
             "port",

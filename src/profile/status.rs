@@ -15,7 +15,7 @@ use crate::refresh;
 use crate::settings;
 use crate::store::codex_file;
 use crate::text::capitalized;
-use crate::time::{date, moment, rounded_span, seconds_since_epoch, stamp, time_at};
+use crate::time::{date, rounded_span, seconds_since_epoch, stamp, time_at};
 
 /// How long the backend may take to say whether it accepts a token: a person waits for it.
 const VERIFY_LIMIT: Duration = Duration::from_secs(10);
@@ -205,33 +205,9 @@ impl LoginStatus {
         }
     }
 
-    /// The other times and reasons that are known, each under its name.
-    pub fn details(&self) -> Vec<(&'static str, String)> {
-        let at = |time| moment(seconds_since_epoch(time), self.now);
-        let credentials = self.credentials.as_ref();
-        let refreshed = credentials.and_then(Credentials::received_at);
-        let revoked = credentials.and_then(|found| found.revoked.as_ref());
-        let details = [
-            ("Refreshed", refreshed.map(at)),
-            (
-                "Revoked",
-                revoked.map(|it| format!("{}: {}", at(it.at), it.reason())),
-            ),
-            (
-                "Backoff",
-                self.backoff()
-                    .map(|it| format!("next refresh {}: {}", at(it.until), it.reason())),
-            ),
-            ("Backend", self.verdict.as_ref().map(|it| self.describe(it))),
-        ];
-        let known = details.into_iter();
-        known
-            .filter_map(|(name, text)| Some((name, text?)))
-            .collect()
-    }
-
-    fn describe(&self, verdict: &Verdict) -> String {
-        match verdict {
+    /// What the backend says of the token, if it was asked.
+    pub fn backend_line(&self) -> Option<String> {
+        Some(match self.verdict.as_ref()? {
             Verdict::Accepted => "accepts the token".to_owned(),
             Verdict::Rejected if self.is_usable() => {
                 let call = settings::call_for(self.profile.name());
@@ -239,7 +215,7 @@ impl LoginStatus {
             }
             Verdict::Rejected => "rejects the token".to_owned(),
             Verdict::Unknown(reason) => format!("unreachable: {reason}"),
-        }
+        })
     }
 
     /// What does not keep `token` from printing, and will be missed elsewhere.
@@ -259,24 +235,7 @@ impl LoginStatus {
         credentials.is_some_and(Credentials::is_sealed)
     }
 
-    /// One object of `status --json`. Its members, none of which is ever missing; what is not known is null:
-    ///
-    /// - `profile`.
-    /// - `state`: `none`, `fresh`, `due` (valid, refreshed at its next use), `expired` (refreshed at its next use, if
-    ///   `usable`), `revoked`, `backoff` or `unreadable`.
-    /// - `usable`: whether a token can be had without a person.
-    /// - `obstacle`: why it cannot be used or refreshed, in words.
-    /// - `email`, `plan`, `account_id`, `issuer`, `store` (the file).
-    /// - `sealed`: whether the login is encrypted with a key in the keyring. While that does not give it, `email`, `plan` and
-    ///   `account_id` are null.
-    /// - `source`: the command or the socket that the tokens come from, if not from the issuer.
-    /// - `expires_at`, `last_refresh`: RFC 3339 in UTC.
-    /// - `revoked`: `reason`, `at`.
-    /// - `backoff`: `reason`, `attempts`, `until`.
-    /// - `check`: `verdict` (`accepted`, `rejected` or `unreachable`) and `reason`; null without `--verify`, and for an
-    ///   expired token.
-    /// - `usage`: `limit_reached`, `windows` (a list of `window_seconds`, `used_percent`, `resets_at`) and `error`; null
-    ///   without `--usage`, and for an expired token.
+    /// One object of `status --json`: the man page has its members, none of which is ever missing.
     pub fn to_json(&self) -> Value {
         let credentials = self.credentials.as_ref();
         json!({

@@ -684,7 +684,8 @@ mod with_modes_and_owners {
         assert_finds_first(
             &sandbox,
             1,
-            "problem  store: others can write to [HOME] (mode 770): run chmod 700 [HOME]",
+            "warning  store: others can look into [HOME] (mode 770): run chmod 700 [HOME]\n...\n\
+             problem  lock: could not lock [HOME]/.doctor.json: others can write to its folder: run chmod 700 [HOME]",
         );
         set_mode(&sandbox.home(), 0o755);
         assert_finds_first(
@@ -740,7 +741,7 @@ mod with_modes_and_owners {
             &sandbox,
             1,
             &format!(
-                "problem  store: could not trust [HOME]: {user}: set CODEX_AUTH_HOME to a folder of your own"
+                "ok       store: [HOME] is private\n...\nproblem  lock: could not lock [HOME]/.doctor.json: {user}"
             ),
         );
     }
