@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context, Result, bail};
-use http::Uri;
+use ureq::http::Uri;
 
 /// A URL that a token may be sent to: https, or plain http to this machine; without a user, a query or a fragment.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::issuer::{Authorization, Issuer, response};
-use crate::net::http::Response;
+use crate::net::http::{self, Response};
 use crate::text::text_of;
 
 /// A person waits for the code.
@@ -56,7 +56,7 @@ impl Issuer {
     pub fn begin_device_login(&self) -> Result<Option<DeviceCode>> {
         let body = json!({"client_id": self.client_id}).to_string();
         let path = "api/accounts/deviceauth/usercode";
-        let response = self.http.post_json(path, &body, LIMIT)?;
+        let response = self.http.post(path, http::JSON, &body, LIMIT)?;
         match response.status {
             200 => match device_code(&response) {
                 Some(code) => Ok(Some(code)),
@@ -71,7 +71,7 @@ impl Issuer {
     pub fn poll_device_login(&self, id: &str, user_code: &str) -> Polled {
         let body = json!({"device_auth_id": id, "user_code": user_code}).to_string();
         let path = "api/accounts/deviceauth/token";
-        match self.http.post_json(path, &body, POLL_LIMIT) {
+        match self.http.post(path, http::JSON, &body, POLL_LIMIT) {
             Ok(response) => judge_poll(&response, &self.url.join("deviceauth/callback")),
             Err(error) => Polled::Pending(Pending {
                 problem: Some(error.reason),

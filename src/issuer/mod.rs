@@ -13,7 +13,7 @@ use form_urlencoded::Serializer;
 use serde_json::json;
 
 use crate::credentials::TokenResponse;
-use crate::net::http::{Client, NoResponse, Response};
+use crate::net::http::{self, Client, NoResponse, Response};
 use crate::time::time_at;
 use crate::url::Url;
 
@@ -165,7 +165,7 @@ impl Issuer {
                 ("code_verifier", &authorization.verifier),
             ],
         );
-        let response = self.http.post_form(TOKEN, &form, EXCHANGE_LIMIT)?;
+        let response = self.http.post(TOKEN, http::FORM, &form, EXCHANGE_LIMIT)?;
         let tokens = response::tokens(&response).ok_or_else(|| response::unexpected(&response))?;
         // The issuer's own clock judges its token: ours may be wrong.
         let now = response.date.map_or_else(SystemTime::now, time_at);
@@ -194,7 +194,7 @@ impl Issuer {
     /// Gets new tokens for a refresh token (RFC 6749 section 6).
     pub fn refresh(&self, refresh_token: &str) -> RefreshOutcome {
         let form = self.form("refresh_token", &[("refresh_token", refresh_token)]);
-        match self.http.post_form(TOKEN, &form, REFRESH_LIMIT) {
+        match self.http.post(TOKEN, http::FORM, &form, REFRESH_LIMIT) {
             Ok(response) => judge_refresh(&response),
             Err(NoResponse { reason, reached }) => RefreshOutcome::Failed {
                 reason,
@@ -215,12 +215,12 @@ impl Issuer {
             ("client_id", &self.client_id),
         ];
         let json = json!(HashMap::from(members)).to_string();
-        let mut response = self.http.post_json(REVOKE, &json, REVOKE_LIMIT)?;
+        let mut response = self.http.post(REVOKE, http::JSON, &json, REVOKE_LIMIT)?;
         if matches!(response.status, 400 | 415) {
             let mut form = Serializer::new(String::new());
             let form = form.extend_pairs(members).finish();
             let left = REVOKE_LIMIT.saturating_sub(begun.elapsed());
-            response = self.http.post_form(REVOKE, &form, left)?;
+            response = self.http.post(REVOKE, http::FORM, &form, left)?;
         }
         match response.status {
             200..=299 => Ok(()),

@@ -1,34 +1,29 @@
-//! Which proxy a request takes: only this file knows the rules of the proxy variables, which are curl's.
+//! Which proxy a request takes, by the rules of curl for the proxy variables, and how the proxy opens the way to a server.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
+use ureq::ProxyProtocol;
 
+use crate::net::connect::{self, LONGEST_RESOLVE, Stream};
+use crate::net::http::describe_io;
 use crate::settings;
-use crate::url;
-use crate::url::Url;
+use crate::url::{Url, split_authority, without_brackets};
+
+/// The longest head of an answer to CONNECT, in bytes. What a proxy says in it is a few hundred.
+const LONGEST_HEAD: usize = 16 * 1024;
+const USAGE: &str = "use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h (in the password, \
+                     write %40 for @ and the like)";
 
 /// The proxy of a URL. It is shown with the variable that asks for it, and without its password.
 pub struct Proxy {
     variable: &'static str,
     inner: ureq::Proxy,
-}
-
-impl Proxy {
-    pub fn variable(&self) -> &'static str {
-        self.variable
-    }
-
-    pub fn inner(&self) -> &ureq::Proxy {
-        &self.inner
-    }
-
-    pub fn is_socks(&self) -> bool {
-        let scheme = self.inner.uri().scheme_str();
-        scheme.is_some_and(|scheme| scheme.starts_with("socks"))
-    }
 }
 
 impl fmt::Display for Proxy {
@@ -54,23 +49,212 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     if settings::no_proxy()?.is_some_and(|list| is_listed(&list, host, port)) {
         return Ok(None);
     }
-    let inner = parse(&value).with_context(|| {
-        format!(
-            "invalid {variable}: use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h \
-             (in the password, write %40 for @ and the like)"
-        )
-    })?;
+    if value.to_ascii_lowercase().ends_with(".pac") {
+        bail!("invalid {variable}: a .pac file is a script that chooses a proxy: {USAGE}");
+    }
+    let inner = parse(&value).with_context(|| format!("invalid {variable}: {USAGE}"))?;
     Ok(Some(Proxy { variable, inner }))
 }
 
-/// The proxy of a variable, unless its host is empty or its port invalid: those would lead elsewhere.
+/// The proxy of a variable. One whose host or port is not valid would lead elsewhere.
 fn parse(value: &str) -> Option<ureq::Proxy> {
     let proxy = ureq::Proxy::new(value).ok()?;
     let authority = proxy.uri().authority()?.as_str();
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_user, host)| host);
-    url::split_authority(host).is_ok().then_some(proxy)
+    let (_user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let is_socks4 = matches!(
+        proxy.protocol(),
+        ProxyProtocol::Socks4 | ProxyProtocol::Socks4A
+    );
+    (split_authority(host).is_ok() && !is_socks4).then_some(proxy)
+}
+
+impl Proxy {
+    pub fn host(&self) -> &str {
+        without_brackets(self.inner.host())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.inner.port()
+    }
+
+    /// Whether it is itself reached by TLS.
+    pub fn is_https(&self) -> bool {
+        self.inner.protocol() == ProxyProtocol::Https
+    }
+
+    /// Has the proxy open the way to a server. The error says why it does not.
+    pub fn open_tunnel(&self, stream: &mut Stream, host: &str, port: u16) -> Result<(), String> {
+        let is_socks = !matches!(
+            self.inner.protocol(),
+            ProxyProtocol::Http | ProxyProtocol::Https
+        );
+        let opened = if is_socks {
+            let target = self.socks_target(host, port)?;
+            self.open_by_socks(stream, &target)
+        } else {
+            self.open_by_connect(stream, host, port)
+        };
+        opened.map_err(|error| match error.kind() {
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+                if is_socks =>
+            {
+                format!(
+                    "proxy does not speak SOCKS (if it is an HTTP proxy, write http:// in {})",
+                    self.variable
+                )
+            }
+            ErrorKind::UnexpectedEof => "proxy closed the connection".to_owned(),
+            ErrorKind::InvalidData => "proxy does not speak HTTP".to_owned(),
+            _ => describe_io(&error),
+        })
+    }
+
+    /// The user and the password, if either is given.
+    fn login(&self) -> Option<(&str, &str)> {
+        let (user, password) = (self.inner.username(), self.inner.password());
+        let is_given = user.is_some() || password.is_some();
+        is_given.then(|| (user.unwrap_or_default(), password.unwrap_or_default()))
+    }
+
+    fn login_rejected(&self) -> io::Error {
+        let variable = self.variable;
+        io::Error::other(match self.login() {
+            Some(_) => format!("proxy rejected the user name or password in {variable}"),
+            None => format!(
+                "proxy authentication required: set {variable} to http://USER:PASSWORD@HOST:PORT, or socks5h"
+            ),
+        })
+    }
+
+    /// CONNECT (RFC 9110 section 9.3.6).
+    fn open_by_connect(&self, stream: &mut Stream, host: &str, port: u16) -> io::Result<()> {
+        let host = if host.contains(':') {
+            &format!("[{host}]")
+        } else {
+            host
+        };
+        let login = self.login().map_or_else(String::new, |(user, password)| {
+            let login = STANDARD.encode(format!("{user}:{password}"));
+            format!("Proxy-Authorization: Basic {login}\r\n")
+        });
+        let request =
+            format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login}\r\n");
+        stream.write_all(request.as_bytes())?;
+        stream.flush()?;
+        // Byte by byte: what comes after the head belongs to the server.
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD {
+            head.extend(read::<1>(stream)?);
+        }
+        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut response = httparse::Response::new(&mut headers);
+        let parsed = response.parse(&head);
+        match response.code.filter(|_| parsed.is_ok()) {
+            Some(200..=299) => Ok(()),
+            Some(407) => Err(self.authentication_refused(response.headers)),
+            Some(status) => Err(refused(&format!("status {status}"))),
+            None => Err(ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// What a proxy wants that did not accept us. We know Basic, and no more.
+    fn authentication_refused(&self, headers: &[httparse::Header<'_>]) -> io::Error {
+        let offers = headers.iter();
+        let offers = offers.filter(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"));
+        let offers: Vec<_> = offers
+            .map(|offer| String::from_utf8_lossy(offer.value))
+            .collect();
+        let is_offered = |scheme: &&str| {
+            let mut words = offers.iter().flat_map(|offer| offer.split([',', ' ']));
+            words.any(|word| word.eq_ignore_ascii_case(scheme))
+        };
+        let others = ["NTLM", "Negotiate", "Kerberos", "Digest", "Bearer"];
+        let others: Vec<_> = others.into_iter().filter(is_offered).collect();
+        if others.is_empty() || is_offered(&"Basic") {
+            return self.login_rejected();
+        }
+        io::Error::other(format!(
+            "proxy wants authentication by {}, and codex-auth knows Basic only: run a local relay such as px or cntlm, and set \
+             {} to its address",
+            others.join(" or "),
+            self.variable
+        ))
+    }
+
+    /// SOCKS version 5 (RFC 1928), with a user and a password where they are given (RFC 1929).
+    fn open_by_socks(&self, stream: &mut Stream, target: &[u8]) -> io::Result<()> {
+        let methods: &[u8] = match self.login() {
+            Some(_) => &[5, 2, 0, 2],
+            None => &[5, 1, 0],
+        };
+        match (ask_socks(stream, methods)?, self.login()) {
+            (0, _) => {}
+            (2, Some((user, password))) => {
+                let mut login = vec![1];
+                for text in [user, password] {
+                    let length = u8::try_from(text.len()).map_err(|_| self.login_rejected())?;
+                    login.push(length);
+                    login.extend(text.as_bytes());
+                }
+                if ask_socks(stream, &login)? != 0 {
+                    return Err(self.login_rejected());
+                }
+            }
+            _ => return Err(self.login_rejected()),
+        }
+        let outcome = ask_socks(stream, &[&[5, 1, 0], target].concat())?;
+        if outcome != 0 {
+            return Err(refused(&format!("SOCKS error {outcome}")));
+        }
+        // The address that it connects from, which nobody needs, and its port.
+        let [_reserved, kind] = read(stream)?;
+        match kind {
+            1 => read::<{ 4 + 2 }>(stream).map(drop),
+            4 => read::<{ 16 + 2 }>(stream).map(drop),
+            _ => Err(ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Where a SOCKS proxy is asked to connect to (RFC 1928 section 5): an address, or a name that it resolves itself.
+    fn socks_target(&self, host: &str, port: u16) -> Result<Vec<u8>, String> {
+        let is_resolved_here = self.inner.protocol() == ProxyProtocol::Socks5;
+        let mut address = host.parse().ok();
+        if address.is_none() && is_resolved_here {
+            let found = connect::resolve(host, port, LONGEST_RESOLVE).map_err(|_| {
+                let variable = self.variable;
+                format!("could not resolve host (write socks5h:// in {variable} to have the proxy resolve it)")
+            })?;
+            address = found.first().map(SocketAddr::ip);
+        }
+        let mut target = match (address, u8::try_from(host.len())) {
+            (Some(IpAddr::V4(address)), _) => [&[1][..], &address.octets()].concat(),
+            (Some(IpAddr::V6(address)), _) => [&[4][..], &address.octets()].concat(),
+            (None, Ok(length)) => [&[3, length], host.as_bytes()].concat(),
+            (None, Err(_)) => return Err("the name of the host is too long".to_owned()),
+        };
+        target.extend(port.to_be_bytes());
+        Ok(target)
+    }
+}
+
+fn refused(why: &str) -> io::Error {
+    io::Error::other(format!("proxy refused to connect ({why})"))
+}
+
+/// The outcome in an answer of a SOCKS proxy. Before it comes the version with which the request begins.
+fn ask_socks(stream: &mut Stream, request: &[u8]) -> io::Result<u8> {
+    stream.write_all(request)?;
+    stream.flush()?;
+    match read(stream)? {
+        [version, outcome] if version == request[0] => Ok(outcome),
+        _ => Err(ErrorKind::InvalidData.into()),
+    }
+}
+
+fn read<const LENGTH: usize>(stream: &mut Stream) -> io::Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Whether a list as in `NO_PROXY` covers a host: names with their subdomains, addresses, ranges of them, each with or
@@ -110,7 +294,7 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
 
 /// A host without the brackets of IPv6 and the dot of the root.
 fn bare(host: &str) -> &str {
-    url::without_brackets(host).trim_end_matches('.')
+    without_brackets(host).trim_end_matches('.')
 }
 
 #[cfg(test)]

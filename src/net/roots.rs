@@ -86,7 +86,7 @@ fn read(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
         bail!("{}: not a regular file", could_not());
     }
     let pem = fs::read(file).with_context(could_not)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&without_trust(pem))
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .ok()
         .with_context(|| format!("{}: the file is damaged", could_not()))?;
@@ -97,17 +97,6 @@ fn read(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(certificates)
 }
 
-/// A PEM file in which OpenSSL's trusted certificates are called certificates. What they add, whom to trust for what,
-/// comes after the certificate itself.
-fn without_trust(pem: Vec<u8>) -> Vec<u8> {
-    match String::from_utf8(pem) {
-        Ok(text) => text
-            .replace(" TRUSTED CERTIFICATE-----", " CERTIFICATE-----")
-            .into_bytes(),
-        Err(error) => error.into_bytes(),
-    }
-}
-
 /// The certificates in folders. What they hold besides is passed over, and so is a folder that is missing.
 fn search(folders: &[PathBuf]) -> Vec<CertificateDer<'static>> {
     let found =
@@ -116,23 +105,9 @@ fn search(folders: &[PathBuf]) -> Vec<CertificateDer<'static>> {
 }
 
 /// Those that can vouch for others: some systems keep ancient ones that rustls does not understand.
-fn trust_anchors(certificates: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
-    let mut certificates: Vec<_> = certificates.into_iter().map(first_element).collect();
+fn trust_anchors(mut certificates: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
     certificates.retain(|certificate| webpki::anchor_from_trusted_cert(certificate).is_ok());
     certificates
-}
-
-/// The first DER element alone (X.690 section 8.1.3), which a certificate is.
-fn first_element(der: CertificateDer<'static>) -> CertificateDer<'static> {
-    let length = match der.as_ref() {
-        [_tag, 0x81, length, ..] => 3 + usize::from(*length),
-        [_tag, 0x82, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
-        _ => der.len(),
-    };
-    match der.get(..length) {
-        Some(element) if length < der.len() => element.to_vec().into(),
-        _ => der,
-    }
 }
 
 #[cfg(test)]
@@ -165,12 +140,5 @@ mod tests {
             trust_anchors(built_in.certificates.clone()),
             built_in.certificates
         );
-    }
-
-    #[test]
-    fn what_follows_a_certificate_is_left_out() {
-        let certificate = authority();
-        let trusted = [certificate.as_ref(), b"\x30\x03\x0c\x01x"].concat();
-        assert_eq!(trust_anchors(vec![trusted.into()]), vec![certificate]);
     }
 }

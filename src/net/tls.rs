@@ -1,269 +1,162 @@
-//! TLS under ureq: its own connector does the handshake. Here is what a failed one means to the person, and a handshake
-//! that does nothing but find out who issued a certificate: a person behind an inspecting proxy has to know.
+//! TLS: whom to trust, the handshake, and what a failed one means to the person.
 
 use std::error::Error;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use http::Uri;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
-};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::transport::{
-    ConnectionDetails, Connector, RustlsConnector, Transport, TransportAdapter,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, OtherError,
+    RootCertStore, SignatureScheme, StreamOwned,
 };
 
+use crate::net::connect::Stream;
 use crate::net::roots::{self, Roots};
 use crate::text::printable;
-use crate::url::without_brackets;
 
-/// Whom to trust.
-pub struct Trust {
-    pub config: TlsConfig,
-    /// Where the roots are from, in words.
-    pub source: String,
-}
-
-/// The roots are read here, so that a mistake in their variables is found at once.
-pub fn trust() -> Result<Trust> {
+/// The configuration that trusts our roots. They are read here, so that a mistake in their variables is found at once.
+pub fn config() -> Result<Arc<ClientConfig>> {
     let Roots {
         certificates,
         source,
     } = roots::load()?;
-    // It fails where it was done before.
-    let _ = ring::default_provider().install_default();
-    let certificates: Vec<_> = certificates
-        .iter()
-        .map(|certificate| Certificate::from_der(certificate).to_owned())
-        .collect();
-    let config = TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&certificates))
-        .build();
-    Ok(Trust { config, source })
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(certificates);
+    let provider = Arc::new(ring::default_provider());
+    let webpki = WebPkiServerVerifier::builder_with_provider(store.into(), provider.clone())
+        .build()
+        .context("could not use the trusted certificates")?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous() // It checks as ever, and only tells more.
+        .with_custom_certificate_verifier(Arc::new(Verifier { webpki, source }))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
-/// One end of a connection: the server of the request, or the proxy before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    Server,
-    Proxy,
-}
-
-impl Peer {
-    /// Which one a URL names in a request to `host`.
-    pub fn of(uri: &Uri, host: &str) -> Self {
-        if uri.host().map(without_brackets) == Some(host) {
-            Self::Server
-        } else {
-            Self::Proxy
-        }
+/// Shakes hands with a host. The error says why that failed.
+pub fn encrypt(config: &Arc<ClientConfig>, host: &str, plain: Stream) -> Result<Stream, String> {
+    let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
+    let connection = ClientConnection::new(Arc::clone(config), name.to_owned());
+    let connection = connection.map_err(|error| describe(&error))?;
+    let mut stream = Box::new(StreamOwned::new(connection, plain));
+    match stream.conn.complete_io(&mut stream.sock) {
+        Ok(_) => Ok(Stream::Tls(stream)),
+        Err(error) => Err(describe_io(&error)),
     }
 }
 
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Server => "server",
-            Self::Proxy => "proxy",
-        })
+fn describe_io(error: &io::Error) -> String {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match (cause, error.kind()) {
+        (Some(cause), _) => describe(cause),
+        (None, ErrorKind::TimedOut) => {
+            "TLS handshake timed out (is a firewall in the way?)".to_owned()
+        }
+        _ => "connection closed during the TLS handshake (is a firewall in the way?)".to_owned(),
     }
 }
 
-/// Why there is no TLS connection.
-#[derive(Debug)]
-pub enum TlsError {
-    /// No trusted authority issued the certificate of this peer.
-    Untrusted(Peer),
-    /// Any other reason, in words.
-    Failed(String),
-    /// No failure, but what was asked for: who issued the certificate.
-    IssuedBy(String),
-}
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Untrusted(peer) => write!(f, "{peer} certificate is not trusted"),
-            Self::Failed(text) | Self::IssuedBy(text) => f.write_str(text),
-        }
-    }
-}
-
-impl Error for TlsError {}
-
-impl From<TlsError> for ureq::Error {
-    fn from(error: TlsError) -> Self {
-        Self::Other(Box::new(error))
-    }
-}
-
-/// The last step of a connection, with TLS where the URL of the peer is https.
-#[derive(Debug)]
-pub struct Handshake {
-    /// The host of the request.
-    pub host: String,
-    /// Becomes true when a connection to the server of the request stands.
-    pub connected: Arc<AtomicBool>,
-    /// The peer whose certificate is only inspected: then the connection ends there.
-    pub inspected: Option<Peer>,
-    pub tls: RustlsConnector,
-}
-
-impl<In: Transport> Connector<In> for Handshake {
-    type Out = <RustlsConnector as Connector<In>>::Out;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails,
-        chained: Option<In>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        let plain = chained.ok_or(ureq::Error::ConnectionFailed)?;
-        let peer = Peer::of(details.uri, &self.host);
-        if self.inspected == Some(peer) {
-            return Err(TlsError::IssuedBy(issuer_of_peer(details, plain)).into());
-        }
-        let connection = self.tls.connect(details, Some(plain));
-        let connection = connection.map_err(|error| explain(peer, &error))?;
-        if peer == Peer::Server {
-            self.connected.store(true, Ordering::SeqCst);
-        }
-        Ok(connection)
-    }
-}
-
-/// What a failed handshake means to the person.
-fn explain(peer: Peer, error: &ureq::Error) -> TlsError {
-    use rustls::Error::{InvalidCertificate, InvalidMessage};
-    let cause = match error {
-        ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
-        ureq::Error::Rustls(error) => Some(error),
-        ureq::Error::Timeout(_) => {
-            return failed(peer, "TLS handshake timed out (is a firewall in the way?)");
-        }
-        other => return failed(peer, &printable(&other.to_string())),
-    };
-    match cause {
-        None => failed(
-            peer,
-            "connection closed during the TLS handshake (is a firewall in the way?)",
-        ),
-        // The signature does not fit where another authority of that name is trusted: an old one of the same proxy.
-        Some(InvalidCertificate(
-            CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        )) => TlsError::Untrusted(peer),
-        Some(InvalidCertificate(reason)) => failed(peer, &describe_invalid(reason)),
-        Some(InvalidMessage(_)) => failed(
-            peer,
-            "not a TLS server (a captive portal? a proxy that wants http:// in its URL?)",
-        ),
-        Some(other) => {
-            let reason = printable(&other.to_string());
-            failed(peer, &format!("TLS handshake failed: {reason}"))
-        }
-    }
-}
-
-fn failed(peer: Peer, reason: &str) -> TlsError {
-    TlsError::Failed(match peer {
-        Peer::Server => reason.to_owned(),
-        Peer::Proxy => format!("proxy: {reason}"),
-    })
-}
-
-fn describe_invalid(reason: &CertificateError) -> String {
+fn describe(error: &rustls::Error) -> String {
     use CertificateError::{
         Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
-        NotValidYetContext,
+        NotValidYetContext, Other,
     };
-    match reason {
-        Expired | ExpiredContext { .. } => {
-            "certificate has expired (is the clock of this machine right?)".to_owned()
+    use rustls::Error::{InvalidCertificate, InvalidMessage};
+    match error {
+        InvalidCertificate(Other(untrusted)) => return untrusted.to_string(),
+        InvalidCertificate(Expired | ExpiredContext { .. }) => {
+            "certificate has expired (is the clock of this machine right?)"
         }
-        NotValidYet | NotValidYetContext { .. } => {
-            "certificate is not yet valid (is the clock of this machine right?)".to_owned()
+        InvalidCertificate(NotValidYet | NotValidYetContext { .. }) => {
+            "certificate is not yet valid (is the clock of this machine right?)"
         }
-        NotValidForName | NotValidForNameContext { .. } => {
-            "certificate is for another name (a captive portal or a filter?)".to_owned()
+        InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+            "certificate is for another name (a captive portal or a filter?)"
         }
-        other => format!("invalid certificate: {}", printable(&other.to_string())),
+        InvalidCertificate(reason) => {
+            return format!("invalid certificate: {}", printable(&reason.to_string()));
+        }
+        InvalidMessage(_) => {
+            "not a TLS server (a captive portal? a proxy that wants http:// in its URL?)"
+        }
+        other => return format!("TLS handshake failed: {}", printable(&other.to_string())),
+    }
+    .to_owned()
+}
+
+/// Checks certificates as rustls does, and says who issued one that is not trusted: a person behind an inspecting proxy has to
+/// know.
+#[derive(Debug)]
+struct Verifier {
+    webpki: Arc<WebPkiServerVerifier>,
+    /// Where the roots are from, in words.
+    source: String,
+}
+
+impl Verifier {
+    fn untrusted(&self, certificate: &CertificateDer<'_>) -> rustls::Error {
+        let issuer = issuer_name(certificate).unwrap_or_else(|| "unknown".to_owned());
+        let words: Box<dyn Error + Send + Sync> = format!(
+            "certificate issued by «{issuer}» is not trusted (if that is your company's proxy, set CODEX_CA_CERTIFICATE to \
+             the PEM file of its CA; trusted are {})",
+            self.source
+        )
+        .into();
+        CertificateError::Other(OtherError(words.into())).into()
     }
 }
 
-/// Who issued the certificate of the peer. The handshake ends there: nothing is sent that anybody could want.
-fn issuer_of_peer<In: Transport>(details: &ConnectionDetails, plain: In) -> String {
-    let seen = Arc::new(Seen::default());
-    // What went wrong does not count here: it has been told already.
-    let _ = shake_hands(details, plain, Arc::clone(&seen));
-    let issuer = seen.issuer.lock().unwrap_or_else(PoisonError::into_inner);
-    issuer.clone().unwrap_or_else(|| "unknown".to_owned())
-}
-
-fn shake_hands<In: Transport>(
-    details: &ConnectionDetails,
-    plain: In,
-    seen: Arc<Seen>,
-) -> Result<()> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .dangerous() // It trusts nobody.
-        .with_custom_certificate_verifier(seen)
-        .with_no_client_auth();
-    let host = details.uri.host().context("no host")?;
-    let name = ServerName::try_from(without_brackets(host).to_owned())?;
-    let mut connection = ClientConnection::new(Arc::new(config), name)?;
-    let mut socket = TransportAdapter::new(plain, Arc::clone(&details.current_time));
-    socket.set_timeout(details.timeout);
-    connection.complete_io(&mut socket)?;
-    Ok(())
-}
-
-/// Refuses every certificate, and keeps the name of its issuer.
-#[derive(Debug, Default)]
-struct Seen {
-    issuer: Mutex<Option<String>>,
-}
-
-impl ServerCertVerifier for Seen {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut issuer = self.issuer.lock().unwrap_or_else(PoisonError::into_inner);
-        *issuer = issuer_name(end_entity);
-        Err(CertificateError::UnknownIssuer.into())
+        use rustls::Error::InvalidCertificate;
+        let verified = self.webpki.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        verified.map_err(|error| match error {
+            // The signature is wrong where another authority of that name is trusted: an old one of the same proxy.
+            InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => self.untrusted(end_entity),
+            other => other,
+        })
     }
 
     fn verify_tls12_signature(
         &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(CertificateError::UnknownIssuer.into())
+        self.webpki.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
         &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(CertificateError::UnknownIssuer.into())
+        self.webpki.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        algorithms.supported_schemes()
+        self.webpki.supported_verify_schemes()
     }
 }
 

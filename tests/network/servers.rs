@@ -66,6 +66,14 @@ pub fn listen(talk: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
+/// The next of what a server heard. It is awaited as long as nothing is broken.
+#[track_caller]
+pub fn next(heard: &mpsc::Receiver<String>) -> String {
+    heard
+        .recv_timeout(Duration::from_secs(60))
+        .expect("nothing was heard")
+}
+
 /// A port at which nobody listens.
 pub fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -98,7 +106,7 @@ pub fn encrypted(
     (port, requests)
 }
 
-fn wrap<S: Read + Write>(
+pub fn wrap<S: Read + Write>(
     config: &Arc<ServerConfig>,
     stream: S,
 ) -> StreamOwned<ServerConnection, S> {
@@ -106,7 +114,7 @@ fn wrap<S: Read + Write>(
 }
 
 /// Reads one request, answers it, and returns what was asked.
-fn converse(mut stream: impl Read + Write, answer: &[u8]) -> String {
+pub fn converse(mut stream: impl Read + Write, answer: &[u8]) -> String {
     let mut request = head(&mut stream);
     let length = request
         .lines()
@@ -174,10 +182,11 @@ pub fn late_proxy() -> (u16, mpsc::Sender<()>, mpsc::Receiver<String>) {
         head(&mut client);
         client.write_all(b"HTTP/1.1 200 OK\r\nX:").unwrap();
         let told = told.lock().unwrap();
+        // A client that gave up has closed the connection.
         while told.recv_timeout(Duration::from_millis(50)).is_err() {
-            client.write_all(b" ").unwrap();
+            let _ = client.write_all(b" ");
         }
-        client.write_all(b"\r\n\r\n").unwrap();
+        let _ = client.write_all(b"\r\n\r\n");
         let mut rest = Vec::new();
         let _ = client.read_to_end(&mut rest);
         heard
