@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::credentials::{Account, TokenResponse};
 use crate::issuer::{Issuer, response};
 use crate::net::http::Response;
 use crate::text::text_of;
@@ -13,18 +14,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the issuer says of an access token.
 pub enum Whoami {
-    Owner(TokenOwner),
+    /// The token, and whose it is as far as the issuer says.
+    Owner(Box<TokenResponse>),
     /// The issuer does not accept the token, for this reason.
     Rejected(String),
-}
-
-/// Whose an access token is. A member that the issuer leaves out is `None`.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct TokenOwner {
-    pub email: Option<String>,
-    pub account_id: Option<String>,
-    pub plan: Option<String>,
-    pub is_fedramp: bool,
 }
 
 impl Issuer {
@@ -32,22 +25,25 @@ impl Issuer {
     pub fn whoami(&self, access_token: &str) -> Result<Whoami> {
         let bearer = [("Authorization", format!("Bearer {access_token}"))];
         let path = "api/accounts/v1/user-auth-credential/whoami";
-        judge(&self.http.get(path, &bearer, LIMIT)?)
+        judge(access_token, &self.http.get(path, &bearer, LIMIT)?)
     }
 }
 
-fn judge(response: &Response) -> Result<Whoami> {
+fn judge(access_token: &str, response: &Response) -> Result<Whoami> {
     let owner = response::value(response);
+    let text = |name: &str| text_of(&owner[name]);
     match response.status {
-        200 if owner.is_object() => {
-            let text = |name: &str| text_of(&owner[name]);
-            Ok(Whoami::Owner(TokenOwner {
+        200 if owner.is_object() => Ok(Whoami::Owner(Box::new(TokenResponse {
+            access_token: Some(access_token.to_owned()),
+            account_id: text("chatgpt_account_id"),
+            account: Some(Account {
                 email: text("email"),
-                account_id: text("chatgpt_account_id"),
                 plan: text("chatgpt_plan_type"),
+                residency: None,
                 is_fedramp: owner["chatgpt_account_is_fedramp"] == true,
-            }))
-        }
+            }),
+            ..TokenResponse::default()
+        }))),
         401 => Ok(Whoami::Rejected(response::describe("the issuer", response))),
         _ => Err(response::unexpected(response)),
     }
@@ -59,11 +55,7 @@ mod tests {
     use crate::error::Failure;
 
     fn judged(status: u16, body: &str) -> Result<Whoami> {
-        judge(&Response {
-            status,
-            body: body.into(),
-            ..Response::default()
-        })
+        judge("at-1", &Response::of(status, body))
     }
 
     #[test]
@@ -73,22 +65,18 @@ mod tests {
         for (body, wanted) in [
             (
                 body,
-                TokenOwner {
-                    email: Some("a@b.example".to_owned()),
-                    account_id: Some("account-1".to_owned()),
-                    plan: Some("business".to_owned()),
-                    is_fedramp: true,
-                },
+                [Some("account-1"), Some("a@b.example"), Some("business")],
             ),
-            (
-                r#"{"email":null,"chatgpt_plan_type":7}"#,
-                TokenOwner::default(),
-            ),
+            (r#"{"email":null,"chatgpt_plan_type":7}"#, [None; 3]),
         ] {
             let Ok(Whoami::Owner(owner)) = judged(200, body) else {
                 panic!("no owner in {body}");
             };
-            assert_eq!(owner, wanted);
+            let account = owner.account.unwrap();
+            let found = [&owner.account_id, &account.email, &account.plan];
+            assert_eq!(found.map(|text| text.as_deref()), wanted);
+            assert_eq!(account.is_fedramp, wanted[0].is_some());
+            assert_eq!(owner.access_token.as_deref(), Some("at-1"));
         }
     }
 

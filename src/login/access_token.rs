@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use crate::credentials::{Account, Credentials, Source, TokenResponse, is_token};
+use crate::credentials::{Credentials, Source, is_token};
 use crate::error::Failure;
 use crate::issuer::Issuer;
 use crate::issuer::whoami::Whoami;
@@ -57,21 +57,9 @@ fn check(token: &str, length: usize) -> Result<(), &'static str> {
 
 /// Credentials from an access token, once the issuer has said whose it is.
 pub fn credentials(issuer: &Issuer, access_token: &str) -> Result<Credentials> {
-    let owner = match issuer.whoami(access_token)? {
-        Whoami::Owner(owner) => owner,
+    let response = match issuer.whoami(access_token)? {
+        Whoami::Owner(response) => response,
         Whoami::Rejected(words) => bail!("the issuer rejected the access token: {words}"),
-    };
-    let account = Account {
-        email: owner.email,
-        plan: owner.plan,
-        residency: None,
-        is_fedramp: owner.is_fedramp,
-    };
-    let response = TokenResponse {
-        access_token: Some(access_token.to_owned()),
-        account_id: owner.account_id,
-        account: Some(account),
-        ..TokenResponse::default()
     };
     let mut credentials = Credentials::new(Source::AccessToken, &response, SystemTime::now());
     credentials.issuer = Some(issuer.url().to_owned());

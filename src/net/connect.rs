@@ -241,7 +241,7 @@ pub fn resolve(host: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketA
 
 /// The first connection to one of these addresses, or the last failure. Both families of addresses take turns, and none has to
 /// fail before the next one is tried (RFC 8305).
-pub fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
+fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + limit;
     let mut waiting = in_turns(addresses).into_iter();
     let mut pending = 0;

@@ -323,17 +323,6 @@ mod tests {
         );
     }
 
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_request_given_up_before_it_was_sent_is_never_sent() {
-        let server = support::unanswering::Unanswering::start("127.0.0.1:0");
-        let url = Url::parse(&format!("http://{}", server.address)).unwrap();
-        let client = Client::new(&url).unwrap();
-        let given_up = client.get("x", &[], Duration::from_millis(100));
-        assert!(given_up.is_err_and(|error| !error.reached));
-        assert_eq!(server.answer(), "");
-    }
-
     #[test]
     fn a_flaw_is_told_with_the_status() {
         let response = Response {
