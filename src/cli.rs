@@ -145,6 +145,9 @@ fn examples(lines: &str) -> StyledStr {
     text
 }
 
+/// The address of the repository, from Cargo.toml; empty as long as none is known.
+pub const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+
 /// The tables of exit codes and variables, below the long help of the program.
 fn reference() -> StyledStr {
     let mut text = heading("Exit codes:");
@@ -156,6 +159,9 @@ fn reference() -> StyledStr {
         let _ = write!(text, "\n  {names}\n          {meaning}");
     }
     let _ = write!(text, "\n\nMan page: codex-auth man | man -l -");
+    if !REPOSITORY.is_empty() {
+        let _ = write!(text, "\nReport bugs: {REPOSITORY}/issues");
+    }
     text
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use codex_auth::cli::Cli;
+use codex_auth::cli::{Cli, REPOSITORY};
 use codex_auth::commands::completions;
 use codex_auth::error::EXIT_CODES;
 use codex_auth::settings::VARIABLES;
@@ -94,6 +94,17 @@ fn variables() -> String {
     VARIABLES.iter().map(entry).collect()
 }
 
+/// Nothing as long as the address of the repository is not known.
+fn bugs() -> String {
+    if REPOSITORY.is_empty() {
+        return String::new();
+    }
+    let repository = roff(REPOSITORY);
+    format!(
+        ".SH BUGS\nReport bugs at {repository}/issues, and vulnerabilities privately at\n{repository}/security/advisories.\n"
+    )
+}
+
 /// Text as a line of a man page.
 fn roff(text: &str) -> String {
     assert!(!text.starts_with(['.', '\'']), "{text}");
@@ -124,6 +135,7 @@ fn the_man_page_is_in_step() {
         ("commands", commands()),
         ("exit codes", exit_codes()),
         ("variables", variables()),
+        ("bugs", bugs()),
     ] {
         let begin = format!(".\\\" Begin of the generated {part}\n");
         let end = format!(".\\\" End of the generated {part}\n");
