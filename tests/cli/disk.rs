@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use crate::login::SIGNED_IN;
 use support::fake_issuer::Endpoint;
+#[cfg(target_os = "linux")]
+use support::process::until;
 use support::sandbox::{LIFE, Sandbox};
 #[cfg(target_os = "linux")]
 use support::sandbox::{copy_program, program};
@@ -732,6 +734,71 @@ fn a_lock_that_somebody_removes_during_a_refresh_loses_nothing() {
     gate.open();
     caller.finish().assert(0, TOKEN, "");
     assert!(sandbox.can_refresh());
+}
+
+/// The refresh token is spent by then: a second request with it would end the login.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_caller_waits_although_the_lock_file_is_gone() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let gate = sandbox.issuer.hold(REFRESH);
+    let first = sandbox.spawn(&["token"]);
+    sandbox.issuer.await_requests(REFRESH, 1);
+    fs::remove_file(sandbox.lock_file()).unwrap();
+    let second = sandbox.spawn(&["token"]);
+    let waits = || {
+        !support::locks::users(&sandbox.file("default"))
+            .waiting
+            .is_empty()
+    };
+    until("the second caller at the record", || waits().then_some(()));
+    gate.open();
+    let outputs = [first.finish(), second.finish()];
+    let lines = outputs.each_ref().map(|output| {
+        output.assert(0, TOKEN, "");
+        output.line()
+    });
+    assert_eq!(lines[0], lines[1]);
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    assert!(sandbox.can_refresh());
+}
+
+#[test]
+fn a_staged_file_that_no_refresh_can_replace_is_named_by_every_command() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let staged = sandbox.home().join("default.json.new");
+    for (is_folder, words) in [
+        (true, "is a folder: run rm -r [..]default.json.new"),
+        (
+            false,
+            "the file was written by a newer codex-auth: update this one",
+        ),
+    ] {
+        if is_folder {
+            fs::create_dir(&staged).unwrap();
+        } else {
+            fs::remove_dir(&staged).unwrap();
+            fs::write(&staged, r#"{"version":9}"#).unwrap();
+        }
+        let token = sandbox.run(&["token"]);
+        token.assert(
+            1,
+            "",
+            &format!("codex-auth: could not [..]default.json.new[..]{words}\n"),
+        );
+        for command in ["status", "doctor"] {
+            let output = sandbox.run(&[command]);
+            assert_ne!(output.code, 0, "{command}");
+            assert!(
+                output.stdout.contains("default.json.new"),
+                "{}",
+                output.stdout
+            );
+        }
+    }
+    assert_eq!(sandbox.issuer.count(REFRESH), 0);
 }
 
 #[cfg(unix)]

@@ -15,6 +15,7 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::login::SIGNED_IN;
 use support::fake_issuer::{Endpoint, Trouble};
 use support::locks;
 use support::process::{Output, until};
@@ -604,6 +605,34 @@ fn a_write_that_fails_once_after_the_answer_costs_a_warning() {
         sandbox.run(&FORCED).assert(0, TOKEN, "");
         assert!(sandbox.can_refresh());
     }
+}
+
+/// The worker whose renames fail holds the lock only at each try.
+#[test]
+fn a_new_login_wins_over_a_worker_that_cannot_save() {
+    let sandbox = strict_sandbox();
+    let Some(place) = place_after_answer(&sandbox, "rename") else {
+        return;
+    };
+    let planted = sandbox.plant_expiring_in(-60, LIFE);
+    // The one before was for the rehearsal.
+    let fault = format!("inject=rename:error=EIO:when={}+", place.number + 1);
+    let mut caller = sandbox.start(traced(&sandbox, &[fault], &["token"]).unwrap());
+    caller.await_text("could not be stored yet");
+    assert_eq!(sandbox.stored(), planted);
+    let mut login = sandbox.spawn(&["login", "--no-browser"]);
+    login.sign_in();
+    login.finish().assert(0, "", SIGNED_IN);
+    let newer = sandbox.stored();
+    // The tracer stays until its worker has ended.
+    let output = caller.finish();
+    output.assert(0, TOKEN, UNSAVED);
+    assert_eq!(sandbox.stored(), newer);
+    assert_ne!(
+        newer["tokens"]["refresh_token"],
+        planted["tokens"]["refresh_token"]
+    );
+    assert!(sandbox.can_refresh());
 }
 
 #[test]

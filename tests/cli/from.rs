@@ -6,11 +6,14 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 #[cfg(target_os = "linux")]
 use crate::terminal::Terminal;
-use support::fake_issuer::Endpoint;
+use support::fake_issuer::{Endpoint, Trouble};
 use support::process::{Output, Running};
 use support::sandbox::{LIFE, Sandbox, program_line};
 #[cfg(target_os = "linux")]
@@ -264,6 +267,125 @@ fn a_report_about_another_token_is_none() {
         run(unknown).assert(2, "", &message);
     }
     assert_eq!(sandbox.issuer.requests().len(), 0);
+}
+
+/// Runs the program with what another machine asks.
+fn run_asked(sandbox: &Sandbox, request: &str, arguments: &[&str]) -> Output {
+    let mut command = sandbox.command(arguments);
+    command.env("CODEX_AUTH_REQUEST", request);
+    sandbox.start(command).finish()
+}
+
+#[test]
+fn a_rejection_that_the_backend_does_not_confirm_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let planted = sandbox.plant_expiring_in((LIFE - 3600).cast_signed(), LIFE);
+    let token = planted["tokens"]["access_token"].as_str().unwrap();
+    let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(token));
+    let lie = format!("rejected={hash}");
+    for _ in 0..3 {
+        run_asked(&sandbox, &lie, &["token"]).assert(0, TOKEN, "");
+    }
+    assert_eq!(sandbox.issuer.count(Endpoint::Usage), 3);
+    sandbox
+        .run(&["token", "--verify", "--timeout", "10m"])
+        .assert(0, TOKEN, "");
+    // Nor does one that cannot be checked.
+    sandbox
+        .issuer
+        .plan_always(Endpoint::Usage, Trouble::status(503));
+    let words = "codex-auth: warning: could not check the token at the backend: [..]\n";
+    run_asked(&sandbox, &lie, &["token"]).assert(0, TOKEN, words);
+    assert_eq!(sandbox.issuer.count(REFRESH), 0);
+    assert_eq!(sandbox.stored(), planted);
+}
+
+#[test]
+fn refreshes_that_other_machines_force_come_ever_less_often() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    let force = || run_asked(&sandbox, "force-refresh", &["token"]);
+    let words = "codex-auth: another machine forced a refresh just now: the next one can be forced in [..]\n";
+    for attempts in 1..3 {
+        force().assert(0, TOKEN, "");
+        for _ in 0..5 {
+            force().assert(75, "", words);
+        }
+        assert_eq!(sandbox.issuer.count(REFRESH), attempts);
+        let mut stored = sandbox.stored();
+        assert_eq!(stored["forced_backoff"]["attempts"], attempts);
+        stored["forced_backoff"]["until"] = stored["forced_backoff"]["at"].clone();
+        sandbox.store("default", &stored.to_string());
+    }
+    force().assert(0, TOKEN, "");
+    // A person here does not wait, and neither does anybody who takes what there is.
+    sandbox
+        .run(&["token", "--force-refresh"])
+        .assert(0, TOKEN, "");
+    force().assert(75, "", words);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    assert_eq!(sandbox.issuer.count(REFRESH), 4);
+}
+
+#[test]
+fn a_token_of_another_account_is_refused_whatever_is_said_beside_it() {
+    let machines = Machines::new();
+    machines.client.age(-60);
+    let claims = json!({"https://api.openai.com/auth": {"chatgpt_account_id": "account-2"}});
+    let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let output = json!({"token": token, "account_id": "account-1", "expires_in": 3600});
+    run_with(&machines.client, &format!("echo '{output}'"), &["token"]).assert(
+        75,
+        "",
+        "codex-auth: could not get a token from remote: it printed a token of another account\n",
+    );
+}
+
+#[test]
+fn a_whole_token_ends_the_waiting_for_a_command_whose_daemon_keeps_its_stdout() {
+    let machines = Machines::new();
+    machines.client.age(-60);
+    let output = json!({"token": "opaque", "account_id": "account-1", "expires_in": 3600});
+    let pid = machines.client.folder().join("daemon");
+    let script = format!(
+        "echo '{output}'; /bin/sleep 300 & echo $! >'{}'",
+        pid.display()
+    );
+    run_with(&machines.client, &script, &["token"]).assert(0, "opaque\n", "");
+    let pid = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    let daemon = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_whole_token_ends_the_waiting_for_a_socket_that_stays_open() {
+    let machines = Machines::new();
+    let client = &machines.client;
+    let path = client.folder().join("open");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut stored = client.stored();
+    stored["source"] = json!({ "socket": path });
+    client.store("default", &stored.to_string());
+    client.age(-60);
+    let caller = client.spawn(&["token"]);
+    let (mut stream, _) = listener.accept().unwrap();
+    let output = json!({"token": "opaque", "account_id": "account-1", "expires_in": 3600});
+    writeln!(stream, "{output}").unwrap();
+    caller.finish().assert(0, "opaque\n", "");
+    drop(stream);
+}
+
+#[test]
+fn a_source_that_was_not_reached_pauses_nobody() {
+    let machines = Machines::new();
+    let client = &machines.client;
+    let mut stored = client.stored();
+    stored["source"] = json!({ "socket": client.folder().join("none") });
+    client.store("default", &stored.to_string());
+    client.age(-60);
+    let words = "codex-auth: could not get a token from unix:[..]/none: [..]\n";
+    client.run(&["token"]).assert(75, "", words);
+    assert!(client.stored()["backoff"].is_null());
 }
 
 #[test]

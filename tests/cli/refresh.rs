@@ -1,6 +1,8 @@
 //! The refresh: many callers, killed callers, lost answers, rejections, clocks. Whatever happens, no login is lost.
 
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -587,6 +589,64 @@ fn a_revoked_login_serves_its_token_while_it_is_valid() {
         );
     }
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
+}
+
+#[test]
+fn an_error_that_asks_for_a_person_is_4_and_tried_again_later() {
+    for code in ["interaction_required", "login_required"] {
+        for status in [400, 401] {
+            let sandbox = Sandbox::new();
+            sandbox.plant_expiring_in(-60, LIFE);
+            sandbox.issuer.plan(REFRESH, Trouble::error(status, code));
+            let message = format!(
+                "codex-auth: the issuer refused to refresh the token: [..] ({code}, status {status}): run codex-auth login\n"
+            );
+            sandbox.run(&["token"]).assert(4, "", &message);
+            sandbox.run(&["token"]).assert(4, "", &message);
+            assert_eq!(sandbox.issuer.count(REFRESH), 1);
+            end_backoff(&sandbox);
+            sandbox.run(&["token"]).assert(0, TOKEN, "");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_that_somebody_else_holds_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let lock = File::create(sandbox.lock_file()).unwrap();
+    lock.lock().unwrap();
+    sandbox.run(&["token", "--timeout", "2s"]).assert(
+        75,
+        "",
+        "codex-auth: could not lock [HOME]/default.json: [..] is using it: try again later\n",
+    );
+    assert_eq!(sandbox.issuer.count(REFRESH), 0);
+}
+
+/// A gateway may keep a connection open for as long as it likes.
+#[test]
+fn a_whole_answer_is_taken_although_more_could_come() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    edit(&sandbox, |stored| stored["issuer"] = json!(issuer));
+    let caller = sandbox.spawn(&["token"]);
+    let mut stream = listener.accept().unwrap().0;
+    // A connection that sends nothing only looked for the fastest address.
+    while stream.read(&mut [0; 4096]).unwrap() == 0 {
+        stream = listener.accept().unwrap().0;
+    }
+    let body = r#"{"access_token":"opaque","refresh_token":"next","expires_in":3600}"#;
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{body}"
+    )
+    .unwrap();
+    caller.finish().assert(0, "opaque\n", "");
+    drop(stream);
 }
 
 #[test]
