@@ -62,6 +62,7 @@ pub fn from_code(code: u8, message: String) -> anyhow::Error {
     match code {
         LOGIN_REQUIRED => Failure::LoginRequired(message).into(),
         TEMPORARY => Failure::Temporary(message).into(),
+        USAGE => Failure::Usage(message).into(),
         _ => anyhow::Error::msg(message),
     }
 }

@@ -8,9 +8,10 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result};
 
 use crate::credentials::ForwardedRequest;
 use crate::error::Failure;
@@ -79,7 +80,8 @@ pub fn profile(option: Option<String>) -> Result<String> {
     }
     if !is_profile_name(&name) {
         let message = format!(
-            "invalid value {name:?} for {origin}: use 1 to 64 of A-Z a-z 0-9 . _ -, no dot in front, and no device name of Windows"
+            "invalid value {name:?} for {origin}: use 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot, and not a Windows \
+             device name"
         );
         return Err(Failure::Usage(message).into());
     }
@@ -132,8 +134,8 @@ pub fn forwarded_request() -> Result<ForwardedRequest> {
     let Some(text) = text(REQUEST)? else {
         return Ok(ForwardedRequest::default());
     };
-    let usage = |why| Failure::Usage(format!("invalid value {text:?} for {REQUEST}: {why}"));
-    ForwardedRequest::parse(&text).map_err(|why| usage(why).into())
+    ForwardedRequest::parse(&text)
+        .map_err(|why| invalid(&format!("value {text:?} for {REQUEST}"), why))
 }
 
 /// The folder of the stored credentials: `CODEX_AUTH_HOME`, or `codex-auth` in the platform's configuration folder.
@@ -181,7 +183,7 @@ pub fn wants_seal() -> Result<bool> {
     match text("CODEX_AUTH_SEAL")?.as_deref() {
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),
-        Some(other) => bail!("invalid CODEX_AUTH_SEAL {other:?}: use 1 or 0"),
+        Some(other) => Err(invalid(&format!("CODEX_AUTH_SEAL {other:?}"), "use 1 or 0")),
     }
 }
 
@@ -198,7 +200,8 @@ pub fn backend() -> Result<Url> {
 pub fn client_id() -> Result<String> {
     let id = text("CODEX_AUTH_CLIENT_ID")?.unwrap_or_else(|| CLIENT_ID.to_owned());
     if !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        bail!("invalid CODEX_AUTH_CLIENT_ID: use visible ASCII characters, without blanks");
+        let why = "use visible ASCII characters, without blanks";
+        return Err(invalid("CODEX_AUTH_CLIENT_ID", why));
     }
     Ok(id)
 }
@@ -208,25 +211,37 @@ pub fn callback_ports() -> Result<Vec<u16>> {
     let Some(port) = text("CODEX_AUTH_PORT")? else {
         return Ok(CALLBACK_PORTS.to_vec());
     };
-    let port = port
-        .parse()
-        .ok()
-        .with_context(|| format!("invalid CODEX_AUTH_PORT {port:?}: use 0 to 65535"))?;
-    Ok(vec![port])
+    match port.parse() {
+        Ok(number) => Ok(vec![number]),
+        Err(_) => Err(invalid(
+            &format!("CODEX_AUTH_PORT {port:?}"),
+            "use 0 to 65535",
+        )),
+    }
 }
 
 /// The host of the redirect URI. Both are registered: official clients have used one and the other.
 pub fn redirect_host() -> Result<String> {
     let host = text("CODEX_AUTH_REDIRECT_HOST")?.unwrap_or_else(|| "localhost".to_owned());
     if !matches!(host.as_str(), "localhost" | "127.0.0.1") {
-        bail!("invalid CODEX_AUTH_REDIRECT_HOST {host:?}: use localhost or 127.0.0.1");
+        let name = format!("CODEX_AUTH_REDIRECT_HOST {host:?}");
+        return Err(invalid(&name, "use localhost or 127.0.0.1"));
     }
     Ok(host)
 }
 
 /// The proxy that is asked for, after the name of the variable that says so. As in curl the small letters come first.
 pub fn proxy() -> Result<Option<(&'static str, String)>> {
-    first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+    let found = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?;
+    if let Some((name, value)) = &found
+        && Path::new(value)
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("pac"))
+    {
+        let why = "a proxy script (.pac) is not supported: use the proxy that it names";
+        return Err(invalid(name, why));
+    }
+    Ok(found)
 }
 
 /// The hosts that are reached without a proxy.
@@ -234,19 +249,20 @@ pub fn no_proxy() -> Result<Option<String>> {
     Ok(first(&["no_proxy", "NO_PROXY"])?.map(|(_, value)| value))
 }
 
-/// The file that takes the place of the system's roots.
-pub fn system_ca_file() -> Option<PathBuf> {
-    variable("SSL_CERT_FILE").map(PathBuf::from)
+/// The file to use instead of the system's roots.
+pub fn system_ca_file() -> Result<Option<PathBuf>> {
+    Ok(file_name("SSL_CERT_FILE")?.map(PathBuf::from))
 }
 
-/// The folders that take the place of the system's roots.
-pub fn system_ca_folders() -> Option<Vec<PathBuf>> {
-    variable("SSL_CERT_DIR").map(|value| env::split_paths(&value).collect())
+/// The folders to use instead of the system's roots.
+pub fn system_ca_folders() -> Result<Option<Vec<PathBuf>>> {
+    let folders = file_name("SSL_CERT_DIR")?;
+    Ok(folders.map(|list| env::split_paths(&list).collect()))
 }
 
-/// The file of the roots that are trusted besides the system's.
-pub fn extra_ca_file() -> Option<PathBuf> {
-    variable("CODEX_CA_CERTIFICATE").map(PathBuf::from)
+/// The file of the roots that are trusted in addition to the system's.
+pub fn extra_ca_file() -> Result<Option<PathBuf>> {
+    Ok(file_name("CODEX_CA_CERTIFICATE")?.map(PathBuf::from))
 }
 
 /// The variables whose paths may be relative, with absolute ones: for a process that works in another folder.
@@ -361,16 +377,28 @@ pub fn is_set(name: &str) -> bool {
     variable(name).is_some()
 }
 
-/// The same as text. What is not UTF-8 is an error that names the variable.
+/// The same as text of one line.
 pub fn text(name: &str) -> Result<Option<String>> {
-    variable(name)
-        .map(|value| {
-            value
-                .into_string()
-                .ok()
-                .with_context(|| format!("{name} is not valid UTF-8"))
-        })
-        .transpose()
+    let text = file_name(name)?.map(OsString::into_string).transpose();
+    text.map_err(|_| invalid(name, "not valid UTF-8"))
+}
+
+/// The same for what names a file or a host. A control character, such as the carriage return of a file that was edited on
+/// Windows, would lead elsewhere without being seen.
+fn file_name(name: &str) -> Result<Option<OsString>> {
+    let value = variable(name);
+    let is_control = |byte: &u8| byte.is_ascii_control();
+    match &value {
+        Some(text) if text.as_encoded_bytes().iter().any(is_control) => {
+            Err(invalid(name, "it has a control character in it"))
+        }
+        _ => Ok(value),
+    }
+}
+
+/// A variable that cannot be used is wrong usage, as an option would be.
+fn invalid(name: &str, why: impl Display) -> Error {
+    Failure::Usage(format!("invalid {name}: {why}")).into()
 }
 
 /// The first of these variables that is set and not empty, with its name.
@@ -385,18 +413,18 @@ fn first(names: &[&'static str]) -> Result<Option<(&'static str, String)>> {
 
 /// An absolute path: a relative one would mean another login in every folder.
 fn path(name: &str) -> Result<Option<PathBuf>> {
-    let Some(path) = variable(name).map(PathBuf::from) else {
-        return Ok(None);
-    };
-    if !path.is_absolute() {
-        bail!("invalid {name} {}: use an absolute path", path.display());
+    match file_name(name)?.map(PathBuf::from) {
+        Some(path) if !path.is_absolute() => {
+            let name = format!("{name} {}", path.display());
+            Err(invalid(&name, "use an absolute path"))
+        }
+        path => Ok(path),
     }
-    Ok(Some(path))
 }
 
 fn url(name: &str, default: &str) -> Result<Url> {
     let url = text(name)?.unwrap_or_else(|| default.to_owned());
-    Url::parse(&url).with_context(|| format!("invalid {name}"))
+    Url::parse(&url).map_err(|error| invalid(name, error))
 }
 
 #[cfg(test)]

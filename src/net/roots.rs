@@ -17,8 +17,8 @@ pub struct Roots {
 
 /// The roots to trust. A variable that names no certificate is an error. It takes some milliseconds.
 pub fn load() -> Result<Roots> {
-    let folders = settings::system_ca_folders();
-    let mut roots = match settings::system_ca_file() {
+    let folders = settings::system_ca_folders()?;
+    let mut roots = match settings::system_ca_file()? {
         Some(file) => Roots {
             certificates: [
                 read("SSL_CERT_FILE", &file)?,
@@ -38,7 +38,7 @@ pub fn load() -> Result<Roots> {
     if roots.certificates.is_empty() {
         bail!("SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it");
     }
-    if let Some(file) = settings::extra_ca_file() {
+    if let Some(file) = settings::extra_ca_file()? {
         let more = read("CODEX_CA_CERTIFICATE", &file)?;
         roots.certificates.extend(more);
         let (source, file) = (roots.source, file.display());

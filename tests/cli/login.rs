@@ -1113,12 +1113,22 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
             "relative/folder",
             "invalid CODEX_AUTH_HOME relative/folder: use an absolute path",
         ),
+        (
+            "CODEX_AUTH_HOME",
+            "/with-a-carriage-return\r",
+            "invalid CODEX_AUTH_HOME: it has a control character in it",
+        ),
+        (
+            "CODEX_AUTH_ISSUER",
+            "https://issuer.example\t",
+            "invalid CODEX_AUTH_ISSUER: it has a control character in it",
+        ),
     ] {
         let (mut sandbox, planted) = signed_in();
         sandbox.set(name, value);
         sandbox
             .run(&["login"])
-            .assert(1, "", &format!("codex-auth: {message}\n"));
+            .assert(2, "", &format!("codex-auth: {message}\n"));
         let (home, profile) = (sandbox.home(), "default");
         sandbox.set("CODEX_AUTH_HOME", home);
         sandbox.set("CODEX_AUTH_PROFILE", profile);

@@ -12,12 +12,39 @@ fn an_issuer_with_an_invalid_port_is_sent_nothing() {
         let mut sandbox = Sandbox::new();
         sandbox.set("CODEX_AUTH_ISSUER", format!("https://127.0.0.1:{port}"));
         sandbox.run(&["login"]).assert(
-            1,
+            2,
             "",
             &format!("codex-auth: invalid CODEX_AUTH_ISSUER: invalid port \"{port}\"\n"),
         );
     }
 }
+
+/// What a refresh needs, too: nothing is sent, and the caller is told what to correct.
+#[test]
+fn variables_that_cannot_be_used_are_wrong_usage_for_a_refresh() {
+    for (name, value, why) in [
+        (
+            "https_proxy",
+            "http://proxy.example/proxy.pac",
+            "a proxy script (.pac) is not supported: use the proxy that it names",
+        ),
+        ("https_proxy", "http://proxy.example\r", CONTROL),
+        ("SSL_CERT_FILE", "/roots.pem\r", CONTROL),
+        ("SSL_CERT_DIR", "/roots\n", CONTROL),
+        ("CODEX_CA_CERTIFICATE", "/roots.pem\u{7f}", CONTROL),
+    ] {
+        let mut sandbox = Sandbox::new();
+        let mut login = sandbox.plant_expiring_in(-60, LIFE);
+        login["issuer"] = "https://issuer.example".into();
+        sandbox.store("default", &login.to_string());
+        sandbox.set(name, value);
+        let stderr = format!("codex-auth: invalid {name}: {why}\n");
+        sandbox.run(&["token"]).assert(2, "", &stderr);
+        assert_eq!(sandbox.stored(), login);
+    }
+}
+
+const CONTROL: &str = "it has a control character in it";
 
 #[cfg(target_os = "linux")]
 #[test]

@@ -96,7 +96,7 @@ fn a_variable_that_says_neither_yes_nor_no_is_an_error() {
     let mut sandbox = Sandbox::new();
     sandbox.set("CODEX_AUTH_SEAL", "yes");
     let words = "codex-auth: invalid CODEX_AUTH_SEAL \"yes\": use 1 or 0\n";
-    sandbox.run(&["login"]).assert(1, "", words);
+    sandbox.run(&["login"]).assert(2, "", words);
 }
 
 #[test]
