@@ -17,7 +17,6 @@ use clap_complete::env::{CompleteEnv, Shells};
 use super::output::print;
 use crate::cli::{Cli, CompletionsArgs};
 use crate::settings::{CODEX_PROFILE, COMPLETE};
-use crate::store::codex_file;
 use crate::{settings, store};
 
 /// This program, as the scripts call it.
@@ -63,59 +62,65 @@ pub fn complete() -> ExitCode {
     }
 }
 
-/// The command line, with what can be completed in place of its values.
+/// The command line, with what can be completed instead of its values.
 fn command() -> Command {
-    let typed = typed();
+    let (typed, current) = line();
+    let is_typed = |word: &str| typed.iter().any(|typed| typed == word);
+    // Where a program or a shell is to be chosen, options are offered only to somebody who begins one.
+    let chooses = is_typed("setup") || is_typed("completions");
+    let hides_options = chooses && !current.to_string_lossy().starts_with('-');
+    // What was typed and may not be repeated is not offered again; nor is `--profile` beside `--all`.
+    let as_offered = |argument: Arg| {
+        let Some(option) = argument.get_long().map(|name| format!("--{name}")) else {
+            return argument;
+        };
+        let repeats = matches!(argument.get_action(), ArgAction::Append);
+        let is_spent = !repeats && is_typed(&option) || option == "--profile" && is_typed("--all");
+        argument.hide(is_spent || hides_options)
+    };
+    let profiles = |profile: Arg| profile.add(ArgValueCandidates::new(profiles));
+    let command_line = |subcommand: Command| {
+        let completer = ArgValueCompleter::new(command_line);
+        subcommand.mut_arg("command", |command| command.add(completer))
+    };
+    // Of the parser's own flags it would offer the short forms alone.
+    let flag = |name, help| {
+        Arg::new(name)
+            .long(name)
+            .help(help)
+            .action(ArgAction::SetTrue)
+    };
     Cli::command()
-        .mut_args(|argument| once(argument, &typed))
-        .mut_subcommands(|command| command.mut_args(|argument| once(argument, &typed)))
-        .mut_arg("profile", |profile| {
-            profile.add(ArgValueCandidates::new(profiles))
-        })
-        .mut_subcommand("exec", with_command_line)
-        .mut_subcommand("login", with_command_line)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .arg(flag("help", "Print help").global(true))
+        .arg(flag("version", "Print version"))
+        .mut_arg("profile", profiles)
+        .mut_subcommand("exec", command_line)
+        .mut_subcommand("login", command_line)
+        .mut_args(as_offered)
+        .mut_subcommands(|command| command.mut_args(as_offered))
 }
 
-fn with_command_line(subcommand: Command) -> Command {
-    subcommand.mut_arg("command", |command| {
-        command.add(ArgValueCompleter::new(command_line))
-    })
-}
-
-/// The words between the name of the program and the one that is to be completed.
-fn typed() -> Vec<OsString> {
+/// The words between the name of the program and the one that is to be completed, and that one.
+fn line() -> (Vec<OsString>, OsString) {
     // The script puts the first `--`, and the name behind it.
     let line = env::args_os().skip_while(|word| word != "--").skip(2);
     let mut words: Vec<OsString> = line.collect();
-    words.pop();
-    words
+    let current = words.pop().unwrap_or_default();
+    (words, current)
 }
 
-/// An argument that is not offered again if it was typed and may not be repeated; nor is `--profile` beside `--all`.
-fn once(argument: Arg, typed: &[OsString]) -> Arg {
-    let long = argument.get_long().map(|name| format!("--{name}"));
-    let is_typed = |option: &str| typed.iter().any(|word| word == option);
-    let repeats = matches!(argument.get_action(), ArgAction::Append);
-    let is_spent = long.is_some_and(|option| match option.as_str() {
-        "--profile" if is_typed("--all") => true,
-        option => !repeats && is_typed(option),
-    });
-    let is_hidden = argument.is_hide_set() || is_spent;
-    argument.hide(is_hidden)
-}
-
-/// The profiles that can be used now.
+/// The profiles that can be used.
 fn profiles() -> Vec<CompletionCandidate> {
-    let has_codexs = codex_file::path().is_ok_and(|path| path.exists());
-    let codexs = has_codexs.then(|| CODEX_PROFILE.to_owned());
     let stored = store::profiles().unwrap_or_default();
-    let names = stored.into_iter().chain(codexs);
+    let names = stored.into_iter().chain([CODEX_PROFILE.to_owned()]);
     names.map(CompletionCandidate::new).collect()
 }
 
 /// The command that `exec`, or `login --from`, runs, and its arguments: they come behind a `--` that the person has typed.
 fn command_line(current: &OsStr) -> Vec<CompletionCandidate> {
-    let typed = typed();
+    let (typed, _) = line();
     let Some(dashes) = typed.iter().position(|word| word == "--") else {
         return Vec::new();
     };

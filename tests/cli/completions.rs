@@ -16,6 +16,10 @@ const LINES: &[(&str, &str)] = &[
     ("setup claude", "claude-code"),
     ("completions po", "powershell"),
     ("--profile wo", "work"),
+    ("--profile co", "codex"),
+    ("--vers", "--version"),
+    ("token --he", "--help"),
+    ("setup --base", "--base-url"),
     ("status --profile de", "default"),
     ("--profile some", ""),
     ("token --min-ttl some", ""),
@@ -75,6 +79,36 @@ fn assert_completes(shell: &str, script: &str) {
         let found = candidates(&sandbox, shell, script, &format!("codex-auth {line}"));
         assert_eq!(found, *expected, "{line}");
     }
+}
+
+/// What is offered for the last of these words, as the script for zsh asks.
+#[track_caller]
+fn offered(words: &[&str]) -> String {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&[&["--", "codex-auth"], words].concat());
+    command
+        .env("CODEX_AUTH_COMPLETE", "zsh")
+        .env("_CLAP_COMPLETE_INDEX", words.len().to_string())
+        .env("_CLAP_IFS", "\n");
+    let output = sandbox.start(command).finish();
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    let names = output
+        .stdout
+        .lines()
+        .map(|line| line.split(':').next().unwrap());
+    names.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn where_a_value_is_to_be_chosen_no_options_are_in_the_way() {
+    let shells = "bash elvish fish powershell zsh";
+    assert_eq!(offered(&["completions", ""]), shells);
+    let programs = offered(&["setup", ""]);
+    assert!(programs.starts_with("codex claude-code "), "{programs}");
+    assert!(!programs.contains("--"), "{programs}");
+    assert_eq!(offered(&["setup", "-"]), "--base-url --help --profile");
+    assert_eq!(offered(&["--profile", ""]), "codex");
+    assert_eq!(offered(&["-"]), "--help --version --profile");
 }
 
 #[test]
