@@ -145,6 +145,70 @@ fn tokens_without_an_account_are_named_in_status_and_doctor() {
     sandbox.run(&["doctor"]).assert(0, &doctor, "");
 }
 
+/// What keeps a refresh from being stored is no surprise for later.
+#[test]
+fn a_refresh_that_could_not_be_stored_is_told_while_the_token_is_valid() {
+    let sandbox = planted(86_400 * 5, |_| {});
+    let staged = sandbox.file("default").with_extension("json.new");
+    std::fs::create_dir(&staged).unwrap();
+    std::fs::write(staged.join("file"), "").unwrap();
+    let obstacle = |sandbox: &Sandbox| {
+        let status = json_of(sandbox, &[], 0);
+        status["obstacle"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(
+        obstacle(&sandbox).contains("default.json.new"),
+        "{}",
+        obstacle(&sandbox)
+    );
+    assert_eq!(sandbox.run(&["doctor"]).code, 1);
+    std::fs::remove_dir_all(&staged).unwrap();
+    std::fs::write(&staged, r#"{"version":9}"#).unwrap();
+    assert!(
+        obstacle(&sandbox).contains("default.json.new"),
+        "{}",
+        obstacle(&sandbox)
+    );
+    assert_eq!(sandbox.run(&["doctor"]).code, 1);
+}
+
+/// A person does not wait for long without being told for what; the line is gone when it is there.
+#[cfg(unix)]
+#[test]
+fn a_terminal_shows_what_is_awaited() {
+    let sandbox = planted(86_400 * 5, |_| {});
+    for (endpoint, arguments, awaited, end) in [
+        (
+            Endpoint::Usage,
+            &["status", "--verify"][..],
+            "Asking the backend …",
+            "accepts the token",
+        ),
+        (
+            Endpoint::Usage,
+            &["status", "--usage"],
+            "Asking the backend …",
+            "Usage:",
+        ),
+        (
+            Endpoint::Revoke,
+            &["logout"],
+            "Revoking the login at the issuer …",
+            "Signed out (profile default).\n",
+        ),
+    ] {
+        let gate = sandbox.issuer.hold(endpoint);
+        let terminal = Terminal::start(&sandbox, arguments, 80);
+        terminal.await_text(awaited, 1);
+        gate.open();
+        let (code, screen) = terminal.finish();
+        assert_eq!(code, 0, "{screen}");
+        let wiped = format!("{awaited}\x1b[K\r\x1b[K");
+        let rest = screen.split_once(&wiped).map(|(_, rest)| rest);
+        assert!(rest.is_some_and(|rest| rest.contains(end)), "{screen:?}");
+    }
+}
+
 #[test]
 fn the_json_has_stable_names() {
     let sandbox = Sandbox::new();
