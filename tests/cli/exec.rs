@@ -62,22 +62,6 @@ mod on_unix {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_refresh_in_the_background_is_no_child_of_the_command() {
-        if support::sandbox::callers_stay() {
-            return;
-        }
-        let sandbox = Sandbox::new();
-        sandbox.plant_expiring_in(3600, LIFE);
-        let gate = sandbox.issuer.hold(Endpoint::Refresh);
-        let children = "read -r children < /proc/$$/task/$$/children; echo \"<$children>\"";
-        let output = sandbox.run(&["exec", "--", "/bin/sh", "-c", children]);
-        output.assert(0, "<>\n", "");
-        sandbox.issuer.await_requests(Endpoint::Refresh, 1);
-        gate.open();
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
     fn a_refresh_that_is_not_awaited_is_no_child_of_the_command() {
         if support::sandbox::callers_stay() {
             return;

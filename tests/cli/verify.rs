@@ -341,32 +341,3 @@ fn a_refresh_forgets_that_the_old_token_was_rejected() {
     }
     assert_eq!(requests(&sandbox), (2, 2));
 }
-
-/// How often somebody may have tried who paused 1 s, 2 s, 4 s … between two attempts, after so long.
-fn attempts_in(elapsed: Duration) -> usize {
-    let pauses = (0..6).scan(0, |sum, attempt| {
-        *sum += 1_u64 << attempt;
-        Some(Duration::from_secs(*sum))
-    });
-    1 + pauses.filter(|ends| *ends <= elapsed).count()
-}
-
-#[test]
-fn twenty_failing_calls_ask_the_issuer_no_more_often_than_the_pauses_allow() {
-    let sandbox = Sandbox::new();
-    sandbox.plant_expiring_in(-60, LIFE);
-    sandbox
-        .issuer
-        .plan_always(Endpoint::Refresh, Trouble::status(502));
-    let begun = std::time::Instant::now();
-    for _ in 0..20 {
-        let output = sandbox.run(&["token"]);
-        output.assert(75, "", "codex-auth: could not refresh the token: [..]\n");
-    }
-    let (_, refreshes) = requests(&sandbox);
-    let allowed = attempts_in(begun.elapsed());
-    assert!(
-        (1..=allowed).contains(&refreshes),
-        "{refreshes} requests, {allowed} are allowed"
-    );
-}
