@@ -1,4 +1,4 @@
-//! HTTP requests, with limits on everything: the only user of ureq, with `connect.rs` under it.
+//! HTTP requests, with limits on everything: the only user of ureq, with `connect.rs` and `proxy.rs` under it.
 //!
 //! Nothing is tried twice here, and no redirect is followed: a refresh token that a server has read is used up.
 

@@ -208,11 +208,12 @@ impl Proxy {
         }
         // The address that it connects from, which nobody needs, and its port.
         let [_reserved, kind] = read(stream)?;
-        match kind {
-            1 => read::<{ 4 + 2 }>(stream).map(drop),
-            4 => read::<{ 16 + 2 }>(stream).map(drop),
-            _ => Err(ErrorKind::InvalidData.into()),
-        }
+        let length = match kind {
+            1 => 4,
+            4 => 16,
+            _ => read::<1>(stream)?[0].into(),
+        };
+        stream.read_exact(&mut vec![0; length + 2])
     }
 
     /// Where a SOCKS proxy is asked to connect to (RFC 1928 section 5): an address, or a name that it resolves itself.

@@ -686,7 +686,7 @@ fn a_name_is_resolved_here_for_socks5_and_there_for_socks5h() {
         (NAME, "socks5", "address [127, 0, 0, 1]"),
         (NAME, "socks5h", "name 127.0.0.0x1"),
     ] {
-        let (proxy, requests) = socks_proxy(site.port);
+        let (proxy, requests) = socks_proxy(site.port, None);
         let url = format!("https://{host}/");
         let probe = get(&url).with("CODEX_CA_CERTIFICATE", &site.file);
         let answer = probe
@@ -700,9 +700,36 @@ fn a_name_is_resolved_here_for_socks5_and_there_for_socks5h() {
 }
 
 #[test]
+fn a_socks_proxy_gets_its_password_and_asks_for_it() {
+    let site = site();
+    let (proxy, requests) = socks_proxy(site.port, Some(b"\x01\x02me\x04p@ss"));
+    let through = |user: &str| {
+        get("https://issuer.test/")
+            .with("CODEX_CA_CERTIFICATE", &site.file)
+            .with("https_proxy", format!("socks5h://{user}127.0.0.1:{proxy}"))
+            .run()
+    };
+    assert_eq!(through("me:p%40ss@"), good("ok"));
+    assert_eq!(next(&requests), "name issuer.test");
+    for (user, why) in [
+        (
+            "",
+            "proxy authentication required: set https_proxy to http://USER:PASSWORD@HOST:PORT, or socks5h",
+        ),
+        (
+            "me:evil@",
+            "proxy rejected the user name or password in https_proxy",
+        ),
+    ] {
+        let at = format!("issuer.test through the proxy socks5h://127.0.0.1:{proxy} (https_proxy)");
+        assert_eq!(through(user), not_reached(&format!("{at}: {why}")));
+    }
+}
+
+#[test]
 fn the_kind_of_a_socks_proxy_is_named_where_it_is_wrong() {
     let unknown = format!("{}.test", "x".repeat(70));
-    let (socks, _requests) = socks_proxy(closed_port());
+    let (socks, _requests) = socks_proxy(closed_port(), None);
     let proxy = format!("socks5://127.0.0.1:{socks}");
     let at = format!("{unknown} through the proxy {proxy} (all_proxy)");
     let probe = get(&format!("https://{unknown}/")).with("all_proxy", proxy);

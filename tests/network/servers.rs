@@ -194,12 +194,26 @@ pub fn late_proxy() -> (u16, mpsc::Sender<()>, mpsc::Receiver<String>) {
     (port, finish, received)
 }
 
-/// A SOCKS5 proxy (RFC 1928) without a password. It tells where it was asked to go: `address 192.0.2.7` or `name x.test`.
-pub fn socks_proxy(server: u16) -> (u16, mpsc::Receiver<String>) {
+/// A SOCKS5 proxy (RFC 1928). Where `login` is given, in the form of RFC 1929, it insists on that. It tells where it was asked
+/// to go: `address 192.0.2.7` or `name x.test`.
+pub fn socks_proxy(server: u16, login: Option<&'static [u8]>) -> (u16, mpsc::Receiver<String>) {
     let (heard, requests) = mpsc::channel();
     let port = listen(move |mut client| {
-        assert_eq!(take(&mut client, 3), [5, 1, 0]);
-        client.write_all(&[5, 0]).unwrap();
+        assert_eq!(take(&mut client, 1), [5]);
+        let count = take(&mut client, 1)[0];
+        let methods = take(&mut client, count.into());
+        match login {
+            None => client.write_all(&[5, 0]).unwrap(),
+            Some(_) if !methods.contains(&2) => return client.write_all(&[5, 0xff]).unwrap(),
+            Some(login) => {
+                client.write_all(&[5, 2]).unwrap();
+                let is_right = take(&mut client, login.len()) == login;
+                client.write_all(&[1, u8::from(!is_right)]).unwrap();
+                if !is_right {
+                    return;
+                }
+            }
+        }
         let request = take(&mut client, 4);
         let target = match request[3] {
             1 => format!("address {:?}", take(&mut client, 4)),
@@ -214,7 +228,13 @@ pub fn socks_proxy(server: u16) -> (u16, mpsc::Receiver<String>) {
         };
         take(&mut client, 2);
         heard.send(target).unwrap();
-        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        // Where it connects from may be an address or a name, whatever it was asked.
+        let from: &[u8] = match request[3] {
+            1 => b"\x01\0\0\0\0",
+            _ => b"\x03\x06x.test",
+        };
+        let answer = [b"\x05\0\0", from, b"\0\0"].concat();
+        client.write_all(&answer).unwrap();
         relay(client, TcpStream::connect(("127.0.0.1", server)).unwrap());
     });
     (port, requests)
