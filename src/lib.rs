@@ -1,4 +1,7 @@
-//! `codex-auth`: sign in to ChatGPT/Codex once, then print a fresh access token whenever it is asked for.
+//! `codex-auth`: sign in to ChatGPT/Codex once, then print a fresh access token on demand.
+//!
+//! This library is not an API. It exists for the program and its tests, and anything in it may change in any release:
+//! call the program instead (`codex-auth token --format json`).
 //!
 //! # The walk of `token`
 //!
@@ -17,26 +20,29 @@
 //! commands::formats        the shape to print it in, then one write to stdout
 //! ```
 //!
-//! # Where things are
+//! # The map
 //!
-//! A folder is a subject; each opens with the way through it. Arrows go down only.
+//! Each folder is one subject, and its `mod.rs` starts with the way through it. Modules use only those below them.
 //!
-//! | place | its one reason |
+//! | module | what it is for |
 //! | --- | --- |
 //! | `cli` | the command line: every option, and every word of the help |
-//! | `commands` | one file for each subcommand; the only writers to stdout |
-//! | `doctor` | what stands in the way of a login or a refresh |
-//! | `profile` | the credentials that a command is about, and what can be said of them |
+//! | `commands` | one file per subcommand; nothing else writes to stdout |
+//! | `doctor` | diagnoses login and refresh problems |
+//! | `profile` | whose credentials a command is about, and how a login stands |
 //! | `login` | signing in: browser, loopback callback, device code |
 //! | `refresh` | when credentials are refreshed, by whom, and who waits |
-//! | `store` | load, lock, save, remove: the only toucher of the disk |
-//! | `keyring` | the system's keyring, which holds the keys of sealed credentials |
-//! | `issuer` | what is asked of the issuer and of the backend, one function for each request |
+//! | `store` | load, lock, save, remove: nothing else touches the disk |
+//! | `keyring` | the system's keyring, which holds the keys of sealed logins |
+//! | `issuer` | requests to the issuer and to the backend, one function each |
 //! | `net` | HTTP with limits on everything, proxies, TLS |
-//! | `credentials` | what is stored: tokens, when they expire, whose they are. No input or output |
-//! | `settings` | where things are: the only reader of the environment |
+//! | `credentials` | what is stored: tokens, when they expire, whose they are. No I/O |
+//! | `settings` | the environment variables: nothing else reads them |
 //! | `url` | the URLs that a token may be sent to |
-//! | `process`, `terminal`, `text`, `time`, `error` | other processes; what a person sees; what may be shown of foreign text; the clock; the failures that callers act on |
+//! | `process` | starting programs, and what others may see of this one |
+//! | `terminal` | what a person sees besides the result |
+//! | `text`, `time` | text from elsewhere made safe to show; times in words |
+//! | `error` | the failures that callers act on, and the exit codes |
 
 #![cfg_attr(
     test,

@@ -79,7 +79,16 @@ fn commands() -> String {
             && !line.starts_with(".ie ")
             && !line.starts_with(".el ")
     };
-    let lines: String = text.split_inclusive('\n').filter(is_ours).collect();
+    let lines: Vec<&str> = text.split_inclusive('\n').filter(is_ours).collect();
+    // Lines to paste are not filled.
+    let is_pasted = |line: &&str| line.starts_with("  ");
+    let blocks = lines.chunk_by(|one, next| is_pasted(&one) == is_pasted(&next));
+    let lines: String = blocks
+        .map(|block| match block.concat() {
+            pasted if is_pasted(&block[0]) => format!(".nf\n{pasted}.fi\n"),
+            filled => filled,
+        })
+        .collect();
     // A string that those beginnings define, and a character that the C locale does not have.
     lines.replace("\\*(Aq", "\\(aq").replace('…', "...")
 }
