@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use support::fake_issuer::Account;
+use support::fake_issuer::{Account, Endpoint};
 use support::sandbox::Sandbox;
 
 fn signed_in() -> Sandbox {
@@ -435,6 +435,48 @@ mod on_unix {
         let output = sandbox.start(sandbox.command_of(&arguments)).finish();
         let link = "...\nargs = [[..], \"[FOLDER]/bin/codex-auth\", \"--profile\", [..]\n...\n";
         output.assert(0, link, "");
+    }
+
+    /// A user's systemd in namespaces of its own, which takes the units that `setup` writes and runs the service.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_real_systemd_refreshes_the_token_by_the_timer() {
+        let line = "test -x /lib/systemd/systemd && command -v dbus-daemon && unshare --mount --pid --fork true";
+        let sandbox = Sandbox::new();
+        if sandbox.start(sandbox.shell(line)).finish().code != 0 {
+            support::sandbox::skip("no systemd, no D-Bus, or not root");
+            return;
+        }
+        sandbox.plant_expiring_in(-60, 864_000);
+        let Some(printed) = setup(&sandbox, "systemd") else {
+            return;
+        };
+        std::fs::write(sandbox.folder().join("units.sh"), printed.stdout).unwrap();
+        let script = "\
+            mount -t tmpfs tmpfs /run && mount -t cgroup2 cgroup2 /sys/fs/cgroup\n\
+            mkdir -p /run/systemd/system /run/user/0\n\
+            export XDG_RUNTIME_DIR=/run/user/0 DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/0/bus\n\
+            dbus-daemon --session --address=$DBUS_SESSION_BUS_ADDRESS --fork\n\
+            /lib/systemd/systemd --user &\n\
+            until [ \"$(systemctl --user is-system-running)\" = running ]; do sleep 0.05; done\n\
+            unset CODEX_AUTH_HOME CODEX_AUTH_CHATGPT_URL\n\
+            sh units.sh && systemctl --user is-active codex-auth-refresh.timer\n\
+            systemctl --user start codex-auth-refresh && echo refreshed";
+        let script = format!(
+            "exec unshare --mount --pid --fork --mount-proc --kill-child sh -c '{script}' 2>log"
+        );
+        let output = sandbox.start(sandbox.shell(&script)).finish();
+        let log = std::fs::read_to_string(sandbox.folder().join("log")).unwrap();
+        assert_eq!(
+            (output.code, output.stdout.as_str()),
+            (0, "active\nrefreshed\n"),
+            "{log}"
+        );
+        assert_eq!(sandbox.issuer.requests_to(Endpoint::Refresh).len(), 1);
+        sandbox.run(&["token"]).assert(0, "[TOKEN]\n", "");
+        // The token is in no log.
+        let tokens = sandbox.issuer.access_tokens();
+        assert!(!tokens.iter().any(|token| log.contains(token)));
     }
 
     /// What `setup` printed, run by a program of this machine; `None` where there is none.

@@ -11,6 +11,7 @@
 
 import json
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -60,7 +61,10 @@ def accepted(self, *args, **kwargs):
 
 Authenticator.get_access_token = token
 Authenticator.get_account_id = lambda self: None  # It is among extra_headers.
+Authenticator.get_api_base = lambda self: "{{url}}"
 ChatGPTResponsesAPIConfig.transform_responses_api_request = accepted
+# It does so for models that it does not know; the backend only streams.
+ChatGPTResponsesAPIConfig.should_fake_stream = lambda self, *args, **kwargs: False
 litellm.callbacks.append(ForgetRejected())
 
 config = {
@@ -69,7 +73,6 @@ config = {
             "model_name": "*",
             "litellm_params": {
                 "model": "chatgpt/responses/*",
-                "api_base": "{{url}}",
                 "extra_headers": { {{headers}} },
             },
         }
@@ -83,4 +86,5 @@ if __name__ == "__main__":
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump(config, file)
         file.flush()
-        run_server(["--config", file.name, "--host", "127.0.0.1", "--port", "4000"])
+        options = ["--config", file.name, "--host", "127.0.0.1", "--port", "4000"]
+        run_server([*options, *sys.argv[1:]])

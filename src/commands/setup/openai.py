@@ -2,9 +2,9 @@
 # token it raises CalledProcessError. The ChatGPT backend accepts
 # responses.create(model=..., instructions=..., input=[{"role": "user", ...}],
 # store=False, stream=True).
-# The same clients serve other libraries: pydantic-ai with
-# OpenAIProvider(openai_client=async_client), LangChain with
-# ChatOpenAI(root_client=client, root_async_client=async_client, ...).
+# pydantic-ai takes OpenAIProvider(openai_client=async_client) and openai_store=
+# False; LangChain ChatOpenAI(api_key=token, **backend, streaming=True,
+# use_responses_api=True, store=False, model_kwargs={"instructions": ...}).
 
 import asyncio
 import subprocess

@@ -6,11 +6,10 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::State;
+use super::gateway;
 use super::tokens::{Account, Order, Presented, challenge, now, unique};
 use super::wire::{Answer, Request};
 
-/// What a model says.
-const GREETING: &str = "Hello from the backend";
 const SCOPE: &str = "openid profile email offline_access";
 
 /// What a request is for. The token endpoint counts as three.
@@ -120,7 +119,7 @@ impl Verdict {
 }
 
 /// Why a request is not served.
-enum Rejection {
+pub(super) enum Rejection {
     /// The client broke the protocol; what it did.
     Violation(String),
     /// A status, an error code, and a message.
@@ -129,7 +128,7 @@ enum Rejection {
 
 use Rejection::{Refused, Violation};
 
-type Served = Result<Answer, Rejection>;
+pub(super) type Served = Result<Answer, Rejection>;
 
 /// Serves a request, as the real issuer would.
 pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -> Answer {
@@ -145,8 +144,8 @@ pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -
         Endpoint::Usage => usage(state, request),
         Endpoint::AccountsCheck => accounts_check(state, request),
         Endpoint::Models => models(state, request),
-        Endpoint::Responses => responses(state, request),
-        Endpoint::Messages => messages(state, request),
+        Endpoint::Responses => gateway::responses(state, request),
+        Endpoint::Messages => gateway::messages(state, request),
         Endpoint::Other => other(request),
     };
     match served {
@@ -624,7 +623,7 @@ fn accounts_check(state: &mut State, request: &Request) -> Served {
 }
 
 /// Refuses what comes to another origin than that of the workspace, or without its override.
-fn check_routing(state: &State, request: &Request) -> Result<(), Rejection> {
+pub(super) fn check_routing(state: &State, request: &Request) -> Result<(), Rejection> {
     let told = |name: &str| state.manners.routing[name].as_str();
     let told = |name: &str| told(name).filter(|value| *value != "NO_CONSTRAINT");
     let host = told("workspace_backend_origin").and_then(|origin| origin.split("://").nth(1));
@@ -643,61 +642,12 @@ fn models(state: &mut State, request: &Request) -> Served {
     Ok(Answer::json(200, &json!({ "models": [] })))
 }
 
-/// The shortest answer of the Responses API that every program takes for a whole one.
-fn responses(state: &mut State, request: &Request) -> Served {
-    check_routing(state, request)?;
-    caller(state, request)?;
-    let text = json!({ "type": "output_text", "text": GREETING, "annotations": [] });
-    let item = json!({ "type": "message", "id": "msg_1", "role": "assistant", "content": [text] });
-    let begun = json!({ "id": "resp_1", "created_at": 1, "model": "m" });
-    let mut whole = begun.clone();
-    whole["status"] = json!("completed");
-    whole["output"] = json!([item]);
-    whole["usage"] = json!({ "input_tokens": 1, "output_tokens": 1, "total_tokens": 2 });
-    Ok(Answer::events(&[
-        json!({ "type": "response.created", "response": begun }),
-        json!({ "type": "response.output_item.added", "output_index": 0,
-            "item": { "type": "message", "id": "msg_1", "role": "assistant", "content": [] } }),
-        json!({ "type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0,
-            "content_index": 0, "delta": GREETING }),
-        json!({ "type": "response.output_item.done", "output_index": 0, "item": item }),
-        json!({ "type": "response.completed", "response": whole }),
-    ]))
-}
-
-/// The shortest answer of Anthropic's Messages API. Such a gateway knows the token, and no account ID.
-fn messages(state: &mut State, request: &Request) -> Served {
-    let token = bearer(request);
-    if token.is_none_or(|token| state.books.holder(token, state.clock()).is_none()) {
-        let error = json!({ "type": "authentication_error", "message": "invalid token" });
-        let body = json!({ "type": "error", "error": error });
-        return Ok(Answer::json(401, &body));
-    }
-    ensure(
-        request.header("anthropic-version").is_some(),
-        "anthropic-version is missing",
-    )?;
-    ensure(request.json()["stream"] == true, "stream is not true")?;
-    let message = json!({ "type": "message", "id": "msg_1", "role": "assistant", "model": "m", "content": [],
-        "usage": { "input_tokens": 1, "output_tokens": 1 } });
-    Ok(Answer::events(&[
-        json!({ "type": "message_start", "message": message }),
-        json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
-        json!({ "type": "content_block_delta", "index": 0,
-            "delta": { "type": "text_delta", "text": GREETING } }),
-        json!({ "type": "content_block_stop", "index": 0 }),
-        json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" },
-            "usage": { "output_tokens": 1 } }),
-        json!({ "type": "message_stop" }),
-    ]))
-}
-
-fn bearer(request: &Request) -> Option<&str> {
+pub(super) fn bearer(request: &Request) -> Option<&str> {
     request.header("authorization")?.strip_prefix("Bearer ")
 }
 
 /// Whose token came along, if it works.
-fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Account, Rejection> {
+pub(super) fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Account, Rejection> {
     let account = bearer(request).and_then(|token| state.books.holder(token, state.clock()));
     let Some(account) = account else {
         return Err(Refused(
@@ -739,7 +689,7 @@ fn other(request: &Request) -> Served {
     }
 }
 
-fn ensure(holds: bool, complaint: &str) -> Result<(), Rejection> {
+pub(super) fn ensure(holds: bool, complaint: &str) -> Result<(), Rejection> {
     if holds {
         return Ok(());
     }

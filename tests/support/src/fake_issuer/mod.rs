@@ -8,6 +8,7 @@
 )]
 
 mod endpoints;
+mod gateway;
 mod tokens;
 mod trouble;
 pub mod wire;
