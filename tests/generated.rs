@@ -82,7 +82,7 @@ fn commands() -> String {
     let lines: Vec<&str> = text.split_inclusive('\n').filter(is_ours).collect();
     // Lines to paste are not filled.
     let is_pasted = |line: &&str| line.starts_with("  ");
-    let blocks = lines.chunk_by(|one, next| is_pasted(&one) == is_pasted(&next));
+    let blocks = lines.chunk_by(|one, next| is_pasted(one) == is_pasted(next));
     let lines: String = blocks
         .map(|block| match block.concat() {
             pasted if is_pasted(&block[0]) => format!(".nf\n{pasted}.fi\n"),
