@@ -197,6 +197,16 @@ pub struct LoginArgs {
     /// Read an access token (at-…) of an admin console from stdin; it is never refreshed
     #[arg(long, conflicts_with_all = ["device_code", "no_browser", "switch_account"])]
     pub with_access_token: bool,
+    /// Exchange the identity token of this workload's platform for access tokens [env: `OPENAI_FEDERATION_RULE_ID`,
+    /// `OPENAI_IDENTITY_TOKEN_FILE`]
+    #[arg(long, conflicts_with_all = ["device_code", "with_access_token", "no_browser", "switch_account", "from", "from_socket"])]
+    pub workload_identity: bool,
+    /// The federation rule, created by an administrator
+    #[arg(long, value_name = "ID", requires = "workload_identity")]
+    pub federation_rule: Option<String>,
+    /// The file of the identity token, an absolute path
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "workload_identity")]
+    pub identity_token: Option<String>,
     /// Get each token from the command after `--`, which prints what `codex-auth token --format json` prints on the machine
     /// that holds the login
     #[arg(

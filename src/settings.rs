@@ -26,7 +26,7 @@ const CALLBACK_PORTS: [u16; 2] = [1455, 1457];
 
 /// Every variable that is read, and what it does: in the help, in the man page, and for `doctor`.
 #[rustfmt::skip]
-pub const VARIABLES: [(&str, &str); 20] = [
+pub const VARIABLES: [(&str, &str); 22] = [
     ("CODEX_AUTH_HOME", "Folder of the stored credentials, as an absolute path. Default: codex-auth in the platform's \
         configuration folder ($XDG_CONFIG_HOME or ~/.config on Linux, ~/Library/Application Support on macOS, %APPDATA% \
         on Windows)."),
@@ -42,6 +42,9 @@ pub const VARIABLES: [(&str, &str); 20] = [
         https://chatgpt.com/backend-api."),
     ("CODEX_AUTH_REQUEST", "What another machine asks of token: min-ttl=DURATION, force-refresh, rejected=SHA-256 of an \
         access token, separated by commas. login --from sets it for its command."),
+    ("OPENAI_FEDERATION_RULE_ID, OPENAI_IDENTITY_TOKEN_FILE", "The rule, and the absolute path of the identity token, for \
+        login --workload-identity. Commands that exec runs do not see them."),
+    ("OPENAI_WORKLOAD_IDENTITY_CONTEXT", "JSON object for the audit log of the workspace, sent with each identity token."),
     ("CODEX_AUTH_COMPLETE", "Set by completion scripts only."),
     ("CODEX_HOME", "Folder of Codex CLI, for the profile codex. Default: ~/.codex."),
     ("BROWSER", "Browsers to try, separated by colons; %s stands for the URL."),
@@ -61,6 +64,13 @@ pub const VARIABLES: [(&str, &str); 20] = [
 
 /// What is asked of `token` by another codex-auth, whose command it is (`login --from`).
 pub const REQUEST: &str = "CODEX_AUTH_REQUEST";
+
+/// What workload identity reads. Programs that are not ours do not see it, nor does the official client show it to them.
+pub const WORKLOAD: [&str; 3] = [
+    "OPENAI_FEDERATION_RULE_ID",
+    "OPENAI_IDENTITY_TOKEN_FILE",
+    "OPENAI_WORKLOAD_IDENTITY_CONTEXT",
+];
 
 /// What the completion scripts set when they ask this program. Its value is the shell.
 pub const COMPLETE: &str = "CODEX_AUTH_COMPLETE";
@@ -184,6 +194,45 @@ pub fn wants_seal() -> Result<bool> {
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),
         Some(other) => Err(invalid(&format!("CODEX_AUTH_SEAL {other:?}"), "use 1 or 0")),
+    }
+}
+
+/// The federation rule and the path of the identity token: the options, else the variables. One alone is wrong usage.
+pub fn workload(rule: Option<&str>, file: Option<&str>) -> Result<(String, String)> {
+    let needed = |option: &str, given: Option<&str>, name: &str| {
+        let value = given
+            .map(str::to_owned)
+            .map_or_else(|| text(name), |given| Ok(Some(given)))?;
+        let words = || Failure::Usage(format!("--workload-identity needs {name} or {option}"));
+        anyhow::Ok(value.ok_or_else(words)?)
+    };
+    let rule = needed("--federation-rule", rule, WORKLOAD[0])?;
+    let path = needed("--identity-token", file, WORKLOAD[1])?;
+    if !Path::new(&path).is_absolute() {
+        let origin = file.map_or(WORKLOAD[1], |_| "--identity-token");
+        let words = format!("invalid {origin} {path:?}: use an absolute path");
+        return Err(Failure::Usage(words).into());
+    }
+    Ok((rule, path))
+}
+
+/// Whether the environment asks for workload identity.
+pub fn has_workload() -> bool {
+    WORKLOAD[..2].iter().all(|name| is_set(name))
+}
+
+/// The JSON object that goes along with an identity token, if there is one.
+pub fn workload_context() -> Result<Option<String>> {
+    let context = text(WORKLOAD[2])?;
+    let is_object = |text: &String| {
+        serde_json::from_str::<serde_json::Value>(text).is_ok_and(|value| value.is_object())
+    };
+    match context {
+        Some(context) if !is_object(&context) => {
+            let words = format!("invalid {}: use a JSON object", WORKLOAD[2]);
+            Err(Failure::Usage(words).into())
+        }
+        context => Ok(context),
     }
 }
 

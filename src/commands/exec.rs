@@ -28,6 +28,9 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
         // One that was inherited is of another login.
         None => command.env_remove("CODEX_AUTH_ACCOUNT_ID"),
     };
+    for name in settings::WORKLOAD {
+        command.env_remove(name);
+    }
     command.envs(args.env.iter().map(|name| (name, token)));
     if args.openai {
         // With the key alone, a program would send the token to api.openai.com.

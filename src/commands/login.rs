@@ -79,6 +79,14 @@ fn source(args: &LoginArgs) -> Result<Option<Source>> {
     if let Some(path) = &args.from_socket {
         return Ok(Some(Source::Socket(settings::absolute(path)?)));
     }
+    if args.workload_identity {
+        let (rule, file) = (
+            args.federation_rule.as_deref(),
+            args.identity_token.as_deref(),
+        );
+        let (rule, file) = settings::workload(rule, file)?;
+        return Ok(Some(Source::Workload { rule, file }));
+    }
     let Some((program, arguments)) = args.command.split_first() else {
         return Ok(None);
     };
@@ -234,7 +242,8 @@ fn announce(credentials: &Credentials, profile: &str) {
     if credentials.is_sealed() {
         say("The login is sealed with a key in the keyring.");
     }
-    if let Some(source) = credentials.external_source() {
+    let source = credentials.source();
+    if source.is_stored() {
         say(&format!("  Its tokens come from {}", source.describe()));
     }
     if let Some(missing) = missing_account(credentials) {
@@ -255,8 +264,7 @@ fn retire_earlier(earlier: Earlier, new: &Credentials, profile: &str) -> Result<
         // What nobody can read any more, nobody can revoke.
         earlier => earlier.ok().flatten(),
     };
-    let is_over =
-        |earlier: &Credentials| earlier.revoked.is_some() || earlier.external_source().is_some();
+    let is_over = |earlier: &Credentials| earlier.revoked.is_some() || earlier.source().is_stored();
     let Some(earlier) = earlier.filter(|earlier| !is_over(earlier)) else {
         return Ok(None);
     };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Credentials, is_token, jwt, token};
+use super::{Credentials, TokenResponse, is_token, jwt, token};
 use crate::text::{printable, text_of};
 
 /// The claims that say whose a token is.
@@ -26,6 +26,13 @@ impl Credentials {
         token(self.tokens.account_id.as_deref())
             .map(str::to_owned)
             .or_else(|| self.claimed(account_id_in))
+    }
+
+    /// Whether new tokens are for the same user and account.
+    pub fn is_owned_by(&self, response: &TokenResponse) -> bool {
+        let claims = response.access_token.as_deref().and_then(jwt::claims);
+        self.account_id() == response.account_id
+            && self.claimed(user_id_in) == claims.as_ref().and_then(user_id_in)
     }
 
     /// Fit for one line of a terminal, as all that a token or the file brings.
@@ -79,6 +86,11 @@ fn shown(value: &Value) -> Option<String> {
         .as_str()
         .map(printable)
         .filter(|text| !text.is_empty())
+}
+
+/// The ID of the user that the claims of a token name.
+pub(super) fn user_id_in(claims: &Value) -> Option<String> {
+    text_of(&claims[AUTH_CLAIMS]["chatgpt_user_id"])
 }
 
 /// The ID of the ChatGPT account that the claims of a token name.

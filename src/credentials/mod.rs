@@ -15,6 +15,7 @@ mod routing;
 mod seal;
 mod source;
 mod token_response;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -39,6 +40,7 @@ pub use routing::Routing;
 pub use seal::{Key, Seal};
 pub use source::Source;
 pub use token_response::TokenResponse;
+pub use workload::{Assertion, LONGEST_ASSERTION};
 
 /// The format of a stored record whose tokens can be read.
 const VERSION: u64 = 1;
@@ -66,6 +68,8 @@ pub struct Credentials {
     pub account: Option<Account>,
     /// Where the requests of the account's workspace go, if the backend has told.
     pub routing: Option<Routing>,
+    /// The fingerprint of the identity token that was exchanged last, or rejected if `revoked` says so.
+    pub assertion: Option<String>,
     /// When tokens were last received, in RFC 3339. It changes with each refresh, so that it also tells one from the next.
     pub last_refresh: Option<String>,
     /// When the access token expires, in seconds since 1970 on this machine's clock. `expiry()` also looks at its claims.
@@ -173,7 +177,7 @@ impl Credentials {
         let mut credentials = Self {
             version: Some(VERSION),
             auth_mode: Some(auth_mode.to_owned()),
-            source: Some(source).filter(Source::is_external),
+            source: Some(source).filter(Source::is_stored),
             ..Self::default()
         };
         credentials.set_tokens(response, now);

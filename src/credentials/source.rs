@@ -34,9 +34,17 @@ pub enum Source {
     Command(Vec<String>),
     /// A Unix socket that sends such a token, by its absolute path.
     Socket(String),
+    /// The issuer, for the identity tokens that the platform of a workload writes to a file (an absolute path).
+    #[serde(rename = "workload_identity")]
+    Workload { rule: String, file: String },
 }
 
 impl Source {
+    /// Whether it is stored with the credentials. The others are told by what else is stored.
+    pub fn is_stored(&self) -> bool {
+        !matches!(self, Self::Issuer | Self::AccessToken)
+    }
+
     /// Whether somebody else has the login, and refreshes the tokens: a token may be old when it is received.
     pub fn is_external(&self) -> bool {
         matches!(self, Self::Command(_) | Self::Socket(_))
@@ -49,6 +57,9 @@ impl Source {
             Self::AccessToken => "an access token".to_owned(),
             Self::Command(words) => shown_words(words).join(" "),
             Self::Socket(path) => format!("{SOCKET}{path}"),
+            Self::Workload { rule, file } => {
+                format!("workload identity (rule {rule}, identity token {file})")
+            }
         })
     }
 

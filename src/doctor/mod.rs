@@ -13,13 +13,13 @@ use std::time::SystemTime;
 use anyhow::Error;
 use serde::Serialize;
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Source};
 use crate::keyring::Problem;
 use crate::login::callback;
 use crate::login::opener::{self, Environment};
 use crate::profile::Profile;
 use crate::profile::replacement::key_ids;
-use crate::refresh::first_credentials;
+use crate::refresh::{first_credentials, identity_token};
 use crate::settings::{self, login_command};
 use crate::store::sealing::{find_key, is_locked};
 use crate::text::printable;
@@ -155,6 +155,16 @@ fn of_program() -> Option<Finding> {
 /// The command, or the socket, that gives a profile its tokens: it is asked as a refresh would ask it. None if they come from
 /// the issuer.
 fn of_source(sign_in: &str, stored: &Credentials) -> Option<Finding> {
+    if let Source::Workload { file, .. } = stored.source() {
+        // An exchange would use it up.
+        return Some(match identity_token(file) {
+            Ok(_) => Finding::ok(
+                "source",
+                format!("the identity token in {file} can be used"),
+            ),
+            Err(error) => Finding::failure("source", &error),
+        });
+    }
     let source = stored.external_source()?;
     let newest = match first_credentials(source.clone()) {
         Ok(newest) => newest,

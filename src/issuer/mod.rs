@@ -4,6 +4,7 @@ pub mod backend;
 pub mod device;
 pub mod response;
 pub mod whoami;
+mod workload_identity;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -69,7 +70,7 @@ pub enum RefreshOutcome {
     Tokens(TokenResponse),
     /// A command gave the token that is there already.
     Unchanged(&'static str),
-    /// Final: this refresh token will never work again. The issuer's reason.
+    /// Final: this refresh token, or this identity token, will never work again. The issuer's reason.
     Revoked(String),
     /// An error that asks for a login, or a 401 with one that nobody has described. It may pass.
     Unauthorized {
@@ -86,6 +87,17 @@ pub enum RefreshOutcome {
         /// False where the answer was lost on the way: the refresh token may have been used up.
         answered: bool,
     },
+}
+
+impl From<NoResponse> for RefreshOutcome {
+    fn from(NoResponse { reason, reached }: NoResponse) -> Self {
+        Self::Failed {
+            reason,
+            retry_after: None,
+            reached,
+            answered: !reached,
+        }
+    }
 }
 
 /// What kind of token it is that is revoked.
@@ -196,12 +208,7 @@ impl Issuer {
         let form = self.form("refresh_token", &[("refresh_token", refresh_token)]);
         match self.http.post(TOKEN, http::FORM, &form, REFRESH_LIMIT) {
             Ok(response) => judge_refresh(&response),
-            Err(NoResponse { reason, reached }) => RefreshOutcome::Failed {
-                reason,
-                retry_after: None,
-                reached,
-                answered: !reached,
-            },
+            Err(no_response) => no_response.into(),
         }
     }
 

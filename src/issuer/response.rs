@@ -78,7 +78,7 @@ pub fn error_of(body: &[u8]) -> (Option<String>, Option<String>) {
 
 /// The first JSON value of a body, without the byte order mark before it and whatever comes after it. All of the body
 /// where there is none.
-fn json(body: &[u8]) -> &[u8] {
+pub fn json(body: &[u8]) -> &[u8] {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let mut values = Deserializer::from_slice(body).into_iter::<IgnoredAny>();
     match values.next() {

@@ -3,22 +3,26 @@
 use anyhow::{Context, Result};
 
 use super::copies;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Source};
 use crate::issuer::{Issuer, TokenKind};
 use crate::terminal::awaiting;
 use crate::url::Url;
 
 /// Revokes the login that a profile had; or gives the reason why it is not revoked from here.
 pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>> {
-    let reason = match credentials.external_source() {
-        Some(source) => Some(format!(
+    let source = credentials.source();
+    let reason = match source {
+        Source::Command(_) | Source::Socket(_) => Some(format!(
             "it is held where {} gets its tokens",
             source.in_brief()
         )),
-        None if credentials.is_access_token_only() => {
+        Source::Workload { .. } => {
+            Some("only an administrator of the workspace can end its federation rule".to_owned())
+        }
+        Source::AccessToken => {
             Some("revoke the access token in the admin console of the workspace".to_owned())
         }
-        None => copies::reason_to_keep(credentials, profile),
+        Source::Issuer => copies::reason_to_keep(credentials, profile),
     };
     if reason.is_none() {
         awaiting("Revoking the login at the issuer …", || {

@@ -227,7 +227,8 @@ impl LoginStatus {
 
     /// Where the tokens come from, if not from the issuer.
     pub fn source(&self) -> Option<String> {
-        Some(self.credentials.as_ref()?.external_source()?.describe())
+        let source = self.credentials.as_ref()?.source();
+        source.is_stored().then(|| source.describe())
     }
 
     pub fn is_sealed(&self) -> bool {

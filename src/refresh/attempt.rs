@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -154,7 +154,13 @@ fn record(
     let source = credentials.source().clone();
     let refused = |reason: &str| refused(&source, profile, reason);
     let failed = |reason: &str| failed(&source, reason);
-    let failure = match outcome {
+    if matches!(
+        outcome,
+        RefreshOutcome::Tokens(_) | RefreshOutcome::Revoked(_)
+    ) {
+        credentials.assertion = provider.assertion();
+    }
+    let failure: Error = match outcome {
         RefreshOutcome::Tokens(response) => match update(&mut credentials, &response, task, now) {
             Ok(()) => {
                 return Ok(match save(&mut staged, &mut credentials, profile) {
@@ -197,7 +203,7 @@ fn record(
                 // There may be nothing newer yet.
                 return staged.save(&mut credentials).map(|_| None).or(Ok(None));
             }
-            failed(reason)
+            failed(reason).into()
         }
         // What never reached the issuer says nothing about it: others need not wait.
         RefreshOutcome::Failed {
@@ -215,13 +221,13 @@ fn record(
             let mut backoff = next_backoff(&credentials, &reason, retry_after);
             backoff.unanswered |= !answered;
             credentials.backoff = Some(backoff);
-            failed(&reason)
+            failed(&reason).into()
         }
     };
     // If the note cannot be saved, the next caller merely asks again.
     match staged.save(&mut credentials) {
         Ok(false) => Ok(None),
-        _ => Err(failure.into()),
+        _ => Err(failure),
     }
 }
 

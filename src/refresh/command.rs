@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::credentials::{ForwardedRequest, Source};
 use crate::error::LOGIN_REQUIRED;
 use crate::process;
-use crate::settings::REQUEST;
+use crate::settings::{REQUEST, WORKLOAD};
 use crate::text::{is_whole_object, redact};
 use crate::time::{length, start, within};
 
@@ -59,7 +59,7 @@ pub fn output(
     match source {
         Source::Command(words) => run(words, request, limit),
         Source::Socket(path) => ask(path, limit),
-        Source::Issuer | Source::AccessToken => Err("it is no command".to_owned().into()),
+        _ => Err("it is no command".to_owned().into()),
     }
 }
 
@@ -118,6 +118,9 @@ fn start_command(
     process::unblock_signals();
     let mut command = Command::new(program);
     command.args(arguments);
+    for name in WORKLOAD {
+        command.env_remove(name);
+    }
     match request.to_string() {
         nothing if nothing.is_empty() => command.env_remove(REQUEST),
         request => command.env(REQUEST, request),

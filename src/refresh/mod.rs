@@ -11,6 +11,7 @@ mod obstacle;
 mod provider;
 pub mod verify;
 mod worker;
+mod workload;
 
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +29,7 @@ pub use obstacle::{lasting_obstacle, load, not_signed_in, refused};
 pub use provider::check_refreshable;
 use worker::{Job, Report};
 pub use worker::{WORKER, work};
+pub use workload::identity_token;
 
 /// How long to wait for a refresh.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -83,12 +85,13 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
     }
 }
 
-/// Whether a refresh ahead of time can be left to later callers: somebody is at it, the last one failed just now, or it could
-/// not be stored. What a person has to mend is not left to them.
+/// Whether a refresh ahead of time can be left to later callers: somebody is at it, the last one failed just now, it could not
+/// be stored, or the identity token has been used. What a person has to mend is not left to them.
 fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
     let backoff = found.backoff.as_ref().filter(|backoff| backoff.holds(now));
     let waits = backoff.is_some_and(|backoff| !backoff.login_required);
-    waits || store.locked_by().is_some() || store.check_replaceable().is_err()
+    let is_used = found.revoked.is_none() && workload::is_sent(found);
+    waits || is_used || store.locked_by().is_some() || store.check_replaceable().is_err()
 }
 
 /// Has a worker refresh the credentials, waits for it, and looks at what came of it.
@@ -189,7 +192,11 @@ fn satisfying(credentials: Credentials, request: &TokenRequest) -> Result<ValidT
         time::span(left)
     );
     if credentials.lives_too_short(request) {
-        bail!("{words}: use a smaller --min-ttl");
+        let longest = match credentials.source() {
+            Source::Workload { .. } => " (an hour is the most that workload identity gives)",
+            _ => "",
+        };
+        bail!("{words}{longest}: use a smaller --min-ttl");
     }
     Err(Failure::Temporary(words + ": try again later").into())
 }

@@ -3,12 +3,13 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, anyhow};
 
 use super::provider::check_refreshable;
+use super::workload::is_sent;
 use crate::credentials::{Credentials, Source, TokenRequest};
 use crate::error::{self, Failure};
-use crate::settings::login_command;
+use crate::settings::{self, login_command};
 use crate::store::{self, Store, codex_file};
 use crate::time::span;
 
@@ -35,17 +36,19 @@ pub fn load(store: &Store) -> Result<Credentials> {
 pub(super) fn check(credentials: &Credentials, profile: &str, now: SystemTime) -> Result<()> {
     check_refreshable(credentials, profile)?;
     let source = credentials.source();
-    if let Some(revoked) = &credentials.revoked {
-        return Err(refused(source, profile, &revoked.reason()).into());
+    let is_workload = matches!(source, Source::Workload { .. });
+    match &credentials.revoked {
+        // The next identity token may be accepted.
+        Some(_) if is_workload && !is_sent(credentials) => return Ok(()),
+        Some(revoked) => return Err(refused(source, profile, &revoked.reason())),
+        None => {}
     }
     match credentials
         .backoff
         .as_ref()
         .filter(|backoff| backoff.holds(now))
     {
-        Some(backoff) if backoff.login_required => {
-            Err(refused(source, profile, &backoff.reason()).into())
-        }
+        Some(backoff) if backoff.login_required => Err(refused(source, profile, &backoff.reason())),
         Some(backoff) => Err(failed(source, &backoff.reason()).into()),
         None => Ok(()),
     }
@@ -83,22 +86,32 @@ pub(super) fn check_not_forced(
 }
 
 /// Who refuses to give another token, why, and where a person has to sign in.
-pub fn refused(source: &Source, profile: &str, reason: &str) -> Failure {
-    Failure::LoginRequired(if source.is_external() {
-        let source = source.in_brief();
-        format!("could not get a token from {source}: sign in there: {reason}")
-    } else {
-        let login = login_command(profile);
-        format!("the issuer refused to refresh the token: {reason}: run {login}")
-    })
+pub fn refused(source: &Source, profile: &str, reason: &str) -> Error {
+    let words = match source {
+        // No sign-in helps: the platform writes another identity token, or an administrator changes the rule.
+        Source::Workload { file, .. } => {
+            return anyhow!("could not use the identity token in {file}: {reason}");
+        }
+        Source::Command(_) | Source::Socket(_) => {
+            let source = source.in_brief();
+            format!("could not get a token from {source}: sign in there: {reason}")
+        }
+        Source::Issuer | Source::AccessToken => {
+            let login = login_command(profile);
+            format!("the issuer refused to refresh the token: {reason}: run {login}")
+        }
+    };
+    Failure::LoginRequired(words).into()
 }
 
 /// Why there is no other token now.
 pub(super) fn failed(source: &Source, reason: &str) -> Failure {
-    Failure::Temporary(if source.is_external() {
-        format!("could not get a token from {}: {reason}", source.in_brief())
-    } else {
-        format!("could not refresh the token: {reason}")
+    Failure::Temporary(match source {
+        Source::Workload { .. } => format!("could not exchange the identity token: {reason}"),
+        Source::Command(_) | Source::Socket(_) => {
+            format!("could not get a token from {}: {reason}", source.in_brief())
+        }
+        Source::Issuer | Source::AccessToken => format!("could not refresh the token: {reason}"),
     })
 }
 
@@ -108,7 +121,10 @@ pub fn not_signed_in(store: &Store) -> Failure {
     } else {
         ""
     };
-    let login = login_command(store.profile());
+    let mut login = login_command(store.profile());
+    if settings::has_workload() {
+        login += " --workload-identity";
+    }
     let others = other_profiles(store.profile());
     Failure::LoginRequired(format!("not signed in{others}: run {login}{codex}"))
 }

@@ -1,4 +1,4 @@
-//! Who gives the tokens of a profile: the issuer, for its refresh token, or a command.
+//! Who gives the tokens of a profile: the issuer, for its refresh token or the identity token of a workload, or a command.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +7,7 @@ use rand::RngExt;
 
 use super::command::{self, LIMIT, Unobtained};
 use super::obstacle::{failed, refused};
+use super::workload::{self, Workload};
 use crate::credentials::{Credentials, ForwardedRequest, Source, TokenResponse};
 use crate::error::Failure;
 use crate::issuer::{Issuer, RefreshOutcome};
@@ -17,13 +18,19 @@ pub enum Provider {
     /// The issuer that gave the credentials, and the refresh token, which nobody else ever gets.
     Issuer(Box<Issuer>, String),
     Command(Source),
+    Workload(Box<Workload>),
 }
 
 impl Provider {
     /// What can hang does so here: certificates, the name of a proxy.
     pub fn new(credentials: &Credentials, profile: &str) -> Result<Self> {
-        if let Some(source) = credentials.external_source() {
-            return Ok(Self::Command(source.clone()));
+        match credentials.source() {
+            Source::Issuer | Source::AccessToken => {}
+            Source::Workload { rule, file } => {
+                let issuer = stored_issuer(credentials)?;
+                return Ok(Self::Workload(Box::new(Workload::new(issuer, rule, file)?)));
+            }
+            source => return Ok(Self::Command(source.clone())),
         }
         let (url, client_id, refresh_token) = issuer_parts(credentials, profile)?;
         let issuer = Issuer::new(url, client_id.to_owned())?;
@@ -40,6 +47,7 @@ impl Provider {
     ) -> RefreshOutcome {
         match self {
             Self::Issuer(issuer, refresh_token) => issuer.refresh(refresh_token),
+            Self::Workload(workload) => workload.exchange(Some(credentials)),
             Self::Command(source) => match obtain(source, request, patience.max(LIMIT)) {
                 Ok(response) => judge(source, credentials, response, request),
                 Err(Unobtained::LoginRequired(reason)) => RefreshOutcome::Unauthorized {
@@ -58,18 +66,31 @@ impl Provider {
 
     /// Revokes tokens that nobody will use. Those of a command are in use elsewhere.
     pub fn revoke_unused(&self, response: &TokenResponse) {
-        if let Self::Issuer(issuer, _) = self {
-            issuer.revoke_unused(response);
+        match self {
+            Self::Issuer(issuer, _) => issuer.revoke_unused(response),
+            Self::Workload(workload) => workload.revoke_unused(response),
+            Self::Command(_) => {}
+        }
+    }
+
+    /// Which identity token is sent, if one is.
+    pub fn assertion(&self) -> Option<String> {
+        match self {
+            Self::Workload(workload) => Some(workload.fingerprint()),
+            Self::Issuer(..) | Self::Command(_) => None,
         }
     }
 }
 
-/// Credentials with the first token of a command.
+/// Credentials with the first token from a command or for a workload.
 pub fn first_credentials(source: Source) -> Result<Credentials> {
+    if let Source::Workload { rule, file } = &source {
+        return workload::first_credentials(&source, rule, file);
+    }
     let response = obtain(&source, &ForwardedRequest::default(), LIMIT);
     let response = response.map_err(|unobtained| match unobtained {
         Unobtained::LoginRequired(reason) => refused(&source, "", &reason),
-        Unobtained::Failed { reason, .. } => failed(&source, &reason),
+        Unobtained::Failed { reason, .. } => failed(&source, &reason).into(),
     })?;
     let mut credentials = Credentials::new(source, &response, SystemTime::now());
     credentials.choose_refresh_window(rand::rng().random());
@@ -128,7 +149,7 @@ fn unusable(reason: &str) -> RefreshOutcome {
 
 /// Fails if nobody can refresh these credentials. It looks at nothing but them, so that the failure is theirs.
 pub fn check_refreshable(credentials: &Credentials, profile: &str) -> Result<()> {
-    if credentials.source().is_external() {
+    if credentials.source().is_stored() {
         return Ok(());
     }
     issuer_parts(credentials, profile).map(drop)
@@ -146,18 +167,20 @@ fn issuer_parts<'a>(
         );
         return Err(Failure::LoginRequired(words).into());
     }
-    let parts = credentials
-        .issuer
-        .as_deref()
+    let issuer = credentials.issuer.as_deref();
+    let parts = issuer
         .filter(|issuer| !issuer.is_empty())
         .zip(credentials.client_id.as_deref())
         .zip(credentials.refresh_token());
-    let Some(((issuer, client_id), refresh_token)) = parts else {
+    let Some(((_, client_id), refresh_token)) = parts else {
         let words =
             format!("the stored credentials have no issuer or no refresh token: run {login}");
         return Err(Failure::LoginRequired(words).into());
     };
-    let issuer =
-        Url::parse(issuer).context("could not trust the issuer of the stored credentials")?;
-    Ok((issuer, client_id, refresh_token))
+    Ok((stored_issuer(credentials)?, client_id, refresh_token))
+}
+
+fn stored_issuer(credentials: &Credentials) -> Result<Url> {
+    Url::parse(credentials.issuer.as_deref().unwrap_or_default())
+        .context("could not trust the issuer of the stored credentials")
 }

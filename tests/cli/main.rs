@@ -53,3 +53,4 @@ mod status;
 #[cfg(unix)]
 mod terminal;
 mod verify;
+mod workload;

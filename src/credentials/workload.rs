@@ -1,0 +1,101 @@
+//! Workload identity: the identity token of a platform (the assertion), and the strict answer that it is exchanged for.
+
+use std::time::SystemTime;
+
+use anyhow::{Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::account::{Account, account_id_in, user_id_in};
+use super::jwt::{claims, seconds_of};
+use super::{TokenResponse, is_token};
+use crate::text::text_of;
+use crate::time::{seconds_since_epoch, span};
+
+/// The longest assertion, in bytes, and the longest life of an access token, in seconds, that the official client accepts.
+pub const LONGEST_ASSERTION: u64 = 16 * 1024;
+pub const LONGEST_LIFE: u64 = 60 * 60;
+
+/// What the official client demands of the answer.
+const REQUIRED: [&str; 8] = [
+    "access_token",
+    "token_type",
+    "issued_token_type",
+    "expires_in",
+    "scope",
+    "user_id",
+    "chatgpt_account_id",
+    "chatgpt_account_user_id",
+];
+
+/// An identity token: an OIDC token, or a SPIFFE JWT-SVID. It is never stored.
+pub struct Assertion(String);
+
+impl Assertion {
+    /// Reads the content of its file. The error never quotes it.
+    pub fn parse(content: Vec<u8>, now: SystemTime) -> Result<Self> {
+        ensure!(
+            content.len() as u64 <= LONGEST_ASSERTION,
+            "it has more than 16 KiB"
+        );
+        let Ok(text) = String::from_utf8(content) else {
+            bail!("it is not UTF-8");
+        };
+        let text = text.trim();
+        ensure!(!text.is_empty(), "it is empty");
+        let end = claims(text).and_then(|claims| seconds_of(&claims["exp"]));
+        if let Some(age) = end.and_then(|end| seconds_since_epoch(now).checked_sub(end)) {
+            bail!("it expired {} ago", span(age));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Identifies it without giving it away.
+    pub fn fingerprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(Sha256::digest(&self.0))
+    }
+}
+
+impl TokenResponse {
+    /// Reads the answer to an assertion as strictly as the official client does: every member has to be there, and the claims of
+    /// the token have to agree with it.
+    pub fn parse_exchanged(body: &[u8], sent_at: Option<u64>, now: SystemTime) -> Result<Self> {
+        let response = Self::parse(body, sent_at, now)?;
+        let answer: Value = serde_json::from_slice(body)?;
+        for name in REQUIRED {
+            ensure!(
+                text_of(&answer[name]).is_some() || answer[name].is_number(),
+                "{name} is missing"
+            );
+        }
+        let life = seconds_of(&answer["expires_in"]).unwrap_or_default();
+        ensure!(
+            (1..=LONGEST_LIFE).contains(&life),
+            "expires_in is not between 1 and {LONGEST_LIFE}"
+        );
+        let claims = response.access_token.as_deref().and_then(claims);
+        let Some(claims) = claims else {
+            bail!("the access token is no JWT");
+        };
+        let account_id = text_of(&answer["chatgpt_account_id"]).filter(|id| is_token(id));
+        ensure!(
+            account_id_in(&claims) == account_id
+                && user_id_in(&claims) == text_of(&answer["user_id"]),
+            "the access token is for another user or account than the answer says"
+        );
+        Ok(Self {
+            account_id,
+            account: Some(Account {
+                plan: text_of(&answer["chatgpt_plan_type"]),
+                ..Account::default()
+            }),
+            ..response
+        })
+    }
+}

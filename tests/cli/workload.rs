@@ -1,0 +1,438 @@
+//! `login --workload-identity`: the platform's identity token is exchanged for access tokens, without a person.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use support::fake_issuer::{Account, Endpoint, Trouble};
+use support::process::Output;
+use support::sandbox::Sandbox;
+
+const ASSERTION: Endpoint = Endpoint::Assertion;
+const TOKEN: &str = "[TOKEN]\n";
+const LOGIN: [&str; 2] = ["login", "--workload-identity"];
+const SIGNED_IN: &str = "Signed in as someone@mail.example (Plus)\n  Its tokens come from workload identity (rule rule-1, identity token [FOLDER]/identity)\n";
+const RULE: &str = "OPENAI_FEDERATION_RULE_ID";
+const FILE: &str = "OPENAI_IDENTITY_TOKEN_FILE";
+
+/// A job whose platform writes identity tokens to a file.
+struct Job(Sandbox);
+
+impl Job {
+    fn new() -> Self {
+        let mut sandbox = Sandbox::new();
+        sandbox.issuer.set(|its| its.access_life = 600);
+        sandbox.set(RULE, "rule-1");
+        sandbox.set(FILE, sandbox.folder().join("identity"));
+        let job = Self(sandbox);
+        job.rotate();
+        job
+    }
+
+    /// One that has signed in; the variables are not needed any more.
+    #[track_caller]
+    fn signed_in() -> Self {
+        let mut job = Self::new();
+        job.0.run(&LOGIN).assert(0, "", SIGNED_IN);
+        job.0.unset(RULE);
+        job.0.unset(FILE);
+        job
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.folder().join("identity")
+    }
+
+    /// The platform writes a new identity token.
+    fn rotate(&self) {
+        self.write(&format!("{}\n", self.0.issuer.issue_identity_token(300)));
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.file(), text).unwrap();
+    }
+
+    fn exchanges(&self) -> usize {
+        self.0.issuer.count(ASSERTION)
+    }
+
+    #[track_caller]
+    fn token(&self) -> Output {
+        self.0.run(&["token"])
+    }
+}
+
+#[test]
+fn a_workload_signs_in_without_a_person_and_needs_no_variable_afterwards() {
+    let Job(sandbox) = &Job::signed_in();
+    let printed = sandbox.run(&["token"]);
+    printed.assert(0, TOKEN, "");
+    sandbox.run(&["account-id"]).assert(0, "account-1\n", "");
+    assert_eq!(sandbox.issuer.count(ASSERTION), 1);
+    let stored = sandbox.stored();
+    let file = sandbox.folder().join("identity");
+    let source = json!({"workload_identity": {"rule": "rule-1", "file": file}});
+    assert_eq!(stored["source"], source);
+    assert_eq!(stored["tokens"]["refresh_token"], Value::Null);
+    let identity_token = fs::read_to_string(file).unwrap();
+    assert!(!stored.to_string().contains(identity_token.trim()));
+    sandbox.run(&["logout"]).assert(
+        0,
+        "",
+        "Signed out (profile default). The login was not revoked: only an administrator of the workspace can end its federation rule.\n",
+    );
+    assert!(!sandbox.file("default").exists());
+}
+
+#[test]
+fn the_options_do_without_the_variables() {
+    let mut job = Job::new();
+    let file = job.file().display().to_string();
+    job.0.unset(RULE);
+    job.0.unset(FILE);
+    let options = [
+        &LOGIN[..],
+        &["--federation-rule", "rule-1", "--identity-token", &file],
+    ]
+    .concat();
+    job.0.run(&options).assert(0, "", SIGNED_IN);
+    job.token().assert(0, TOKEN, "");
+}
+
+#[test]
+fn what_is_asked_for_is_complete_or_wrong_usage() {
+    let mut job = Job::new();
+    job.0.unset(FILE);
+    for (variables, options, words) in [
+        (
+            vec![],
+            vec![],
+            "--workload-identity needs OPENAI_FEDERATION_RULE_ID or --federation-rule",
+        ),
+        (
+            vec![(RULE, "rule-1")],
+            vec![],
+            "--workload-identity needs OPENAI_IDENTITY_TOKEN_FILE or --identity-token",
+        ),
+        (
+            vec![(FILE, "/identity")],
+            vec![],
+            "--workload-identity needs OPENAI_FEDERATION_RULE_ID or --federation-rule",
+        ),
+        (
+            vec![(RULE, "rule-1"), (FILE, "identity")],
+            vec![],
+            "invalid OPENAI_IDENTITY_TOKEN_FILE \"identity\": use an absolute path",
+        ),
+        (
+            vec![(RULE, "rule-1")],
+            vec!["--identity-token", "identity"],
+            "invalid --identity-token \"identity\": use an absolute path",
+        ),
+    ] {
+        job.0.unset(RULE);
+        job.0.unset(FILE);
+        for (name, value) in variables {
+            job.0.set(name, value);
+        }
+        let output = job.0.run(&[&LOGIN[..], &options].concat());
+        output.assert(2, "", &format!("codex-auth: {words}\n"));
+    }
+    for other in [
+        &["--device-code"][..],
+        &["--with-access-token"],
+        &["--no-browser"],
+        &["--from-socket", "/s"],
+    ] {
+        let output = job.0.run(&[&LOGIN[..], other].concat());
+        assert_eq!(output.code, 2, "{other:?}: {}", output.stderr);
+    }
+    assert_eq!(job.exchanges(), 0);
+    assert!(!job.0.home().join("default.json").exists());
+}
+
+#[test]
+fn the_variables_never_sign_in_of_their_own_accord() {
+    let job = Job::new();
+    let words = "codex-auth: not signed in: run codex-auth login --workload-identity\n";
+    job.token().assert(4, "", words);
+    assert_eq!(job.exchanges(), 0);
+}
+
+#[test]
+fn of_many_callers_one_exchanges() {
+    let job = Job::signed_in();
+    job.0.age(-60);
+    job.rotate();
+    let callers: Vec<_> = (0..64).map(|_| job.0.spawn(&["token"])).collect();
+    for caller in callers {
+        caller.finish().assert(0, TOKEN, "");
+    }
+    assert_eq!(job.exchanges(), 2);
+    assert_eq!(job.0.issuer.reuses(), 0);
+}
+
+/// A token that is due is replaced ahead of time only with an identity token that was not used yet: it may work once.
+#[test]
+fn an_identity_token_is_used_again_only_when_there_is_no_other_way() {
+    let job = Job::signed_in();
+    job.0.issuer.set(|its| its.assertions_work_once = false);
+    job.0.age(200);
+    job.token().assert(0, TOKEN, "");
+    assert_eq!(job.exchanges(), 1);
+    job.rotate();
+    job.token().assert(0, TOKEN, "");
+    assert_eq!(job.exchanges(), 2);
+    job.0.age(-1);
+    job.token().assert(0, TOKEN, "");
+    assert_eq!(job.exchanges(), 3);
+}
+
+#[test]
+fn a_file_without_a_usable_identity_token_is_tried_again_as_soon_as_there_is_one() {
+    let job = Job::signed_in();
+    job.0.age(-60);
+    let expired = job.0.issuer.issue_identity_token(-180);
+    for (text, words) in [
+        (None, "it does not exist"),
+        (Some(String::new()), "it is empty"),
+        (Some(" \n".to_owned()), "it is empty"),
+        (Some("x".repeat(20_000)), "it has more than 16 KiB"),
+        (Some(expired), "it expired 3 minutes ago"),
+    ] {
+        match text {
+            Some(text) => job.write(&text),
+            None => fs::remove_file(job.file()).unwrap(),
+        }
+        let words =
+            format!("codex-auth: could not use the identity token in [FOLDER]/identity: {words}\n");
+        job.token().assert(75, "", &words);
+        job.token().assert(75, "", &words);
+    }
+    fs::write(job.file(), [0xff, 0xfe]).unwrap();
+    let words =
+        "codex-auth: could not use the identity token in [FOLDER]/identity: it is not UTF-8\n";
+    job.token().assert(75, "", words);
+    assert_eq!(job.exchanges(), 1);
+    job.rotate();
+    job.token().assert(0, TOKEN, "");
+    assert_eq!(job.exchanges(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_fifo_is_no_identity_token() {
+    let job = Job::signed_in();
+    job.0.age(-60);
+    fs::remove_file(job.file()).unwrap();
+    let path = rustix::fs::CWD;
+    rustix::fs::mknodat(
+        path,
+        job.file(),
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
+    let words = "codex-auth: could not use the identity token in [FOLDER]/identity: it is not a regular file\n";
+    job.token().assert(75, "", words);
+}
+
+#[test]
+fn what_the_issuer_refuses_is_not_sent_again() {
+    let job = Job::signed_in();
+    job.0.age(-60);
+    let spent = fs::read_to_string(job.file()).unwrap();
+    let words = "codex-auth: could not use the identity token in [FOLDER]/identity: The identity token was used before. (invalid_grant, status 400)\n";
+    for _ in 0..3 {
+        job.token().assert(1, "", words);
+    }
+    assert_eq!(job.exchanges(), 2);
+    // As soon as the file changes, it is tried at once; what was refused is remembered for its own token only.
+    job.write("eyJub25l.e30.x");
+    let other = "codex-auth: could not use the identity token in [FOLDER]/identity: The identity token does not match the rule. (invalid_grant, status 400)\n";
+    job.token().assert(1, "", other);
+    job.write(&spent);
+    job.rotate();
+    job.token().assert(0, TOKEN, "");
+    assert_eq!(job.exchanges(), 4);
+}
+
+#[test]
+fn a_rule_that_is_gone_is_told_with_the_issuers_words() {
+    let job = Job::signed_in();
+    job.0.age(-60);
+    job.rotate();
+    job.0
+        .issuer
+        .set(|its| its.federation_rule = "rule-2".to_owned());
+    let words = "codex-auth: could not use the identity token in [FOLDER]/identity: No such federation rule. (access_denied, status 403)\n";
+    job.token().assert(1, "", words);
+    job.token().assert(1, "", words);
+    assert_eq!(job.exchanges(), 2);
+}
+
+#[test]
+fn temporary_failures_pause_and_pass() {
+    let job = Job::signed_in();
+    for status in [408, 429, 500, 503] {
+        job.0.age(-60);
+        job.rotate();
+        job.0.issuer.plan(ASSERTION, Trouble::status(status));
+        assert_eq!(job.token().code, 75, "{status}");
+        assert_eq!(job.token().code, 75, "{status}");
+        let before = job.exchanges();
+        let mut stored = job.0.stored();
+        stored["backoff"]["until"] = json!("2020-01-01T00:00:00Z");
+        job.0.store("default", &stored.to_string());
+        job.token().assert(0, TOKEN, "");
+        assert_eq!(job.exchanges(), before + 1, "{status}");
+    }
+}
+
+#[test]
+fn an_answer_that_the_official_client_refuses_is_refused() {
+    let job = Job::new();
+    for member in [
+        "access_token",
+        "token_type",
+        "issued_token_type",
+        "expires_in",
+        "scope",
+        "user_id",
+        "chatgpt_account_id",
+        "chatgpt_account_user_id",
+    ] {
+        job.rotate();
+        job.0.issuer.set(|its| its.omit = vec![member]);
+        let output = job.0.run(&LOGIN);
+        let words = format!(
+            "codex-auth: could not sign in: could not exchange the identity token: the issuer's answer cannot be used: {member} is missing\n"
+        );
+        output.assert(75, "", &words);
+    }
+    job.0.issuer.set(|its| its.omit = vec!["chatgpt_plan_type"]);
+    for (life, words) in [
+        (0, "expires_in is not between 1 and 3600"),
+        (3601, "expires_in is not between 1 and 3600"),
+    ] {
+        job.rotate();
+        job.0.issuer.set(|its| its.access_life = life);
+        let words = format!(
+            "codex-auth: could not sign in: could not exchange the identity token: the issuer's answer cannot be used: {words}\n"
+        );
+        job.0.run(&LOGIN).assert(75, "", &words);
+    }
+    job.0.issuer.set(|its| {
+        its.access_life = 600;
+        its.opaque_access_token = true;
+    });
+    job.rotate();
+    let words = "codex-auth: could not sign in: could not exchange the identity token: the issuer's answer cannot be used: the access token is no JWT\n";
+    job.0.run(&LOGIN).assert(75, "", words);
+    job.0.issuer.set(|its| its.opaque_access_token = false);
+    job.rotate();
+    job.0.run(&LOGIN).assert(0, "", SIGNED_IN);
+}
+
+#[test]
+fn another_users_token_is_refused() {
+    let job = Job::signed_in();
+    for account in [
+        Account::new("account-2", "someone@mail.example"),
+        Account::new("account-1", "else@mail.example"),
+    ] {
+        job.0.age(-60);
+        job.rotate();
+        job.0.issuer.set(|its| its.account = account);
+        let words = "codex-auth: could not use the identity token in [FOLDER]/identity: it is for another user or account than before\n";
+        job.token().assert(1, "", words);
+    }
+}
+
+#[test]
+fn a_longer_life_than_an_hour_cannot_be_had() {
+    let job = Job::signed_in();
+    let output = job.0.run(&["token", "--min-ttl", "2h"]);
+    let words = "codex-auth: could not get a token that is valid for 2 hours: the newest one expires in 10 minutes (an hour is the most that workload identity gives): use a smaller --min-ttl\n";
+    output.assert(1, "", words);
+    assert_eq!(job.exchanges(), 1);
+}
+
+#[test]
+fn the_context_of_the_audit_log_is_sent_along_and_has_to_be_an_object() {
+    let mut job = Job::signed_in();
+    job.0
+        .set("OPENAI_WORKLOAD_IDENTITY_CONTEXT", r#"{"run":"7"}"#);
+    job.0.age(-60);
+    job.rotate();
+    job.token().assert(0, TOKEN, "");
+    let requests = job.0.issuer.requests_to(ASSERTION);
+    assert_eq!(requests[0].form().get("workload_identity_context"), None);
+    assert_eq!(
+        requests[1].form()["workload_identity_context"],
+        r#"{"run":"7"}"#
+    );
+    job.0.set("OPENAI_WORKLOAD_IDENTITY_CONTEXT", "[]");
+    job.0.age(-60);
+    job.rotate();
+    let words = "codex-auth: invalid OPENAI_WORKLOAD_IDENTITY_CONTEXT: use a JSON object\n";
+    job.token().assert(2, "", words);
+}
+
+/// The official client hides them from the commands that it runs, too.
+#[cfg(unix)]
+#[test]
+fn a_command_does_not_see_the_variables() {
+    let mut job = Job::signed_in();
+    job.0.set(RULE, "rule-1");
+    job.0.set(FILE, "/identity");
+    job.0.set("OPENAI_WORKLOAD_IDENTITY_CONTEXT", "{}");
+    let script = "echo \"$OPENAI_FEDERATION_RULE_ID,$OPENAI_IDENTITY_TOKEN_FILE,$OPENAI_WORKLOAD_IDENTITY_CONTEXT\"";
+    job.0
+        .run(&["exec", "--", "/bin/sh", "-c", script])
+        .assert(0, ",,\n", "");
+    let source = format!("{script} >&2; exit 1");
+    job.0.script("remote", &source);
+    let output = job
+        .0
+        .run(&["--profile", "other", "login", "--from", "--", "remote"]);
+    output.assert(
+        75,
+        "",
+        "codex-auth: could not sign in: could not get a token from remote: ,,\n",
+    );
+}
+
+/// A day in steps of 200 s, a third of a life; the platform writes a new identity token at each. A token is exchanged ahead of
+/// time in the second half of its life, which is at every other step.
+#[test]
+fn a_day_costs_one_exchange_for_each_life_of_a_token() {
+    let job = Job::signed_in();
+    let steps: usize = 24 * 60 * 60 / 200;
+    for step in 0..steps {
+        job.rotate();
+        job.0.age(if step % 2 == 0 { 400 } else { 200 });
+        job.token().assert(0, TOKEN, "");
+        assert_eq!(job.exchanges(), 1 + step.div_ceil(2));
+    }
+    assert_eq!(job.exchanges(), 1 + steps / 2);
+    assert_eq!(job.0.issuer.reuses(), 0);
+}
+
+#[test]
+fn sealing_status_and_verify_work_as_ever() {
+    let job = Job::signed_in();
+    let status = job.0.run(&["status"]);
+    assert_eq!(status.code, 0, "{}", status.stdout);
+    let words = "workload identity (rule rule-1, identity token ";
+    assert!(status.stdout.contains(words), "{}", status.stdout);
+    job.0.run(&["token", "--verify"]).assert(0, TOKEN, "");
+    // A token that the backend rejects is replaced by a new exchange.
+    job.0.issuer.reject_access_tokens();
+    job.rotate();
+    job.0.age(400);
+    job.0.run(&["token", "--verify"]).assert(0, TOKEN, "");
+    assert_eq!(job.exchanges(), 2);
+}
