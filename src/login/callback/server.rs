@@ -226,3 +226,31 @@ fn handle_connection(state: &ServerState, stream: &Arc<TcpStream>) {
     };
     reply.send(stream, head.starts_with(b"HEAD "));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::sync::mpsc;
+
+    use crate::login::redirect::testing::{STATE, expectation};
+
+    #[test]
+    fn a_page_arrives_whole_though_the_browser_sent_more_than_was_read() {
+        let (sender, events) = mpsc::channel();
+        let listening = listen(&[0]).unwrap().unwrap();
+        let mut browser = TcpStream::connect((Ipv4Addr::LOCALHOST, listening.port())).unwrap();
+        let callback = listening.serve(expectation(), sender).unwrap();
+        let target = format!("/auth/callback?code=c&state={STATE}");
+        let mut request = format!("GET {target} HTTP/1.1\r\n\r\n").into_bytes();
+        request.resize(request.len() + 100_000, b'x');
+        browser.write_all(&request).unwrap();
+        events.recv_timeout(Duration::from_secs(60)).unwrap();
+        // More than the system keeps, read late: a connection that was reset by then has lost the end of the page.
+        let page = "p".repeat(200_000);
+        callback.show(&page);
+        let mut answer = String::new();
+        browser.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with(&page));
+    }
+}
