@@ -100,23 +100,6 @@ impl From<NoResponse> for RefreshOutcome {
     }
 }
 
-/// What kind of token it is that is revoked.
-#[derive(Clone, Copy)]
-pub enum TokenKind {
-    Access,
-    Refresh,
-}
-
-impl TokenKind {
-    /// Its `token_type_hint` (RFC 7009 section 2.1).
-    fn hint(self) -> &'static str {
-        match self {
-            Self::Access => "access_token",
-            Self::Refresh => "refresh_token",
-        }
-    }
-}
-
 impl Issuer {
     pub fn new(url: Url, client_id: String) -> Result<Self> {
         let http = Client::new(&url)?;
@@ -190,17 +173,10 @@ impl Issuer {
 
     /// Revokes tokens that nobody will use. If that fails, they stay valid until they expire.
     pub fn revoke_unused(&self, tokens: &TokenResponse) {
-        let refresh = tokens
-            .refresh_token
-            .as_ref()
-            .map(|token| (token, TokenKind::Refresh));
-        let access = tokens
-            .access_token
-            .as_ref()
-            .map(|token| (token, TokenKind::Access));
-        if let Some((token, kind)) = refresh.or(access) {
-            let _ = self.revoke(token, kind);
-        }
+        let _ = self.revoke(
+            tokens.refresh_token.as_deref(),
+            tokens.access_token.as_deref(),
+        );
     }
 
     /// Gets new tokens for a refresh token (RFC 6749 section 6).
@@ -212,13 +188,19 @@ impl Issuer {
         }
     }
 
-    /// Revokes a token, and the login that it belongs to (RFC 7009). It takes 5 s at most. The official client sends JSON
-    /// and not the form of the RFC: an issuer that does not accept the first gets the second.
-    pub fn revoke(&self, token: &str, kind: TokenKind) -> Result<()> {
+    /// Revokes the refresh token, and with it the login; the access token only where there is no other (RFC 7009). It takes 5 s
+    /// at most. The official client sends JSON and not the form of the RFC: an issuer that does not accept the first gets the
+    /// second.
+    pub fn revoke(&self, refresh_token: Option<&str>, access_token: Option<&str>) -> Result<()> {
         let begun = Instant::now();
+        let (token, hint) = match (refresh_token, access_token) {
+            (Some(token), _) => (token, "refresh_token"),
+            (None, Some(token)) => (token, "access_token"),
+            (None, None) => return Ok(()),
+        };
         let members = [
             ("token", token),
-            ("token_type_hint", kind.hint()),
+            ("token_type_hint", hint),
             ("client_id", &self.client_id),
         ];
         let json = json!(HashMap::from(members)).to_string();

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::copies;
 use crate::credentials::{Credentials, Source};
-use crate::issuer::{Issuer, TokenKind};
+use crate::issuer::Issuer;
 use crate::terminal::awaiting;
 use crate::url::Url;
 
@@ -34,9 +34,10 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>
 
 /// Revokes the refresh token, and with it the login; where there is none, the access token (RFC 7009 section 2.1).
 pub fn revoke(credentials: &Credentials) -> Result<()> {
-    let (token, kind) = match credentials.refresh_token() {
-        Some(refresh_token) => (refresh_token, TokenKind::Refresh),
-        None => (credentials.access_token()?, TokenKind::Access),
+    let refresh_token = credentials.refresh_token();
+    let access_token = match refresh_token {
+        Some(_) => None,
+        None => Some(credentials.access_token()?),
     };
     let (issuer, client_id) = credentials
         .issuer
@@ -45,5 +46,5 @@ pub fn revoke(credentials: &Credentials) -> Result<()> {
         .context("the stored credentials have no issuer")?;
     let issuer =
         Url::parse(issuer).context("could not trust the issuer of the stored credentials")?;
-    Issuer::new(issuer, client_id.to_owned())?.revoke(token, kind)
+    Issuer::new(issuer, client_id.to_owned())?.revoke(refresh_token, access_token)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use codex_auth::credentials::Credentials;
 use codex_auth::issuer::backend::{self, Verdict};
 use codex_auth::issuer::whoami::Whoami;
-use codex_auth::issuer::{Issuer, RefreshOutcome, TokenKind};
+use codex_auth::issuer::{Issuer, RefreshOutcome};
 use codex_auth::url::Url;
 use serde_json::json;
 use support::fake_issuer::{Answer, CLIENT_ID, Endpoint, FakeIssuer, Flaw, Request, Trouble};
@@ -171,9 +171,9 @@ fn either_token_is_revoked_in_either_form() {
         let token = |name: &str| granted[name].as_str().unwrap().to_owned();
         let (access, refresh) = (token("access_token"), token("refresh_token"));
         let issuer = issuer(fake.url());
-        issuer.revoke(&access, TokenKind::Access).unwrap();
+        issuer.revoke(None, Some(&access)).unwrap();
         assert!(fake.would_refresh(&refresh));
-        issuer.revoke(&refresh, TokenKind::Refresh).unwrap();
+        issuer.revoke(Some(&refresh), Some(&access)).unwrap();
         assert!(!fake.would_refresh(&refresh));
         assert_eq!(fake.revoked(), [access, refresh]);
         let requests = fake.requests_to(Endpoint::Revoke);
@@ -185,7 +185,7 @@ fn either_token_is_revoked_in_either_form() {
 fn a_revocation_that_fails_otherwise_is_not_tried_as_a_form() {
     let fake = FakeIssuer::start();
     fake.plan(Endpoint::Revoke, Trouble::status(503));
-    let error = issuer(fake.url()).revoke("rt_1", TokenKind::Refresh);
+    let error = issuer(fake.url()).revoke(Some("rt_1"), None);
     assert_eq!(
         error.unwrap_err().to_string(),
         "server error at the issuer, or at a proxy before it (status 503)"
