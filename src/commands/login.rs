@@ -49,7 +49,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     if let Some(current) = current.filter(|_| is_watched()) {
         let who = as_whom(&current);
         tell(&format!(
-            "You are signed in{who}. The new login replaces that one once it is stored."
+            "You are signed in{who} until the new login is stored."
         ));
     }
     let (credentials, earlier) = match source {
@@ -152,9 +152,7 @@ impl Login<'_> {
     /// Stores credentials that cost no code. If the earlier ones have the same access token, it is that login which the token
     /// is from.
     fn replace(&self, mut credentials: Credentials) -> Result<Completed> {
-        if let Some((actual, accepted)) = self.unaccepted_workspace(&credentials) {
-            bail!("the access token is of {actual}, and only {accepted} is accepted");
-        }
+        self.check_workspace(&credentials, "the access token is of", "")?;
         let lock = lock(self.store)?;
         let replacement = Replacement::prepare(self.store, &lock, self.sealed)?;
         let token = credentials.access_token()?;
@@ -213,27 +211,25 @@ impl Login<'_> {
         let mut credentials =
             Credentials::from_issuer(&response, url, client_id, SystemTime::now())
                 .inspect_err(|_| issuer.revoke_unused(&response))?;
-        let earlier = match self.unaccepted_workspace(&credentials) {
-            None => replacement.save(&mut credentials),
-            Some((actual, accepted)) => Err(anyhow::anyhow!(
-                "you chose {actual}, and only {accepted} is accepted: choose it in the browser"
-            )),
-        };
-        // If that fails, the login expires by itself.
-        let earlier = earlier.inspect_err(|_| drop(revoke(&credentials)))?;
+        let earlier = self
+            .check_workspace(&credentials, "you chose", ": choose it in the browser")
+            .and_then(|()| replacement.save(&mut credentials))
+            // If that fails, the login expires by itself.
+            .inspect_err(|_| drop(revoke(&credentials)))?;
         Ok((credentials, earlier))
     }
 
-    /// The workspace of a login and those that are accepted, in words, if it is none of them: the issuer was only asked.
-    fn unaccepted_workspace(&self, credentials: &Credentials) -> Option<(String, String)> {
+    /// Refuses a login to another workspace than these, if there are any: the issuer was only asked for them.
+    fn check_workspace(&self, credentials: &Credentials, found: &str, advice: &str) -> Result<()> {
         let account = credentials.account_id();
         let is_accepted = |id: &String| self.workspaces.contains(id);
         if self.workspaces.is_empty() || account.as_ref().is_some_and(is_accepted) {
-            return None;
+            return Ok(());
         }
         let without = || "a workspace without an ID".to_owned();
         let actual = account.map_or_else(without, |id| format!("workspace {id}"));
-        Some((actual, printable(&self.workspaces.join(" or "))))
+        let accepted = printable(&self.workspaces.join(" or "));
+        bail!("{found} {actual}, and only {accepted} is accepted{advice}")
     }
 }
 

@@ -141,7 +141,8 @@ fn a_profile_that_is_not_signed_in_leaves_no_file() {
 fn before_a_login_over_another_one_a_terminal_shows_who_is_signed_in() {
     let sandbox = Sandbox::new();
     sandbox.plant();
-    let current = "You are signed in as someone@mail.example (Plus). The new login replaces that one once it is stored.\n";
+    let current =
+        "You are signed in as someone@mail.example (Plus) until the new login is stored.\n";
     let mut terminal = crate::terminal::Terminal::start(&sandbox, &["login"], 200);
     terminal.await_text("Waiting for up to", 1);
     terminal.press("\x03");
