@@ -17,6 +17,7 @@
 #![allow(clippy::print_stdout, reason = "its figures are what it is for")]
 
 mod containers;
+mod hostile;
 mod machines;
 mod places;
 
