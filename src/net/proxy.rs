@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
@@ -17,8 +17,6 @@ use crate::url::{Url, split_authority, without_brackets};
 
 /// The longest head of an answer to CONNECT, in bytes. What a proxy says in it is a few hundred.
 const LONGEST_HEAD: usize = 16 * 1024;
-const USAGE: &str = "use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h (in the password, \
-                     write %40 for @ and the like)";
 
 /// The proxy of a URL. It is shown with the variable that asks for it, and without its password.
 pub struct Proxy {
@@ -49,10 +47,12 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     if settings::no_proxy()?.is_some_and(|list| is_listed(&list, host, port)) {
         return Ok(None);
     }
-    if value.to_ascii_lowercase().ends_with(".pac") {
-        bail!("invalid {variable}: a .pac file is a script that chooses a proxy: {USAGE}");
-    }
-    let inner = parse(&value).with_context(|| format!("invalid {variable}: {USAGE}"))?;
+    let inner = parse(&value).with_context(|| {
+        format!(
+            "invalid {variable}: use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h \
+             (in the password, write %40 for @ and the like)"
+        )
+    })?;
     Ok(Some(Proxy { variable, inner }))
 }
 
