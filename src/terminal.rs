@@ -24,9 +24,6 @@ use windows as system;
 
 /// Paragraphs are no wider than this, on terminals of any width and in logs.
 const WIDEST: usize = 80;
-/// Colours as escape sequences number them (ECMA-48, SGR).
-const RED: u8 = 31;
-const YELLOW: u8 = 33;
 /// How often a job in the background looks whether it is in the foreground again: no signal tells it.
 const FOREGROUND_CHECK: Duration = Duration::from_secs(1);
 
@@ -55,29 +52,34 @@ pub fn tell(paragraph: &str) {
 
 /// Says that something is done. A terminal shows a check mark in front.
 pub fn succeed(line: &str) {
-    match (takes_sequences(), has_colours()) {
-        (true, true) => say_wrapped(&format!("\x1b[32m✓\x1b[0m {line}"), 2),
-        (true, false) => say_wrapped(&format!("✓ {line}"), 2),
-        (false, _) => say(line),
+    if takes_sequences() {
+        say_wrapped(&format!("{} {line}", painted("✓", "32", has_colours())), 2);
+    } else {
+        say(line);
     }
 }
 
 /// Says what went wrong, under the program's name, on one line: a path in it may have any characters.
 pub fn complain(message: &str) {
-    say_under("codex-auth:", RED, message);
+    say_under("codex-auth:", "1;31", message);
 }
 
 /// Says what went wrong without failing the command.
 pub fn warn(message: &str) {
-    say_under("codex-auth: warning:", YELLOW, message);
+    say_under("codex-auth: warning:", "1;33", message);
 }
 
-fn say_under(label: &str, colour: u8, message: &str) {
-    let message = on_one_line(message);
-    if has_colours() {
-        say_wrapped(&format!("\x1b[1;{colour}m{label}\x1b[0m {message}"), 0);
+fn say_under(label: &str, style: &str, message: &str) {
+    let label = painted(label, style, has_colours());
+    say_wrapped(&format!("{label} {}", on_one_line(message)), 0);
+}
+
+/// A text in a style (ECMA-48, SGR), where there are colours.
+pub fn painted(text: &str, style: &str, has_colours: bool) -> String {
+    if has_colours {
+        format!("\x1b[{style}m{text}\x1b[0m")
     } else {
-        say_wrapped(&format!("{label} {message}"), 0);
+        text.to_owned()
     }
 }
 
@@ -173,11 +175,7 @@ pub fn shows_colours(stream: &impl IsTerminal) -> bool {
 
 /// A text that the eye should find.
 pub fn emphasized(text: &str) -> String {
-    if has_colours() {
-        format!("\x1b[1;36m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
+    painted(text, "1;36", has_colours())
 }
 
 /// A URL that can be clicked as a whole, even where it is broken over lines (OSC 8,

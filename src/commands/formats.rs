@@ -120,45 +120,6 @@ mod tests {
         Credentials::parse(document.to_string().into_bytes()).unwrap()
     }
 
-    fn usual() -> Credentials {
-        let auth = json!({
-            "chatgpt_account_id": "acc-1",
-            "chatgpt_plan_type": "plus",
-            "chatgpt_data_residency": "eu",
-        });
-        login("tok", &auth)
-    }
-
-    #[test]
-    fn each_format_has_its_shape() {
-        let print = |format| token(format, &usual(), "work", time_at(1_799_999_000)).unwrap();
-        assert_eq!(print(Format::Plain), "tok\n");
-        assert_eq!(
-            print(Format::Headers),
-            "Authorization: Bearer tok\nChatGPT-Account-Id: acc-1\nx-openai-internal-codex-residency: eu\n"
-        );
-        assert_eq!(
-            print(Format::HeadersJson),
-            "{\"Authorization\":\"Bearer tok\",\"ChatGPT-Account-Id\":\"acc-1\",\"x-openai-internal-codex-residency\":\"eu\"}\n"
-        );
-        assert_eq!(
-            print(Format::Curl),
-            "header = \"Authorization: Bearer tok\"\nheader = \"ChatGPT-Account-Id: acc-1\"\nheader = \"x-openai-internal-codex-residency: eu\"\n"
-        );
-        assert_eq!(
-            print(Format::Env),
-            "CODEX_AUTH_TOKEN='tok'\nCODEX_AUTH_ACCOUNT_ID='acc-1'\n"
-        );
-        let object: Value = serde_json::from_str(&print(Format::Json)).unwrap();
-        let expected = json!({
-            "version": 1, "token": "tok", "access_token": "tok", "token_type": "Bearer", "account_id": "acc-1",
-            "email": null, "residency": "eu", "fedramp": false,
-            "plan": "plus", "expires_at": "2027-01-15T08:00:00Z", "expires_at_epoch": 1_800_000_000,
-            "expires_in": 1000, "profile": "work",
-        });
-        assert_eq!(object, expected);
-    }
-
     #[test]
     fn without_an_account_id_its_header_and_its_variable_are_missing() {
         let credentials = login("tok", &json!({ "chatgpt_data_residency": "no_constraint" }));

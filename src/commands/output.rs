@@ -29,16 +29,13 @@ pub fn print(result: &str) -> Result<ExitCode> {
 
 /// A text in its colour, where stdout is a terminal that shows colours and the person wants them.
 pub fn coloured(text: &str, colour: Colour) -> String {
-    if !has_colours() {
-        return text.to_owned();
-    }
     let code = match colour {
         Colour::Good => "32",
         Colour::Warning => "33",
         Colour::Bad => "31",
         Colour::Heading => "1",
     };
-    format!("\x1b[{code}m{text}\x1b[0m")
+    terminal::painted(text, code, has_colours())
 }
 
 /// Whether stdout shows colours, and the person wants them.
