@@ -5,6 +5,8 @@
 # Left out are the tests of the harness itself, and one that runs the program twice within a second: Wine takes longer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Wine lacks programs that some tests ask for: here a skipped test is none that was forgotten.
+export CODEX_AUTH_TEST_SKIP=
 
 target=x86_64-pc-windows-gnu
 skip() { echo "SKIPPED ci/windows.sh: $*"; exit 0; }
