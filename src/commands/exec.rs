@@ -33,10 +33,11 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     }
     command.envs(args.env.iter().map(|name| (name, token)));
     if args.openai {
+        let base_url = found.credentials.base_url(&settings::backend()?);
         // With the key alone, a program would send the token to api.openai.com.
         command
             .env("OPENAI_API_KEY", token)
-            .env("OPENAI_BASE_URL", settings::backend()?.join("codex"));
+            .env("OPENAI_BASE_URL", base_url.join("codex"));
     }
     let error = match become_command(command) {
         Ok(code) => return Ok(code),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::Format;
 use crate::credentials::Credentials;
+use crate::settings;
 use crate::text::shell_quoted;
 use crate::time::{date, seconds_since_epoch, time_at};
 
@@ -61,6 +62,8 @@ fn json(credentials: &Credentials, profile: &str, now: SystemTime) -> Result<Str
         "residency": credentials.residency(),
         "fedramp": credentials.is_fedramp(),
         "profile": profile,
+        "base_url": credentials.base_url(&settings::backend()?).as_str(),
+        "headers": object_of(&credentials.headers()?),
     });
     Ok(format!("{object}\n"))
 }

@@ -76,6 +76,12 @@ fn json_has_the_expiry_in_both_forms() {
         "residency": "eu",
         "fedramp": false,
         "profile": "default",
+        "base_url": format!("{}/backend-api", sandbox.issuer.url()),
+        "headers": {
+            "Authorization": format!("Bearer {}", stored["tokens"]["access_token"].as_str().unwrap()),
+            "ChatGPT-Account-Id": "account-1",
+            "x-openai-internal-codex-residency": "eu",
+        },
     });
     // However long the call took.
     let left = printed.as_object_mut().unwrap().remove("expires_in");
