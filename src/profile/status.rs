@@ -193,7 +193,7 @@ impl LoginStatus {
         match (&self.profile, &self.obstacle, self.backoff()) {
             _ if self.is_rejected() => "rejected by the backend".to_owned(),
             _ if found.is_access_token_only() => "never refreshed".to_owned(),
-            (Profile::Codex, ..) => "then refreshed by Codex".to_owned(),
+            (Profile::Codex, ..) => "refreshed by Codex".to_owned(),
             (_, Some(_), _) => "cannot be refreshed".to_owned(),
             (_, _, Some(backoff)) => {
                 let wait = seconds_since_epoch(backoff.until);
@@ -259,7 +259,7 @@ impl LoginStatus {
             "backoff": self.backoff().map(|backoff| {
                 json!({"reason": backoff.reason(), "attempts": backoff.attempts, "until": date(backoff.until)})
             }),
-            "check": self.verdict.as_ref().map(|verdict| match verdict {
+            "verify": self.verdict.as_ref().map(|verdict| match verdict {
                 Verdict::Accepted => json!({"verdict": "accepted", "reason": null}),
                 Verdict::Rejected => json!({"verdict": "rejected", "reason": null}),
                 Verdict::Unknown(reason) => json!({"verdict": "unreachable", "reason": reason}),

@@ -123,7 +123,7 @@ fn times_are_those_of_the_local_zone() {
         sandbox.set("TZ", zone);
         let local = stamp(end.saturating_add_signed(ahead));
         let local = local.replace('T', " ").replace('Z', "");
-        sandbox.run(&["status"]).assert(
+        sandbox.run(&["status", "--verify"]).assert(
             0,
             &format!("...\n  Token:      valid for 5 days (until {local} {shown}), [..]\n...\n"),
             "",
@@ -231,7 +231,7 @@ fn the_json_has_stable_names() {
         "last_refresh": login["last_refresh"].as_str().unwrap().replace(".000000Z", "Z"),
         "revoked": null,
         "backoff": null,
-        "check": null,
+        "verify": null,
         "usage": null,
     });
     assert_eq!(status, expected);
@@ -404,7 +404,7 @@ fn codexs_login_is_shown_as_codexs() {
         "Signed in as someone@mail.example (Plus)\n  \
            Profile:    codex\n  \
            Account ID: account-1\n  \
-           Token:      valid for 2 hours (until [..]), then refreshed by Codex\n  \
+           Token:      valid for 2 hours (until [..]), refreshed by Codex\n  \
            Refreshed:  [..]\n  \
            File:       [FOLDER]/.codex/auth.json\n",
         "",
@@ -412,7 +412,7 @@ fn codexs_login_is_shown_as_codexs() {
     sandbox.store_codex(&sandbox.codex_login(0).to_string());
     sandbox.run(&status).assert(
         4,
-        "No token: Codex's token [..]: run codex, [..]\n...\n  Token:      expired [..] ([..]), then refreshed by Codex\n...\n",
+        "No token: Codex's token [..]: run codex, [..]\n...\n  Token:      expired [..] ([..]), refreshed by Codex\n...\n",
         "",
     );
     sandbox.store_codex(&json!({ "OPENAI_API_KEY": "sk-of-somebody" }).to_string());
@@ -466,7 +466,7 @@ fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
     let assert_checked = |sandbox: &Sandbox, verdict: &str, words: &str| {
         let stdout = format!("Signed in as [..]\n...\n  Backend:    {words}\n...\n");
         sandbox.run(&["status", "--verify"]).assert(0, &stdout, "");
-        let check = &json_of(sandbox, &["--verify"], 0)["check"];
+        let check = &json_of(sandbox, &["--verify"], 0)["verify"];
         assert_eq!(check["verdict"], verdict, "{check}");
     };
     assert_checked(&sandbox, "accepted", "accepts the token");
@@ -502,7 +502,7 @@ fn a_token_that_the_backend_rejects_counts_as_expired() {
 #[test]
 fn an_expired_token_is_not_sent_to_the_backend() {
     let sandbox = planted(-60, |_| {});
-    assert_eq!(json_of(&sandbox, &["--verify"], 0)["check"], Value::Null);
+    assert_eq!(json_of(&sandbox, &["--verify"], 0)["verify"], Value::Null);
     assert_eq!(sandbox.issuer.count(Endpoint::Usage), 0);
 }
 
