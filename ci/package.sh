@@ -65,9 +65,10 @@ third_party() {
 
 # What is linked into the program for this target, as CycloneDX 1.5.
 bill_of_materials() {
+    cut -d'|' -f1 "$folder/crates" | tr -d '\r' >"$folder/linked"
     cargo metadata --locked --format-version 1 --filter-platform "$target" | jq \
         --arg version "$version" --arg target "$target" --arg rust "$rust" --arg musl "$musl" \
-        --rawfile linked <(cut -d'|' -f1 "$folder/crates" | tr -d '\r') '
+        --rawfile linked "$folder/linked" '
         def from_outside($name; $version; $licence; $address):
             {type: "library", name: $name, version: $version, licenses: [{expression: $licence}],
              externalReferences: [{type: "website", url: $address}]};
