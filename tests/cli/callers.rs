@@ -5,11 +5,13 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use support::fake_issuer::{Endpoint, Request, Trouble};
-use support::process::{Output, Running, until};
+use support::process::{Output, Running};
 use support::sandbox::{LIFE, Sandbox, not_applicable};
 
 const REVOKED: &str = "codex-auth: the issuer refused to refresh the token: The login has ended.";
@@ -600,9 +602,16 @@ exec python3 \"$PROGRAMS/llm/bin/http\" --ignore-stdin --check-status POST \"$OP
         drop(free);
         let line = python!("litellm", "gateway.py --port");
         let running = sandbox.start(sandbox.shell(&format!("{line} {port}")));
-        until("a gateway", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
-        });
+        // It imports a lot, which takes minutes where other tests run beside it.
+        let begun = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let so_far = running.stderr();
+            assert!(
+                begun.elapsed() < Duration::from_secs(300),
+                "no gateway: {so_far}"
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
         (running, port)
     }
 

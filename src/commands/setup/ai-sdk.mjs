@@ -22,14 +22,14 @@ const chatgpt = createOpenAI({
   },
 });
 
-const { textStream } = streamText({
+const { fullStream } = streamText({
   model: chatgpt.responses("MODEL"),
   prompt: "Say hello",
   providerOptions: {
     openai: { store: false, instructions: "You are a helpful assistant." },
   },
-  onError: ({ error }) => {
-    throw error;
-  },
 });
-for await (const text of textStream) process.stdout.write(text);
+for await (const part of fullStream) {
+  if (part.type === "error") throw part.error;
+  if (part.type === "text-delta") process.stdout.write(part.text);
+}
