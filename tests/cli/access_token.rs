@@ -220,6 +220,10 @@ fn every_format_and_exec_have_the_token_and_its_account() {
         "version": 1, "token": token, "access_token": token, "token_type": "Bearer", "account_id": "account-1",
         "email": "someone@mail.example", "plan": "plus", "residency": null, "fedramp": true,
         "expires_at": null, "expires_at_epoch": null, "expires_in": null, "profile": "default",
+        "base_url": format!("{}/backend-api", sandbox.issuer.url()),
+        "headers": {
+            "Authorization": format!("Bearer {token}"), "ChatGPT-Account-Id": "account-1", "X-OpenAI-Fedramp": "true",
+        },
     });
     assert_eq!(object, expected);
 }
