@@ -59,7 +59,7 @@ import datetime, pathlib, re, sys
 
 rows = sorted((path.read_text() for path in pathlib.Path(sys.argv[1]).iterdir()), key=str.lower)
 head = "| program | version | signed in | expired | rejected | revoked | signed out |\n|" + " --- |" * 7 + "\n"
-date = f"Made by `ci/programs.sh` on {datetime.date.today()}.\n\n"
+date = f"Made by the tests of `ci/programs.sh` on {datetime.date.today()}.\n\n"
 page = pathlib.Path("docs/programs.md")
 between = r"(?s)(<!-- begin -->\n).*(<!-- end -->\n)"
 page.write_text(re.sub(between, lambda found: found[1] + date + head + "".join(rows) + found[2], page.read_text()))

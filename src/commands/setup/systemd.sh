@@ -2,6 +2,8 @@
 # containers, which cannot refresh a token, find a valid one. A token that lives
 # ten days is refreshed in its last one. Install the timer with
 #   {{call}} setup systemd | sh
+# The .deb and the .rpm have one: instead, without variables of codex-auth,
+#   systemctl --user enable --now codex-auth-refresh@default.timer
 # It runs while you are signed in to this machine; always, after
 #   loginctl enable-linger
 # What went wrong: journalctl --user -u codex-auth-refresh{{suffix}}
