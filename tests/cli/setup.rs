@@ -597,13 +597,14 @@ mod on_unix {
     fn what_cannot_be_printed_is_said_to_be_needed() {
         use std::os::unix::ffi::OsStringExt;
         let mut sandbox = signed_in();
-        for bytes in [&b"/home/\xff"[..], b"/home/\x1b[31m"] {
-            sandbox.set("CODEX_AUTH_HOME", OsString::from_vec(bytes.to_vec()));
-            sandbox.run(&["setup", "curl"]).assert(
-                0,
-                "...\n# Start it with the same CODEX_AUTH_HOME in its environment as here.\n{ env CODEX_AUTH_CHATGPT_URL=[..]\n",
-                "",
-            );
-        }
+        sandbox.set(
+            "CODEX_AUTH_HOME",
+            OsString::from_vec(b"/home/\xff".to_vec()),
+        );
+        sandbox.run(&["setup", "curl"]).assert(
+            0,
+            "...\n# Start it with the same CODEX_AUTH_HOME in its environment as here.\n{ env CODEX_AUTH_CHATGPT_URL=[..]\n",
+            "",
+        );
     }
 }
