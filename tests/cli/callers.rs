@@ -560,13 +560,14 @@ exec cn --config .continue/config.yaml -p 'Say hello'",
         ..CALLER
     };
 
+    /// It leaves a process behind that keeps its output open.
     const CLINE: Caller = Caller {
         title: "Cline",
         package: "node_modules/cline",
         name: "env",
         line: "\
 eval \"$(sed -n 's/^# Cline: //p' ask)\" >auth.log 2>&1
-exec cline --timeout 40 'Say hello'",
+cline --timeout 40 'Say hello' >said 2>&1; code=$?; cat said; exit $code",
         ..CALLER
     };
 
@@ -577,7 +578,7 @@ exec cline --timeout 40 'Say hello'",
         line: "\
 export PYTHONPATH=\"$PROGRAMS/llm\"
 llm() { python3 \"$PROGRAMS/llm/bin/llm\" \"$@\"; }
-sed -n 's/^#   - {/- {/p' ask >\"$(dirname \"$(llm logs path)\")/extra-openai-models.yaml\"
+sed -n '/^#   - {/,/}$/s/^#   //p' ask >\"$(dirname \"$(llm logs path)\")/extra-openai-models.yaml\"
 eval \"$(sed -n 's/^#   and: //p' ask)\"
 llm -m MODEL 'Say hello'",
         ..CALLER

@@ -16,5 +16,6 @@ export OPENAI_API_KEY=sk-local OPENAI_API_BASE='{{url}}'
 #   models: [{ name: ChatGPT, provider: openai, model: MODEL,
 #     apiBase: "{{url}}", apiKey: sk-local }]
 # llm, in extra-openai-models.yaml in the folder that `llm logs path` names:
-#   - { model_id: MODEL, model_name: MODEL, api_base: "{{url}}" }
-#   and: llm keys set openai --value sk-local
+#   - { model_id: MODEL, model_name: MODEL, api_key_name: litellm,
+#       api_base: "{{url}}" }
+#   and: llm keys set litellm --value sk-local
