@@ -436,3 +436,39 @@ fn sealing_status_and_verify_work_as_ever() {
     job.0.run(&["token", "--verify"]).assert(0, TOKEN, "");
     assert_eq!(job.exchanges(), 2);
 }
+
+/// Each call of the caller and its worker is the last one of its process in turn. An exchange is repeated only if its answer was
+/// not stored: the identity token may work only once.
+#[cfg(target_os = "linux")]
+#[test]
+fn killed_at_any_call_it_exchanges_again_only_what_was_not_stored() {
+    use crate::faults::{Fault, inject, trace, traced};
+
+    let job = Job::signed_in();
+    let run = |options: &[String]| {
+        job.rotate();
+        job.0.age(-60);
+        let mut command = traced(&job.0, options, &["token"])?;
+        Some(command.output().unwrap())
+    };
+    if run(&[]).is_none() {
+        return;
+    }
+    let places = trace(&job.0).all_places();
+    assert!(places.len() > 50, "{}", places.len());
+    for place in places {
+        let before = job.exchanges();
+        run(&[inject(&place, Fault::Kill)]);
+        let sent = job.exchanges() - before;
+        // What was written whole takes its place at the next call.
+        let is_to_do = sent == 0 || trace(&job.0).ended_in_window();
+        job.rotate();
+        job.token().assert(0, TOKEN, "");
+        assert_eq!(
+            job.exchanges() - before - sent,
+            usize::from(is_to_do),
+            "{place:?}"
+        );
+    }
+    assert_eq!(job.0.issuer.reuses(), 0);
+}
