@@ -1,13 +1,13 @@
 //! The command line: every option, and every word of the help.
 
-use std::fmt::Write;
 use std::time::Duration;
 
-use clap::builder::{StyledStr, Styles};
+use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::error::EXIT_CODES;
 use crate::settings::VARIABLES;
+use crate::text::entries;
 
 /// Sign in to ChatGPT/Codex once, then print a fresh access token on demand
 ///
@@ -42,132 +42,90 @@ pub enum Command {
     ///
     /// Opens the browser and waits for it to come back to port 1455 (or 1457) of this machine. On a terminal you can also
     /// paste the URL that the browser ends up at. An earlier login is kept until the new one is stored.
-    #[command(after_long_help = examples("\
-codex-auth login
-codex-auth login --device-code --qr
-codex-auth --profile work login --workspace ID
-codex-auth login --from -- ssh -T tokens@HOST"))]
+    #[command(after_long_help = examples("login"))]
     Login(LoginArgs),
     /// Print a fresh access token
     ///
     /// One line on stdout. The token is refreshed before it expires, and only once no matter how many callers ask at the
     /// same time.
-    #[command(after_long_help = examples("\
-TOKEN=$(codex-auth token)
-codex-auth token --min-ttl 1h
-codex-auth token --format headers | curl -H @- URL"))]
+    #[command(after_long_help = examples("token"))]
     Token(TokenArgs),
     /// Print the ChatGPT account ID
+    #[command(after_long_help = examples("account-id"))]
     AccountId,
     /// Show who is signed in, and until when
     ///
     /// Exit code 0 means that `token` works without a person (with --all: for each profile), 4 that somebody has to
     /// sign in.
-    #[command(after_long_help = examples("\
-codex-auth status --verify
-codex-auth status --all --json"))]
+    #[command(after_long_help = examples("status"))]
     Status(StatusArgs),
     /// Revoke the login at the issuer and remove it from this machine
-    #[command(after_long_help = examples("\
-codex-auth logout
-codex-auth --profile work logout --no-revoke"))]
+    #[command(after_long_help = examples("logout"))]
     Logout(LogoutArgs),
     /// Encrypt the stored login with a key in the system's keyring
     ///
     /// A copy of the file is then useless: in a backup, a disk image, on a stolen laptop. Programs that run as you can
     /// still get the token. You stay signed in; `login --seal` seals a new login. Where there is no keyring, as over SSH or
     /// in cron, a sealed login gives no token.
+    #[command(after_long_help = examples("seal"))]
     Seal,
     /// Store a sealed login unencrypted again
     ///
     /// The key is removed from the keyring.
+    #[command(after_long_help = examples("unseal"))]
     Unseal,
     /// Run a command with the access token in its environment
     ///
     /// The command finds the token in `CODEX_AUTH_TOKEN` and the account ID in `CODEX_AUTH_ACCOUNT_ID`. codex-auth exits
     /// with the command's exit code, 126 if it cannot be run and 127 if it is not found.
-    #[command(after_long_help = examples("\
-codex-auth exec -- sh -c 'echo $CODEX_AUTH_ACCOUNT_ID'
-codex-auth exec --openai -- python my-script.py"))]
+    #[command(after_long_help = examples("exec"))]
     Exec(ExecArgs),
     /// Print the configuration that makes another program call codex-auth
     ///
     /// Comments say where to put it. Writes no file; prints placeholders if not signed in.
-    #[command(after_long_help = examples("\
-codex-auth setup codex
-codex-auth setup claude-code --base-url https://gateway.example"))]
+    #[command(after_long_help = examples("setup"))]
     Setup(SetupArgs),
     /// Diagnose login and refresh problems
     ///
     /// Says what is wrong and how to fix it. Prints no secrets, so the output is safe to paste into a bug report. Exit code
     /// 1 means that there is a problem.
-    #[command(after_long_help = examples("\
-codex-auth doctor
-codex-auth --profile work doctor --json"))]
+    #[command(after_long_help = examples("doctor"))]
     Doctor(DoctorArgs),
     /// Print a completion script
-    ///
-    /// bash:
-    ///   folder=~/.local/share/bash-completion/completions
-    ///   mkdir -p "$folder"
-    ///   codex-auth completions bash > "$folder/codex-auth"
-    ///
-    /// zsh, with fpath=(~/.zfunc $fpath) in .zshrc before compinit:
-    ///   mkdir -p ~/.zfunc
-    ///   codex-auth completions zsh > ~/.zfunc/_codex-auth
-    ///
-    /// fish:
-    ///   mkdir -p ~/.config/fish/completions
-    ///   codex-auth completions fish > ~/.config/fish/completions/codex-auth.fish
-    ///
-    /// elvish and PowerShell: append the script to rc.elv or $PROFILE
-    #[command(verbatim_doc_comment)]
+    #[command(long_about = include_str!("help/completions.txt"))]
     Completions(CompletionsArgs),
     /// Print the man page
-    ///
-    /// To read it:
-    ///   codex-auth man | man -l -
-    ///
-    /// To install it where man looks, next to the program's folder:
-    ///   folder=$(dirname "$(command -v codex-auth)")/../share/man/man1
-    ///   mkdir -p "$folder"
-    ///   codex-auth man > "$folder/codex-auth.1"
-    #[command(verbatim_doc_comment)]
+    #[command(long_about = include_str!("help/man.txt"))]
     Man,
 }
 
-/// Lines to paste, under their heading.
-fn examples(lines: &str) -> StyledStr {
-    let mut text = heading("Examples:");
-    for line in lines.lines() {
-        let _ = write!(text, "\n  {line}");
-    }
-    text
+/// The examples of a command, under their heading.
+fn examples(command: &str) -> String {
+    let mut examples = include_str!("help/examples.txt").split("\n\n");
+    let found = examples.find_map(|entry| entry.strip_prefix(command)?.strip_prefix('\n'));
+    section("Examples", found.unwrap_or_default().trim_end())
 }
 
 /// The address of the repository, from Cargo.toml; empty as long as none is known.
 pub const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
 /// The tables of exit codes and variables, below the long help of the program.
-fn reference() -> StyledStr {
-    let mut text = heading("Exit codes:");
-    for (code, meaning) in EXIT_CODES {
-        let _ = write!(text, "\n  {code:>2}  {meaning}");
-    }
-    let _ = write!(text, "\n\n{}", heading("Environment variables:").ansi());
-    for (names, meaning) in VARIABLES {
-        let _ = write!(text, "\n  {names}\n          {meaning}");
-    }
-    let _ = write!(text, "\n\nMan page: codex-auth man | man -l -");
-    if !REPOSITORY.is_empty() {
-        let _ = write!(text, "\nReport bugs: {REPOSITORY}/issues");
-    }
-    text
+fn reference() -> String {
+    let codes = entries(EXIT_CODES).map(|(code, meaning)| format!("  {code:>2}  {meaning}\n"));
+    let codes = section("Exit codes", &codes.collect::<String>());
+    let variables =
+        entries(VARIABLES).map(|(names, text)| format!("  {names}\n          {text}\n"));
+    let variables = section("Environment variables", &variables.collect::<String>());
+    let bugs = match REPOSITORY {
+        "" => String::new(),
+        address => format!("\nReport bugs: {address}/issues"),
+    };
+    format!("{codes}\n{variables}\nMan page: codex-auth man | man -l -{bugs}")
 }
 
-fn heading(title: &str) -> StyledStr {
+fn section(title: &str, text: &str) -> String {
     let style = *Styles::styled().get_header();
-    format!("{style}{title}{style:#}").into()
+    format!("{style}{title}:{style:#}\n{text}")
 }
 
 #[derive(Args)]
@@ -391,25 +349,22 @@ pub fn workspace(text: &str) -> Result<String, String> {
     Ok(id.to_owned())
 }
 
-/// Reads the name of an environment variable (POSIX.1-2017, base definitions 3.235).
+/// Reads the name of an environment variable (POSIX.1-2017, base definitions 3.235) in which a token does no harm.
 pub fn variable(text: &str) -> Result<String, String> {
-    let is_name = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if text.is_empty() || !is_name || text.starts_with(|c: char| c.is_ascii_digit()) {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if text.is_empty()
+        || !text.chars().all(is_name)
+        || text.starts_with(|c: char| c.is_ascii_digit())
+    {
         return Err("use A-Z a-z 0-9 _, not starting with a digit".to_owned());
     }
-    if is_taken(text) {
+    // Names have no case on Windows.
+    let name = text.to_ascii_uppercase();
+    let is_ours = name.starts_with("CODEX_AUTH_") && name != "CODEX_AUTH_TOKEN";
+    if is_ours || ["PATH", "HOME"].contains(&name.as_str()) {
         return Err(format!("{text} is reserved: choose another variable"));
     }
     Ok(text.to_owned())
-}
-
-/// Whether a variable would do harm with a token in it. The names have no case on Windows.
-fn is_taken(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    let is_ours = name.starts_with("CODEX_AUTH_") && name != "CODEX_AUTH_TOKEN";
-    is_ours || matches!(name.as_str(), "PATH" | "HOME")
 }
 
 /// Reads a duration as people write it: `90s`, `5m`, `2h`, `1d`; a bare number is seconds. Ten years is the most: what is

@@ -32,20 +32,8 @@ pub const LOGIN_REQUIRED: u8 = 4;
 /// `EX_TEMPFAIL` of `sysexits.h`.
 pub const TEMPORARY: u8 = 75;
 
-/// What the exit codes mean: in the help and in the man page.
-pub const EXIT_CODES: [(u8, &str); 5] = [
-    (0, "Done. The result is on stdout."),
-    (
-        1,
-        "Failed, and trying again will not help. stderr says what to do.",
-    ),
-    (USAGE, "Wrong usage."),
-    (LOGIN_REQUIRED, "Sign-in required: run codex-auth login."),
-    (
-        TEMPORARY,
-        "Temporary failure, usually of the network or the issuer. Try again later.",
-    ),
-];
+/// What the exit codes mean (`text::entries`): in the help and in the man page.
+pub const EXIT_CODES: &str = include_str!("help/exit_codes.txt");
 
 /// The exit code for an error: one of those above for the failures above, else 1.
 pub fn exit_code(error: &anyhow::Error) -> u8 {

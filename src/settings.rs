@@ -15,6 +15,7 @@ use anyhow::{Context, Error, Result};
 
 use crate::credentials::ForwardedRequest;
 use crate::error::Failure;
+use crate::text::entries;
 use crate::url::Url;
 
 /// The public client of Codex CLI: it has no secret.
@@ -24,43 +25,8 @@ const BACKEND: &str = "https://chatgpt.com/backend-api";
 /// The two ports that are registered for the redirect URI of that client.
 const CALLBACK_PORTS: [u16; 2] = [1455, 1457];
 
-/// Every variable that is read, and what it does: in the help, in the man page, and for `doctor`.
-#[rustfmt::skip]
-pub const VARIABLES: [(&str, &str); 22] = [
-    ("CODEX_AUTH_HOME", "Folder of the stored credentials, as an absolute path. Default: codex-auth in the platform's \
-        configuration folder ($XDG_CONFIG_HOME or ~/.config on Linux, ~/Library/Application Support on macOS, %APPDATA% \
-        on Windows)."),
-    ("CODEX_AUTH_PROFILE", "The profile, unless --profile names one."),
-    ("CODEX_AUTH_SEAL", "1: login seals what it stores, as with --seal."),
-    ("CODEX_AUTH_ISSUER", "Where to sign in. Default: https://auth.openai.com. A stored login is refreshed and revoked at \
-        the issuer it came from, regardless of this variable."),
-    ("CODEX_AUTH_CLIENT_ID", "The client to sign in as. Default: the public client of Codex CLI."),
-    ("CODEX_AUTH_PORT", "The port that the browser comes back to; 0 is any free port. Default: 1455, else 1457, which are \
-        registered for the client."),
-    ("CODEX_AUTH_REDIRECT_HOST", "The host of the redirect URI: localhost (default) or 127.0.0.1."),
-    ("CODEX_AUTH_CHATGPT_URL", "The ChatGPT backend, for --verify and --usage. Default: \
-        https://chatgpt.com/backend-api."),
-    ("CODEX_AUTH_REQUEST", "What another machine asks of token: min-ttl=DURATION, force-refresh, rejected=SHA-256 of an \
-        access token, separated by commas. login --from sets it for its command."),
-    ("OPENAI_FEDERATION_RULE_ID, OPENAI_IDENTITY_TOKEN_FILE", "The rule, and the absolute path of the identity token, for \
-        login --workload-identity. Commands that exec runs do not see them."),
-    ("OPENAI_WORKLOAD_IDENTITY_CONTEXT", "JSON object for the audit log of the workspace, sent with each identity token."),
-    ("CODEX_AUTH_COMPLETE", "Set by completion scripts only."),
-    ("CODEX_HOME", "Folder of Codex CLI, for the profile codex. Default: ~/.codex."),
-    ("BROWSER", "Browsers to try, separated by colons; %s stands for the URL."),
-    ("https_proxy, HTTPS_PROXY, all_proxy, ALL_PROXY", "The proxy: an http, https, socks5 or socks5h URL, with user and \
-        password if needed. The first one set wins. A value that cannot be used is an error, never a direct connection."),
-    ("no_proxy, NO_PROXY", "Hosts to connect to directly: names with their subdomains, addresses, ranges such as \
-        10.0.0.0/8, each with or without a port; * for all. Loopback addresses never use the proxy."),
-    ("DBUS_SESSION_BUS_ADDRESS, XDG_RUNTIME_DIR", "Where to find the keyring on Linux, for sealed logins."),
-    ("CODEX_CA_CERTIFICATE", "PEM file of certificate authorities to trust in addition to the system's."),
-    ("SSL_CERT_FILE, SSL_CERT_DIR", "PEM file, or folders, of certificate authorities to trust instead of the system's. \
-        Where the system has none, built-in ones are used."),
-    ("NO_COLOR", "If set, no colours."),
-    ("TERM", "dumb: no colours, links or countdowns."),
-    ("SSH_CONNECTION, SSH_TTY, WSL_DISTRO_NAME, DISPLAY, WAYLAND_DISPLAY, container, KUBERNETES_SERVICE_HOST, \
-        REMOTE_CONTAINERS, CODESPACES, GITPOD_WORKSPACE_ID", "login uses these to decide whether it can open a browser."),
-];
+/// Every variable that is read, and what it does (`text::entries`): in the help, in the man page, and for `doctor`.
+pub const VARIABLES: &str = include_str!("help/variables.txt");
 
 /// What is asked of `token` by another codex-auth, whose command it is (`login --from`).
 pub const REQUEST: &str = "CODEX_AUTH_REQUEST";
@@ -411,9 +377,7 @@ pub fn program_folders() -> Vec<PathBuf> {
 
 /// The names of those variables that are set. Their values may be secret.
 pub fn variables_set() -> Vec<&'static str> {
-    let names = VARIABLES
-        .into_iter()
-        .flat_map(|(names, _)| names.split(", "));
+    let names = entries(VARIABLES).flat_map(|(names, _)| names.split(", "));
     names.filter(|name| is_set(name)).collect()
 }
 

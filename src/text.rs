@@ -103,6 +103,15 @@ pub fn is_whole_object(bytes: &[u8]) -> bool {
         && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
+/// The entries of a table in `help/`, separated by empty lines: what each is about, and its text on one line.
+pub fn entries(table: &'static str) -> impl Iterator<Item = (&'static str, String)> {
+    table.split("\n\n").filter_map(|entry| {
+        let (subject, text) = entry.split_once('\n')?;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        Some((subject, words.join(" ")))
+    })
+}
+
 /// The text of a JSON string that is not empty.
 pub fn text_of(value: &Value) -> Option<String> {
     value

@@ -18,6 +18,7 @@ use codex_auth::cli::{Cli, REPOSITORY};
 use codex_auth::commands::completions;
 use codex_auth::error::EXIT_CODES;
 use codex_auth::settings::VARIABLES;
+use codex_auth::text::entries;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -93,14 +94,10 @@ fn commands() -> String {
     lines.replace("\\*(Aq", "\\(aq").replace('…', "...")
 }
 
-fn exit_codes() -> String {
-    let entry = |(code, meaning): &(u8, &str)| format!(".TP\n.B {code}\n{}\n", roff(meaning));
-    EXIT_CODES.iter().map(entry).collect()
-}
-
-fn variables() -> String {
-    let entry = |(names, meaning): &(&str, &str)| format!(".TP\n.B {names}\n{}\n", roff(meaning));
-    VARIABLES.iter().map(entry).collect()
+/// A table of the help, as a list of a man page.
+fn list(table: &'static str) -> String {
+    let entry = |(subject, text): (&str, String)| format!(".TP\n.B {subject}\n{}\n", roff(&text));
+    entries(table).map(entry).collect()
 }
 
 /// Nothing as long as the address of the repository is not known.
@@ -142,8 +139,8 @@ fn the_man_page_is_in_step() {
     let mut page = fs::read_to_string(&path).unwrap().replace("\r\n", "\n");
     for (part, text) in [
         ("commands", commands()),
-        ("exit codes", exit_codes()),
-        ("variables", variables()),
+        ("exit codes", list(EXIT_CODES)),
+        ("variables", list(VARIABLES)),
         ("bugs", bugs()),
     ] {
         let begin = format!(".\\\" Begin of the generated {part}\n");
@@ -167,8 +164,7 @@ fn every_variable_that_is_read_is_in_the_table() {
     let settings = fs::read_to_string(root().join("src/settings.rs")).unwrap();
     let is_name =
         |word: &&str| word.len() > 4 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    let known: Vec<&str> = VARIABLES
-        .iter()
+    let known: Vec<&str> = entries(VARIABLES)
         .flat_map(|(names, _)| names.split(", "))
         .collect();
     let read: Vec<&str> = settings.split('"').filter(is_name).collect();
