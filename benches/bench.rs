@@ -41,7 +41,7 @@ const REFRESHES: usize = 7;
 const ISSUER_TAKES: Duration = Duration::from_millis(300);
 
 /// The least that it takes, in C.
-const LIMIT: &str = "the limit: a static C program";
+const LIMIT: &str = "the lower limit: a static C program";
 const TOKEN: &str = "`codex-auth token`";
 /// The same by way of the parser.
 const PARSED: &str = "`codex-auth token --min-ttl 5m`";
@@ -61,7 +61,7 @@ fn main() {
     race(&sandbox, &mut contenders);
     println!("{}\n", machine());
     print_contenders(&sandbox, &contenders);
-    println!("\n| | measured | aim |\n| --- | --- | --- |");
+    println!("\n| | measured | target |\n| --- | --- | --- |");
     print_ratio_to_jq(&contenders);
     print_crowds(&sandbox, &contenders);
     for callers in [1, CROWD] {
@@ -262,7 +262,7 @@ fn print_crowds(sandbox: &Sandbox, contenders: &[Contender]) {
     if let [limit, ours] = medians[..] {
         let ratio = ours / limit;
         println!(
-            "| {CROWD} callers, fresh | {ours:.1} ms, {ratio:.2} times C's {CROWD} | 2 times |"
+            "| {CROWD} callers, fresh token | {ours:.1} ms, {ratio:.2} times {CROWD} runs of the C program | 2 times |"
         );
     }
 }
@@ -282,7 +282,7 @@ fn print_refresh(sandbox: &Sandbox, program: &Path, callers: usize) {
     let took = milliseconds(median(&times));
     let aim = if callers == 1 { 360 } else { 500 };
     println!(
-        "| {callers} at once, expired, the issuer takes {} ms | {took:.0} ms, {requests} requests for {REFRESHES} refreshes | {aim} ms |",
+        "| callers at once, expired token: {callers}; issuer takes {} ms | {took:.0} ms, {requests} requests for {REFRESHES} refreshes | {aim} ms |",
         ISSUER_TAKES.as_millis()
     );
 }
@@ -329,7 +329,7 @@ fn print_sealed(program: &Path) {
             contender.times.push(time);
         }
     }
-    println!("\n| with a secret in the keyring | median |\n| --- | ---: |");
+    println!("\n| reading a secret from the keyring | median |\n| --- | ---: |");
     for contender in &contenders {
         let median = milliseconds(contender.median());
         println!("| {} | {median:.2} ms |", contender.name);

@@ -114,7 +114,7 @@ exec opencode run --model chatgpt/MODEL 'Say hello'",
 
 /// Started by the line that its configuration names.
 const HERMES: Caller = Caller {
-    title: "Hermes, by `exec`",
+    title: "Hermes, through `exec`",
     package: "hermes/hermes_agent",
     name: "hermes",
     file: ".hermes/config.yaml",
@@ -339,7 +339,7 @@ fn assert_served(sandbox: &Sandbox, caller: &Caller, refreshes: usize) -> &'stat
     );
     match refreshes {
         0 => "works",
-        _ => "works, with a new token",
+        _ => "works with a new token",
     }
 }
 

@@ -99,7 +99,7 @@ fn no_refresh_loses_a_login() {
         kill_workers(seed, 500, Aim::AnyMoment),
         kill_workers(seed, 500, Aim::AfterTheAnswer),
     ]);
-    println!("\n| What was done | What came of it |\n| --- | --- |");
+    println!("\n| test | result |\n| --- | --- |");
     for figure in &figures {
         println!("| {} | {} |", figure.what, figure.outcome);
     }
@@ -285,7 +285,7 @@ fn mix(seed: u64, usual: usize) -> Figure {
     }
     wrong += sandbox.issuer.reuses();
     figure(
-        format!("{rounds} times 64 mixed callers, two logins, a new sign-in, stopped workers"),
+        format!("{rounds} times: 64 mixed callers, two logins, a new sign-in, stopped workers"),
         format!("{wrong} wrong answers or lost logins"),
         wrong == 0,
     )
@@ -371,7 +371,7 @@ fn storm(seed: u64, usual: usize) -> Figure {
     figure(
         format!("{calls} calls while the issuer answers 500"),
         format!(
-            "{} requests, {} s apart; {told} told to come later",
+            "{} requests, {} s apart; {told} calls told to try again later",
             arrivals.len(),
             gaps.join(", ")
         ),
@@ -435,7 +435,7 @@ fn fill_disks(seed: u64, usual: usize) -> Figure {
     let (refused, lost) = (refused.into_inner(), lost.into_inner());
     figure(
         what,
-        format!("{lost} logins lost ({refused} were not begun: no space left)"),
+        format!("{lost} logins lost ({refused} refreshes not started: no space left)"),
         lost == 0,
     )
 }
@@ -489,7 +489,7 @@ struct Killed {
     left: String,
 }
 
-/// What came of it, looked at when the last late request has reached the issuer.
+/// The outcome, once the last late request has reached the issuer.
 struct Aftermath {
     after_answer: Option<Duration>,
     lost: bool,
@@ -538,14 +538,14 @@ fn losses(aim: Aim, killed: &[Aftermath], lost: usize, after: &[Duration]) -> St
     if aim == Aim::AnyMoment {
         let before = lost - after;
         return format!(
-            "{before} while the answer took its {DELAY:?}, {after} up to {latest:.1} ms after it"
+            "{before} during the {DELAY:?} that the issuer took to answer, {after} up to {latest:.1} ms later"
         );
     }
     // Of moments that are spread evenly, so many fall into the window.
     let counted = |count: usize| u32::try_from(count).map_or(f64::INFINITY, f64::from);
     let mean = milliseconds(AFTERWARDS) * counted(lost) / counted(killed.len());
     format!(
-        "the answer is on the disk {mean:.1} ms after it was sent on average, {latest:.1} ms at most"
+        "the answer was on disk {mean:.1} ms after it was sent on average, {latest:.1} ms at most"
     )
 }
 

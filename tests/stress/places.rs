@@ -55,7 +55,11 @@ pub fn count_lost(
         0 => format!("{lost} logins lost"),
         _ => format!("{lost} logins lost, wrong answers in {wrong}"),
     };
-    figure(format!("{rounds} times {what}"), outcome, lost + wrong == 0)
+    figure(
+        format!("{rounds} times: {what}"),
+        outcome,
+        lost + wrong == 0,
+    )
 }
 
 /// Whether the next caller can go on with what is left, and whether the login is lost.
@@ -143,8 +147,8 @@ fn script_behind(sandbox: &Sandbox, wrapper: &[&str], script: &str) -> Command {
 }
 
 pub fn end_namespaces(seed: u64) -> Vec<Figure> {
-    const AS_CHILD: &str = "a PID namespace that was torn down 0–2 s after `token`, issuer 0–5 s";
-    const AS_FIRST: &str = "the same, codex-auth its first process";
+    const AS_CHILD: &str = "a PID namespace torn down 0–2 s after `token`, issuer 0–5 s";
+    const AS_FIRST: &str = "the same, with codex-auth as its first process";
     if !works(&UNSHARE) {
         return vec![skipped(AS_CHILD, "no PID namespaces here")];
     }
@@ -282,7 +286,7 @@ pub fn cut_off(seed: u64) -> Figure {
 /// A caller that stops, and goes on when another has had its turn.
 pub fn stop_callers(seed: u64) -> Figure {
     use rustix::process::Signal;
-    const WHAT: &str = "a caller stopped at a random moment, and another one beside it";
+    const WHAT: &str = "a caller stopped at a random moment while another one runs";
     count_lost(seed, lanes(), 200, WHAT, |sandbox, random| {
         sandbox.issuer.plan_always(REFRESH, Trouble::Delay(DELAY));
         sandbox.plant_expiring_in(-60, LIFE);
