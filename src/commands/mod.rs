@@ -18,18 +18,23 @@ mod token;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
 use crate::error::Failure;
 use crate::profile::{Profile, store};
-use crate::terminal;
 
 use output::print;
 pub use token::token;
 
+/// What to do first, for a call without any arguments. No line is wider than a narrow terminal.
+const START_PAGE: &str = include_str!("../help/start_page.txt");
+
 /// The man page.
 const PAGE: &str = include_str!("../../man/codex-auth.1");
+
+pub fn start_page() -> Result<ExitCode> {
+    print(START_PAGE)
+}
 
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let profile = cli.profile;
@@ -62,29 +67,6 @@ fn check_usage(profile: Option<&str>, command: &Command) -> Result<()> {
         return Err(Failure::Usage(message.to_owned()).into());
     }
     Ok(())
-}
-
-/// Prints what to do first, for a call without any arguments.
-pub fn start_page() -> Result<ExitCode> {
-    let command = Cli::command();
-    let names: Vec<&str> = command
-        .get_subcommands()
-        .map(clap::Command::get_name)
-        .collect();
-    let width = terminal::result_width();
-    let names = terminal::fitted_to(&names.join(", "), 11, width);
-    let title = "Fresh ChatGPT/Codex access tokens for scripts and other programs";
-    let title = terminal::fitted_to(title, 0, width);
-    print(&format!(
-        "\
-{title}
-
-Start:     codex-auth login
-Then:      codex-auth token
-Commands:  {names}
-Help:      codex-auth help COMMAND
-"
-    ))
 }
 
 fn account_id(profile: Option<String>) -> Result<ExitCode> {

@@ -7,16 +7,30 @@ use crate::terminal::Terminal;
 
 #[test]
 fn without_arguments_it_says_how_to_start() {
+    let sandbox = Sandbox::new();
     let stdout = "\
-Fresh ChatGPT/Codex access tokens for scripts and other programs
+Fresh ChatGPT/Codex access tokens
+for scripts and other programs
 
 Start:     codex-auth login
 Then:      codex-auth token
-Commands:  login, token, account-id, status, logout, seal, unseal, exec, setup,
-           doctor, completions, man
+Commands:  login, token, account-id,
+           status, logout, seal, unseal,
+           exec, setup, doctor,
+           completions, man
 Help:      codex-auth help COMMAND
 ";
-    Sandbox::new().run(&[]).assert(0, stdout, "");
+    sandbox.run(&[]).assert(0, stdout, "");
+    let help = sandbox.run(&["-h"]).stdout;
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let names: Vec<&str> = commands
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() > 10, "{help}");
+    for name in names.into_iter().filter(|name| *name != "help") {
+        assert!(stdout.contains(name), "{name}");
+    }
 }
 
 /// What is wrong, and what to try, on one line as all other errors.
