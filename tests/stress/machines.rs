@@ -75,7 +75,7 @@ fn connections(authority: &Sandbox, sshd: &Sshd) -> Figure {
     let took = begun.elapsed() / COUNT;
     let [client, server] = [0, 1].map(|end| spent()[end].saturating_sub(before[end]) / COUNT);
     let outcome = format!(
-        "{took:.0?} each; {client:.0?} of processor time at the client, {server:.0?} at the authority"
+        "{took:.0?} each; {client:.0?} of CPU time on the client, {server:.0?} on the machine that holds the login"
     );
     figure(
         format!("{COUNT} connections, one after the other"),
@@ -114,7 +114,7 @@ fn crowd(authority: &Sandbox, sshd: &Sshd) -> Figure {
         .filter(|output| is_exactly(output, &newest))
         .count();
     let requests = authority.issuer.count(REFRESH) - before;
-    let outcome = format!("{requests} request at the issuer, {good} good tokens, in {took:.1} s");
+    let outcome = format!("{requests} request to the issuer, {good} good tokens, in {took:.1} s");
     let what = format!("{CROWD} machines at once over ssh, the token expired");
     figure(what, outcome, good == CROWD && requests == 1)
 }
@@ -163,7 +163,7 @@ fn days(authority: &Sandbox, sshd: &Sshd) -> Figure {
     let (calls, bad) = (calls.into_inner(), bad.into_inner());
     let seconds = duration.as_secs();
     let outcome = format!(
-        "{requests} requests at the issuer for {tokens} tokens, {} reuses; {calls} calls, {bad} without a valid token",
+        "{requests} requests to the issuer for {tokens} tokens, {} reuses; {calls} calls, {bad} without a valid token",
         authority.issuer.reuses()
     );
     let what = format!("{FLEET} machines over ssh for {seconds} s, tokens of {SHORT_LIFE} s");
