@@ -1,13 +1,16 @@
 //! What a person sees beside the result: lines on stderr, each written at once, and what a terminal makes of them.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use anstream::adapter::strip_str;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use terminal_size::terminal_size_of;
 
 use crate::settings;
 use crate::text::on_one_line;
@@ -30,8 +33,9 @@ const FOREGROUND_CHECK: Duration = Duration::from_secs(1);
 /// What the foot of the terminal shows, below all that is said.
 static STATUS: Mutex<String> = Mutex::new(String::new());
 
-/// Writes a line to stderr. If that cannot be done, there is nobody to tell.
+/// Writes a line to stderr, with its style where that can be shown. If it cannot be written, there is nobody to tell.
 pub fn say(line: &str) {
+    let line = styled(line, &io::stderr());
     let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     write(&if status.is_empty() {
         format!("{line}\n")
@@ -45,15 +49,15 @@ pub fn tell(paragraph: &str) {
     if paragraph.starts_with("  ") {
         return say(paragraph);
     }
-    let width = width().map_or(WIDEST, |width| width.min(WIDEST));
     let indent = if paragraph.starts_with("- ") { 2 } else { 0 };
-    say(&wrap(paragraph, width, indent));
+    say(&wrap(paragraph, width().min(WIDEST), indent));
 }
 
 /// Says that something is done. A terminal shows a check mark in front.
 pub fn succeed(line: &str) {
-    if takes_sequences() {
-        say_wrapped(&format!("{} {line}", painted("✓", "32", has_colours())), 2);
+    if knows_sequences(&io::stderr()) {
+        let line = format!("{} {line}", painted("✓", "32"));
+        say(&wrap(&line, width(), 2));
     } else {
         say(line);
     }
@@ -69,23 +73,24 @@ pub fn warn(message: &str) {
     say_under("codex-auth: warning:", "1;33", message);
 }
 
-fn say_under(label: &str, style: &str, message: &str) {
-    let label = painted(label, style, has_colours());
-    say_wrapped(&format!("{label} {}", on_one_line(message)), 0);
-}
-
-/// A text in a style (ECMA-48, SGR), where there are colours.
-pub fn painted(text: &str, style: &str, has_colours: bool) -> String {
-    if has_colours {
-        format!("\x1b[{style}m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
-}
-
 /// One line, but broken between words where a terminal would break it anywhere.
-fn say_wrapped(line: &str, indent: usize) {
-    say(&wrap(line, width().unwrap_or(usize::MAX), indent));
+fn say_under(label: &str, style: &str, message: &str) {
+    let line = format!("{} {}", painted(label, style), on_one_line(message));
+    say(&wrap(&line, width(), 0));
+}
+
+/// A text in a style (ECMA-48, SGR). The stream that does not show styles gets it without.
+pub fn painted(text: &str, style: &str) -> String {
+    format!("\x1b[{style}m{text}\x1b[0m")
+}
+
+/// What a stream shows of a text: escape sequences only if it is a terminal that knows them, and the person wants colours.
+pub fn styled<'a>(text: &'a str, stream: &impl IsTerminal) -> Cow<'a, str> {
+    if text.contains('\x1b') && !shows_colours(stream) {
+        strip_str(text).to_string().into()
+    } else {
+        text.into()
+    }
 }
 
 /// Whether somebody may type an answer.
@@ -136,61 +141,43 @@ pub fn read_hidden(prompt: &str) -> io::Result<String> {
     line
 }
 
-/// The columns of the terminal on stderr, if it is one.
-pub fn width() -> Option<usize> {
-    let (width, _) = terminal_size::terminal_size_of(io::stderr())?;
-    Some(usize::from(width.0))
+/// The columns of the terminal on stderr; no limit where it is none.
+pub fn width() -> usize {
+    terminal_size_of(io::stderr()).map_or(usize::MAX, |(width, _)| width.0.into())
+}
+
+/// The same of stdout.
+pub fn result_width() -> usize {
+    terminal_size_of(io::stdout()).map_or(usize::MAX, |(width, _)| width.0.into())
 }
 
 /// A part of the result that begins behind an indent, broken between words where stdout is a terminal; elsewhere it is
 /// one line, for whatever reads it.
 pub fn fitted(text: &str, indent: usize) -> String {
-    let Some((width, _)) = terminal_size::terminal_size_of(io::stdout()) else {
-        return text.to_owned();
-    };
-    fitted_to(text, indent, usize::from(width.0))
-}
-
-/// The same for so many columns in all.
-pub fn fitted_to(text: &str, indent: usize, width: usize) -> String {
     let filled = " ".repeat(indent) + text;
-    wrap(&filled, width, indent)
-        .trim_start_matches(' ')
-        .to_owned()
+    let lines = wrap(&filled, result_width(), indent);
+    lines.trim_start_matches(' ').to_owned()
 }
 
-/// The columns of the terminal on stdout, or those of most.
-pub fn result_width() -> usize {
-    terminal_size::terminal_size_of(io::stdout()).map_or(WIDEST, |(width, _)| usize::from(width.0))
-}
-
-/// Whether stderr shows colours, and the person wants them.
-pub fn has_colours() -> bool {
-    shows_colours(&io::stderr())
-}
-
+/// Whether a stream shows colours, and the person wants them.
 pub fn shows_colours(stream: &impl IsTerminal) -> bool {
     knows_sequences(stream) && !settings::no_color()
 }
 
 /// A text that the eye should find.
 pub fn emphasized(text: &str) -> String {
-    painted(text, "1;36", has_colours())
+    painted(text, "1;36")
 }
 
 /// A URL that can be clicked as a whole, even where it is broken over lines (OSC 8,
-/// <https://gist.github.com/egmontkob/eb114294efbcd5adb1944c9f3cb5feda>). Elsewhere it is itself.
+/// <https://gist.github.com/egmontkob/eb114294efbcd5adb1944c9f3cb5feda>).
 pub fn link(url: &str) -> String {
-    if takes_sequences() {
-        format!("\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\")
-    } else {
-        url.to_owned()
-    }
+    format!("\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\")
 }
 
 /// Whether `copy` can reach a clipboard, as far as can be known.
 pub fn can_copy() -> bool {
-    can_ask() && takes_sequences()
+    can_ask() && knows_sequences(&io::stderr())
 }
 
 /// Asks the terminal to put a text into the clipboard of the person (OSC 52, xterm's control sequences), also from the
@@ -204,18 +191,21 @@ pub fn say_over_entered(line: &str) {
     say(&format!("\x1b[A\r\x1b[K{line}"));
 }
 
-/// Shows at the foot of the terminal how much time is left, in place of what was shown before. Nothing where stderr is no
-/// terminal, or another job has it.
+/// Shows at the foot of the terminal how much time is left.
 pub fn show_countdown(left: Duration, note: &str) {
     // The last column stays empty: some terminals go to the next line when it is filled.
-    let columns = width().unwrap_or(WIDEST).saturating_sub(1);
-    replace_last_line(&countdown_line(left, note, columns));
+    show_status(&countdown_line(left, note, width() - 1));
 }
 
 /// Shows what takes time, at the foot of the terminal, in place of what was shown before. Nothing where stderr is no terminal,
 /// or another job has it.
-pub fn show_status(text: &str) {
-    replace_last_line(text);
+fn show_status(text: &str) {
+    let stderr = io::stderr();
+    if knows_sequences(&stderr) && !system::is_in_background() && system::is_flowing() {
+        let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+        text.clone_into(&mut status);
+        write(&format!("\r{text}\x1b[K"));
+    }
 }
 
 /// Removes the countdown or the status.
@@ -234,14 +224,6 @@ pub fn awaiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
     done
 }
 
-fn replace_last_line(line: &str) {
-    if takes_sequences() && !system::is_in_background() && system::is_flowing() {
-        let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
-        line.clone_into(&mut status);
-        write(&format!("\r{line}\x1b[K"));
-    }
-}
-
 /// At most so many columns. A note is cut to ASCII, of which each character has one column.
 fn countdown_line(left: Duration, note: &str, columns: usize) -> String {
     let seconds = left.as_millis().div_ceil(1000);
@@ -255,11 +237,7 @@ fn countdown_line(left: Duration, note: &str, columns: usize) -> String {
     line.chars().map(one_column).take(columns).collect()
 }
 
-/// Whether stderr is a terminal that knows escape sequences.
-fn takes_sequences() -> bool {
-    knows_sequences(&io::stderr())
-}
-
+/// Whether a stream is a terminal that knows escape sequences.
 fn knows_sequences(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !settings::has_dumb_terminal() && system::enable_sequences()
 }
@@ -286,16 +264,9 @@ fn wrap(paragraph: &str, width: usize, indent: usize) -> String {
     lines
 }
 
-/// The columns of a text, in which a colour takes none.
+/// The columns of a text, in which a style takes none.
 fn columns(text: &str) -> usize {
-    let mut pieces = text.split('\x1b');
-    let plain = pieces.next().unwrap_or_default();
-    let behind_colour = |piece: &str| {
-        piece
-            .split_once('m')
-            .map_or(0, |(_, text)| text.chars().count())
-    };
-    plain.chars().count() + pieces.map(behind_colour).sum::<usize>()
+    strip_str(text).to_string().chars().count()
 }
 
 fn write(text: &str) {
@@ -321,13 +292,10 @@ mod tests {
     }
 
     #[test]
-    fn a_part_behind_an_indent_goes_on_behind_it() {
-        assert_eq!(fitted_to("one two three", 2, 9), "one two\n  three");
-        assert_eq!(
-            fitted_to("one two", 40, 9),
-            format!("one\n{}two", " ".repeat(40))
-        );
-        assert_eq!(fitted_to("one two", 2, 80), "one two");
+    fn what_shows_no_styles_gets_the_text_alone() {
+        let text = painted("one", "1;31") + &link("http://two.example/%7E;a") + "\r\n✓";
+        let file = std::fs::File::open(file!()).unwrap();
+        assert_eq!(styled(&text, &file), "onehttp://two.example/%7E;a\r\n✓");
     }
 
     #[test]

@@ -6,19 +6,20 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::process::stdout;
-use crate::terminal;
+use crate::terminal::{painted, styled};
 
-/// What a colour says about a part of the result.
+/// What a colour says about a part of the result, with its code (ECMA-48, SGR).
 #[derive(Clone, Copy)]
 pub enum Colour {
-    Good,
-    Warning,
-    Bad,
-    Heading,
+    Heading = 1,
+    Bad = 31,
+    Good = 32,
+    Warning = 33,
 }
 
 /// Writes a result to stdout, all at once. A reader that has gone away is no failure.
 pub fn print(result: &str) -> Result<ExitCode> {
+    let result = styled(result, &io::stdout());
     match stdout().write_all(result.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("could not write to stdout")
@@ -27,20 +28,9 @@ pub fn print(result: &str) -> Result<ExitCode> {
     }
 }
 
-/// A text in its colour, where stdout is a terminal that shows colours and the person wants them.
+/// A text in its colour.
 pub fn coloured(text: &str, colour: Colour) -> String {
-    let code = match colour {
-        Colour::Good => "32",
-        Colour::Warning => "33",
-        Colour::Bad => "31",
-        Colour::Heading => "1",
-    };
-    terminal::painted(text, code, has_colours())
-}
-
-/// Whether stdout shows colours, and the person wants them.
-pub fn has_colours() -> bool {
-    terminal::shows_colours(&io::stdout())
+    painted(text, &(colour as u8).to_string())
 }
 
 /// Whether a person looks at stdout.

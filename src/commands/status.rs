@@ -86,7 +86,7 @@ fn table(logins: &[LoginStatus]) -> String {
         let lengths = rows.iter().map(|cells| cells[column].chars().count());
         lengths.max().unwrap_or_default()
     });
-    let has_room = !is_terminal() || widths.iter().sum::<usize>() + 2 * 3 <= result_width();
+    let has_room = widths.iter().sum::<usize>() + 2 * 3 <= result_width();
     let [first, second, third, _] = widths;
     let line = |[profile, account, plan, token]: &[String; 4], colour: Option<Colour>| {
         let columns = format!("{profile:first$}  {account:second$}  {plan:third$}");

@@ -2,6 +2,7 @@
 //! code expires, and a login that was interrupted is resumed.
 
 use std::fs::File;
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,8 +15,8 @@ use crate::issuer::{Authorization, Issuer};
 use crate::login::qr;
 use crate::store::Store;
 use crate::terminal::{
-    awaiting, can_copy, clear_status, copy, emphasized, has_colours, link, read_lines, say,
-    say_over_entered, show_countdown, tell, width,
+    awaiting, can_copy, clear_status, copy, emphasized, link, read_lines, say, say_over_entered,
+    show_countdown, shows_colours, tell, width,
 };
 use crate::text::printable;
 use crate::time::seconds_since_epoch;
@@ -162,9 +163,9 @@ fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
     tell("Open this page on any device, and sign in:");
     say(&format!("  {}", link(&page)));
     if with_qr {
-        let drawing = qr::draw(&page, has_colours())?;
+        let drawing = qr::draw(&page, shows_colours(&io::stderr()))?;
         let needed = drawing.width;
-        if width().is_some_and(|width| width < needed) {
+        if width() < needed {
             tell(&format!(
                 "This terminal is too narrow for the QR code, which takes {needed} columns."
             ));
