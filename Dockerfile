@@ -1,11 +1,11 @@
-# The static program and nothing else, run by a user without rights; the logins are in the volume /store.
+# Only the static binary, run by an unprivileged user. Logins are stored in the volume /store.
 #
 #   docker build -t codex-auth .
 #   docker run --rm -it -v codex-auth:/store codex-auth login --device-code
 #
-# docs/deployment.md says how a container shares a login.
-# The tag is pinned, not yet the digest: replace it with TAG@sha256:… as `docker buildx imagetools inspect` prints it. From then
-# on Dependabot updates both.
+# docs/deployment.md explains how containers share a login.
+# Only the tag is pinned so far. To pin the digest too, write TAG@sha256:… as printed by `docker buildx imagetools inspect`; Dependabot
+# then updates both.
 FROM docker.io/library/rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 COPY . .
@@ -15,7 +15,7 @@ RUN rustup target add "$(uname -m)-unknown-linux-musl" \
 
 FROM scratch
 COPY --from=build /out/bin/codex-auth /codex-auth
-# A new volume takes the owner and the mode of what it covers. Of /out/volume only what is in it is copied.
+# A new volume gets the owner and mode of the folder it covers. COPY copies the contents of /out/volume, not the folder itself.
 COPY --from=build --chown=65532:65532 /out/volume/ /
 ENV CODEX_AUTH_HOME=/store
 VOLUME /store

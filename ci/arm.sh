@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The program for Linux on Arm, and the tests that run it, under qemu. Needs the Rust target aarch64-unknown-linux-musl, and
-# of Debian gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static. Arguments are passed to the tests, as a filter.
+# Builds the program for Linux on Arm and tests it under qemu. Needs the Rust target aarch64-unknown-linux-musl, and from Debian
+# gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static. Arguments filter the tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,15 +17,15 @@ if [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ]; then
     exec cargo test --locked --test cli -- "$@"
 fi
 
-# The program starts itself anew, as its worker: so the kernel has to know qemu. It is told in a namespace of our own.
+# The program starts itself again as its worker, so qemu must be registered with the kernel, here in a separate namespace.
 namespace=(unshare --user --map-root-user --mount)
 mount='mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc'
-"${namespace[@]}" sh -c "$mount" 2>/dev/null || skip 'this kernel has no binfmt_misc of its own for a namespace (Linux 6.7)'
+"${namespace[@]}" sh -c "$mount" 2>/dev/null || skip 'this kernel has no binfmt_misc per namespace (Linux 6.7)'
 magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
 mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
 export MAGIC=":qemu-aarch64:M::$magic:$mask:$qemu:F"
-# There is only one user in it: what takes another one is left out. So is what has a limit of 1.5 s, which an emulator may
-# not keep.
+# The namespace has only one user, so tests that need another one are left out. So are tests with a limit of 1.5 s, which may be too
+# short for an emulator.
 # shellcheck disable=SC2016
 "${namespace[@]}" bash -c "$mount"' && printf %s "$MAGIC" >/proc/sys/fs/binfmt_misc/register && exec "$@"' - \
     cargo test --locked --test cli -- --skip disk:: --skip other_processes_of_the_user \

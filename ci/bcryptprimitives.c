@@ -1,8 +1,8 @@
-/* The one function of bcryptprimitives.dll that Rust's standard library needs, for a Wine that does not have it. */
+/* The one function in bcryptprimitives.dll that Rust's standard library needs, for versions of Wine without it. */
 
 #include <windows.h>
 
-/* RtlGenRandom, under the name by which advapi32.dll exports it. */
+/* RtlGenRandom, as exported by advapi32.dll. */
 BOOLEAN NTAPI SystemFunction036(void *buffer, ULONG size);
 
 __declspec(dllexport) BOOL WINAPI ProcessPrng(BYTE *buffer, SIZE_T size)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real containers that end right after `token`: an image FROM scratch with the static binary, the store on a volume. Needs root,
-# podman, runc, the musl target of Rust, and gcc with a static C library.
+# Tests real containers that end right after `token`: an image FROM scratch with the static binary, and the store on a volume. Needs
+# root, podman, runc, Rust's musl target, and gcc with a static C library.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ target=$(uname -m)-unknown-linux-musl
 skip() { echo "SKIPPED ci/containers.sh: $*"; exit; }
 has() { command -v "$1" >/dev/null; }
 
-[ "$(id -u)" = 0 ] || skip 'it takes root'
+[ "$(id -u)" = 0 ] || skip 'needs root'
 for program in podman runc gcc; do
     has $program || skip "no $program here"
 done
@@ -17,7 +17,7 @@ done
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# What a container's script does: it runs the program, and ends so many milliseconds later.
+# Acts as a container's script: runs the program, and exits the given number of milliseconds later.
 mkdir "$folder/image"
 gcc -static -O1 -x c -o "$folder/image/script" - <<'END' || skip 'no static C library here'
 #include <stdlib.h>
@@ -43,7 +43,7 @@ FROM scratch
 COPY codex-auth script /
 END
 
-# Images and containers of its own, which end with the folder.
+# Keeps images and containers in the folder, so that they are removed with it.
 cat >"$folder/podman" <<END
 #!/bin/sh
 exec podman --root $folder/root --runroot $folder/runroot --storage-driver=vfs --cgroup-manager=cgroupfs --runtime runc "\$@"
@@ -55,9 +55,9 @@ exec $folder/podman run --rm --network=host --ulimit nofile=1024:1024 --ulimit n
 END
 chmod +x "$folder/podman" "$folder/run"
 "$folder/podman" build --quiet --isolation=chroot --tag codex-auth-test "$folder/image" >"$folder/log" 2>&1 ||
-    skip "no image can be built here: $(tail -n 1 "$folder/log")"
+    skip "cannot build images: $(tail -n 1 "$folder/log")"
 "$folder/run" codex-auth-test /codex-auth --version >"$folder/log" 2>&1 ||
-    skip "no container runs here: $(tail -n 1 "$folder/log")"
+    skip "cannot run containers: $(tail -n 1 "$folder/log")"
 
 CODEX_AUTH_TEST_CONTAINER=$folder/run \
     cargo test --quiet --locked --test stress containers -- --ignored --nocapture

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The first minutes on a fresh Debian: installs the .deb that `ci/package.sh` left in target/dist, signs in at the fake issuer of
-the tests, completes the name of a profile with TAB in bash, reads the man page, and removes the package. Needs Linux, root,
-debootstrap and cargo; debootstrap fetches some 100 MB."""
+"""Tests the package on a fresh Debian: installs the .deb from target/dist (built by `ci/package.sh`), signs in to the tests' fake
+issuer, completes a profile name with TAB in bash, opens the man page, and removes the package. Needs Linux, root, debootstrap
+and cargo; debootstrap downloads about 100 MB."""
 
 import fcntl
 import glob
@@ -20,7 +20,7 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RELEASE = "bookworm"
-# Seconds that anything may take. It is only reached when something is broken.
+# A limit in seconds for each step, reached only if something is broken.
 PATIENCE = 60
 ADDRESS = re.compile(r"http://\S+/oauth/authorize\?\S+(?=\r?\n)")
 SEQUENCES = re.compile(r"\x1b\][^\x1b\x07]*(?:\x1b\\|\x07)|\x1b\[[0-9;?]*[A-Za-z]")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Checks the files that others read: the units of systemd and the manifests of Kubernetes in docs/deployment.md and for the
-packages, and what `setup` prints, each with a parser of its language.
+"""Checks configuration for other programs with parsers of its language: the systemd units and Kubernetes manifests in
+docs/deployment.md and in the packages, and the output of `setup`.
 
-Takes `systemd-analyze`, `node`, `kubernetes-validate` and PyYAML (PyPI); says what it skips without them."""
+Uses `systemd-analyze`, `node`, `kubernetes-validate` and PyYAML (PyPI), and says what it skips without them."""
 
 import json
 import os
@@ -22,12 +22,12 @@ PAGE = ROOT / "docs" / "deployment.md"
 
 
 def blocks(language):
-    """The fenced blocks of a language."""
+    """The fenced code blocks in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
 
 
 def run(*command, **options):
-    """Fails if the command does, or complains."""
+    """Returns whether the command succeeds without printing errors."""
     ended = subprocess.run(command, capture_output=True, text=True, **options)
     said = (ended.stdout + ended.stderr).strip()
     if said:
@@ -36,7 +36,7 @@ def run(*command, **options):
 
 
 def with_program(unit):
-    """The program and the user need not be on this machine."""
+    """Replaces the program and the user, which may not exist on this machine."""
     return re.sub(r"(?m)^(ExecStart=)\S+", r"\1/bin/true", unit).replace("User=tokens", "User=root")
 
 
@@ -53,7 +53,7 @@ def check_units(folder):
 def check_user_units(folder):
     paths = []
     for unit in sorted((ROOT / "ci" / "systemd").iterdir()):
-        # What is started by a timer or a socket has an instance.
+        # A template unit needs an instance name.
         paths.append(folder / unit.name.replace("@", "@work"))
         (folder / unit.name).write_text(with_program(unit.read_text()))
     assert len(paths) == 2, paths
@@ -71,8 +71,8 @@ def check_manifests(folder):
 
 
 def setup_printer(folder):
-    """Gives what `setup` prints on stdout, and the words with which it lets itself be called: from a path and with a store
-    whose names need quotes in every language."""
+    """Returns a function that runs `setup`, and the command line that its output should call. The paths of the program and the
+    store need quotes in every language."""
     folder = folder / "it's \"a\" \\ $dir é %h <&>"
     folder.mkdir()
     program = folder / "codex-auth"
@@ -135,7 +135,7 @@ def check_setup_node(folder):
 
 
 def check_setup_systemd(folder):
-    """Writes the units as a person does, without a systemd to take them."""
+    """Installs the units as a user would, with a fake systemctl."""
     printed, words = setup_printer(folder)
     systemctl = folder / "systemctl"
     systemctl.write_text("#!/bin/sh\necho \"$@\" >>\"$0.log\"\n")

@@ -1,5 +1,5 @@
-"""Runs the program in a root that holds it, /etc/resolv.conf and a login, and nothing else: no /dev, no /proc, no
-certificates. Needs root, and a network of its own, in which a name server of ours answers that every host is this one."""
+"""Runs the program in a root that contains only the program, /etc/resolv.conf and a login: no /dev, no /proc, no certificates.
+Needs root and a separate network namespace, where a name server resolves every host to this machine."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def serve_names(server, asked):
 
 
 def store(root, life_left):
-    """Puts a login into the root whose token has so many seconds left."""
+    """Stores a login in the root whose token has this many seconds left."""
     login = {
         "version": 1,
         "auth_mode": "chatgpt",

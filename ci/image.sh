@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Whether the image of the Dockerfile can be built, and does what its first lines say: it runs as a user without rights, and keeps
-# its logins in a volume. Needs root, podman and runc, and the base image: from its registry, or as BASE_IMAGE names it here.
+# Builds the image of the Dockerfile and checks that it works as described there: it runs as an unprivileged user, and keeps its logins
+# in a volume. Needs root, podman and runc, and the base image, from its registry or a local one named in BASE_IMAGE.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fail() { echo "FAILED ci/image.sh: $*"; exit 1; }
 skip() { echo "SKIPPED ci/image.sh: $*"; exit; }
-[ "$(id -u)" = 0 ] || skip 'it takes root'
+[ "$(id -u)" = 0 ] || skip 'needs root'
 for program in podman runc; do
     command -v $program >/dev/null || skip "no $program here"
 done
@@ -15,7 +15,7 @@ base=$(sed -n 's/^FROM \(.*\) AS build$/\1/p' Dockerfile)
 if [ -n "${BASE_IMAGE:-}" ]; then
     context=(--build-context "$base=container-image://$BASE_IMAGE")
 else
-    timeout 300 "${storage[@]}" pull --quiet "$base" >/dev/null 2>&1 || skip "$base cannot be pulled here"
+    timeout 300 "${storage[@]}" pull --quiet "$base" >/dev/null 2>&1 || skip "$base cannot be pulled"
     context=()
 fi
 
@@ -25,7 +25,7 @@ run() {
     "${storage[@]}" run --rm --network=none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --log-driver=none \
         --volume codex-auth-test:/store codex-auth-test "$@"
 }
-[ "$(run --version)" = "codex-auth $(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)" ] || fail 'another version'
+[ "$(run --version)" = "codex-auth $(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)" ] || fail 'it has the wrong version'
 code=0 && run token 2>/dev/null || code=$?
 [ $code = 4 ] || fail "token without a login exits with $code"
 report=$(run doctor) || true

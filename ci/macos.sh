@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Whether the code for macOS is sound: nothing here could link or run it. Needs the Rust target aarch64-apple-darwin, and for
-# ring a C compiler that knows it: `zig`, or python3 with the package ziglang.
+# Compiles the code for macOS, without linking or running it. Needs the Rust target aarch64-apple-darwin, and for ring a C compiler
+# with that target: `zig`, or python3 with the package ziglang.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,7 @@ fi
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# zig has its own name for the target, which the compiler's caller gives in another form.
+# zig has a different name for the target than the caller passes.
 cat >"$folder/cc" <<END
 #!/usr/bin/env bash
 words=()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Whether the tests notice when a line that carries a promise is broken. Each mutant below is one small replacement in a copy of the
-# sources, and the tests named with it have to fail; one that no longer applies is a failure too. Arguments select mutants by a
-# part of their name. Needs what the tests need; takes some minutes.
+# Checks that the tests fail if a critical line is broken. Each mutant is one small replacement in a copy of the sources, and the tests
+# named with it must fail; a mutant that no longer applies is a failure, too. Arguments select mutants by part of their name. Needs what
+# the tests need, and takes a few minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ mkdir -p "$source"
 git ls-files -z --cached --others --exclude-standard src Cargo.toml Cargo.lock man completions .cargo benches tests examples README.md |
     xargs -0 cp --parents --update -t "$source"
 
-# The tests themselves stay as they are: only the program that they run changes.
+# Only the program changes, not the tests that run it.
 tests=$(cd "$source" && cargo test --locked --test cli --no-run --message-format json 2>/dev/null |
     sed -n 's/.*"name":"cli".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
 [ -x "$tests" ] || { echo 'FAILED ci/mutants.sh: the tests do not build'; exit 1; }
@@ -22,7 +22,7 @@ build() { (cd "$source" && cargo build --quiet --locked 2>"$source/../log"); }
 run_tests() { CODEX_AUTH_TEST_BIN=$CARGO_TARGET_DIR/debug/codex-auth "$tests" "$@" >"$source/../log" 2>&1; }
 complain() { echo "FAILED $*"; failed=1; }
 
-# A name, a file, what stands there once, what takes its place, and a filter for the tests that are to fail.
+# Arguments: a name, a file, text that occurs in it once, its replacement, and filters for the tests that must fail.
 mutant() {
     local name=$1 file=$source/$2 from=$3 to=$4 original rest
     shift 4
@@ -36,7 +36,7 @@ mutant() {
     original=$(<"$file")
     rest=${original#*"$from"}
     if [ "$rest" = "$original" ] || [ "${rest#*"$from"}" != "$rest" ]; then
-        complain "$name: its line does not stand once in ${file#"$source/"}: $from"
+        complain "$name: its text does not occur exactly once in ${file#"$source/"}: $from"
         return
     fi
     printf '%s\n' "${original%%"$from"*}$to$rest" >"$file"
@@ -53,7 +53,7 @@ mutant() {
 }
 
 . ci/mutants.list
-# All of them pass where nothing is broken.
+# All of them must pass without a mutant.
 build && run_tests "${filters[@]}" || complain "without a mutant, too: $(grep '^test .* FAILED$' "$source/../log")"
 echo "mutants.sh: $count mutants"
 exit $failed

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What a release consists of, in target/dist: for Linux an archive, a .deb and a .rpm of the static binary, elsewhere the
-# archive, and what each is made of (CycloneDX), all with their SHA-256. What is built is installed and looked at, and the crate
-# is built as from a registry. Takes a Rust target, by default the one of static Linux on this processor. Needs a C compiler and
-# jq; for the packages cargo-deb with dpkg, and cargo-generate-rpm with rpm, and root to install them into a root of their own.
-# Lintian, man, bash-completion, zsh and fish look too, where they are installed.
+# Builds a release in target/dist: an archive, for Linux also a .deb and an .rpm, with the static binary, and an SBOM (CycloneDX), all
+# with their SHA-256. Installs the packages and checks them, and builds the crate as from a registry. The argument is a Rust target;
+# the default is static Linux on this processor. Needs a C compiler and jq; for the packages cargo-deb with dpkg and
+# cargo-generate-rpm with rpm; and root, to install them into a separate root. Uses Lintian, man, bash-completion, zsh and fish for
+# more checks if they are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,7 @@ version=${version##*[@#]}
 name=codex-auth-$version-$target
 program=codex-auth archive=$name.tar.gz
 if [[ $target == *windows* ]]; then program=codex-auth.exe archive=$name.zip; fi
-export LC_ALL=C # sort and join have to agree
+export LC_ALL=C # sort and join must agree
 say() { echo "package.sh: $*"; }
 fail() { echo "FAILED ci/package.sh: $*"; exit 1; }
 skip() { echo "SKIPPED ci/package.sh: $*"; }
@@ -24,20 +24,20 @@ has() { command -v "$1" >/dev/null; }
 has jq || { skip 'no jq here'; exit; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# Archives and packages have the time of the last commit, not of the build.
+# Archives and packages are dated by the last commit, not by the build.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
 
-# The crates that are linked into the program, with licence and address.
+# The crates linked into the program, with licence and address.
 cargo tree --locked --target "$target" --edges normal,no-proc-macro --prefix none --format '{p}|{l}|{r}' |
     sed 's/ (\*)$//; s/|$/|-/' | grep -v '^codex-auth ' | sort -u >"$folder/crates"
 rust=$(rustc --version | cut -d' ' -f2)
-# That of the C library of the target, which Rust brings along.
+# The version of the target's C library, which ships with Rust.
 musl=$(grep -aom1 '^1\.[0-9]*\.[0-9]*$' < <(strings -a "$(rustc --print target-libdir --target "$target")/self-contained/libc.a" 2>/dev/null) || true)
 
-# The licences of what is in the program ask that their text goes with it. Equal texts stand once.
+# The licences require their texts to be distributed with the program. Each text is included once.
 third_party() {
-    printf '%s\n' 'codex-auth contains what follows. The texts of the licences come after the list, each once.' ''
+    printf '%s\n' 'codex-auth contains the following software. The licence texts come after the list, each once.' ''
     echo "Rust's standard library v$rust, MIT OR Apache-2.0, https://github.com/rust-lang/rust"
     [[ $target != *-musl ]] || echo "musl v$musl, MIT, https://musl.libc.org"
     sed 's/|/, /g' "$folder/crates"
@@ -49,7 +49,7 @@ third_party() {
     sed "s/<[^>]*>//g; s/&lt;/</g; s/&gt;/>/g; s/&quot;/\"/g; s/&#\(39\|x27\);/'/g; s/&amp;/\&/g; s/[ \t]*$//" \
         "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" | cat -s
 
-    # On Windows there are backslashes, and jq ends its lines with a carriage return.
+    # On Windows, paths have backslashes, and jq ends lines with a carriage return.
     cargo metadata --locked --format-version 1 |
         jq -r '.packages[] | "\(.name) v\(.version)|\(.manifest_path | gsub("\\\\"; "/") | rtrimstr("/Cargo.toml"))"' |
         tr -d '\r' | sort | join -t '|' -o 2.2 "$folder/crates" - | while read -r crate; do
@@ -63,7 +63,7 @@ third_party() {
     done
 }
 
-# What is linked into the program for this target, as CycloneDX 1.5.
+# Prints what is linked into the program for this target, as CycloneDX 1.5.
 bill_of_materials() {
     cut -d'|' -f1 "$folder/crates" | tr -d '\r' >"$folder/linked"
     cargo metadata --locked --format-version 1 --filter-platform "$target" | jq \
@@ -83,7 +83,7 @@ bill_of_materials() {
            components: .}'
 }
 
-# The documents that go into archives and packages.
+# Collects the documents for archives and packages.
 documents() {
     local repository
     mkdir "$dist/doc"
@@ -97,22 +97,22 @@ documents() {
     done
 }
 
-# That what the packaged documents link to is beside them.
+# Checks that all files linked from the packaged documents are packaged, too.
 check_links() {
     local page link
     for page in "$2"/*.md "$2"/docs/*.md; do
         while read -r link; do
-            [ -e "$(dirname "$page")/$link" ] || fail "$1: $(basename "$page") links to $link, which is not there"
+            [ -e "$(dirname "$page")/$link" ] || fail "$1: $(basename "$page") links to $link, which does not exist"
         done < <(grep -o '](\([^)#]*\)' "$page" | cut -c3- | grep -v '^https\?:' | sed '/^$/d')
     done
 }
 
-# Writes the checksum of a file beside it.
+# Writes the checksum of a file to FILE.sha256.
 checksum() {
     if has sha256sum; then sha256sum "$1"; else shasum -a 256 "$1"; fi >"$1.sha256"
 }
 
-# That nothing outside the crate is needed to build it: .cargo/config.toml is not read there, so the compiler is named.
+# Checks that the crate builds on its own. Its build does not read .cargo/config.toml, so the compiler is named here.
 check_crate() {
     cargo package --quiet --locked --allow-dirty --no-verify
     tar -xzf "target/package/codex-auth-$version.crate" -C "$folder"
@@ -180,22 +180,22 @@ check_program() {
 
 build_deb() {
     local deb root=$folder/deb
-    { has cargo-deb && has dpkg; } || { skip 'the .deb: it takes cargo-deb and dpkg'; return; }
+    { has cargo-deb && has dpkg; } || { skip 'the .deb: needs cargo-deb and dpkg'; return; }
     cargo deb --quiet --no-build --no-strip --target "$target" --output "$dist/" >/dev/null
     deb=$(basename "$dist"/*.deb)
     (cd "$dist" && checksum "$deb")
-    # No address is known that a maintainer or a Debian changelog could have; CHANGELOG.md takes the place of that. The program
-    # needs no other package, and a static one with a random address looks like a library.
+    # There is no known address for a maintainer, and CHANGELOG.md replaces a Debian changelog. The program depends on no other package,
+    # and lintian takes a static position-independent program for a library.
     if has lintian; then
         lintian --allow-root --fail-on error,warning --suppress-tags \
             malformed-contact,no-changelog,wrong-name-for-upstream-changelog,empty-field,shared-library-lacks-prerequisites \
-            "$dist/$deb" || fail "what lintian says about $deb"
+            "$dist/$deb" || fail "lintian rejects $deb"
     else
-        skip 'what lintian says: it is not here'
+        skip 'lintian: not installed'
     fi
     [ "$(dpkg --print-architecture)" = "$(dpkg-deb --field "$dist/$deb" Architecture)" ] ||
         { skip "$deb is for another processor"; return; }
-    [ "$(id -u)" = 0 ] || { skip "whether $deb installs: it takes root"; return; }
+    [ "$(id -u)" = 0 ] || { skip "whether $deb installs: needs root"; return; }
 
     mkdir -p "$root"/var/lib/dpkg/{info,updates} && touch "$root/var/lib/dpkg/status"
     dpkg --root="$root" --log=/dev/null -i "$dist/$deb" >/dev/null
@@ -206,14 +206,14 @@ build_deb() {
 
 build_rpm() {
     local rpm root=$folder/rpm own=()
-    { has cargo-generate-rpm && has rpm; } || { skip 'the .rpm: it takes cargo-generate-rpm and rpm'; return; }
+    { has cargo-generate-rpm && has rpm; } || { skip 'the .rpm: needs cargo-generate-rpm and rpm'; return; }
     cargo generate-rpm --target "$target" --output "$dist/"
     rpm=$(basename "$dist"/*.rpm)
     (cd "$dist" && checksum "$rpm")
     [ "$(rpm --eval '%{_arch}')" = "${target%%-*}" ] || { skip "$rpm is for another processor"; return; }
-    [ "$(id -u)" = 0 ] || { skip "whether $rpm installs: it takes root"; return; }
+    [ "$(id -u)" = 0 ] || { skip "whether $rpm installs: needs root"; return; }
 
-    # Debian's rpm would rather not install anything.
+    # Debian's rpm refuses to install packages otherwise.
     [ ! -e /etc/debian_version ] || own=(--force-debian)
     mkdir "$root"
     rpm "${own[@]}" --root "$root" --install "$dist/$rpm"
@@ -222,50 +222,50 @@ build_rpm() {
     check_gone "$rpm" "$root"
 }
 
-# That what a package has put into a root is what the system looks for: the program, the page, the completions.
+# Checks that a package has installed everything where the system looks for it: program, man page, completions.
 check_installed() {
     local root=$2 share=$2/usr/share zsh=$2/usr/share/zsh/$3 found
     check_program "$1" "$root/usr/bin/codex-auth"
     [ -s "$share/bash-completion/completions/codex-auth" ] || fail "$1 has no completions for bash"
     [ -s "$share/fish/vendor_completions.d/codex-auth.fish" ] || fail "$1 has no completions for fish"
     [ -s "$zsh/_codex-auth" ] || fail "$1 has no completions for zsh"
-    [ -s "$share/doc/codex-auth/THIRD-PARTY" ] || fail "$1 does not bring the licences of its crates"
+    [ -s "$share/doc/codex-auth/THIRD-PARTY" ] || fail "$1 lacks the licences of its crates"
     check_links "$1" "$share/doc/codex-auth"
     if has man; then
-        MANPATH=$share/man man --where codex-auth >/dev/null || fail "man does not find the page of $1"
+        MANPATH=$share/man man --where codex-auth >/dev/null || fail "man does not find the man page of $1"
     else
-        skip 'whether man finds the page: it is not here'
+        skip 'whether man finds the man page: man is not installed'
     fi
     if [ -r /usr/share/bash-completion/bash_completion ]; then
         # shellcheck disable=SC2016
         XDG_DATA_DIRS=$share bash -c '. /usr/share/bash-completion/bash_completion
             __load_completion codex-auth && complete -p codex-auth' >/dev/null || fail "bash finds no completions of $1"
     else
-        skip 'whether bash finds the completions: no bash-completion here'
+        skip 'whether bash finds the completions: bash-completion is not installed'
     fi
     if has zsh; then
         zsh -fc "fpath=($zsh \$fpath); autoload -U compinit; compinit -D; [[ \$_comps[codex-auth] = _codex-auth ]]" ||
             fail "zsh finds no completions of $1"
     else
-        skip 'whether zsh finds the completions: it is not here'
+        skip 'whether zsh finds the completions: zsh is not installed'
     fi
     if has fish; then
         found=$(HOME=$folder PATH=$root/usr/bin:$PATH XDG_DATA_DIRS=$share fish -c 'complete -C "codex-auth logi"')
         [[ $found == login* ]] || fail "fish finds no completions of $1"
     else
-        skip 'whether fish finds the completions: it is not here'
+        skip 'whether fish finds the completions: fish is not installed'
     fi
-    say "$1 installs, and what it brings is found"
+    say "$1 installs, and its files are found"
 }
 
 check_gone() {
     [ -z "$(cd "$2" && find . -not -type d -path '*codex-auth*' -not -path './var/*')" ] || fail "$1 leaves a file behind"
-    say "$1 is removed again"
+    say "$1 uninstalls cleanly"
 }
 
 rm -rf "$dist"
 mkdir -p "$dist"
-[ "$rust" = "$(sed -n 's/^release-rust = "\(.*\)"$/\1/p' Cargo.toml)" ] || say "Rust $rust is not that of releases: other bytes"
+[ "$rust" = "$(sed -n 's/^release-rust = "\(.*\)"$/\1/p' Cargo.toml)" ] || say "Rust $rust is not the one for releases, so the bytes differ"
 documents
 CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh) cargo build --quiet --locked --release --target "$target"
 build_archive

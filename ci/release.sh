@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What a release needs before anything is built: `ci/release.sh check TAG`. Its notes: `ci/release.sh notes TAG`.
+# `ci/release.sh check TAG` checks that everything is in place for a release. `ci/release.sh notes TAG` prints its notes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fail() { echo "FAILED ci/release.sh: $*" >&2; exit 1; }
-# A member of Cargo.toml that stands on a line of its own.
+# Prints a single-line member of Cargo.toml.
 member() { sed -n "s/^$1 = \"\(.*\)\"$/\1/p" Cargo.toml | head -n 1; }
-# The part of the changelog under the heading of a version.
+# Prints the part of the changelog for a version.
 changes() { awk -v heading="## [$1]" '/^## /{on = index($0, heading) == 1; next} on' CHANGELOG.md; }
 
 check() {
@@ -25,8 +25,8 @@ notes() {
     changes "$version"
     cat <<END_OF_NOTES
 
-Built with Rust $rust. The same source and \`ci/package.sh TARGET\` give the same programs with it, in whatever folder they are built. The
-files have attestations: \`gh attestation verify FILE --repo ${repository#https://github.com/}\`.
+Built with Rust $rust. With this version, \`ci/package.sh TARGET\` builds identical programs from the same source in any folder. To verify
+a file: \`gh attestation verify FILE --repo ${repository#https://github.com/}\`.
 END_OF_NOTES
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Whether the same source gives the same program in another folder, with the crates in another place. Takes a Rust target, by
-# default the one of static Linux on this processor. Needs git, and what a build needs.
+# Checks that the same source builds the same program in another folder, with the crates in another location. The argument is a Rust
+# target; the default is static Linux on this processor. Needs git, and what a build needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,13 +18,13 @@ source=$folder/the/same/source home=$folder/cargo
 mkdir -p "$source" "$home"
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$source"
 here=${CARGO_HOME:-$HOME/.cargo}
-# What is not linked but copied when it lies on another file system.
+# Hard-linked, or copied if on another file system.
 cp -al "$here/registry" "$home/" 2>/dev/null || { rm -rf "$home/registry" && cp -a "$here/registry" "$home/"; }
 cp "$here"/config* "$home/" 2>/dev/null || true
 
 build
 (cd "$source" && CARGO_HOME=$home CARGO_NET_OFFLINE=true build)
 first=target/$target/release/codex-auth second=$source/target/$target/release/codex-auth
-! grep -qaF -e "$here" -e "$PWD" "$first" || fail "the program names $here or $PWD"
-cmp "$first" "$second" || fail 'two folders gave two programs'
+! grep -qaF -e "$here" -e "$PWD" "$first" || fail "the program contains $here or $PWD"
+cmp "$first" "$second" || fail 'the two programs differ'
 echo "reproducible.sh: built twice, $(sha256sum <"$first" | cut -d' ' -f1) ($(rustc --version))"

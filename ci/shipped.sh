@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests with the program that an archive of target/dist ships, unpacked as a user would. Takes the Rust target.
+# Runs the tests with the program from an archive in target/dist. The argument is the Rust target.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The binary for Linux, installed as the README says: that it is static and small, that a fresh token costs one look at one
-# file, that it runs in an empty root, and that it passes the tests. Needs the musl target of Rust, gcc and binutils; to count
-# calls strace, and for the empty root python3, unshare, ip and a root user.
+# Installs the Linux binary as in the README, and checks that it is static and small, that a fresh token takes one read of one file, that
+# it runs in an empty root, and that it passes the tests. Needs Rust's musl target, gcc and binutils; strace to count system calls; and
+# for the empty root python3, unshare, ip and root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,11 +22,11 @@ CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh) cargo install --quiet --locked --path . -
 program=$folder/bin/codex-auth
 
 size=$(stat -c %s "$program")
-[ "$size" -lt $most ] || fail "it has $size bytes, more than $most"
+[ "$size" -lt $most ] || fail "its size is $size bytes, more than $most"
 headers=$(LC_ALL=C readelf --file-header --program-headers "$program")
-[[ $headers != *INTERP* ]] || fail 'it asks for a dynamic linker'
-[[ $headers =~ Type:\ +DYN ]] || fail 'its address is not random'
-echo "static.sh: static, with a random address, $size bytes"
+[[ $headers != *INTERP* ]] || fail 'it needs a dynamic linker'
+[[ $headers =~ Type:\ +DYN ]] || fail 'it is not position-independent'
+echo "static.sh: static, position-independent, $size bytes"
 
 if has strace; then
     mkdir -m 700 "$folder/store"
@@ -37,20 +37,20 @@ END
     [ "$(cat "$folder/token")" = a.b.c ] || fail 'it printed another token'
     count() { grep -cE "^[0-9]+ +($1)\(" "$folder/trace" || true; }
     for call in 'open|openat' read write; do
-        [ "$(count "$call")" = 1 ] || fail "a fresh token took $(count "$call") calls of $call"
+        [ "$(count "$call")" = 1 ] || fail "a fresh token took $(count "$call") calls to $call"
     done
     others='socket|connect|flock|clone|clone3|fork|vfork|execveat|getdents|getdents64'
     [ "$(count "$others")" = 0 ] || fail "a fresh token took one of $others"
     echo 'static.sh: a fresh token took one open, one read and one write'
 else
-    skip 'the calls of a fresh token: no strace here'
+    skip 'the system calls of a fresh token: no strace here'
 fi
 
 if [ "$(id -u)" = 0 ] && has python3 && has unshare && has ip && unshare --net true 2>/dev/null; then
     unshare --net python3 ci/empty_root.py "$program"
 else
-    skip 'the empty root: it takes root, python3, unshare and ip'
+    skip 'the empty root: needs root, python3, unshare and ip'
 fi
 
-# It has another C library and another allocator than what `cargo test` builds.
+# Its C library and allocator differ from those of the binary that `cargo test` builds.
 CODEX_AUTH_TEST_BIN=$program cargo test --quiet --locked --test cli --test network

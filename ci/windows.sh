@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The program and its tests as Windows programs, run by Wine. Needs the Rust target x86_64-pc-windows-gnu, and of Debian
-# gcc-mingw-w64-x86-64, wine64 and jq. Arguments are passed to the tests, as a filter.
+# Builds the program and its tests for Windows and runs them under Wine. Needs the Rust target x86_64-pc-windows-gnu, and from Debian
+# gcc-mingw-w64-x86-64, wine64 and jq. Arguments filter the tests.
 #
-# Left out are the tests of the harness itself, and one that runs the program twice within a second: Wine takes longer.
+# Leaves out the tests of the harness, and one that runs the program twice within a second, for which Wine is too slow.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Wine lacks programs that some tests ask for: here a skipped test is none that was forgotten.
+# Some tests need programs that Wine lacks, so skipped tests are fine here.
 export CODEX_AUTH_TEST_SKIP=
 
 target=x86_64-pc-windows-gnu
@@ -18,7 +18,7 @@ command -v x86_64-w64-mingw32-gcc >/dev/null || skip 'no x86_64-w64-mingw32-gcc 
 folder=$(mktemp -d)
 export WINEPREFIX=$folder/wine WINEDEBUG=-all
 end() {
-    # What Wine leaves running for the next program would hold the folder.
+    # Wine leaves processes running that keep the folder busy.
     "$(dirname "$(readlink -f "$wine")")/wineserver" -k || true
     rm -rf "$folder"
 }
@@ -32,6 +32,6 @@ x86_64-w64-mingw32-gcc -O2 -shared -o "$folder/bcryptprimitives.dll" ci/bcryptpr
 cp "$tests" "$folder/cli.exe"
 cp target/$target/debug/codex-auth.exe "$folder"
 
-# One test at a time: beside others, Wine once failed to start a process (ERROR_INTERNAL_ERROR).
+# One test at a time: in parallel, Wine once failed to start a process (ERROR_INTERNAL_ERROR).
 CODEX_AUTH_TEST_BIN="Z:${folder//\//\\}\\codex-auth.exe" "$wine" "$folder/cli.exe" --test-threads 1 \
     --skip harness:: --skip the_backoff_grows_to_a_minute "$@"

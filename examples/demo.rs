@@ -1,4 +1,4 @@
-//! `cargo run --example demo`: the whole life of a login, shown with the real program and a made-up issuer on this
+//! `cargo run --example demo`: shows the whole life of a login, with the real program and a fake issuer on this
 //! machine. It needs no account and no network, leaves nothing behind, and exits with 1 if a step fails.
 
 #![allow(
@@ -8,7 +8,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
-    reason = "it is there to print, and a step that fails ends it with its message"
+    reason = "its job is to print, and a failed step ends it with a message"
 )]
 
 use std::ffi::OsString;
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     panic::set_hook(Box::new(|why| {
         let message = why.payload().downcast_ref::<String>().map(String::as_str);
         let message = message.or_else(|| why.payload().downcast_ref::<&str>().copied());
-        let message = message.unwrap_or("it broke off");
+        let message = message.unwrap_or("unknown error");
         eprintln!("\nThe demo failed: {message}");
     }));
     match panic::catch_unwind(show) {
@@ -37,21 +37,21 @@ fn main() -> ExitCode {
 fn show() {
     let (program, sandbox) = (build(), Sandbox::new());
     let demo = Demo { program, sandbox };
-    tell("This is codex-auth itself, in an empty home folder, with a made-up issuer for OpenAI's.");
-    println!(
-        "Its tokens are made up too; they are cut short all the same, as real ones should be."
-    );
+    tell("This runs codex-auth in an empty home folder, with a fake issuer instead of OpenAI's.");
+    println!("The tokens are fake, too, but still shortened, as real ones should be.");
     sign_in(&demo);
     ask(&demo);
     refresh_expired_token(&demo);
     refresh_for_eight(&demo);
     sign_out(&demo);
-    tell("That was all of it. Your own login, and Codex CLI as the first program that uses it:");
+    tell(
+        "That is all. To sign in yourself, and to set up Codex CLI as the first program to use your login:",
+    );
     println!("  $ codex-auth login\n  $ codex-auth setup codex");
 }
 
 fn sign_in(demo: &Demo) {
-    tell("Somebody signs in. The program waits for the browser, which is played by this demo.");
+    tell("Sign in. codex-auth waits for the browser, which this demo simulates.");
     let mut login = demo.type_in(&["login", "--no-browser"]);
     let page = login.sign_in();
     assert!(page.status == 200, "the browser shows an error");
@@ -60,27 +60,29 @@ fn sign_in(demo: &Demo) {
 
 fn ask(demo: &Demo) {
     tell(
-        "From now on any script can have an access token, one line and nothing else, and the account ID.",
+        "Any script can now get an access token, on one line and nothing else, and the account ID.",
     );
     let token = good_token(demo.type_in(&["token"]));
-    assert!(token == demo.newest(), "it is another token");
+    assert!(token == demo.newest(), "it is the wrong token");
     end(demo.type_in(&["account-id"]));
-    tell("Who is signed in, and until when? There is no token in the answer.");
+    tell("Who is signed in, and for how long? The answer contains no token.");
     end(demo.type_in(&["status"]));
 }
 
 fn refresh_expired_token(demo: &Demo) {
-    tell("Days go by, and the token expires. The next call refreshes it, without signing in.");
+    tell(
+        "Ten days later the token expires. The next call refreshes it, with no need to sign in again.",
+    );
     let before = demo.newest();
     demo.expire_token();
     let after = good_token(demo.type_in(&["token"]));
     assert!(after != before, "the token was not refreshed");
-    assert!(after == demo.newest(), "it is another token");
+    assert!(after == demo.newest(), "it is the wrong token");
 }
 
 fn refresh_for_eight(demo: &Demo) {
     tell(
-        "It expires again, and eight programs ask at once. A second refresh with the same token would revoke the login.",
+        "It expires again, and eight programs ask at once. Using the same refresh token twice would revoke the login.",
     );
     let (before, earlier) = (demo.newest(), demo.refreshes());
     demo.expire_token();
@@ -91,33 +93,33 @@ fn refresh_for_eight(demo: &Demo) {
     let (newest, requests) = (demo.newest(), demo.refreshes() - earlier);
     assert!(newest != before, "the token was not refreshed");
     let all_have_it = tokens.iter().all(|token| *token == newest);
-    assert!(all_have_it, "not all eight have the new token");
+    assert!(all_have_it, "not all eight got the new token");
     assert!(requests == 1, "the issuer was asked {requests} times");
     println!(
-        "  {}\n  (All eight have this new token, and the issuer was asked once.)",
+        "  {}\n  (All eight got this new token, from a single request to the issuer.)",
         shortened(&newest)
     );
 }
 
 fn sign_out(demo: &Demo) {
-    tell("Signing out tells the issuer too, so that a copy of the login is useless.");
+    tell("Signing out also revokes the login at the issuer, so any copy of it is useless.");
     end(demo.type_in(&["logout"]));
     let revoked = demo.sandbox.issuer.revoked();
     assert!(!revoked.is_empty(), "the issuer was not told");
-    tell("Now there is no token any more, and the exit code 4 says that a person has to sign in.");
+    tell("Now there is no token, and exit code 4 says that a person has to sign in.");
     let output = demo.type_in(&["token"]).finish();
     show_lines(&output);
     assert!(output.code == 4, "the exit code is {}", output.code);
 }
 
-/// The program, and the sandbox that it runs in.
+/// The program, and the sandbox it runs in.
 struct Demo {
     program: OsString,
     sandbox: Sandbox,
 }
 
 impl Demo {
-    /// Shows what a person would type, and starts it.
+    /// Prints the command as a user would type it, and starts it.
     fn type_in(&self, arguments: &[&str]) -> Running {
         println!("  $ codex-auth {}", arguments.join(" "));
         self.start(arguments)
@@ -129,7 +131,7 @@ impl Demo {
         self.sandbox.start(self.sandbox.command_of(&command_line))
     }
 
-    /// Makes the stored access token one that expired a minute ago.
+    /// Makes the stored access token look as if it expired a minute ago.
     fn expire_token(&self) {
         let mut login = self.sandbox.stored();
         login["expires_at"] = json!(now() - 60);
@@ -146,12 +148,12 @@ impl Demo {
     }
 }
 
-/// Says what comes next.
+/// Announces the next step.
 fn tell(text: &str) {
     println!("\n{text}");
 }
 
-/// Waits for a run that has to succeed, and shows what it said.
+/// Waits for a command that must succeed, and shows its output.
 fn end(running: Running) -> Output {
     let output = running.finish();
     show_lines(&output);
@@ -170,7 +172,7 @@ fn show_lines(output: &Output) {
     }
 }
 
-/// Tokens begin alike: it is the end that tells two apart. Addresses become shorter too.
+/// Tokens start alike and differ at the end. URLs are shortened, too.
 fn shortened(line: &str) -> String {
     const LONGEST: usize = 120;
     if line.len() <= LONGEST || !line.is_ascii() {
@@ -179,8 +181,8 @@ fn shortened(line: &str) -> String {
     format!("{}…{}", &line[..32], &line[line.len() - 8..])
 }
 
-/// The program, built as this demo was: `cargo run --example` builds the example alone. Both are named here, because
-/// what they have in common is then built only once.
+/// Builds the program in the demo's profile, because `cargo run --example` builds only the example. Naming both shares
+/// the build of their dependencies.
 fn build() -> OsString {
     if let Some(program) = std::env::var_os("CODEX_AUTH_TEST_BIN") {
         return program;
@@ -193,12 +195,12 @@ fn build() -> OsString {
     cargo
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit());
-    let built = cargo.output().expect("Cargo could not be started");
-    assert!(built.status.success(), "codex-auth could not be built");
+    let built = cargo.output().expect("could not run Cargo");
+    assert!(built.status.success(), "could not build codex-auth");
     let messages = serde_json::Deserializer::from_slice(&built.stdout).into_iter::<Value>();
     let mut messages = messages.map_while(Result::ok);
     let is_program = |message: &Value| message["target"]["kind"] == json!(["bin"]);
     let program = messages.find(|message| is_program(message) && message["executable"].is_string());
-    let program = program.expect("Cargo does not say where codex-auth is");
+    let program = program.expect("Cargo did not say where codex-auth is");
     program["executable"].as_str().unwrap_or_default().into()
 }

@@ -21,7 +21,7 @@ Type=oneshot
 ExecStart={{words}}
 # The token.
 StandardOutput=null
-# A refresh in flight may finish.
+# Let a refresh in progress finish.
 TimeoutStopSec=2min
 UMask=0077
 NoNewPrivileges=yes
