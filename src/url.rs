@@ -66,12 +66,18 @@ impl Url {
 
     /// The same path at another origin, which begins with its scheme and has no slash at the end.
     pub fn at_origin(&self, origin: &Self) -> Self {
-        let (_scheme, rest) = self.text.split_once("://").unwrap_or_default();
-        let path = rest.find('/').map_or("", |slash| &rest[slash..]);
+        let path = &self.text[self.origin().len()..];
         Self {
             text: format!("{}{path}", origin.text),
             ..origin.clone()
         }
+    }
+
+    /// The scheme, the host and the port, as they are written.
+    pub fn origin(&self) -> &str {
+        let host = self.text.find("://").map_or(0, |colon| colon + 3);
+        let path = self.text[host..].find('/');
+        path.map_or(&self.text, |slash| &self.text[..host + slash])
     }
 
     /// The URL of a path below this one. `path` begins without a slash.

@@ -22,6 +22,7 @@ use codex_auth::login::callback::navigation::{self, Navigation};
 use codex_auth::login::redirect::{self, AuthorizationResponse, Expectation};
 use codex_auth::net::{http, proxy};
 use codex_auth::time::time_at;
+use codex_auth::url::Url;
 use codex_auth::{cli, text};
 
 const NOW: u64 = 2_000_000_000;
@@ -178,7 +179,10 @@ fn assert_for_us(claims: &Value) {
 
 /// A token response: it makes credentials only with both tokens, and they expire later than now.
 fn command_output(bytes: &[u8]) {
-    let response = match TokenResponse::from_command(bytes, now()) {
+    let Ok(backend) = Url::parse("https://chatgpt.com/backend-api") else {
+        unreachable!("it is a URL");
+    };
+    let response = match TokenResponse::from_command(bytes, &backend, now()) {
         Ok(response) => response,
         Err(error) => return assert!(is_clean(&error.to_string())),
     };
@@ -190,6 +194,11 @@ fn command_output(bytes: &[u8]) {
     assert!(credentials.access_token().is_ok() && credentials.refresh_token().is_none());
     assert!(credentials.is_valid(now()));
     assert!(!credentials.is_prolonged_by(&response, now()));
+    let host = credentials.base_url(&backend).host().to_owned();
+    assert!(
+        host == "chatgpt.com" || host.ends_with(".chatgpt.com"),
+        "{host}"
+    );
 }
 
 fn token_response(bytes: &[u8]) {

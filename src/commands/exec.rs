@@ -22,7 +22,11 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     let (program, arguments) = args.command.split_first().context("no command was given")?;
     let token = found.credentials.access_token()?;
     let mut command = Command::new(program);
-    command.args(arguments).env("CODEX_AUTH_TOKEN", token);
+    let base_url = found.credentials.base_url(&settings::backend()?);
+    command
+        .args(arguments)
+        .env("CODEX_AUTH_TOKEN", token)
+        .env("CODEX_AUTH_BASE_URL", base_url.as_str());
     match found.credentials.account_id() {
         Some(id) => command.env("CODEX_AUTH_ACCOUNT_ID", id),
         // One that was inherited is of another login.

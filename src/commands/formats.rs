@@ -6,7 +6,7 @@
 use std::time::SystemTime;
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::cli::Format;
 use crate::credentials::Credentials;
@@ -24,16 +24,42 @@ pub fn token(
     profile: &str,
     now: SystemTime,
 ) -> Result<String> {
-    match format {
-        Format::Plain => Ok(plain(credentials.access_token()?)),
-        Format::Json => json(credentials, profile, now),
-        Format::Headers => lines(credentials, |name, value| format!("{name}: {value}\n")),
-        Format::HeadersJson => headers_json(credentials),
-        Format::Curl => lines(credentials, |name, value| {
-            format!("header = {}\n", curl_word(&format!("{name}: {value}")))
-        }),
-        Format::Env => env(credentials),
-    }
+    let lines = |line: fn(String) -> String| -> Result<String> {
+        let headers = credentials.headers()?.into_iter();
+        let lines = headers.map(|(name, value)| line(format!("{name}: {value}")) + "\n");
+        Ok(lines.collect())
+    };
+    Ok(match format {
+        Format::Plain => plain(credentials.access_token()?),
+        Format::Json => {
+            let token = credentials.access_token()?;
+            let end = credentials.expiry();
+            // The names are those of this program, and those of a token response (RFC 6749 section 5.1).
+            let object = json!({
+                "version": VERSION,
+                "token": token,
+                "access_token": token,
+                "token_type": "Bearer",
+                "expires_at": end.map(|end| date(time_at(end))),
+                "expires_at_epoch": end,
+                "expires_in": end.map(|end| end.saturating_sub(seconds_since_epoch(now))),
+                "account_id": credentials.account_id(),
+                "email": credentials.email(),
+                "plan": credentials.plan(),
+                "workspace": credentials.workspace(),
+                "residency": credentials.residency(),
+                "fedramp": credentials.is_fedramp(),
+                "base_url": credentials.base_url(&settings::backend()?).as_str(),
+                "headers": headers_of(credentials)?,
+                "profile": profile,
+            });
+            format!("{object}\n")
+        }
+        Format::Headers => lines(|line| line)?,
+        Format::HeadersJson => format!("{}\n", headers_of(credentials)?),
+        Format::Curl => lines(|line| format!("header = {}", curl_word(&line)))?,
+        Format::Env => env(credentials)?,
+    })
 }
 
 /// The access token on a line of its own.
@@ -43,49 +69,10 @@ pub fn plain(access_token: &str) -> String {
     line + "\n"
 }
 
-/// One object; what is not known is null. The names are those of this program, and those of a token response (RFC 6749
-/// section 5.1).
-fn json(credentials: &Credentials, profile: &str, now: SystemTime) -> Result<String> {
-    let token = credentials.access_token()?;
-    let end = credentials.expiry();
-    let object = json!({
-        "version": VERSION,
-        "token": token,
-        "access_token": token,
-        "token_type": "Bearer",
-        "expires_at": end.map(|end| date(time_at(end))),
-        "expires_at_epoch": end,
-        "expires_in": end.map(|end| end.saturating_sub(seconds_since_epoch(now))),
-        "account_id": credentials.account_id(),
-        "email": credentials.email(),
-        "plan": credentials.plan(),
-        "residency": credentials.residency(),
-        "fedramp": credentials.is_fedramp(),
-        "profile": profile,
-        "base_url": credentials.base_url(&settings::backend()?).as_str(),
-        "headers": object_of(&credentials.headers()?),
-    });
-    Ok(format!("{object}\n"))
-}
-
-fn headers_json(credentials: &Credentials) -> Result<String> {
-    Ok(format!("{}\n", object_of(&credentials.headers()?)))
-}
-
-/// Headers as a JSON object.
-pub fn object_of(headers: &[(&str, String)]) -> Value {
-    let members = headers.iter();
-    let members: Map<String, Value> = members
-        .map(|(name, value)| ((*name).to_owned(), json!(value)))
-        .collect();
-    Value::Object(members)
-}
-
-fn lines(credentials: &Credentials, line: impl Fn(&str, &str) -> String) -> Result<String> {
-    let headers = credentials.headers()?;
+fn headers_of(credentials: &Credentials) -> Result<Value> {
+    let headers = credentials.headers()?.into_iter();
     Ok(headers
-        .iter()
-        .map(|(name, value)| line(name, value))
+        .map(|(name, value)| (name.to_owned(), json!(value)))
         .collect())
 }
 
@@ -97,11 +84,15 @@ fn env(credentials: &Credentials) -> Result<String> {
         Some(id) => format!("CODEX_AUTH_ACCOUNT_ID={}", shell_quoted(&id)),
         None => "unset CODEX_AUTH_ACCOUNT_ID".to_owned(),
     };
-    Ok(format!("CODEX_AUTH_TOKEN={token}\n{id}\n"))
+    let base_url = credentials.base_url(&settings::backend()?);
+    let base_url = shell_quoted(base_url.as_str());
+    Ok(format!(
+        "CODEX_AUTH_TOKEN={token}\n{id}\nCODEX_AUTH_BASE_URL={base_url}\n"
+    ))
 }
 
 /// A double-quoted word of a curl configuration file, for visible characters and blanks.
-pub fn curl_word(text: &str) -> String {
+fn curl_word(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
 }
 
@@ -123,14 +114,18 @@ mod tests {
         Credentials::parse(document.to_string().into_bytes()).unwrap()
     }
 
+    fn print(format: Format, credentials: &Credentials) -> Result<String> {
+        token(format, credentials, "default", time_at(0))
+    }
+
     #[test]
     fn without_an_account_id_its_header_and_its_variable_are_missing() {
         let credentials = login("tok", &json!({ "chatgpt_data_residency": "no_constraint" }));
-        let print = |format| token(format, &credentials, "default", time_at(0)).unwrap();
+        let print = |format| print(format, &credentials).unwrap();
         assert_eq!(print(Format::Headers), "Authorization: Bearer tok\n");
         assert_eq!(
             print(Format::Env),
-            "CODEX_AUTH_TOKEN='tok'\nunset CODEX_AUTH_ACCOUNT_ID\n"
+            "CODEX_AUTH_TOKEN='tok'\nunset CODEX_AUTH_ACCOUNT_ID\nCODEX_AUTH_BASE_URL='https://chatgpt.com/backend-api'\n"
         );
         let object: Value = serde_json::from_str(&print(Format::Json)).unwrap();
         assert!(object["account_id"].is_null() && object["plan"].is_null());
@@ -146,7 +141,7 @@ mod tests {
                 Format::Curl,
                 Format::Env,
             ] {
-                let text = token(format, &credentials, "default", time_at(0)).unwrap();
+                let text = print(format, &credentials).unwrap();
                 let id = ["ChatGPT-Account-Id", "CODEX_AUTH_ACCOUNT_ID="];
                 assert!(!id.iter().any(|name| text.contains(name)), "{text}");
             }
@@ -157,7 +152,7 @@ mod tests {
     fn a_token_that_would_break_the_line_counts_as_missing() {
         for broken in ["a\nb", "a b", "ä", ""] {
             let credentials = login(broken, &json!({}));
-            assert!(token(Format::Plain, &credentials, "default", time_at(0)).is_err());
+            assert!(print(Format::Plain, &credentials).is_err());
         }
     }
 

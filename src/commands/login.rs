@@ -13,8 +13,8 @@ use crate::login::device_code::Keeping;
 use crate::login::{access_token, browser, device_code, page};
 use crate::profile::replacement::{Earlier, Replacement, will_be_sealed};
 use crate::profile::revoke::{retire, revoke};
-use crate::profile::{as_whom, lock, missing_account};
-use crate::refresh::first_credentials;
+use crate::profile::{as_whom, lock, problem};
+use crate::refresh::{first_credentials, learn_routing};
 use crate::settings;
 use crate::store::Store;
 use crate::terminal::{awaiting, is_watched, say, succeed, tell, warn};
@@ -52,7 +52,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
             "You are signed in{who} until the new login is stored."
         ));
     }
-    let (credentials, earlier) = match source {
+    let (mut credentials, earlier) = match source {
         Some(source) => {
             let first = awaiting("Waiting for the first token …", || {
                 first_credentials(source)
@@ -63,6 +63,9 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
         }
         None => login.sign_in(args)?,
     };
+    awaiting("Asking the backend about the workspace …", || {
+        learn_routing(store, &mut credentials);
+    });
     announce(&credentials, store.profile());
     match retire_earlier(earlier, &credentials, store.profile()) {
         Ok(None) => {}
@@ -242,8 +245,8 @@ fn announce(credentials: &Credentials, profile: &str) {
     if source.is_stored() {
         say(&format!("  Its tokens come from {}", source.describe()));
     }
-    if let Some(missing) = missing_account(credentials) {
-        warn(missing);
+    if let Some(problem) = problem(credentials) {
+        warn(&problem);
     }
     if is_watched() {
         let program = settings::call_for(profile);

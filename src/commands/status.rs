@@ -108,7 +108,9 @@ fn cells(login: &LoginStatus) -> [String; 4] {
     let credentials = login.credentials.as_ref();
     let known = |find: fn(&Credentials) -> Option<String>| credentials.and_then(find);
     let account = known(Credentials::email).or_else(|| known(Credentials::account_id));
-    let plan = known(Credentials::plan).map(|plan| capitalized(&plan));
+    let workspace = known(Credentials::workspace).map(|name| format!(" ({name})"));
+    let account = account.map(|account| account + &workspace.unwrap_or_default());
+    let plan = login.plan().map(|plan| capitalized(&plan));
     let [account, plan] = [account, plan].map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
     [login.profile.name().to_owned(), account, plan, login.cell()]
 }
@@ -127,6 +129,7 @@ fn details(login: &LoginStatus) -> String {
     let lines = [
         ("Profile", Some(login.profile.name().to_owned())),
         ("Account ID", found.and_then(Credentials::account_id)),
+        ("Plan", login.plan_line()),
         ("Token", found.map(|_| login.token_line())),
         (
             "Refreshed",
@@ -181,26 +184,11 @@ fn limits(login: &LoginStatus) -> String {
 }
 
 fn lines_of(usage: &Usage, now: SystemTime) -> String {
-    let mut lines = String::new();
-    for window in &usage.windows {
-        lines += &line(&window_name(window), &window_use(window, now));
-    }
-    for limit in &usage.additional {
-        for window in &limit.windows {
-            let used = window_use(window, now);
-            let name = printable(&limit.name);
-            lines += &line(&window_name(window), &format!("{used} ({name})"));
-        }
-    }
-    if let Some(credits) = &usage.credits {
-        let balance = credits.balance.as_deref().map(printable);
-        let unlimited = credits.is_unlimited.then(|| "unlimited".to_owned());
-        lines += &line(
-            "Credits",
-            &unlimited.or(balance).unwrap_or("some".to_owned()),
-        );
-    }
-    lines
+    let windows = usage.windows.iter();
+    let windows = windows.map(|window| line(&window_name(window), &window_use(window, now)));
+    let credits = usage.credits.as_deref();
+    let credits = credits.map(|credits| line("Credits", &printable(credits)));
+    windows.chain(credits).collect()
 }
 
 fn window_name(window: &Window) -> String {
@@ -223,8 +211,10 @@ fn window_use(window: &Window, now: SystemTime) -> String {
     });
     let reset = window.reset_at;
     let reset = reset.map(|at| format!("resets {}", moment(at, now)));
+    let limit = window.limit.as_deref();
+    let limit = limit.map_or_else(String::new, |name| format!(" ({})", printable(name)));
     let parts: Vec<String> = used.into_iter().chain(reset).collect();
-    parts.join(", ")
+    parts.join(", ") + &limit
 }
 
 fn bar(percent: f64) -> String {

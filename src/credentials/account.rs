@@ -45,8 +45,8 @@ impl Credentials {
         })
     }
 
-    /// `plus`, `pro`, `team` …: an open set.
-    pub fn plan(&self) -> Option<String> {
+    /// The plan when the token was made.
+    pub fn claimed_plan(&self) -> Option<String> {
         let stored = self.account.as_ref().and_then(|it| it.plan.as_deref());
         stored
             .map(printable)

@@ -8,14 +8,15 @@ use serde_json::Value;
 use super::account::account_id_in;
 use super::jwt::{claims, seconds_of};
 use super::token_response::{ASSUMED_LIFE, LONGEST_LIFE};
-use super::{Account, TokenResponse, is_token};
+use super::{Account, Routing, TokenResponse, is_token};
 use crate::text::text_of;
 use crate::time::{seconds_since_epoch, time_of};
+use crate::url::Url;
 
 impl TokenResponse {
     /// Reads the output of a command. A member of another type counts as missing, and an unknown one is ignored. The error
     /// never quotes it.
-    pub fn from_command(output: &[u8], now: SystemTime) -> Result<Self> {
+    pub fn from_command(output: &[u8], backend: &Url, now: SystemTime) -> Result<Self> {
         if output.iter().all(u8::is_ascii_whitespace) {
             bail!("it printed nothing");
         }
@@ -40,6 +41,7 @@ impl TokenResponse {
                 residency: text_of(&object["residency"]),
                 is_fedramp: object["fedramp"] == true,
             }),
+            routing: Routing::from_command(&object, backend).map(Box::new),
             life: Some(life(&object, &claims, now)?),
             prolongs: true,
             access_token: Some(access_token),
@@ -89,8 +91,13 @@ mod tests {
 
     const NOW: u64 = 2_000_000_000;
 
+    fn backend() -> Url {
+        Url::parse("https://chatgpt.com/backend-api").unwrap()
+    }
+
     fn read(output: &Value) -> Result<TokenResponse, String> {
-        let read = TokenResponse::from_command(output.to_string().as_bytes(), time_at(NOW));
+        let output = output.to_string();
+        let read = TokenResponse::from_command(output.as_bytes(), &backend(), time_at(NOW));
         read.map_err(|error| error.to_string())
     }
 
@@ -191,7 +198,7 @@ mod tests {
             (&b" \n"[..], "nothing"),
             (b"eyJ.bare.token", "no JSON object"),
         ] {
-            let read = TokenResponse::from_command(output, time_at(NOW));
+            let read = TokenResponse::from_command(output, &backend(), time_at(NOW));
             assert!(read.err().unwrap().to_string().contains(words));
         }
     }

@@ -304,6 +304,9 @@ impl Credentials {
             self.account.clone_from(&response.account);
         }
         self.last_refresh = Some(timestamp(now));
+        if let Some(routing) = &response.routing {
+            self.set_routing(Routing::clone(routing));
+        }
         self.revoked = None;
         self.backoff = None;
     }

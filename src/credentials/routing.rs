@@ -12,6 +12,8 @@ use crate::url::Url;
 /// What the backend says where it asks for nothing special.
 const NO_CONSTRAINT: &str = "NO_CONSTRAINT";
 const LONGEST_REGION: usize = 16;
+const OVERRIDE: &str = "X-OpenAI-Account-Routing-Override";
+const RESIDENCY: &str = "x-openai-internal-codex-residency";
 
 /// What the backend tells of the account of a login. A member that it leaves out is `None`. What is stored may have been
 /// changed since: whoever reads it here gets only what a token may go to.
@@ -25,101 +27,101 @@ pub struct Routing {
     region: Option<String>,
     workspace: Option<String>,
     plan: Option<String>,
-    pub is_deactivated: bool,
+    is_deactivated: bool,
     /// The account is not among those of the login.
-    pub is_missing: bool,
+    is_missing: bool,
+    /// The backend named an origin or an override that no token may go to or with.
+    is_ignored: bool,
+    /// The `last_refresh` of the tokens with which the backend was asked.
+    told_after: Option<String>,
 }
 
 impl Routing {
-    /// Reads the answer of `accounts/check` of this backend: `accounts` is a list, or in older ones a map. The warning is for
-    /// what was ignored, which it does not quote.
-    pub fn parse(
-        answer: &Value,
-        account_id: &str,
-        backend: &Url,
-    ) -> Result<(Self, Option<&'static str>)> {
+    /// Reads the answer of `accounts/check` of this backend: `accounts` is a list, or in older ones a map.
+    pub fn parse(answer: &Value, account_id: &str, backend: &Url) -> Result<Self> {
         let accounts = &answer["accounts"];
         ensure!(
             accounts.is_array() || accounts.is_object(),
             "it lists no accounts"
         );
         let Some(entry) = find(accounts, account_id) else {
-            let missing = Self {
+            return Ok(Self {
                 is_missing: true,
                 ..Self::default()
-            };
-            return Ok((missing, None));
+            });
         };
         let [account, outer] = [&entry["account"], entry];
         let member = |name| text_of(&account[name]).or_else(|| text_of(&outer[name]));
-        let origin = member("workspace_backend_origin");
-        let region = member("account_routing_override");
-        let mut routing = Self {
-            origin: origin.clone().filter(|text| is_origin(text, backend)),
-            region: region.clone().filter(|text| is_region(text)),
+        let routing = Self {
+            origin: member("workspace_backend_origin"),
+            region: member("account_routing_override"),
             workspace: member("name"),
             plan: member("plan_type"),
             is_deactivated: account["is_deactivated"] == true || outer["is_deactivated"] == true,
-            is_missing: false,
+            ..Self::default()
         };
-        let is_whole = routing.origin == origin && routing.region == region;
-        if !is_whole {
-            // Half of it would send requests where nobody wants them.
-            (routing.origin, routing.region) = (None, None);
+        if routing.is_allowed(backend) {
+            return Ok(routing);
         }
-        let warning = "ignored what the backend says about the routing of this workspace: it is not of chatgpt.com";
-        Ok((routing, (!is_whole).then_some(warning)))
+        // Half of it would send requests where nobody wants them.
+        Ok(Self {
+            origin: None,
+            region: None,
+            is_ignored: true,
+            ..routing
+        })
     }
 
-    /// The name of the workspace, fit for one line of a terminal.
-    pub fn workspace(&self) -> Option<String> {
-        self.workspace.as_deref().map(printable)
+    /// What another machine knows, by what `token --format json` prints there. None if that is nothing beside the claims.
+    pub(super) fn from_command(object: &Value, backend: &Url) -> Option<Self> {
+        let base_url = Url::parse(object["base_url"].as_str()?).ok()?;
+        let headers = object["headers"].as_object()?;
+        let routing = Self {
+            origin: Some(base_url.origin().to_owned()),
+            region: headers.get(OVERRIDE).and_then(text_of),
+            workspace: text_of(&object["workspace"]),
+            ..Self::default()
+        };
+        let is_unpinned = object["residency"].is_string() && !headers.contains_key(RESIDENCY);
+        let is_told =
+            routing.region.is_some() || is_unpinned || base_url.origin() != backend.origin();
+        (is_told && routing.is_allowed(backend)).then_some(routing)
     }
 
-    /// The plan of the account: newer than the claim of a token, fit for one line of a terminal.
-    pub fn plan(&self) -> Option<String> {
-        self.plan.as_deref().map(printable)
+    fn is_allowed(&self, backend: &Url) -> bool {
+        let is_origin = |text: &str| text == NO_CONSTRAINT || origin(text, backend).is_some();
+        self.origin.as_deref().is_none_or(is_origin) && self.region.as_deref().is_none_or(is_region)
     }
 
-    /// What is wrong with the account, if the backend says that anything is.
+    /// What is wrong with the account, or with what the backend says of it, if anything is.
     pub fn problem(&self) -> Option<String> {
-        let workspace = self.workspace().map_or_else(
-            || "this workspace".to_owned(),
-            |name| format!("workspace {name}"),
-        );
-        match self {
-            Self {
-                is_missing: true, ..
-            } => Some("this account is not among those of the login".to_owned()),
-            Self {
-                is_deactivated: true,
-                ..
-            } => Some(format!("{workspace} is deactivated")),
-            _ => None,
+        let workspace = match &self.workspace {
+            Some(name) => format!("workspace {}", printable(name)),
+            None => "this workspace".to_owned(),
+        };
+        if self.is_missing {
+            return Some("this account is not among those of the login".to_owned());
         }
-    }
-
-    /// Whether the backend told where requests go, so that the claims do not count.
-    fn is_told(&self) -> bool {
-        self.origin.is_some() || self.region.is_some()
+        if self.is_deactivated {
+            return Some(format!("{workspace} is deactivated"));
+        }
+        self.is_ignored.then(|| {
+            format!("ignored what the backend says of the routing of {workspace}: it is not of chatgpt.com")
+        })
     }
 }
 
 /// The entry of an account, the first one if there are several. In a map it is called by the ID, or has it within.
 fn find<'a>(accounts: &'a Value, account_id: &str) -> Option<&'a Value> {
-    if let Value::Object(map) = accounts {
-        let is_its =
-            |id: &str, entry: &Value| id == account_id || is_of(&entry["account"], account_id);
-        let mut entries = map.iter();
-        return entries.find_map(|(id, entry)| is_its(id, entry).then_some(entry));
+    // An ID has two names.
+    let is_its = |entry: &Value| entry["id"] == account_id || entry["account_id"] == account_id;
+    match accounts {
+        Value::Object(map) => map
+            .iter()
+            .find(|(id, entry)| *id == account_id || is_its(&entry["account"]))
+            .map(|(_, entry)| entry),
+        list => list.as_array()?.iter().find(|entry| is_its(entry)),
     }
-    let mut list = accounts.as_array()?.iter();
-    list.find(|entry| is_of(entry, account_id))
-}
-
-/// Whether this is the account. Its ID has two names.
-fn is_of(entry: &Value, account_id: &str) -> bool {
-    entry["id"] == account_id || entry["account_id"] == account_id
 }
 
 fn is_region(text: &str) -> bool {
@@ -127,32 +129,56 @@ fn is_region(text: &str) -> bool {
     text == NO_CONSTRAINT || text.len() <= LONGEST_REGION && text.bytes().all(is_word)
 }
 
-fn is_origin(text: &str, backend: &Url) -> bool {
-    text == NO_CONSTRAINT || origin(text, backend).is_some()
-}
-
 /// An origin that the token may be sent to: chatgpt.com or a host below it, over https. A backend on this machine, which only
 /// tests have, may name another one on this machine.
 fn origin(text: &str, backend: &Url) -> Option<Url> {
     let url = Url::parse(text).ok()?;
-    let host = url.host();
-    let is_chatgpt = host == "chatgpt.com" || is_below_chatgpt(host);
-    let is_usual = url.is_https() && url.port() == 443 && is_chatgpt;
+    let is_usual = url.is_https() && url.port() == 443 && is_chatgpt(url.host());
     let is_test = backend.is_loopback() && url.is_loopback();
-    let has_path = text.matches('/').count() > 2 + usize::from(text.ends_with('/'));
+    let has_path = text.strip_suffix('/').unwrap_or(text) != url.origin();
     (is_usual || is_test).then_some(url).filter(|_| !has_path)
 }
 
-fn is_below_chatgpt(host: &str) -> bool {
+fn is_chatgpt(host: &str) -> bool {
     let is_label = |label: &str| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         !label.is_empty() && label.bytes().all(is_plain)
     };
     let name = host.strip_suffix(".chatgpt.com");
-    name.is_some_and(|name| name.split('.').all(is_label))
+    host == "chatgpt.com" || name.is_some_and(|name| name.split('.').all(is_label))
 }
 
 impl Credentials {
+    /// Takes what was told with the newest tokens. Where that says nothing of the routing, or nothing that may be used, what
+    /// was known of it stays.
+    pub fn set_routing(&mut self, mut told: Routing) {
+        if let Some(known) = self.routing.take()
+            && (told.is_missing || told.is_ignored)
+        {
+            (told.origin, told.region) = (known.origin, known.region);
+        }
+        told.told_after.clone_from(&self.last_refresh);
+        self.routing = Some(told);
+    }
+
+    /// Whether it was told with the newest tokens.
+    pub fn has_newest_routing(&self) -> bool {
+        let told_after = self.routing.as_ref().and_then(|it| it.told_after.as_ref());
+        told_after.is_some() && told_after == self.last_refresh.as_ref()
+    }
+
+    /// The name of the workspace, fit for one line of a terminal.
+    pub fn workspace(&self) -> Option<String> {
+        self.routing.as_ref()?.workspace.as_deref().map(printable)
+    }
+
+    /// The plan, in words that are an open set: `plus`, `pro`, `team` … What the backend tells is newer than the token's claim.
+    pub fn plan(&self) -> Option<String> {
+        let told = self.routing.as_ref().filter(|_| self.has_newest_routing());
+        let told = told.and_then(|told| told.plan.as_deref().map(printable));
+        told.or_else(|| self.claimed_plan())
+    }
+
     /// The base URL for requests with the token. Its path is that of the backend.
     pub fn base_url(&self, backend: &Url) -> Url {
         let told = self
@@ -172,9 +198,10 @@ impl Credentials {
     }
 
     /// The headers that do not change with the token: whose it is, where the workspace's requests are handled, and whether it
-    /// is one of `FedRAMP`.
+    /// is one of `FedRAMP`. Where the backend told where requests go, the claims do not count.
     pub fn account_headers(&self) -> Vec<(&'static str, String)> {
-        let told = self.routing.as_ref().filter(|routing| routing.is_told());
+        let told = self.routing.as_ref();
+        let told = told.filter(|told| told.origin.is_some() || told.region.is_some());
         let region = told
             .and_then(|told| told.region.clone())
             .filter(|text| text != NO_CONSTRAINT && is_region(text));
@@ -182,8 +209,8 @@ impl Credentials {
         let fedramp = self.is_fedramp().then(|| "true".to_owned());
         let headers = [
             ("ChatGPT-Account-Id", self.account_id()),
-            ("X-OpenAI-Account-Routing-Override", region),
-            ("x-openai-internal-codex-residency", residency),
+            (OVERRIDE, region),
+            (RESIDENCY, residency),
             ("X-OpenAI-Fedramp", fedramp),
         ];
         let known = |(name, value): (&'static str, Option<String>)| Some((name, value?));
@@ -200,12 +227,12 @@ mod tests {
         Url::parse("https://chatgpt.com/backend-api").unwrap()
     }
 
-    fn parse(answer: &Value) -> (Routing, Option<&'static str>) {
+    fn parse(answer: &Value) -> Routing {
         Routing::parse(answer, "acc", &backend()).unwrap()
     }
 
     /// What is told of one account by these members.
-    fn told(members: &Value) -> (Routing, Option<&'static str>) {
+    fn told(members: &Value) -> Routing {
         let mut account = json!({"id": "acc"});
         let more = members.as_object().unwrap().clone();
         account.as_object_mut().unwrap().extend(more);
@@ -263,7 +290,7 @@ mod tests {
                 "workspace_backend_origin": "https://us.chatgpt.com", "account_routing_override": "us_cr"}}),
         ] {
             let answer = json!({ "accounts": accounts });
-            assert_eq!(parse(&answer), (wanted.clone(), None), "{answer}");
+            assert_eq!(parse(&answer), wanted, "{answer}");
         }
         for answer in [
             json!(null),
@@ -286,17 +313,16 @@ mod tests {
             json!([{"id": "org-1"}]),
             json!({"x": {"account": null}}),
         ] {
-            let (routing, warning) = parse(&json!({ "accounts": accounts }));
-            assert!(routing.is_missing && warning.is_none());
+            let routing = parse(&json!({ "accounts": accounts }));
             let words = "this account is not among those of the login";
             assert_eq!(routing.problem().as_deref(), Some(words));
         }
-        let (routing, _) = told(&json!({"is_deactivated": true, "name": "Lab\u{7}"}));
+        let routing = told(&json!({"is_deactivated": true, "name": "Lab\u{7}"}));
         assert_eq!(
             routing.problem().as_deref(),
             Some("workspace Lab is deactivated")
         );
-        let (routing, _) = told(&json!({"is_deactivated": null, "name": null, "plan_type": 7}));
+        let routing = told(&json!({"is_deactivated": null, "name": null, "plan_type": 7}));
         assert_eq!(routing, Routing::default());
         assert_eq!(routing.problem(), None);
     }
@@ -335,15 +361,15 @@ mod tests {
                 "true",
             ),
         ] {
-            let (routing, warning) = told(&members);
-            assert_eq!(warning, None);
+            let routing = told(&members);
+            assert_eq!(routing.problem(), None);
             let found = route(&login(Some(routing)), &self::backend());
             assert_eq!(found, (base.to_owned(), headers.to_owned()), "{members}");
         }
         let found = route(&login(None), &self::backend());
         assert_eq!(found, (backend.to_owned(), "eu true".to_owned()));
         let own = Url::parse("https://gateway.example/x").unwrap();
-        let (routing, _) = told(&json!({"workspace_backend_origin": "https://us.chatgpt.com"}));
+        let routing = told(&json!({"workspace_backend_origin": "https://us.chatgpt.com"}));
         assert_eq!(
             route(&login(Some(routing)), &own).0,
             "https://us.chatgpt.com/x"
@@ -380,11 +406,12 @@ mod tests {
     #[test]
     fn a_token_goes_to_chatgpt_alone() {
         for origin in HOSTILE {
-            let (routing, warning) = told(
+            let routing = told(
                 &json!({"workspace_backend_origin": origin, "account_routing_override": "us"}),
             );
+            let warning = routing.problem().unwrap();
             assert!(
-                warning.is_some_and(|text| !text.contains(origin)),
+                warning.starts_with("ignored") && !warning.contains(origin),
                 "{origin}"
             );
             let found = route(&login(Some(routing)), &backend());
@@ -422,9 +449,17 @@ mod tests {
             "a_region_that_is_long",
             "no_constraint!",
         ] {
-            let (routing, warning) = told(&json!({"account_routing_override": word}));
-            assert!(warning.is_some_and(|text| !text.contains(word)), "{word}");
-            assert_eq!(routing, Routing::default());
+            let routing = told(&json!({"account_routing_override": word}));
+            let warning = routing.problem().unwrap();
+            assert!(
+                warning.starts_with("ignored") && !warning.contains(word),
+                "{word}"
+            );
+            let ignored = Routing {
+                is_ignored: true,
+                ..Routing::default()
+            };
+            assert_eq!(routing, ignored);
             let planted: Routing = serde_json::from_value(json!({ "override": word })).unwrap();
             assert_eq!(route(&login(Some(planted)), &backend()).1, "true");
         }
@@ -435,7 +470,7 @@ mod tests {
         let text =
             r#"{"routing":{"origin":"https://us.chatgpt.com","workspace":"Lab","future":[1e400]}}"#;
         let mut credentials = Credentials::parse(text.into()).unwrap();
-        let (routing, _) = told(&json!({"plan_type": "pro"}));
+        let routing = told(&json!({"plan_type": "pro"}));
         credentials.routing = Some(routing.clone());
         let written = credentials.to_json().unwrap();
         let text = String::from_utf8(written.clone()).unwrap();
@@ -444,5 +479,90 @@ mod tests {
             "{text}"
         );
         assert_eq!(Credentials::parse(written).unwrap().routing, Some(routing));
+    }
+
+    #[test]
+    fn where_nothing_usable_is_told_what_was_known_stays() {
+        let us = json!({"workspace_backend_origin": "https://us.chatgpt.com", "account_routing_override": "us_cr"});
+        let route_after = |routing: Routing| {
+            let mut credentials = login(Some(told(&us)));
+            credentials.set_routing(routing);
+            route(&credentials, &backend())
+        };
+        let (known, unknown) = (
+            (
+                "https://us.chatgpt.com/backend-api".to_owned(),
+                "us_cr true".to_owned(),
+            ),
+            (backend().to_string(), "eu true".to_owned()),
+        );
+        let hostile = json!({"workspace_backend_origin": "https://evil.example"});
+        assert_eq!(route_after(told(&hostile)), known);
+        assert_eq!(route_after(parse(&json!({"accounts": []}))), known);
+        assert_eq!(route_after(told(&json!({}))), unknown);
+    }
+
+    #[test]
+    fn a_plan_is_told_for_the_tokens_with_which_it_was_asked_for() {
+        let mut credentials = login(None);
+        credentials.last_refresh = Some("2026-01-01T00:00:00Z".to_owned());
+        credentials.set_routing(told(&json!({"plan_type": "pro\u{7}"})));
+        assert_eq!(credentials.plan().as_deref(), Some("pro"));
+        credentials.last_refresh = Some("2026-01-02T00:00:00Z".to_owned());
+        assert_eq!(credentials.plan(), None);
+    }
+
+    #[test]
+    fn what_another_machine_prints_is_read_back() {
+        let read = |base_url: &str, residency: Value, headers: Value| {
+            let object = json!({"base_url": base_url, "residency": residency, "headers": headers, "workspace": "Lab"});
+            Routing::from_command(&object, &backend())
+        };
+        let plain = "https://chatgpt.com/backend-api";
+        for (base_url, residency, headers, wanted) in [
+            (
+                "https://us.chatgpt.com/backend-api",
+                json!(null),
+                json!({OVERRIDE: "us_cr"}),
+                Some(("https://us.chatgpt.com/backend-api", "us_cr true")),
+            ),
+            (
+                "https://gov.chatgpt.com/x",
+                json!("eu"),
+                json!({}),
+                Some(("https://gov.chatgpt.com/backend-api", "true")),
+            ),
+            (
+                plain,
+                json!(null),
+                json!({OVERRIDE: "us"}),
+                Some((plain, "us true")),
+            ),
+            // There the backend has told that nothing is special, although the claims say otherwise.
+            (plain, json!("eu"), json!({}), Some((plain, "true"))),
+            // There only the claims are known.
+            (plain, json!("eu"), json!({RESIDENCY: "eu"}), None),
+            (plain, json!(null), json!({}), None),
+            (plain, json!(null), json!(null), None),
+            (
+                "https://evil.example/backend-api",
+                json!(null),
+                json!({}),
+                None,
+            ),
+            ("http://127.0.0.1:1/x", json!(null), json!({}), None),
+            (
+                "https://us.chatgpt.com/x",
+                json!(null),
+                json!({OVERRIDE: "us\r\nX-Evil: 1"}),
+                None,
+            ),
+            ("none", json!(null), json!({OVERRIDE: "us"}), None),
+        ] {
+            let routing = read(base_url, residency, headers.clone());
+            let found = routing.map(|routing| route(&login(Some(routing)), &backend()));
+            let wanted = wanted.map(|(url, values)| (url.to_owned(), values.to_owned()));
+            assert_eq!(found, wanted, "{base_url} {headers}");
+        }
     }
 }

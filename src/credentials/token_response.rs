@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::account::account_id_in;
 use super::jwt::{claims, seconds_of};
-use super::{Account, is_token};
+use super::{Account, Routing, is_token};
 use crate::time::seconds_since_epoch;
 
 /// The life of a token that does not tell its own, as RFC 6749 section 5.1 leaves it to us.
@@ -25,6 +25,8 @@ pub struct TokenResponse {
     pub account_id: Option<String>,
     /// What is said of the account beside the tokens.
     pub account: Option<Account>,
+    /// Where requests with the tokens go, if that is known elsewhere.
+    pub routing: Option<Box<Routing>>,
     /// How long the access token is valid from its receipt. None for one that is valid until it is rejected.
     pub life: Option<Duration>,
     /// Whether `life` also counts for a token that we have already: one with claims expires when they say.
@@ -54,9 +56,9 @@ impl TokenResponse {
             access_token,
             refresh_token: token("refresh_token"),
             id_token,
-            account: None,
             life: Some(life.unwrap_or(ASSUMED_LIFE)),
             prolongs: expires_in.is_some() && seconds_of(&access_claims["exp"]).is_none(),
+            ..Self::default()
         })
     }
 

@@ -34,35 +34,20 @@ pub struct Usage {
     pub plan: Option<String>,
     pub limit_reached: Option<bool>,
     pub windows: Vec<Window>,
-    /// Those of single models or features.
-    pub additional: Vec<Limit>,
-    pub credits: Option<Credits>,
+    /// What was bought beside the plan: `unlimited`, or a balance as the backend writes it.
+    pub credits: Option<String>,
 }
 
-/// A limit beside that of the plan.
-#[derive(PartialEq, Debug)]
-pub struct Limit {
-    pub name: String,
-    pub limit_reached: Option<bool>,
-    pub windows: Vec<Window>,
-}
-
-/// A limit that counts what was used within some hours or days.
+/// What was used within some hours or days.
 #[derive(PartialEq, Debug)]
 pub struct Window {
+    /// The model or the feature that it counts, if not all of them.
+    pub limit: Option<String>,
     /// In seconds.
     pub length: Option<u64>,
     pub used_percent: Option<f64>,
     /// In seconds since 1970.
     pub reset_at: Option<u64>,
-}
-
-/// What was bought beside the plan.
-#[derive(PartialEq, Debug)]
-pub struct Credits {
-    pub is_unlimited: bool,
-    /// As the backend writes it.
-    pub balance: Option<String>,
 }
 
 /// Asks the backend whether it accepts the access token of these credentials. It is given up after `limit`.
@@ -79,12 +64,8 @@ pub fn usage(backend: &Url, credentials: &Credentials) -> Result<Usage> {
     Ok(read_usage(&ask(&base, USAGE, credentials, USAGE_LIMIT)?))
 }
 
-/// Asks where the requests of the account go. The warning is for an answer that is ignored in part. Where this fails, what was
-/// known stays.
-pub fn routing(
-    backend: &Url,
-    credentials: &Credentials,
-) -> Result<(Routing, Option<&'static str>)> {
+/// Asks where the requests of the account go.
+pub fn routing(backend: &Url, credentials: &Credentials) -> Result<Routing> {
     let account = credentials.account_id();
     let account = account.context("the login names no account")?;
     let answer = ask(backend, "wham/accounts/check", credentials, ROUTING_LIMIT)?;
@@ -125,52 +106,45 @@ fn is_about_location(response: &Response) -> bool {
 }
 
 fn read_usage(answer: &Value) -> Usage {
-    let limits = &answer["rate_limit"];
     let credits = &answer["credits"];
-    let is_unlimited = credits["unlimited"] == true;
-    let has_credits = is_unlimited || credits["has_credits"] == true;
     let balance = match &credits["balance"] {
         Value::Number(number) => Some(number.to_string()),
         other => text_of(other),
     };
+    let credits = match (&credits["unlimited"], &credits["has_credits"]) {
+        (Value::Bool(true), _) => Some("unlimited".to_owned()),
+        (_, Value::Bool(true)) => Some(balance.unwrap_or("some".to_owned())),
+        _ => None,
+    };
+    let limit = &answer["rate_limit"];
+    let mut all = windows(None, limit);
+    // A list of limits that have names, or a map from names to limits.
+    match &answer["additional_rate_limits"] {
+        Value::Array(list) => all.extend(list.iter().flat_map(|limit| {
+            let names = ["limit_name", "name", "metered_feature"];
+            let name = names.iter().find_map(|name| text_of(&limit[*name]));
+            windows(Some(name.as_deref().unwrap_or("another limit")), limit)
+        })),
+        Value::Object(map) => {
+            let named = map.iter();
+            all.extend(named.flat_map(|(name, limit)| windows(Some(name), limit)));
+        }
+        _ => {}
+    }
     Usage {
         plan: text_of(&answer["plan_type"]),
-        limit_reached: limits["limit_reached"].as_bool(),
-        windows: windows(limits),
-        additional: additional_limits(&answer["additional_rate_limits"]),
-        credits: has_credits.then_some(Credits {
-            is_unlimited,
-            balance,
-        }),
+        limit_reached: limit["limit_reached"].as_bool(),
+        windows: all,
+        credits,
     }
 }
 
-/// A list of limits that have names, or a map from names to limits.
-fn additional_limits(value: &Value) -> Vec<Limit> {
-    let named = |name: Option<String>, value: &Value| {
-        let nested = &value["rate_limit"];
-        let limits = if nested.is_object() { nested } else { value };
-        let mut names = ["limit_name", "name", "metered_feature"].iter();
-        Some(Limit {
-            name: name.or_else(|| names.find_map(|name| text_of(&value[*name])))?,
-            limit_reached: limits["limit_reached"].as_bool(),
-            windows: windows(limits),
-        })
-    };
-    let limits: Vec<_> = match value {
-        Value::Array(list) => list.iter().map(|value| named(None, value)).collect(),
-        Value::Object(map) => map
-            .iter()
-            .map(|(name, value)| named(Some(name.clone()), value))
-            .collect(),
-        _ => Vec::new(),
-    };
-    limits.into_iter().flatten().collect()
-}
-
 /// The windows of a limit that say anything.
-fn windows(limits: &Value) -> Vec<Window> {
-    let windows = [&limits["primary_window"], &limits["secondary_window"]].map(|value| Window {
+fn windows(name: Option<&str>, limit: &Value) -> Vec<Window> {
+    let nested = &limit["rate_limit"];
+    let limit = if nested.is_object() { nested } else { limit };
+    let windows = [&limit["primary_window"], &limit["secondary_window"]].map(|value| Window {
+        limit: name.map(str::to_owned),
         length: value["limit_window_seconds"].as_u64(),
         used_percent: value["used_percent"].as_f64(),
         reset_at: value["reset_at"].as_u64(),
@@ -222,8 +196,9 @@ mod tests {
         }
     }
 
-    fn window(length: u64, used: f64, reset: u64) -> Window {
+    fn window(limit: Option<&str>, length: u64, used: f64, reset: u64) -> Window {
         Window {
+            limit: limit.map(str::to_owned),
             length: Some(length),
             used_percent: Some(used),
             reset_at: Some(reset),
@@ -235,11 +210,17 @@ mod tests {
         let primary = json!({"used_percent": 37, "limit_window_seconds": 18_000, "reset_after_seconds": 60, "reset_at": 2_000_000_000});
         let secondary = json!({"used_percent": 4.5, "limit_window_seconds": 604_800, "reset_at": 2_000_500_000});
         let limit = json!({"allowed": true, "limit_reached": false, "primary_window": primary, "secondary_window": secondary});
-        let windows = || {
-            vec![
-                window(18_000, 37.0, 2_000_000_000),
-                window(604_800, 4.5, 2_000_500_000),
+        let windows = [None, Some("Spark")].map(|limit| {
+            [
+                window(limit, 18_000, 37.0, 2_000_000_000),
+                window(limit, 604_800, 4.5, 2_000_500_000),
             ]
+        });
+        let wanted = Usage {
+            plan: Some("plus".to_owned()),
+            limit_reached: Some(false),
+            windows: windows.into_iter().flatten().collect(),
+            credits: Some("12.50".to_owned()),
         };
         for additional in [
             json!([{"limit_name": "Spark", "rate_limit": limit}]),
@@ -249,28 +230,16 @@ mod tests {
         ] {
             let answer = json!({"plan_type": "plus", "rate_limit": limit, "additional_rate_limits": additional,
                 "credits": {"has_credits": true, "unlimited": false, "balance": "12.50"}});
-            let wanted = Usage {
-                plan: Some("plus".to_owned()),
-                limit_reached: Some(false),
-                windows: windows(),
-                additional: vec![Limit {
-                    name: "Spark".to_owned(),
-                    limit_reached: Some(false),
-                    windows: windows(),
-                }],
-                credits: Some(Credits {
-                    is_unlimited: false,
-                    balance: Some("12.50".to_owned()),
-                }),
-            };
             assert_eq!(read_usage(&answer), wanted, "{answer}");
         }
         let credits = |value: Value| read_usage(&json!({ "credits": value })).credits;
-        assert_eq!(
-            credits(json!({"has_credits": true, "balance": 7})).and_then(|its| its.balance),
-            Some("7".to_owned())
-        );
-        assert!(credits(json!({"unlimited": true})).is_some_and(|its| its.is_unlimited));
+        for (value, wanted) in [
+            (json!({"has_credits": true, "balance": 7}), "7"),
+            (json!({"has_credits": true, "balance": null}), "some"),
+            (json!({"unlimited": true, "balance": "0"}), "unlimited"),
+        ] {
+            assert_eq!(credits(value).as_deref(), Some(wanted));
+        }
         assert_eq!(credits(json!({"has_credits": false, "balance": "0"})), None);
     }
 

@@ -3,7 +3,7 @@
 pub mod backend;
 pub mod device;
 pub mod response;
-pub mod whoami;
+mod whoami;
 mod workload_identity;
 
 use std::collections::HashMap;

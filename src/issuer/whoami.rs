@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::credentials::{Account, TokenResponse};
 use crate::issuer::{Issuer, response};
@@ -12,28 +12,20 @@ use crate::text::text_of;
 /// A person waits for it.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What the issuer says of an access token.
-pub enum Whoami {
-    /// The token, and whose it is as far as the issuer says.
-    Owner(Box<TokenResponse>),
-    /// The issuer does not accept the token, for this reason.
-    Rejected(String),
-}
-
 impl Issuer {
-    /// Asks whose an access token is.
-    pub fn whoami(&self, access_token: &str) -> Result<Whoami> {
+    /// The access token, and whose it is as far as the issuer says.
+    pub fn whoami(&self, access_token: &str) -> Result<TokenResponse> {
         let bearer = [("Authorization", format!("Bearer {access_token}"))];
         let path = "api/accounts/v1/user-auth-credential/whoami";
         judge(access_token, &self.http.get(path, &bearer, LIMIT)?)
     }
 }
 
-fn judge(access_token: &str, response: &Response) -> Result<Whoami> {
+fn judge(access_token: &str, response: &Response) -> Result<TokenResponse> {
     let owner = response::value(response);
     let text = |name: &str| text_of(&owner[name]);
     match response.status {
-        200 if owner.is_object() => Ok(Whoami::Owner(Box::new(TokenResponse {
+        200 if owner.is_object() => Ok(TokenResponse {
             access_token: Some(access_token.to_owned()),
             account_id: text("chatgpt_account_id"),
             account: Some(Account {
@@ -43,8 +35,11 @@ fn judge(access_token: &str, response: &Response) -> Result<Whoami> {
                 is_fedramp: owner["chatgpt_account_is_fedramp"] == true,
             }),
             ..TokenResponse::default()
-        }))),
-        401 => Ok(Whoami::Rejected(response::describe("the issuer", response))),
+        }),
+        401 => bail!(
+            "the issuer rejected the access token: {}",
+            response::describe("the issuer", response)
+        ),
         _ => Err(response::unexpected(response)),
     }
 }
@@ -54,7 +49,7 @@ mod tests {
     use super::*;
     use crate::error::Failure;
 
-    fn judged(status: u16, body: &str) -> Result<Whoami> {
+    fn judged(status: u16, body: &str) -> Result<TokenResponse> {
         judge("at-1", &Response::of(status, body))
     }
 
@@ -69,9 +64,7 @@ mod tests {
             ),
             (r#"{"email":null,"chatgpt_plan_type":7}"#, [None; 3]),
         ] {
-            let Ok(Whoami::Owner(owner)) = judged(200, body) else {
-                panic!("no owner in {body}");
-            };
+            let owner = judged(200, body).unwrap();
             let account = owner.account.unwrap();
             let found = [&owner.account_id, &account.email, &account.plan];
             assert_eq!(found.map(|text| text.as_deref()), wanted);
@@ -83,10 +76,10 @@ mod tests {
     #[test]
     fn only_a_401_rejects_the_token() {
         let body = r#"{"error":{"code":"invalid_token","message":"It was revoked."}}"#;
-        assert!(matches!(
-            judged(401, body),
-            Ok(Whoami::Rejected(reason)) if reason == "It was revoked. (invalid_token, status 401)"
-        ));
+        assert_eq!(
+            judged(401, body).err().unwrap().to_string(),
+            "the issuer rejected the access token: It was revoked. (invalid_token, status 401)"
+        );
         for (status, body, is_temporary) in [
             (200, "[]", false),
             (200, "<html>", false),

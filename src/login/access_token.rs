@@ -3,12 +3,11 @@
 use std::io::{ErrorKind, IsTerminal, Read, stdin};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::credentials::{Credentials, Source, is_token};
 use crate::error::Failure;
 use crate::issuer::Issuer;
-use crate::issuer::whoami::Whoami;
 use crate::terminal::read_hidden;
 
 /// No access token is longer, in bytes.
@@ -57,10 +56,7 @@ fn check(token: &str, length: usize) -> Result<(), &'static str> {
 
 /// Credentials from an access token, once the issuer has said whose it is.
 pub fn credentials(issuer: &Issuer, access_token: &str) -> Result<Credentials> {
-    let response = match issuer.whoami(access_token)? {
-        Whoami::Owner(response) => response,
-        Whoami::Rejected(words) => bail!("the issuer rejected the access token: {words}"),
-    };
+    let response = issuer.whoami(access_token)?;
     let mut credentials = Credentials::new(Source::AccessToken, &response, SystemTime::now());
     credentials.issuer = Some(issuer.url().to_owned());
     Ok(credentials)

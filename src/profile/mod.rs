@@ -84,20 +84,28 @@ pub fn store(profile: Option<String>) -> Result<Store> {
     Store::new(settings::profile(profile)?)
 }
 
-/// Whose login it is: ` as someone@mail.example (Plus)`; nothing if it does not tell.
+/// Whose login it is: ` as someone@mail.example (Plus, workspace Lab)`; nothing if it does not tell.
 pub fn as_whom(credentials: &Credentials) -> String {
-    let email = credentials.email().map(|email| format!(" as {email}"));
-    let plan = credentials.plan();
-    let plan = plan.map(|plan| format!(" ({})", capitalized(&plan)));
-    email.into_iter().chain(plan).collect()
+    with_plan(credentials, credentials.plan())
 }
 
-/// What will be missing where the tokens name no account.
-pub fn missing_account(credentials: &Credentials) -> Option<&'static str> {
+fn with_plan(credentials: &Credentials, plan: Option<String>) -> String {
+    let plan = plan.map(|plan| capitalized(&plan));
+    let workspace = credentials.workspace();
+    let workspace = workspace.map(|name| format!("workspace {name}"));
+    let more: Vec<String> = plan.into_iter().chain(workspace).collect();
+    let more = (!more.is_empty()).then(|| format!(" ({})", more.join(", ")));
+    let email = credentials.email().map(|email| format!(" as {email}"));
+    email.into_iter().chain(more).collect()
+}
+
+/// What does not keep `token` from printing, and will be missed elsewhere.
+pub fn problem(credentials: &Credentials) -> Option<String> {
     let is_missing = !credentials.is_closed() && credentials.account_id().is_none();
-    is_missing.then_some(
-        "the tokens name no ChatGPT account: account-id fails, and requests lack the header ChatGPT-Account-Id",
-    )
+    let missing = is_missing.then(|| {
+        "the tokens name no ChatGPT account: account-id fails, and requests lack the header ChatGPT-Account-Id".to_owned()
+    });
+    missing.or_else(|| credentials.routing.as_ref()?.problem())
 }
 
 /// Takes the lock for a person, who is told if that takes time.

@@ -3,18 +3,18 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, anyhow};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Profile, as_whom, codex, missing_account};
-use crate::credentials::{Backoff, Credentials, Freshness, Routing, TokenRequest};
+use super::{Profile, codex, problem, with_plan};
+use crate::credentials::{Backoff, Credentials, Freshness, TokenRequest};
 use crate::error;
 use crate::issuer::backend::{self, Usage, Verdict, Window};
 use crate::refresh;
 use crate::settings;
 use crate::store::codex_file;
-use crate::text::capitalized;
+use crate::text::{capitalized, printable};
 use crate::time::{date, rounded_span, seconds_since_epoch, stamp, time_at};
 
 /// How long the backend may take to say whether it accepts a token: a person waits for it.
@@ -93,6 +93,7 @@ impl LoginStatus {
     /// Asks the backend about a token that is valid. One that it rejects counts as expired.
     pub fn ask(&mut self, verify: bool, usage: bool) -> Result<()> {
         let Some(valid) = self.valid() else {
+            self.usage = usage.then(|| Err(anyhow!("there is no valid token to ask with")));
             return Ok(());
         };
         let backend = settings::backend()?;
@@ -142,7 +143,8 @@ impl LoginStatus {
 
     /// The one line that says whether anything has to be done.
     pub fn headline(&self) -> String {
-        let who = self.credentials.as_ref().map_or_else(String::new, as_whom);
+        let found = self.credentials.as_ref();
+        let who = found.map_or_else(String::new, |found| with_plan(found, self.plan()));
         match &self.obstacle {
             None => format!("Signed in{who}"),
             Some(obstacle) if self.is_usable() => {
@@ -220,9 +222,27 @@ impl LoginStatus {
 
     /// What does not keep `token` from printing, and will be missed elsewhere.
     pub fn note(&self) -> Option<String> {
+        problem(self.credentials.as_ref()?)
+    }
+
+    /// The plan by the newest word: what the backend says now, or said when the token came, else the token's claim.
+    pub fn plan(&self) -> Option<String> {
+        let usage = self.usage.as_ref().and_then(|usage| usage.as_ref().ok());
+        let told = usage.and_then(|usage| usage.plan.as_deref().map(printable));
+        told.or_else(|| self.credentials.as_ref()?.plan())
+    }
+
+    /// Where the token claims another plan than the account has: after an upgrade it does for days.
+    pub fn plan_line(&self) -> Option<String> {
         let credentials = self.credentials.as_ref()?;
-        let problem = credentials.routing.as_ref().and_then(Routing::problem);
-        problem.or_else(|| missing_account(credentials).map(str::to_owned))
+        let [plan, claimed] =
+            [self.plan()?, credentials.claimed_plan()?].map(|it| capitalized(&it));
+        let line = format!("{plan}; the token still says {claimed}");
+        let is_refreshed =
+            matches!(self.profile, Profile::Own(_)) && !credentials.is_access_token_only();
+        let call = settings::call_for(self.profile.name());
+        let advice = is_refreshed.then(|| format!(": {call} token --force-refresh"));
+        (plan != claimed).then(|| line + &advice.unwrap_or_default())
     }
 
     /// Where the tokens come from, if not from the issuer.
@@ -245,7 +265,9 @@ impl LoginStatus {
             "usable": self.is_usable(),
             "obstacle": self.obstacle.as_ref().map(|error| format!("{error:#}")),
             "email": credentials.and_then(Credentials::email),
-            "plan": credentials.and_then(Credentials::plan),
+            "plan": self.plan(),
+            "workspace": credentials.and_then(Credentials::workspace),
+            "note": self.note(),
             "account_id": credentials.and_then(Credentials::account_id),
             "issuer": credentials.and_then(|found| found.issuer.as_deref()),
             "source": self.source(),
@@ -287,6 +309,7 @@ fn state_of(credentials: &Credentials, now: SystemTime) -> State {
 fn usage_to_json(usage: &Result<Usage>) -> Value {
     let window = |window: &Window| {
         json!({
+            "limit": window.limit,
             "window_seconds": window.length,
             "used_percent": window.used_percent,
             "resets_at": window.reset_at.map(|at| date(time_at(at))),
@@ -297,6 +320,7 @@ fn usage_to_json(usage: &Result<Usage>) -> Value {
     json!({
         "limit_reached": known.and_then(|usage| usage.limit_reached),
         "windows": windows.iter().map(window).collect::<Vec<_>>(),
+        "credits": known.and_then(|usage| usage.credits.as_deref()),
         "error": usage.as_ref().err().map(|error| format!("{error:#}")),
     })
 }

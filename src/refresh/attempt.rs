@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::obstacle::{check, check_not_forced, failed, load, refused};
 use super::provider::Provider;
+use super::routing::learn_routing;
 use super::worker::{Deadline, Report, report};
 use crate::credentials::{
     Backoff, Credentials, ForwardedRequest, Revoked, TokenRequest, TokenResponse,
@@ -128,18 +129,30 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
     let staged = lock.stage()?;
     deadline.cancel();
     let outcome = provider.ask(&credentials, &task.forwarded(&credentials), patience);
-    let unsaved = record(&store, task, &provider, credentials, staged, outcome)?;
-    drop(lock);
-    if let Some((mut credentials, response)) = unsaved
-        && !save_later(&store, &mut credentials)
-    {
-        revoke_unused(&store, &provider, &credentials, &response);
+    let recorded = record(&store, task, &provider, credentials, staged, outcome)?;
+    let Some((mut credentials, response, saved)) = recorded else {
+        return Ok(());
+    };
+    match saved {
+        Saved::Superseded => revoke_unused(&store, &provider, &credentials, &response),
+        Saved::Later => {
+            drop(lock);
+            if !save_later(&store, &mut credentials) {
+                revoke_unused(&store, &provider, &credentials, &response);
+            }
+        }
+        Saved::Yes => {
+            drop(lock);
+            // Whoever waits for the token does not wait for the backend, nor does anybody for the lock.
+            report(&Report::Done);
+            learn_routing(&store, &mut credentials);
+        }
     }
     Ok(())
 }
 
-/// Credentials that could not be stored yet, and the response that brought them.
-type Unsaved = Option<(Credentials, TokenResponse)>;
+/// New credentials, the response that brought them, and what became of them.
+type Recorded = Option<(Credentials, TokenResponse, Saved)>;
 
 /// Writes down what came of it, unless somebody has stored other credentials, or removed them: what is stored now counts.
 fn record(
@@ -149,7 +162,7 @@ fn record(
     mut credentials: Credentials,
     mut staged: StagedFile,
     outcome: RefreshOutcome,
-) -> Result<Unsaved> {
+) -> Result<Recorded> {
     let (profile, now) = (store.profile(), SystemTime::now());
     let source = credentials.source().clone();
     let refused = |reason: &str| refused(&source, profile, reason);
@@ -163,14 +176,8 @@ fn record(
     let failure: Error = match outcome {
         RefreshOutcome::Tokens(response) => match update(&mut credentials, &response, task, now) {
             Ok(()) => {
-                return Ok(match save(&mut staged, &mut credentials, profile) {
-                    Saved::Yes => None,
-                    Saved::Later => Some((credentials, response)),
-                    Saved::Superseded => {
-                        revoke_unused(store, provider, &credentials, &response);
-                        None
-                    }
-                });
+                let saved = save(&mut staged, &mut credentials, profile);
+                return Ok(Some((credentials, response, saved)));
             }
             Err(error) => {
                 // Nobody else will ever do it.

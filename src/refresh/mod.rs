@@ -3,12 +3,13 @@
 //! A refresh token works once. So the decision, the request and the save stand under one lock and are done by one process: the
 //! `worker`. It is this same binary, started by whoever needs a refresh, and it outlives its caller. It alone decides: what it
 //! does under the lock is an `attempt`, `provider` is whom it asks: the issuer, or a `command`. Its caller looks at the
-//! outcome. `verify` asks the backend before a token is handed out.
+//! outcome. `verify` asks the backend before a token is handed out, `routing` after new ones are stored.
 
 mod attempt;
 mod command;
 mod obstacle;
 mod provider;
+mod routing;
 pub mod verify;
 mod worker;
 mod workload;
@@ -27,6 +28,7 @@ use attempt::{Reason, Task};
 use obstacle::check_not_forced;
 pub use obstacle::{lasting_obstacle, load, not_signed_in, refused};
 pub use provider::check_refreshable;
+pub use routing::learn_routing;
 use worker::{Job, Report};
 pub use worker::{WORKER, work};
 pub use workload::identity_token;

@@ -11,7 +11,7 @@ use super::workload::{self, Workload};
 use crate::credentials::{Credentials, ForwardedRequest, Source, TokenResponse};
 use crate::error::Failure;
 use crate::issuer::{Issuer, RefreshOutcome};
-use crate::settings::login_command;
+use crate::settings::{self, login_command};
 use crate::url::Url;
 
 pub enum Provider {
@@ -103,8 +103,12 @@ fn obtain(
     request: &ForwardedRequest,
     limit: Duration,
 ) -> Result<TokenResponse, Unobtained> {
+    let backend = settings::backend().map_err(|error| Unobtained::Failed {
+        reason: error.to_string(),
+        reached: false,
+    })?;
     let output = command::output(source, request, limit)?;
-    let response = TokenResponse::from_command(&output, SystemTime::now());
+    let response = TokenResponse::from_command(&output, &backend, SystemTime::now());
     response.map_err(|error| error.to_string().into())
 }
 

@@ -53,7 +53,7 @@ fn replaced(store: &Store, token: &ValidToken, request: &TokenRequest) -> Result
     let replaced = check_refresh_helps(store, credentials, is_known, now)
         .and_then(|()| replace(store, credentials, request));
     if replaced.is_err() && !is_known {
-        note(store, credentials, |stored| {
+        note(store, credentials, Duration::ZERO, |stored| {
             stored.rejected_at = Some(timestamp(now));
         });
     }
@@ -125,13 +125,20 @@ fn replace(store: &Store, rejected: &Credentials, request: &TokenRequest) -> Res
 /// The token of a refresh that was made because of a rejection works: the next rejection is a new one.
 fn note_acceptance(store: &Store, accepted: &Credentials) {
     if accepted.rejection_backoff.is_some() {
-        note(store, accepted, |stored| stored.rejection_backoff = None);
+        note(store, accepted, Duration::ZERO, |stored| {
+            stored.rejection_backoff = None;
+        });
     }
 }
 
-/// Changes the stored credentials, if they are these. Where that cannot be done at once, the next caller does it.
-fn note(store: &Store, seen: &Credentials, change: impl Fn(&mut Credentials)) {
-    let _ = store.lock(Duration::ZERO).and_then(|lock| {
+/// Changes the stored credentials, if they are these. If that fails, nothing is lost that is not found out again.
+pub(super) fn note(
+    store: &Store,
+    seen: &Credentials,
+    patience: Duration,
+    change: impl Fn(&mut Credentials),
+) {
+    let _ = store.lock(patience).and_then(|lock| {
         let mut stored = store.load()?.with_context(|| not_signed_in(store))?;
         if stored.last_refresh == seen.last_refresh {
             change(&mut stored);

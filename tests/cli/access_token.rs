@@ -50,7 +50,8 @@ fn the_token_is_checked_and_then_printed_as_it_is() {
     let bearer = format!("Bearer {token}");
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].header("authorization"), Some(&*bearer));
-    assert_eq!(sandbox.issuer.requests().len(), 1);
+    assert_eq!(sandbox.issuer.count(Endpoint::AccountsCheck), 1);
+    assert_eq!(sandbox.issuer.requests().len(), 2);
     let stored = sandbox.stored();
     assert_eq!(stored["auth_mode"], "personalAccessToken");
     assert_eq!(stored["tokens"]["refresh_token"], Value::Null);
@@ -212,13 +213,15 @@ fn every_format_and_exec_have_the_token_and_its_account() {
     );
     print("env").assert(
         0,
-        "CODEX_AUTH_TOKEN='[TOKEN]'\nCODEX_AUTH_ACCOUNT_ID='account-1'\n",
+        "CODEX_AUTH_TOKEN='[TOKEN]'\nCODEX_AUTH_ACCOUNT_ID='account-1'\nCODEX_AUTH_BASE_URL='[ISSUER]/backend-api'\n",
         "",
     );
     let object: Value = serde_json::from_str(&print("json").stdout).unwrap();
     let expected = json!({
         "version": 1, "token": token, "access_token": token, "token_type": "Bearer", "account_id": "account-1",
-        "email": "someone@mail.example", "plan": "plus", "residency": null, "fedramp": true,
+        "email": "someone@mail.example", "plan": "plus", "workspace": null, "residency": null, "fedramp": true,
+        "base_url": format!("{}/backend-api", sandbox.issuer.url()),
+        "headers": {"Authorization": format!("Bearer {token}"), "ChatGPT-Account-Id": "account-1", "X-OpenAI-Fedramp": "true"},
         "expires_at": null, "expires_at_epoch": null, "expires_in": null, "profile": "default",
         "base_url": format!("{}/backend-api", sandbox.issuer.url()),
         "headers": {

@@ -50,7 +50,7 @@ fn each_format_is_printed_as_it_is_documented() {
     );
     print(
         "env",
-        "CODEX_AUTH_TOKEN='[TOKEN]'\nCODEX_AUTH_ACCOUNT_ID='account-1'\n",
+        "CODEX_AUTH_TOKEN='[TOKEN]'\nCODEX_AUTH_ACCOUNT_ID='account-1'\nCODEX_AUTH_BASE_URL='[ISSUER]/backend-api'\n",
     );
 }
 
@@ -73,6 +73,7 @@ fn json_has_the_expiry_in_both_forms() {
         "account_id": "account-1",
         "email": "someone@mail.example",
         "plan": "plus",
+        "workspace": null,
         "residency": "eu",
         "fedramp": false,
         "profile": "default",

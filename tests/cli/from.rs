@@ -111,7 +111,8 @@ fn a_client_has_the_token_and_nothing_else() {
         headers.stdout,
         authority.run(&["token", "--format", "headers"]).stdout
     );
-    assert_eq!(client.issuer.requests().len(), 0);
+    assert_eq!(client.issuer.count(Endpoint::AccountsCheck), 1);
+    assert_eq!(client.issuer.requests().len(), 1);
 }
 
 #[test]

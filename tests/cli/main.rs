@@ -44,6 +44,7 @@ mod network;
 mod owners;
 mod profiles;
 mod refresh;
+mod routing;
 mod secrets;
 mod setup;
 mod shortcut;

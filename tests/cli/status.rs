@@ -222,6 +222,8 @@ fn the_json_has_stable_names() {
         "obstacle": null,
         "email": "someone@mail.example",
         "plan": "plus",
+        "workspace": null,
+        "note": null,
         "account_id": "account-1",
         "issuer": sandbox.issuer.url(),
         "source": null,
@@ -548,9 +550,9 @@ fn the_usage_of_the_plan_is_told() {
     let request = &sandbox.issuer.requests_to(Endpoint::Usage)[0];
     assert_eq!(request.header("chatgpt-account-id"), Some("account-1"));
     let usage = &json_of(&sandbox, &["--usage"], 0)["usage"];
-    let expected = json!({ "limit_reached": false, "error": null, "windows": [
-        { "window_seconds": 18_000, "used_percent": 37.0, "resets_at": stamp(answer["rate_limit"]["primary_window"]["reset_at"].as_u64().unwrap()) },
-        { "window_seconds": 604_800, "used_percent": 4.5, "resets_at": stamp(answer["rate_limit"]["secondary_window"]["reset_at"].as_u64().unwrap()) },
+    let expected = json!({ "limit_reached": false, "credits": null, "error": null, "windows": [
+        { "limit": null, "window_seconds": 18_000, "used_percent": 37.0, "resets_at": stamp(answer["rate_limit"]["primary_window"]["reset_at"].as_u64().unwrap()) },
+        { "limit": null, "window_seconds": 604_800, "used_percent": 4.5, "resets_at": stamp(answer["rate_limit"]["secondary_window"]["reset_at"].as_u64().unwrap()) },
     ] });
     assert_eq!(*usage, expected);
 }

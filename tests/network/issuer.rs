@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use codex_auth::credentials::Credentials;
 use codex_auth::issuer::backend::{self, Verdict};
-use codex_auth::issuer::whoami::Whoami;
 use codex_auth::issuer::{Issuer, RefreshOutcome};
 use codex_auth::url::Url;
 use serde_json::json;
@@ -201,25 +200,23 @@ fn the_owner_of_an_access_token_is_told() {
         its.account.claims = claims.as_object().unwrap().clone();
     });
     let token = fake.issue_personal_token();
-    let Whoami::Owner(owner) = issuer(fake.url()).whoami(&token).unwrap() else {
-        panic!("the token is rejected");
-    };
+    let owner = issuer(fake.url()).whoami(&token).unwrap();
     assert_eq!(owner.account_id.as_deref(), Some("account-1"));
     let account = owner.account.unwrap();
     assert_eq!(account.email.as_deref(), Some("someone@mail.example"));
     assert_eq!(account.plan.as_deref(), Some("plus"));
     assert!(account.is_fedramp);
     fake.reject_access_tokens();
-    let outcome = issuer(fake.url()).whoami(&token).unwrap();
-    assert!(matches!(
-        outcome,
-        Whoami::Rejected(reason) if reason == "The access token is not accepted. (invalid_token, status 401)"
-    ));
+    let error = issuer(fake.url()).whoami(&token).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "the issuer rejected the access token: The access token is not accepted. (invalid_token, status 401)"
+    );
 }
 
 /// Credentials of an account of the fake issuer.
 fn credentials(fake: &FakeIssuer) -> Credentials {
-    let stored = json!({ "tokens": fake.issue_tokens(0) });
+    let stored = json!({ "tokens": fake.issue_tokens(0), "last_refresh": "2026-01-01T00:00:00Z" });
     Credentials::parse(stored.to_string().into_bytes()).unwrap()
 }
 
@@ -232,18 +229,18 @@ fn the_backend_tells_where_the_requests_of_a_workspace_go() {
     let fake = FakeIssuer::start();
     let origin = fake.url().replace("127.0.0.1", "localhost");
     fake.set(|its| {
-        its.account.plan = "business".to_owned();
-        its.routing = json!({"name": "Lab", "workspace_backend_origin": origin, "account_routing_override": "us_cr"});
+        its.routing = json!({"plan_type": "business", "name": "Lab", "workspace_backend_origin": origin, "account_routing_override": "us_cr"});
     });
     let backend = backend(&fake);
     for as_map in [false, true] {
         fake.set(|its| its.accounts_as_map = as_map);
         let mut credentials = credentials(&fake);
-        let (routing, warning) = backend::routing(&backend, &credentials).unwrap();
-        assert_eq!(warning, None);
-        assert_eq!(routing.workspace().as_deref(), Some("Lab"));
-        assert_eq!(routing.plan().as_deref(), Some("business"));
-        credentials.routing = Some(routing);
+        let routing = backend::routing(&backend, &credentials).unwrap();
+        assert_eq!(routing.problem(), None);
+        credentials.set_routing(routing);
+        assert_eq!(credentials.workspace().as_deref(), Some("Lab"));
+        assert_eq!(credentials.plan().as_deref(), Some("business"));
+        assert_eq!(credentials.claimed_plan().as_deref(), Some("plus"));
         assert_eq!(
             credentials.base_url(&backend).as_str(),
             format!("{origin}/backend-api")
@@ -257,8 +254,9 @@ fn the_backend_tells_where_the_requests_of_a_workspace_go() {
         assert_eq!(sent, Some("us_cr"));
     }
     fake.set(|its| its.account_is_missing = true);
-    let (routing, _) = backend::routing(&backend, &credentials(&fake)).unwrap();
-    assert!(routing.is_missing);
+    let routing = backend::routing(&backend, &credentials(&fake)).unwrap();
+    let words = "this account is not among those of the login";
+    assert_eq!(routing.problem().as_deref(), Some(words));
 }
 
 #[test]
@@ -266,9 +264,10 @@ fn an_origin_that_no_token_may_go_to_is_ignored_and_not_told() {
     let fake = FakeIssuer::start();
     fake.set(|its| its.routing = json!({"workspace_backend_origin": "https://evil.example"}));
     let mut credentials = credentials(&fake);
-    let (routing, warning) = backend::routing(&backend(&fake), &credentials).unwrap();
-    assert!(warning.is_some_and(|text| !text.contains("evil")));
-    credentials.routing = Some(routing);
+    let routing = backend::routing(&backend(&fake), &credentials).unwrap();
+    let warning = routing.problem().unwrap();
+    assert!(warning.starts_with("ignored") && !warning.contains("evil"));
+    credentials.set_routing(routing);
     assert_eq!(credentials.base_url(&backend(&fake)), backend(&fake));
 }
 

@@ -587,6 +587,7 @@ fn device_token(state: &mut State, request: &Request) -> Served {
 
 fn usage(state: &mut State, request: &Request) -> Served {
     ensure(bearer(request).is_some(), "no access token came along")?;
+    check_routing(state, request)?;
     let account = caller(state, request)?;
     Ok(Answer::json(200, &json!({ "plan_type": account.plan })))
 }
@@ -594,6 +595,9 @@ fn usage(state: &mut State, request: &Request) -> Served {
 /// Where the requests of an account go. It says nothing to who does not prove whose the account is.
 fn accounts_check(state: &mut State, request: &Request) -> Served {
     ensure(request.query.is_empty(), "there is a query")?;
+    if state.manners.routing.is_null() {
+        return Err(Refused(404, "not_found", "Not found."));
+    }
     let account = bearer(request).and_then(|token| state.books.holder(token, state.clock()));
     let claimed = request.header("chatgpt-account-id");
     let Some(account) = account.filter(|account| claimed == account.id.as_deref()) else {
@@ -626,7 +630,8 @@ fn accounts_check(state: &mut State, request: &Request) -> Served {
 pub(super) fn check_routing(state: &State, request: &Request) -> Result<(), Rejection> {
     let told = |name: &str| state.manners.routing[name].as_str();
     let told = |name: &str| told(name).filter(|value| *value != "NO_CONSTRAINT");
-    let host = told("workspace_backend_origin").and_then(|origin| origin.split("://").nth(1));
+    let origin = told("workspace_backend_origin").map(|origin| origin.trim_end_matches('/'));
+    let host = origin.and_then(|origin| origin.split("://").nth(1));
     let is_routed = host.is_none_or(|host| request.header("host") == Some(host))
         && request.header("x-openai-account-routing-override") == told("account_routing_override");
     if is_routed {

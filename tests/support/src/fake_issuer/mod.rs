@@ -79,7 +79,8 @@ pub struct Manners {
     pub user_code_member: &'static str,
     /// The status that means "not yet" in the device flow: 403 or 404.
     pub pending_status: u16,
-    /// What `accounts/check` says of the account: more members of its entry, such as `workspace_backend_origin`.
+    /// What `accounts/check` says of the account: more members of its entry, such as `workspace_backend_origin`. Null: it is
+    /// not served, so that no worker changes what is stored after its caller has ended.
     pub routing: Value,
     /// Whether it answers with a map, as it once did, and not with a list.
     pub accounts_as_map: bool,
@@ -113,7 +114,7 @@ impl Default for Manners {
             interval: Some(json!("1")),
             user_code_member: "user_code",
             pending_status: 403,
-            routing: json!({}),
+            routing: Value::Null,
             accounts_as_map: false,
             account_is_missing: false,
         }
