@@ -40,8 +40,8 @@ pub struct Cli {
 pub enum Command {
     /// Sign in with ChatGPT
     ///
-    /// Opens the browser and waits for it to come back to port 1455 (or 1457) of this machine. On a terminal you can also
-    /// paste the URL that the browser ends up at. An earlier login is kept until the new one is stored.
+    /// Opens your browser and waits for it to return to port 1455 (or 1457) on this machine. On a terminal, you can also
+    /// paste the URL you end up at. An earlier login is kept until the new one is stored.
     #[command(after_long_help = examples("login"))]
     Login(LoginArgs),
     /// Print a fresh access token
@@ -53,10 +53,10 @@ pub enum Command {
     /// Print the ChatGPT account ID
     #[command(after_long_help = examples("account-id"))]
     AccountId,
-    /// Show who is signed in, and until when
+    /// Show who is signed in, and for how long
     ///
-    /// Exit code 0 means that `token` works without a person (with --all: for each profile), 4 that somebody has to
-    /// sign in.
+    /// Exit code 0 means that `token` works without signing in again (with --all: for every profile), 4 that someone has
+    /// to sign in.
     #[command(after_long_help = examples("status"))]
     Status(StatusArgs),
     /// Revoke the login at the issuer and remove it from this machine
@@ -64,9 +64,9 @@ pub enum Command {
     Logout(LogoutArgs),
     /// Encrypt the stored login with a key in the system's keyring
     ///
-    /// A copy of the file is then useless: in a backup, a disk image, on a stolen laptop. Programs that run as you can
-    /// still get the token. You stay signed in; `login --seal` seals a new login. Where there is no keyring, as over SSH or
-    /// in cron, a sealed login gives no token.
+    /// Copies of the file, in backups, in disk images or on a stolen laptop, are then useless. Programs that run as you can
+    /// still get the token. You stay signed in; to seal a new login, use `login --seal`. Without a keyring, as over SSH or in
+    /// cron, a sealed login gives no token.
     #[command(after_long_help = examples("seal"))]
     Seal,
     /// Store a sealed login unencrypted again
@@ -80,7 +80,7 @@ pub enum Command {
     /// with the command's exit code, 126 if it cannot be run and 127 if it is not found.
     #[command(after_long_help = examples("exec"))]
     Exec(ExecArgs),
-    /// Print the configuration that makes another program call codex-auth
+    /// Print the configuration for a program that calls codex-auth
     ///
     /// Comments say where to put it. Writes no file; prints placeholders if not signed in.
     #[command(after_long_help = examples("setup"))]
@@ -106,10 +106,10 @@ fn examples(command: &str) -> String {
     section("Examples", found.unwrap_or_default().trim_end())
 }
 
-/// The address of the repository, from Cargo.toml; empty as long as none is known.
+/// The repository's URL, from Cargo.toml; empty until it is known.
 pub const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
-/// The tables of exit codes and variables, below the long help of the program.
+/// The tables of exit codes and variables, for the end of the program's long help.
 fn reference() -> String {
     let codes = entries(EXIT_CODES).map(|(code, meaning)| format!("  {code:>2}  {meaning}\n"));
     let codes = section("Exit codes", &codes.collect::<String>());
@@ -129,10 +129,7 @@ fn section(title: &str, text: &str) -> String {
 }
 
 #[derive(Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is an option of its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate option")]
 pub struct LoginArgs {
     /// Sign in with a code entered on another device
     #[arg(long, alias = "device-auth")]
@@ -143,7 +140,7 @@ pub struct LoginArgs {
     /// Print the URL, but do not open a browser
     #[arg(long)]
     pub no_browser: bool,
-    /// Let me choose the account, even if the browser is signed in already
+    /// Choose the account, even if the browser is already signed in
     #[arg(long, conflicts_with = "device_code")]
     pub switch_account: bool,
     /// Accept only a login to this ChatGPT workspace; may be repeated
@@ -152,7 +149,7 @@ pub struct LoginArgs {
     /// Encrypt the login with a key in the system's keyring, as `seal` does [env: CODEX_AUTH_SEAL]
     #[arg(long)]
     pub seal: bool,
-    /// Read an access token (at-…) of an admin console from stdin; it is never refreshed
+    /// Read an admin console's access token (at-…) from stdin; it is never refreshed
     #[arg(long, conflicts_with_all = ["device_code", "no_browser", "switch_account"])]
     pub with_access_token: bool,
     /// Exchange the identity token of this workload's platform for access tokens [env: `OPENAI_FEDERATION_RULE_ID`,
@@ -162,18 +159,18 @@ pub struct LoginArgs {
     /// The federation rule, created by an administrator
     #[arg(long, value_name = "ID", requires = "workload_identity")]
     pub federation_rule: Option<String>,
-    /// The file of the identity token, an absolute path
+    /// The identity token's file, as an absolute path
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "workload_identity")]
     pub identity_token: Option<String>,
-    /// Get each token from the command after `--`, which prints what `codex-auth token --format json` prints on the machine
-    /// that holds the login
+    /// Get access tokens from the command after `--`, which must print the output of `codex-auth token --format json` on the
+    /// machine that holds the login
     #[arg(
         long,
         requires = "command",
         conflicts_with_all = ["device_code", "with_access_token", "no_browser", "switch_account", "from_socket"]
     )]
     pub from: bool,
-    /// Get each token from a Unix socket, which sends the same
+    /// Get access tokens from a Unix socket that sends the same output
     #[arg(
         long,
         value_name = "PATH",
@@ -186,7 +183,7 @@ pub struct LoginArgs {
     pub command: Vec<String>,
 }
 
-/// What is asked of a token.
+/// The options of a token request.
 #[derive(Args, Default, PartialEq, Debug)]
 pub struct RequestArgs {
     /// How long the token must stay valid: 90s, 5m, 2h, 1d [default: 5m]
@@ -223,7 +220,7 @@ pub enum Format {
     Headers,
     /// The same headers as one JSON object
     HeadersJson,
-    /// Configuration lines, for `curl -K -`
+    /// curl configuration, for `curl -K -`
     Curl,
     /// Shell assignments, for `eval`
     Env,
@@ -231,7 +228,7 @@ pub enum Format {
 
 #[derive(Args)]
 pub struct ExecArgs {
-    /// Also put the token into this environment variable; may be repeated
+    /// Also set this environment variable to the token; may be repeated
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub env: Vec<String>,
     /// Set `OPENAI_API_KEY` to the token and `OPENAI_BASE_URL` to the ChatGPT backend
@@ -258,7 +255,7 @@ pub struct SetupArgs {
 pub enum Program {
     /// OpenAI Codex CLI
     Codex,
-    /// Anthropic Claude Code, with the gateway of litellm or --base-url
+    /// Anthropic Claude Code, through the litellm gateway or --base-url
     ClaudeCode,
     /// GitHub Copilot CLI
     Copilot,
@@ -269,7 +266,7 @@ pub enum Program {
     Vtcode,
     /// Hermes agent
     Hermes,
-    /// Charm crush, with the gateway of litellm or --base-url
+    /// Charm crush, through the litellm gateway or --base-url
     Crush,
     /// OpenAI SDK for Python
     OpenaiPython,
@@ -279,24 +276,21 @@ pub enum Program {
     OpenaiAgents,
     /// AI SDK for Node
     AiSdk,
-    /// A gateway for programs that do not speak the Responses API
+    /// A gateway for programs that do not support the Responses API
     Litellm,
     Curl,
     /// Programs that read only their environment: Qwen Code, aider, llm, ...
     Env,
     /// A systemd timer that keeps the token valid for sandboxes
     Systemd,
-    /// The same as a line for cron
+    /// A cron job that keeps the token valid for sandboxes
     Cron,
-    /// The same for launchd on macOS
+    /// A launchd agent that keeps the token valid for sandboxes, on macOS
     Launchd,
 }
 
 #[derive(Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is an option of its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate option")]
 pub struct StatusArgs {
     /// Print one JSON object
     #[arg(long)]
@@ -304,7 +298,7 @@ pub struct StatusArgs {
     /// Also ask the backend whether it accepts the token
     #[arg(long)]
     pub verify: bool,
-    /// Show how much of the plan's limits is used, and when they reset
+    /// Show plan usage, and when the limits reset
     #[arg(long)]
     pub usage: bool,
     /// Show every profile
@@ -339,7 +333,7 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
-/// Reads the ID of a ChatGPT workspace, with or without surrounding blanks.
+/// Parses the ID of a ChatGPT workspace, ignoring surrounding blanks.
 pub fn workspace(text: &str) -> Result<String, String> {
     let id = text.trim();
     let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
@@ -349,7 +343,7 @@ pub fn workspace(text: &str) -> Result<String, String> {
     Ok(id.to_owned())
 }
 
-/// Reads the name of an environment variable (POSIX.1-2017, base definitions 3.235) in which a token does no harm.
+/// Parses the name of an environment variable (POSIX.1-2017, base definitions 3.235) that is safe to set to a token.
 pub fn variable(text: &str) -> Result<String, String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if text.is_empty()
@@ -367,8 +361,8 @@ pub fn variable(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Reads a duration as people write it: `90s`, `5m`, `2h`, `1d`; a bare number is seconds. Ten years is the most: what is
-/// added to the clock must not overflow.
+/// Parses a duration such as `90s`, `5m`, `2h` or `1d`; a bare number is in seconds. The limit is ten years: adding it to
+/// the clock must not overflow.
 pub fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
     let length = match text.parse() {
