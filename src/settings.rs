@@ -12,6 +12,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result};
+use serde_json::{Map, Value};
 
 use crate::credentials::ForwardedRequest;
 use crate::error::Failure;
@@ -88,20 +89,19 @@ pub fn is_codexs(name: &str) -> bool {
 
 /// Whether a profile may have this name. It can be part of a file name on every system, and leads to no other folder.
 pub fn is_profile_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=64).contains(&name.len())
-        && !name.starts_with('.')
-        && name.bytes().all(allowed)
-        && !is_device(name)
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_short = (1..=64).contains(&name.len());
+    is_short && !name.starts_with('.') && name.bytes().all(is_plain) && !is_device(name)
 }
 
 /// Whether Windows takes a file of this name, under any extension, for a device.
 fn is_device(name: &str) -> bool {
-    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
-    let stem = stem.to_ascii_lowercase();
-    match stem.strip_prefix("com").or(stem.strip_prefix("lpt")) {
-        Some(number) => number.len() == 1 && number.bytes().all(|byte| byte.is_ascii_digit()),
-        None => matches!(stem.as_str(), "con" | "prn" | "aux" | "nul"),
+    let stem = name.split('.').next().unwrap_or_default();
+    match stem.to_ascii_lowercase().as_bytes() {
+        [b'c', b'o', b'm', b'0'..=b'9'] | [b'l', b'p', b't', b'0'..=b'9'] => true,
+        stem => [b"con", b"prn", b"aux", b"nul"]
+            .iter()
+            .any(|name| *name == stem),
     }
 }
 
@@ -116,22 +116,26 @@ pub fn forwarded_request() -> Result<ForwardedRequest> {
 
 /// The folder of the stored credentials: `CODEX_AUTH_HOME`, or `codex-auth` in the platform's configuration folder.
 pub fn home() -> Result<PathBuf> {
-    if let Some(home) = path("CODEX_AUTH_HOME")? {
-        return Ok(home);
-    }
-    let base = dirs::config_dir()
-        .context("could not find the configuration folder: set HOME or CODEX_AUTH_HOME")?;
-    Ok(base.join("codex-auth"))
+    folder("CODEX_AUTH_HOME", dirs::config_dir, "codex-auth")
 }
 
 /// The folder of Codex CLI: `CODEX_HOME`, or `.codex` in the home folder.
 pub fn codex_home() -> Result<PathBuf> {
-    if let Some(home) = path("CODEX_HOME")? {
-        return Ok(home);
+    folder("CODEX_HOME", dirs::home_dir, ".codex")
+}
+
+/// The folder that a variable names, with an absolute path: a relative one would mean another login in every folder. Else
+/// the usual one, below a folder of the platform.
+fn folder(name: &str, platform: fn() -> Option<PathBuf>, usual: &str) -> Result<PathBuf> {
+    if let Some(path) = path(name)? {
+        if !path.is_absolute() {
+            let name = format!("{name} {}", path.display());
+            return Err(invalid(&name, "use an absolute path"));
+        }
+        return Ok(path);
     }
-    let base =
-        dirs::home_dir().context("could not find the home folder: set HOME or CODEX_HOME")?;
-    Ok(base.join(".codex"))
+    let why = || format!("could not find the home folder: set HOME or {name}");
+    Ok(platform().with_context(why)?.join(usual))
 }
 
 /// The configuration files of Codex CLI. What a later one says wins.
@@ -156,28 +160,25 @@ pub fn runtime_folder() -> PathBuf {
 
 /// Whether new logins are to be sealed.
 pub fn wants_seal() -> Result<bool> {
-    match text("CODEX_AUTH_SEAL")?.as_deref() {
-        None | Some("0") => Ok(false),
-        Some("1") => Ok(true),
-        Some(other) => Err(invalid(&format!("CODEX_AUTH_SEAL {other:?}"), "use 1 or 0")),
-    }
+    let is_allowed = |text: &str| ["0", "1"].contains(&text);
+    Ok(allowed("CODEX_AUTH_SEAL", "0", is_allowed, "use 1 or 0")? == "1")
 }
 
 /// The federation rule and the path of the identity token: the options, else the variables. One alone is wrong usage.
 pub fn workload(rule: Option<&str>, file: Option<&str>) -> Result<(String, String)> {
     let needed = |option: &str, given: Option<&str>, name: &str| {
-        let value = given
-            .map(str::to_owned)
-            .map_or_else(|| text(name), |given| Ok(Some(given)))?;
-        let words = || Failure::Usage(format!("--workload-identity needs {name} or {option}"));
-        anyhow::Ok(value.ok_or_else(words)?)
+        let value = given.map_or_else(|| text(name), |given| Ok(Some(given.to_owned())))?;
+        let why = || Failure::Usage(format!("--workload-identity needs {name} or {option}"));
+        anyhow::Ok(value.ok_or_else(why)?)
     };
     let rule = needed("--federation-rule", rule, WORKLOAD[0])?;
     let path = needed("--identity-token", file, WORKLOAD[1])?;
     if !Path::new(&path).is_absolute() {
         let origin = file.map_or(WORKLOAD[1], |_| "--identity-token");
-        let words = format!("invalid {origin} {path:?}: use an absolute path");
-        return Err(Failure::Usage(words).into());
+        return Err(invalid(
+            &format!("{origin} {path:?}"),
+            "use an absolute path",
+        ));
     }
     Ok((rule, path))
 }
@@ -190,16 +191,11 @@ pub fn has_workload() -> bool {
 /// The JSON object that goes along with an identity token, if there is one.
 pub fn workload_context() -> Result<Option<String>> {
     let context = text(WORKLOAD[2])?;
-    let is_object = |text: &String| {
-        serde_json::from_str::<serde_json::Value>(text).is_ok_and(|value| value.is_object())
-    };
-    match context {
-        Some(context) if !is_object(&context) => {
-            let words = format!("invalid {}: use a JSON object", WORKLOAD[2]);
-            Err(Failure::Usage(words).into())
-        }
-        context => Ok(context),
+    let is_object = |text: &String| serde_json::from_str::<Map<String, Value>>(text).is_ok();
+    if !context.iter().all(is_object) {
+        return Err(invalid(WORKLOAD[2], "use a JSON object"));
     }
+    Ok(context)
 }
 
 /// Who gives the tokens.
@@ -213,50 +209,37 @@ pub fn backend() -> Result<Url> {
 }
 
 pub fn client_id() -> Result<String> {
-    let id = text("CODEX_AUTH_CLIENT_ID")?.unwrap_or_else(|| CLIENT_ID.to_owned());
-    if !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let why = "use visible ASCII characters, without blanks";
-        return Err(invalid("CODEX_AUTH_CLIENT_ID", why));
-    }
-    Ok(id)
+    let is_allowed = |id: &str| id.bytes().all(|byte| byte.is_ascii_graphic());
+    let why = "use visible ASCII characters, without blanks";
+    allowed("CODEX_AUTH_CLIENT_ID", CLIENT_ID, is_allowed, why)
 }
 
 /// The ports to wait for the browser on, in this order; 0 is any free one.
 pub fn callback_ports() -> Result<Vec<u16>> {
-    let Some(port) = text("CODEX_AUTH_PORT")? else {
-        return Ok(CALLBACK_PORTS.to_vec());
-    };
-    match port.parse() {
-        Ok(number) => Ok(vec![number]),
-        Err(_) => Err(invalid(
-            &format!("CODEX_AUTH_PORT {port:?}"),
-            "use 0 to 65535",
-        )),
-    }
+    let is_allowed = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    let port = allowed("CODEX_AUTH_PORT", "", is_allowed, "use 0 to 65535")?;
+    Ok(port
+        .parse()
+        .map_or(CALLBACK_PORTS.to_vec(), |port| vec![port]))
 }
 
 /// The host of the redirect URI. Both are registered: official clients have used one and the other.
 pub fn redirect_host() -> Result<String> {
-    let host = text("CODEX_AUTH_REDIRECT_HOST")?.unwrap_or_else(|| "localhost".to_owned());
-    if !matches!(host.as_str(), "localhost" | "127.0.0.1") {
-        let name = format!("CODEX_AUTH_REDIRECT_HOST {host:?}");
-        return Err(invalid(&name, "use localhost or 127.0.0.1"));
-    }
-    Ok(host)
+    let is_allowed = |host: &str| ["localhost", "127.0.0.1"].contains(&host);
+    let why = "use localhost or 127.0.0.1";
+    allowed("CODEX_AUTH_REDIRECT_HOST", "localhost", is_allowed, why)
 }
 
 /// The proxy that is asked for, after the name of the variable that says so. As in curl the small letters come first.
 pub fn proxy() -> Result<Option<(&'static str, String)>> {
     let found = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?;
-    if let Some((name, value)) = &found
-        && Path::new(value)
-            .extension()
-            .is_some_and(|end| end.eq_ignore_ascii_case("pac"))
-    {
-        let why = "a proxy script (.pac) is not supported: use the proxy that it names";
-        return Err(invalid(name, why));
+    match found {
+        Some((name, value)) if value.to_ascii_lowercase().ends_with(".pac") => {
+            let why = "a proxy script (.pac) is not supported: use the proxy that it names";
+            Err(invalid(name, why))
+        }
+        found => Ok(found),
     }
-    Ok(found)
 }
 
 /// The hosts that are reached without a proxy.
@@ -266,18 +249,17 @@ pub fn no_proxy() -> Result<Option<String>> {
 
 /// The file to use instead of the system's roots.
 pub fn system_ca_file() -> Result<Option<PathBuf>> {
-    Ok(file_name("SSL_CERT_FILE")?.map(PathBuf::from))
+    path("SSL_CERT_FILE")
 }
 
 /// The folders to use instead of the system's roots.
 pub fn system_ca_folders() -> Result<Option<Vec<PathBuf>>> {
-    let folders = file_name("SSL_CERT_DIR")?;
-    Ok(folders.map(|list| env::split_paths(&list).collect()))
+    Ok(path("SSL_CERT_DIR")?.map(|list| env::split_paths(&list).collect()))
 }
 
 /// The file of the roots that are trusted in addition to the system's.
 pub fn extra_ca_file() -> Result<Option<PathBuf>> {
-    Ok(file_name("CODEX_CA_CERTIFICATE")?.map(PathBuf::from))
+    path("CODEX_CA_CERTIFICATE")
 }
 
 /// The variables whose paths may be relative, with absolute ones: for a process that works in another folder.
@@ -285,15 +267,16 @@ pub fn absolute_paths() -> Vec<(&'static str, OsString)> {
     let Ok(here) = env::current_dir() else {
         return Vec::new();
     };
-    let files = ["SSL_CERT_FILE", "CODEX_CA_CERTIFICATE"].into_iter();
-    let mut absolute: Vec<(&str, OsString)> = files
-        .filter_map(|name| Some((name, here.join(variable(name)?).into())))
-        .collect();
-    let folders = variable("SSL_CERT_DIR").and_then(|list| {
-        env::join_paths(env::split_paths(&list).map(|folder| here.join(folder))).ok()
-    });
-    absolute.extend(folders.map(|list| ("SSL_CERT_DIR", list)));
-    absolute
+    let absolute = |name| {
+        let value = variable(name)?;
+        if name != "SSL_CERT_DIR" {
+            return Some((name, here.join(value).into()));
+        }
+        let folders = env::split_paths(&value).map(|folder| here.join(folder));
+        Some((name, env::join_paths(folders).ok()?))
+    };
+    let names = ["SSL_CERT_FILE", "SSL_CERT_DIR", "CODEX_CA_CERTIFICATE"];
+    names.into_iter().filter_map(absolute).collect()
 }
 
 /// Whether the person does without colours (<https://no-color.org>: set, and not empty).
@@ -316,18 +299,17 @@ pub fn over_ssh() -> bool {
     ["SSH_CONNECTION", "SSH_TTY"].into_iter().any(is_set)
 }
 
-/// Whether the environment is that of a container (`container` is what systemd and Podman set) or of a remote
-/// development machine.
+/// What says that we run in a container (`container`: systemd and Podman set it) or on a remote development machine.
+const CONTAINER: [&str; 5] = [
+    "container",
+    "KUBERNETES_SERVICE_HOST",
+    "REMOTE_CONTAINERS",
+    "CODESPACES",
+    "GITPOD_WORKSPACE_ID",
+];
+
 pub fn in_container() -> bool {
-    [
-        "container",
-        "KUBERNETES_SERVICE_HOST",
-        "REMOTE_CONTAINERS",
-        "CODESPACES",
-        "GITPOD_WORKSPACE_ID",
-    ]
-    .into_iter()
-    .any(is_set)
+    CONTAINER.into_iter().any(is_set)
 }
 
 /// Whether this is Linux on Windows.
@@ -340,29 +322,34 @@ pub fn has_display() -> bool {
     ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set)
 }
 
-/// A program as it is found from every folder: one without a path is looked for in `PATH` each time.
-pub fn absolute_program(program: &str) -> Result<String> {
-    if Path::new(program).components().count() <= 1 {
-        return Ok(program.to_owned());
-    }
-    absolute(program)
-}
-
 /// A path as it is found from every folder.
 pub fn absolute(path: &str) -> Result<String> {
     let path = std::path::absolute(path).context("could not find the current folder")?;
     Ok(path.to_string_lossy().into_owned())
 }
 
+/// The same for a program. One without a path is looked for in `PATH` each time.
+pub fn absolute_program(program: &str) -> Result<String> {
+    if has_path(program.as_ref()) {
+        absolute(program)
+    } else {
+        Ok(program.to_owned())
+    }
+}
+
+fn has_path(program: &OsStr) -> bool {
+    Path::new(program).components().count() > 1
+}
+
 /// Where a program is: at its path, or in a folder of `PATH`.
 pub fn find_program(program: &OsStr) -> Option<PathBuf> {
-    let path = Path::new(program);
-    let candidates = match path.components().count() {
-        0 | 1 => program_folders(),
-        _ => vec![PathBuf::new()],
+    let folders = if has_path(program) {
+        vec![PathBuf::new()]
+    } else {
+        program_folders()
     };
-    let mut candidates = candidates.into_iter().map(|folder| folder.join(path));
-    candidates.find(|path| path.is_file())
+    let mut paths = folders.into_iter().map(|folder| folder.join(program));
+    paths.find(|path| path.is_file())
 }
 
 /// Whether a program can be started. Windows adds an extension, and looks in more places than `PATH`.
@@ -391,22 +378,30 @@ pub fn is_set(name: &str) -> bool {
 }
 
 /// The same as text of one line.
-pub fn text(name: &str) -> Result<Option<String>> {
-    let text = file_name(name)?.map(OsString::into_string).transpose();
-    text.map_err(|_| invalid(name, "not valid UTF-8"))
+fn text(name: &str) -> Result<Option<String>> {
+    let text = path(name)?.map(|path| path.into_os_string().into_string());
+    text.transpose()
+        .map_err(|_| invalid(name, "not valid UTF-8"))
 }
 
 /// The same for what names a file or a host. A control character, such as the carriage return of a file that was edited on
 /// Windows, would lead elsewhere without being seen.
-fn file_name(name: &str) -> Result<Option<OsString>> {
+fn path(name: &str) -> Result<Option<PathBuf>> {
     let value = variable(name);
-    let is_control = |byte: &u8| byte.is_ascii_control();
-    match &value {
-        Some(text) if text.as_encoded_bytes().iter().any(is_control) => {
-            Err(invalid(name, "it has a control character in it"))
-        }
-        _ => Ok(value),
+    let mut bytes = value.iter().flat_map(|text| text.as_encoded_bytes());
+    if bytes.any(u8::is_ascii_control) {
+        return Err(invalid(name, "it has a control character in it"));
     }
+    Ok(value.map(PathBuf::from))
+}
+
+/// The value of a variable, or the default, if it is one of those that are allowed.
+fn allowed(name: &str, usual: &str, is_allowed: fn(&str) -> bool, why: &str) -> Result<String> {
+    let value = text(name)?.unwrap_or_else(|| usual.to_owned());
+    if !is_allowed(&value) {
+        return Err(invalid(&format!("{name} {value:?}"), why));
+    }
+    Ok(value)
 }
 
 /// A variable that cannot be used is wrong usage, as an option would be.
@@ -422,17 +417,6 @@ fn first(names: &[&'static str]) -> Result<Option<(&'static str, String)>> {
         }
     }
     Ok(None)
-}
-
-/// An absolute path: a relative one would mean another login in every folder.
-fn path(name: &str) -> Result<Option<PathBuf>> {
-    match file_name(name)?.map(PathBuf::from) {
-        Some(path) if !path.is_absolute() => {
-            let name = format!("{name} {}", path.display());
-            Err(invalid(&name, "use an absolute path"))
-        }
-        path => Ok(path),
-    }
 }
 
 fn url(name: &str, default: &str) -> Result<Url> {

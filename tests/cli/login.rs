@@ -1073,7 +1073,7 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
         (
             "CODEX_AUTH_CLIENT_ID",
             "a b",
-            "invalid CODEX_AUTH_CLIENT_ID: use visible ASCII characters, without blanks",
+            "invalid CODEX_AUTH_CLIENT_ID \"a b\": use visible ASCII characters, without blanks",
         ),
         (
             "CODEX_AUTH_PORT",
