@@ -3,29 +3,12 @@
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::process::Child;
 
-#[cfg(unix)]
-mod unix;
-#[cfg(windows)]
-mod windows;
+#[cfg_attr(unix, path = "process/unix.rs")]
+#[cfg_attr(windows, path = "process/windows.rs")]
+mod system;
 
-#[cfg(unix)]
-use unix as system;
-#[cfg(windows)]
-use windows as system;
-
-pub use system::{
-    become_command, block_signals, forbid_core_dumps, leave_caller, may_end_with_caller, spawn,
-    stdout, unblock_signals,
-};
-
-/// Kills a program that `spawn` started, and what it has started itself and left in its process group.
-pub fn kill_group(child: &mut Child) {
-    system::kill_group(child);
-    let _ = child.kill();
-    let _ = child.wait();
-}
+pub use system::*;
 
 /// Why a program could not be started, as a shell would say it.
 pub fn describe_start(error: &io::Error, program: &OsStr) -> String {

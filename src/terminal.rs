@@ -15,15 +15,9 @@ use terminal_size::terminal_size_of;
 use crate::settings;
 use crate::text::on_one_line;
 
-#[cfg(unix)]
-mod unix;
-#[cfg(windows)]
-mod windows;
-
-#[cfg(unix)]
-use unix as system;
-#[cfg(windows)]
-use windows as system;
+#[cfg_attr(unix, path = "terminal/unix.rs")]
+#[cfg_attr(windows, path = "terminal/windows.rs")]
+mod system;
 
 /// Paragraphs are no wider than this, on terminals of any width and in logs.
 const WIDEST: usize = 80;

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use ::time::{OffsetDateTime, UtcOffset};
+use ::time::UtcOffset;
 
 /// 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -91,46 +91,42 @@ pub fn moment(seconds: u64, now: SystemTime) -> String {
 
 /// A time in seconds since 1970 as a clock here shows it, with the distance to UTC. Where that is not known, it is in UTC.
 pub fn stamp(seconds: u64) -> String {
-    let seconds = seconds.min(LAST_SECOND);
-    let local = |time| UtcOffset::local_offset_at(time).ok();
-    let time = OffsetDateTime::from(time_at(seconds));
-    let offset = local(time).unwrap_or(UtcOffset::UTC);
-    let shifted = seconds.saturating_add_signed(offset.whole_seconds().into());
+    let time = time_at(seconds);
+    let offset = UtcOffset::local_offset_at(time.into()).unwrap_or(UtcOffset::UTC);
+    let shifted = seconds_since_epoch(time).saturating_add_signed(offset.whole_seconds().into());
     let clock = date(time_at(shifted)).replace('T', " ").replace('Z', "");
     match offset.as_hms() {
         (0, 0, _) => format!("{clock} UTC"),
-        (hours, minutes, _) => {
-            let sign = if offset.is_negative() { '-' } else { '+' };
-            let (hours, minutes) = (hours.abs(), minutes.abs());
-            format!("{clock} {sign}{hours:02}:{minutes:02}")
-        }
+        (hours, minutes, _) => format!("{clock} {hours:+03}:{:02}", minutes.abs()),
     }
 }
 
-/// A length of time as it was asked for: `8 seconds`, `2 hours`, `1h 30m`.
+/// A length of time as it was asked for: `8 seconds`, `2 hours`, `1 hour 30 minutes`.
 pub fn length(time: Duration) -> String {
     let seconds = time.as_secs();
-    let is_whole = [86400, 3600, 60]
-        .into_iter()
-        .find(|unit| seconds >= *unit)
-        .is_none_or(|unit| seconds.is_multiple_of(unit));
-    if is_whole {
-        span(seconds)
-    } else {
-        humantime::format_duration(Duration::from_secs(seconds)).to_string()
+    match seconds % unit(seconds).0 {
+        0 => span(seconds),
+        rest => format!("{} {}", span(seconds), length(Duration::from_secs(rest))),
     }
 }
 
 /// A length of time in its largest unit, rounded down.
 pub fn span(seconds: u64) -> String {
-    let (count, unit) = match seconds {
-        0..60 => (seconds, "second"),
-        60..3600 => (seconds / 60, "minute"),
-        3600..86400 => (seconds / 3600, "hour"),
-        _ => (seconds / 86400, "day"),
-    };
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {unit}{plural}")
+    let (unit, name) = unit(seconds);
+    match seconds / unit {
+        1 => format!("1 {name}"),
+        count => format!("{count} {name}s"),
+    }
+}
+
+/// The largest unit that fits, in seconds.
+fn unit(seconds: u64) -> (u64, &'static str) {
+    match seconds {
+        0..60 => (1, "second"),
+        60..3600 => (60, "minute"),
+        3600..86400 => (3600, "hour"),
+        _ => (86400, "day"),
+    }
 }
 
 /// The same, rounded to the nearest.
@@ -161,10 +157,10 @@ mod tests {
         for (seconds, text) in [
             (0, "0 seconds"),
             (8, "8 seconds"),
-            (90, "1m 30s"),
+            (90, "1 minute 30 seconds"),
             (7200, "2 hours"),
             (86400 * 20, "20 days"),
-            (5400, "1h 30m"),
+            (5400, "1 hour 30 minutes"),
         ] {
             assert_eq!(length(Duration::from_secs(seconds)), text);
         }

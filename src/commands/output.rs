@@ -20,7 +20,7 @@ pub enum Colour {
 /// Writes a result to stdout, all at once. A reader that has gone away is no failure.
 pub fn print(result: &str) -> Result<ExitCode> {
     let result = styled(result, &io::stdout());
-    match stdout().write_all(result.as_bytes()) {
+    match stdout().and_then(|mut stdout| stdout.write_all(result.as_bytes())) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("could not write to stdout")
         }

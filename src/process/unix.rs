@@ -1,6 +1,8 @@
 //! Processes on Unix.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode};
 
@@ -34,12 +36,14 @@ pub fn leave_caller() {
 fn open_files() -> Vec<i32> {
     /// Numbers beyond it are rare, and each costs a system call.
     const MOST: i32 = 4096;
-    let mut folders = ["/dev/fd", "/proc/self/fd"].into_iter();
-    let Some(entries) = folders.find_map(|path| std::fs::read_dir(path).ok()) else {
+    let Ok(entries) = std::fs::read_dir("/dev/fd") else {
         return (0..MOST).collect();
     };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.filter_map(|name| name.parse().ok()).collect()
+    let number = |name: std::ffi::OsString| name.to_str()?.parse().ok();
+    let entries = entries.filter_map(Result::ok);
+    entries
+        .filter_map(|entry| number(entry.file_name()))
+        .collect()
 }
 
 /// Blocks every signal that can be blocked, in this thread and those that it starts: a service manager sends one to all that
@@ -54,12 +58,14 @@ pub fn unblock_signals() {
     let _ = SigSet::all().thread_unblock();
 }
 
-/// Kills a process group that `spawn` started.
-pub fn kill_group(child: &Child) {
+/// Kills a program that `spawn` started, and what it has started itself and left in its process group.
+pub fn kill_group(child: &mut Child) {
+    // They may have ended by themselves.
     if let Ok(group) = i32::try_from(child.id()) {
-        // It may have ended by itself.
         let _ = killpg(nix::unistd::Pid::from_raw(group), Signal::SIGKILL);
     }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// Whether the system ends everything that we leave behind when our caller ends: in a PID namespace, such as that of a
@@ -81,7 +87,6 @@ pub fn may_end_with_caller() -> bool {
 /// Becomes a command: it has this process's ID, its terminal, its signal mask and what it does with each signal, but for SIGPIPE,
 /// which ends it: Rust ignores that before `main`, and what it was before cannot be told. It comes back only if that fails.
 pub fn become_command(mut command: Command) -> io::Result<ExitCode> {
-    allow_core_dumps();
     let error = command.exec();
     if error.raw_os_error() != Some(Errno::ENOEXEC as i32) {
         return Err(error);
@@ -102,20 +107,8 @@ pub fn become_command(mut command: Command) -> io::Result<ExitCode> {
 }
 
 /// Our stdout. Unlike that of the standard library, it fails where it cannot be written to (EBADF).
-pub fn stdout() -> impl Write {
-    Stdout
-}
-
-struct Stdout;
-
-impl Write for Stdout {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(io::stdout(), bytes)?)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+pub fn stdout() -> io::Result<impl Write> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Keeps this process's memory out of core files, and out of the reach of other processes of the same user. Where the
@@ -126,36 +119,11 @@ pub fn forbid_core_dumps() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Undoes that for a command that takes this process's place: Linux does it by itself (prctl(2), `PR_SET_DUMPABLE`).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn allow_core_dumps() {}
-
+/// The same by the limit for core files, which commands that `exec` runs inherit: they can raise it again.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod core_limit {
-    use std::sync::OnceLock;
-
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-    /// The limit for core files, as we found it.
-    static FOUND: OnceLock<Rlimit> = OnceLock::new();
-
-    pub fn forbid_core_dumps() {
-        let found = FOUND.get_or_init(|| getrlimit(Resource::Core));
-        let none = Rlimit {
-            current: Some(0),
-            maximum: found.maximum,
-        };
-        let _ = setrlimit(Resource::Core, none);
-    }
-
-    pub fn allow_core_dumps() {
-        if let Some(found) = FOUND.get() {
-            let _ = setrlimit(Resource::Core, *found);
-        }
-    }
+pub fn forbid_core_dumps() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Core);
+    limit.current = Some(0);
+    let _ = setrlimit(Resource::Core, limit);
 }
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-use core_limit::allow_core_dumps;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub use core_limit::forbid_core_dumps;

@@ -50,12 +50,15 @@ pub fn block_signals() {}
 
 pub fn unblock_signals() {}
 
-pub fn kill_group(_child: &Child) {}
+pub fn kill_group(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
 
 pub fn forbid_core_dumps() {}
 
-pub fn stdout() -> impl Write {
-    io::stdout()
+pub fn stdout() -> io::Result<impl Write> {
+    Ok(io::stdout())
 }
 
 /// Waits for the command, and ends with its exit code, which has 32 bits on Windows.
