@@ -9,14 +9,14 @@ use serde_json::json;
 use super::output::{Colour, coloured, print};
 use crate::cli::DoctorArgs;
 use crate::doctor::{self, Finding, Level};
-use crate::login::opener::{Environment, environment};
 use crate::settings;
 use crate::terminal::fitted;
+use crate::text::capitalized;
 
 /// The form of what `--json` prints. A member that is added does not change it.
 const VERSION: u64 = 1;
-/// The column of what was found, and of the advice below it.
-const ADVICE: usize = 16;
+/// The column of what was found.
+const FOUND: usize = 16;
 
 /// Exit code 1 means that something does. What `--json` prints is described in the man page.
 pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
@@ -25,7 +25,7 @@ pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
         let report = json!({
             "version": VERSION,
             "program": env!("CARGO_PKG_VERSION"),
-            "system": system(),
+            "system": format!("{OS} {ARCH}"),
             "variables": settings::variables_set(),
             "findings": findings,
         });
@@ -33,8 +33,9 @@ pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
     } else {
         as_text(&findings, args.verbose)
     })?;
-    let has_problem = count(&findings, Level::Problem) > 0;
-    Ok(ExitCode::from(u8::from(has_problem)))
+    Ok(ExitCode::from(u8::from(
+        count(&findings, Level::Problem) > 0,
+    )))
 }
 
 fn count(findings: &[Finding], level: Level) -> usize {
@@ -44,6 +45,7 @@ fn count(findings: &[Finding], level: Level) -> usize {
 
 /// Where we run, then the findings that need something done; with `verbose`, all of them.
 fn as_text(findings: &[Finding], verbose: bool) -> String {
+    let head = fitted(&program_and_system(), 0);
     let is_shown = |finding: &&Finding| verbose || finding.level != Level::Ok;
     let shown: String = findings.iter().filter(is_shown).map(line).collect();
     let passed = count(findings, Level::Ok);
@@ -53,22 +55,20 @@ fn as_text(findings: &[Finding], verbose: bool) -> String {
     } else {
         format!("{} {passed}\n", mark(Level::Ok))
     };
-    let head = fitted(&program_and_system(), 0);
-    let (problems, warnings) = (
-        count(findings, Level::Problem),
-        count(findings, Level::Warning),
-    );
-    format!("{head}\n{shown}{passed}{}\n", summary(problems, warnings))
+    let counted = |level, what| match count(findings, level) {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    };
+    let problems = counted(Level::Problem, "problem");
+    let warnings = counted(Level::Warning, "warning");
+    let summary = capitalized(&format!("{problems}, {warnings}"));
+    format!("{head}\n{shown}{passed}{summary}.\n")
 }
 
-/// A finding, and what to do about it below.
 fn line(finding: &Finding) -> String {
-    let found = fitted(&finding.found, ADVICE);
-    let line = format!("{} {:<12}  {found}\n", mark(finding.level), finding.check);
-    match &finding.advice {
-        Some(advice) => format!("{line}{:ADVICE$}{}\n", "", fitted(advice, ADVICE)),
-        None => line,
-    }
+    let found = fitted(&finding.found, FOUND);
+    format!("{} {:<12}  {found}\n", mark(finding.level), finding.check)
 }
 
 fn mark(level: Level) -> String {
@@ -79,40 +79,12 @@ fn mark(level: Level) -> String {
     }
 }
 
-fn summary(problems: usize, warnings: usize) -> String {
-    let counted = |count: usize, what: &str| match count {
-        0 => None,
-        1 => Some(format!("1 {what}")),
-        count => Some(format!("{count} {what}s")),
-    };
-    let problems = counted(problems, "problem").unwrap_or("No problems".to_owned());
-    let warnings = counted(warnings, "warning").map(|warnings| format!(", {warnings}"));
-    format!("{problems}{}.", warnings.unwrap_or_default())
-}
-
-/// `codex-auth 0.1.0, Linux x86_64, in a container; set: BROWSER`: what a bug report needs first.
+/// `codex-auth 0.1.0, linux x86_64 in a container; set: BROWSER`: what a bug report needs first.
 fn program_and_system() -> String {
-    let environment = match environment() {
-        Environment::Desktop => "",
-        Environment::Wsl => ", WSL",
-        Environment::Ssh => ", over SSH",
-        Environment::Container => ", in a container",
-        Environment::NoDisplay => ", no display",
-    };
+    let (version, environment) = (env!("CARGO_PKG_VERSION"), doctor::environment());
     let variables = match settings::variables_set().join(", ") {
         variables if variables.is_empty() => variables,
         variables => format!("; set: {variables}"),
     };
-    let (version, system) = (env!("CARGO_PKG_VERSION"), system());
-    format!("codex-auth {version}, {system}{environment}{variables}")
-}
-
-fn system() -> String {
-    let name = match OS {
-        "linux" => "Linux",
-        "macos" => "macOS",
-        "windows" => "Windows",
-        other => other,
-    };
-    format!("{name} {ARCH}")
+    format!("codex-auth {version}, {OS} {ARCH}{environment}{variables}")
 }

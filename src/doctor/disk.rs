@@ -1,16 +1,15 @@
 //! Findings about the store: its folder, the files in it, and what its file system can do.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{Finding, Level};
 use crate::credentials::Credentials;
-use crate::settings;
-use crate::store::permissions::{advice_for, mode, names};
-use crate::store::{self, Store};
+use crate::settings::{self, call_for};
+use crate::store::{self, Store, permissions::mode};
 use crate::text::shell_path;
 
 /// How long another doctor may be at work on the same folder.
@@ -19,98 +18,81 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn findings() -> Vec<Finding> {
     let folder = match settings::home() {
         Ok(folder) => folder,
-        Err(error) => return vec![Finding::failure("store", &error)],
+        Err(error) => return vec![Finding::of("store", Err(error))],
     };
     let was_there = folder.exists();
-    let mut findings = vec![of_folder(&folder)];
-    let is_writable = findings[0].level != Level::Problem;
-    let profiles = store::profiles().unwrap_or_default().into_iter();
-    let stores = profiles.filter_map(|profile| Store::new(profile).ok());
-    findings.extend(stores.flat_map(|store| of_files(&store)));
-    if is_writable {
-        findings.extend(try_out());
-        if !was_there {
-            // The next login creates it again.
-            store::remove_empty_folder();
-        }
+    let stored = try_out(&folder).map(|()| format!("logins can be stored in {}", folder.display()));
+    let exposed = others_can_read("store", &folder).filter(|_| stored.is_ok());
+    let mut findings = vec![exposed.unwrap_or_else(|| Finding::of("store", stored))];
+    if !was_there {
+        // The next login creates it again.
+        store::remove_empty_folder();
     }
+    // A folder that cannot be listed has failed above.
+    let profiles = store::profiles().unwrap_or_default().into_iter();
+    let own = profiles.flat_map(Store::new);
+    findings.extend(own.flat_map(|store| of_files(&store)));
     findings
 }
 
-/// What `try_out` does not find.
-fn of_folder(folder: &Path) -> Finding {
-    let shown = folder.display();
-    let Ok(metadata) = fs::metadata(folder) else {
-        let found = format!("{shown} does not exist yet: the first login creates it");
-        return Finding::ok("store", found);
-    };
-    if !metadata.is_dir() {
-        let advice = "move it away, or set CODEX_AUTH_HOME to a folder";
-        return Finding::problem("store", format!("{shown} is not a folder"), advice);
+/// Goes through the steps of a refresh on the disk, with a file of no profile.
+fn try_out(folder: &Path) -> Result<()> {
+    if folder.exists() && !folder.is_dir() {
+        let shown = folder.display();
+        bail!("{shown} is not a folder: move it away, or set CODEX_AUTH_HOME to a folder");
     }
-    // Where there are no modes, the person's own folder keeps others out.
-    match mode(&metadata).filter(|mode| mode & 0o077 != 0) {
-        Some(mode) => {
-            let found = format!("others can look into {shown} (mode {mode:o})");
-            Finding::warning("store", found, advice_for(folder, &metadata))
-        }
-        None => Finding::ok("store", format!("{shown} is private")),
+    let trial = Store::for_trial()?;
+    let lock = trial.lock(PATIENCE)?;
+    if trial.locked_by().is_none() {
+        bail!(
+            "the file system has no locks, so that two programs could spend the same refresh token: set CODEX_AUTH_HOME to a folder on a local disk"
+        );
     }
+    let mut nothing = Credentials::parse(b"{}".to_vec())?;
+    let replaced = lock
+        .save(&mut nothing)
+        .and_then(|()| lock.save(&mut nothing));
+    let removed = lock.remove();
+    drop(lock);
+    trial.end_trial();
+    replaced.and(removed)
 }
 
-/// Findings about the files of a profile: what keeps the login from being replaced, and who else has it.
+/// Findings about the files of a profile. What keeps them from being replaced is an obstacle of the login.
 fn of_files(store: &Store) -> Vec<Finding> {
     let path = store.path();
+    let shown = path.display();
     let mut findings = Vec::new();
-    if let Some(holder) = store.locked_by() {
-        let found = format!("{}: {holder} holds the lock", store.profile());
-        let advice = "wait until it has finished, or kill it if it hangs";
-        findings.push(Finding::warning("lock", found, advice));
-    } else if let Some(lock) = store.lock_path().ok().filter(|lock| is_irregular(lock)) {
-        let found = format!("{} is not a regular file", lock.display());
-        findings.push(Finding::problem("file", found, "move it away"));
-    } else if let Err(error) = store.check_replaceable() {
-        findings.push(Finding::failure("file", &error));
-    }
     if let Some(left) = store.unsealed_leftover() {
-        let left = left.display();
+        let (left, call) = (left.display(), call_for(store.profile()));
         let found = format!(
-            "{left} was left by a command that was killed, and may have the tokens unencrypted"
+            "{left} was left by a command that was killed, and may have the tokens unencrypted: run {call} seal"
         );
-        let advice = format!("run {} seal", settings::call_for(store.profile()));
-        findings.push(Finding::warning("file", found, advice));
+        findings.push(Finding::new(Level::Warning, "file", found));
     }
-    let metadata = fs::metadata(&path).ok();
-    findings.extend(metadata.and_then(|metadata| of_copies(&path, &metadata)));
+    if is_mount(&path) {
+        let found = format!(
+            "{shown} is a mount of its own, so no refresh can be stored: mount its folder instead"
+        );
+        findings.push(Finding::new(Level::Problem, "file", found));
+    }
+    findings.extend(others_can_read("file", &path));
     if findings.is_empty() {
-        let found = format!("{} is private", path.display());
-        findings.push(Finding::ok("file", found));
+        findings.push(Finding::of("file", Ok(format!("{shown} is private"))));
     }
     findings
 }
 
-fn is_irregular(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| !found.is_file())
-}
-
-/// A file that a refresh would leave elsewhere with a refresh token that is used up, or that others can copy.
-fn of_copies(path: &Path, metadata: &Metadata) -> Option<Finding> {
-    let shown = path.display();
-    if is_mount(path) {
-        let found = format!("{shown} is a mount of its own, so no refresh can be stored");
-        return Some(Finding::problem("file", found, "mount its folder instead"));
-    }
-    if names(metadata).is_some_and(|names| names > 1) && metadata.is_file() {
-        let found = format!(
-            "{shown} has another name (a hard link), which keeps the used refresh token after a refresh"
-        );
-        return Some(Finding::warning("file", found, "remove the other name"));
-    }
-    let mode = mode(metadata).filter(|mode| mode & 0o077 != 0 && metadata.is_file())?;
-    let path = shell_path(path);
-    let found = format!("others can read {shown} (mode {mode:o})");
-    let advice = format!("run chmod 600 {path}, and sign in again if somebody may have copied it");
-    Some(Finding::warning("file", found, advice))
+/// Where there are no modes, the person's own folder keeps others out.
+fn others_can_read(check: &'static str, path: &Path) -> Option<Finding> {
+    let metadata = fs::metadata(path).ok()?;
+    let mode = mode(&metadata).filter(|mode| mode & 0o077 != 0)?;
+    let private = if metadata.is_dir() { 700 } else { 600 };
+    let (shown, word) = (path.display(), shell_path(path));
+    let found = format!(
+        "others can read {shown} (mode {mode:o}): run chmod {private} {word}, and sign in again if somebody may have copied a login"
+    );
+    Some(Finding::new(Level::Warning, check, found))
 }
 
 /// Whether a file is a mount point, as in a container into which single files are mounted. Only Linux tells.
@@ -119,45 +101,12 @@ fn is_mount(path: &Path) -> bool {
         return false;
     };
     // The kernel writes blanks, line ends and backslashes as octal numbers there (proc(5)).
-    let escape = |byte: &u8| match byte {
-        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
-        byte => vec![*byte],
-    };
-    let real = real.as_os_str().as_encoded_bytes();
-    let real: Vec<u8> = real.iter().flat_map(escape).collect();
+    let mut real = real.to_string_lossy().replace('\\', r"\134");
+    for (character, escaped) in [(' ', r"\040"), ('\t', r"\011"), ('\n', r"\012")] {
+        real = real.replace(character, escaped);
+    }
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let mut lines = table.split(|byte| *byte == b'\n');
-    lines.any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(&real))
-}
-
-/// Goes through the steps of a refresh on the disk, with a file of no profile.
-fn try_out() -> Vec<Finding> {
-    let trial = match Store::for_trial() {
-        Ok(trial) => trial,
-        Err(error) => return vec![Finding::failure("lock", &error)],
-    };
-    let lock = match trial.lock(PATIENCE) {
-        Ok(lock) => lock,
-        Err(error) => return vec![Finding::failure("lock", &error)],
-    };
-    let locks = if trial.locked_by().is_some() {
-        Finding::ok("lock", "the file system has locks")
-    } else {
-        let found = "the file system has no locks: two programs could spend the same refresh token";
-        let advice = "set CODEX_AUTH_HOME to a folder on a local disk";
-        Finding::warning("lock", found, advice)
-    };
-    let replace_twice = || -> Result<()> {
-        let mut nothing = Credentials::parse(b"{}".to_vec())?;
-        lock.save(&mut nothing)?;
-        lock.save(&mut nothing)?;
-        lock.remove()
-    };
-    let replaced = match replace_twice() {
-        Ok(()) => Finding::ok("replace", "a login can be replaced in one step"),
-        Err(error) => Finding::failure("replace", &error),
-    };
-    drop(lock);
-    trial.end_trial();
-    vec![locks, replaced]
+    let table = String::from_utf8_lossy(&table);
+    let mut lines = table.lines();
+    lines.any(|line| line.split(' ').nth(4) == Some(&real))
 }

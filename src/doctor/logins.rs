@@ -1,11 +1,11 @@
 //! Findings about the stored logins: how each stands, and which of them are copies of one another.
 
+use std::iter;
 use std::time::SystemTime;
 
 use super::{Finding, Level};
 use crate::profile::status::{LoginStatus, State};
 use crate::profile::{Profile, copies};
-use crate::time::{moment, seconds_since_epoch};
 use crate::{settings, store};
 
 /// Findings about the profile that was asked for, then about each one that is stored.
@@ -13,75 +13,51 @@ pub fn findings(asked: Profile) -> Vec<Finding> {
     // A folder that cannot be listed has a finding of its own.
     let mut others = store::profiles().unwrap_or_default();
     others.retain(|name| name != asked.name());
-    let others = others
-        .into_iter()
-        .filter_map(|name| Profile::named(name).ok());
+    let others = others.into_iter().flat_map(Profile::named);
     let now = SystemTime::now();
-    let logins = std::iter::once(asked).chain(others);
-    let logins = logins.flat_map(|profile| match LoginStatus::of(profile, now) {
+    let logins = iter::once(asked).chain(others);
+    let logins = logins.map(|profile| match LoginStatus::of(profile, now) {
         Ok(login) => of_login(&login),
-        Err(error) => vec![Finding::failure("login", &error)],
+        Err(error) => Finding::of("login", Err(error)),
     });
-    logins.chain(of_sharing()).collect()
+    logins.chain(of_copies()).collect()
 }
 
-fn of_login(login: &LoginStatus) -> Vec<Finding> {
-    let profile = login.profile.name();
-    let (level, found) = match (&login.obstacle, login.backoff()) {
-        (Some(obstacle), _) if login.state == State::None => {
-            (Level::Warning, format!("{obstacle:#}"))
-        }
-        (Some(obstacle), _) if login.is_usable() => {
-            let found = "the token is valid, but cannot be refreshed";
-            (Level::Warning, format!("{profile}: {found}: {obstacle:#}"))
-        }
-        (Some(obstacle), _) => (Level::Problem, format!("{profile}: no token: {obstacle:#}")),
-        (None, Some(backoff)) => {
-            let until = moment(seconds_since_epoch(backoff.until), login.now);
-            let found = format!("the last refresh failed, the next one is tried {until}");
-            (
-                Level::Warning,
-                format!("{profile}: {found}: {}", backoff.reason()),
-            )
-        }
-        (None, None) => (Level::Ok, format!("{profile}: {}", login.cell())),
+fn of_login(login: &LoginStatus) -> Finding {
+    let (profile, cell) = (login.profile.name(), login.cell());
+    let (level, found) = match login.reason().or_else(|| login.note()) {
+        None => (Level::Ok, cell),
+        Some(_) if login.state == State::None => (Level::Warning, cell),
+        Some(_) if !login.is_usable() => (Level::Problem, cell),
+        // The token is valid, but no other one follows it.
+        Some(reason) if login.obstacle.is_some() => (Level::Problem, format!("{cell}: {reason}")),
+        Some(reason) => (Level::Warning, format!("{cell}: {reason}")),
     };
-    let note = login
-        .note()
-        .map(|note| (Level::Warning, format!("{profile}: {note}")));
-    let all = [(level, found)].into_iter().chain(note);
-    all.map(|(level, found)| Finding::new(level, "login", found))
-        .collect()
+    Finding::new(level, "login", format!("{profile}: {found}"))
 }
 
 /// Each profile whose refresh token one before it has too.
-fn of_sharing() -> Vec<Finding> {
+fn of_copies() -> Vec<Finding> {
     let known = copies::known();
-    let closed = known.closed.iter().map(|profile| {
+    let unreadable = known.closed.iter().map(|profile| {
         let login = copies::describe_login(profile);
-        let found = format!(
+        Finding::new(Level::Warning, "sharing", format!(
             "it is unknown whether {login} is a copy of another: it cannot be read without the keyring"
-        );
-        let advice = "run codex-auth doctor where the keyring is unlocked";
-        Finding::warning("sharing", found, advice)
+        ))
     });
     let logins = known.logins.iter().enumerate();
-    let shared = logins.filter_map(|(number, (profile, token))| {
-        let (other, _) = known.logins[..number]
-            .iter()
-            .find(|(_, other)| other == token)?;
-        let other = copies::describe_login(other);
-        let found = format!(
-            "{profile}: it is a copy of {other}: the first to be refreshed invalidates the other"
-        );
+    let copied = logins.filter_map(|(number, (profile, token))| {
+        let mut before = known.logins[..number].iter();
+        let other = copies::describe_login(&before.find(|(_, other)| other == token)?.0);
         let login = settings::login_command(profile);
-        let advice = format!("run codex-auth --profile {profile} logout --no-revoke, then {login}");
-        Some(Finding::problem("sharing", found, advice))
+        Some(Finding::new(Level::Problem, "sharing", format!(
+            "{profile}: it is a copy of {other}: the first to be refreshed invalidates the other: run codex-auth --profile {profile} logout --no-revoke, then {login}"
+        )))
     });
-    let mut findings: Vec<Finding> = closed.chain(shared).collect();
+    let mut findings: Vec<Finding> = unreadable.chain(copied).collect();
     if findings.is_empty() {
-        let found = "no two profiles have the same login";
-        findings.push(Finding::ok("sharing", found));
+        let found = "no two profiles have the same login".to_owned();
+        findings.push(Finding::of("sharing", Ok(found)));
     }
     findings
 }

@@ -6,22 +6,19 @@ mod disk;
 mod logins;
 mod network;
 
+use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::Error;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::credentials::{Credentials, Source};
-use crate::keyring::Problem;
 use crate::login::callback;
 use crate::login::opener::{self, Environment};
 use crate::profile::Profile;
-use crate::profile::replacement::key_ids;
 use crate::refresh::{first_credentials, identity_token};
 use crate::settings::{self, login_command};
-use crate::store::sealing::{find_key, is_locked};
 use crate::text::printable;
 use crate::time::rounded_span;
 
@@ -40,44 +37,25 @@ pub struct Finding {
     /// A short name, which scripts may rely on.
     pub check: &'static str,
     pub level: Level,
+    /// What was found, and what to do about it.
     pub found: String,
-    /// What to do about it, where `found` does not say it.
-    pub advice: Option<String>,
 }
 
 impl Finding {
     fn new(level: Level, check: &'static str, found: impl Into<String>) -> Self {
-        let (found, advice) = (found.into(), None);
+        let found = found.into();
         Self {
             check,
             level,
             found,
-            advice,
         }
     }
 
-    fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Self::new(Level::Ok, check, found)
-    }
-
-    /// A failure, in the words of whoever failed.
-    fn failure(check: &'static str, error: &Error) -> Self {
-        Self::new(Level::Problem, check, format!("{error:#}"))
-    }
-
-    fn warning(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        let advice = Some(advice.into());
-        Self {
-            advice,
-            ..Self::new(Level::Warning, check, found)
-        }
-    }
-
-    fn problem(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        let advice = Some(advice.into());
-        Self {
-            advice,
-            ..Self::new(Level::Problem, check, found)
+    /// What passed, or a problem in the words of what failed.
+    fn of(check: &'static str, checked: Result<String>) -> Self {
+        match checked {
+            Ok(found) => Self::new(Level::Ok, check, found),
+            Err(error) => Self::new(Level::Problem, check, format!("{error:#}")),
         }
     }
 }
@@ -93,138 +71,87 @@ pub fn findings(profile: String) -> Vec<Finding> {
         Some(Profile::Own(store)) => login_command(store.profile()),
         _ => login_command("default"),
     };
-    let source = stored.and_then(|stored| of_source(&sign_in, &stored));
     let mut findings = profile.map_or_else(Vec::new, logins::findings);
     findings.extend(disk::findings());
-    findings.extend(of_keyring());
-    findings.extend(of_program());
-    if let Some(source) = source {
-        findings.push(source);
+    findings.extend(of_programs());
+    if let Some(source) = stored.and_then(|stored| check_source(&stored, &sign_in)) {
+        findings.push(Finding::of("source", source));
         return findings;
     }
-    findings.extend([of_ports(&sign_in), of_browser(&sign_in)]);
+    findings.push(Finding::of("port", check_ports(&sign_in)));
+    findings.push(of_browser(&sign_in));
     findings.extend(network::findings());
     findings
 }
 
-/// Whether the keyring gives the key of each sealed login, or would take one. It is not asked where nobody needs it.
-fn of_keyring() -> Option<Finding> {
-    let keys = key_ids();
-    if keys.is_empty() && !settings::wants_seal().unwrap_or(false) {
-        return None;
-    }
-    let problem = match is_locked(None) {
-        Err(problem) => problem,
-        Ok(true) => Problem::Locked,
-        Ok(false) => {
-            let is_there = |id: &String| find_key(id).is_ok_and(|key| key.is_some());
-            if keys.iter().all(is_there) {
-                return Some(Finding::ok("keyring", "the keyring is unlocked"));
-            }
-            let found = "the key of a sealed login is not in the keyring";
-            return Some(Finding::new(Level::Problem, "keyring", found));
-        }
-    };
-    let (found, advice) = problem.describe();
-    Some(Finding::problem("keyring", found, advice))
-}
-
-/// Another program of this name in PATH: some package registries have one.
-fn of_program() -> Option<Finding> {
+/// Other programs of this name in PATH: some package registries have one.
+fn of_programs() -> Option<Finding> {
     let name = format!("codex-auth{}", std::env::consts::EXE_SUFFIX);
-    let paths = settings::program_folders().into_iter();
-    let paths = paths.map(|folder| folder.join(&name));
+    let folders = settings::program_folders().into_iter();
+    let mut programs: Vec<_> = folders.map(|folder| folder.join(&name)).collect();
     // Each once, however many links lead to it.
-    let mut programs: Vec<(PathBuf, PathBuf)> = Vec::new();
-    for path in paths.filter(|path| path.is_file()) {
-        let real = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-        if !programs.iter().any(|(_, known)| *known == real) {
-            programs.push((path, real));
-        }
-    }
-    let mut shown = programs.iter().map(|(path, _)| path.display().to_string());
-    let first = shown.next()?;
-    let others: Vec<String> = shown.collect();
-    (!others.is_empty()).then(|| {
-        let found = format!("{first} comes first in PATH, before {}", others.join(", "));
-        let advice = "remove those that you do not want, or change PATH";
-        Finding::warning("program", found, advice)
-    })
+    let mut seen = HashSet::new();
+    programs.retain(|path| fs::canonicalize(path).is_ok_and(|real| seen.insert(real)));
+    let shown = programs.iter().map(|path| path.display().to_string());
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    let found = format!(
+        "several are in PATH, of which the first is run: {shown}: remove those that you do not want, or change PATH"
+    );
+    (programs.len() > 1).then(|| Finding::new(Level::Warning, "program", found))
 }
 
-/// The command, or the socket, that gives a profile its tokens: it is asked as a refresh would ask it. None if they come from
-/// the issuer.
-fn of_source(sign_in: &str, stored: &Credentials) -> Option<Finding> {
+/// Asks what gives the profile its tokens, if not the issuer, as a refresh would. An identity token is only read: an exchange
+/// would use it up.
+fn check_source(stored: &Credentials, sign_in: &str) -> Option<Result<String>> {
     if let Source::Workload { file, .. } = stored.source() {
-        // An exchange would use it up.
-        return Some(match identity_token(file) {
-            Ok(_) => Finding::ok(
-                "source",
-                format!("the identity token in {file} can be used"),
-            ),
-            Err(error) => Finding::failure("source", &error),
-        });
+        let found = |_| format!("the identity token in {file} can be used");
+        return Some(identity_token(file).map(found));
     }
     let source = stored.external_source()?;
-    let newest = match first_credentials(source.clone()) {
-        Ok(newest) => newest,
-        Err(error) => {
-            let advice = "run it by hand, without a terminal: it has to print what codex-auth token --format json prints";
-            return Some(Finding::problem("source", format!("{error:#}"), advice));
+    Some(first_credentials(source.clone()).and_then(|newest| {
+        let shown = source.in_brief();
+        if stored.account_id().is_some() && stored.account_id() != newest.account_id() {
+            bail!("{shown}: its token is for another account: run {sign_in} --from again");
         }
-    };
-    let shown = source.in_brief();
-    if stored.account_id().is_some() && stored.account_id() != newest.account_id() {
-        let found = format!("{shown}: its token is for another account");
-        let advice = format!("run {sign_in} --from again");
-        return Some(Finding::problem("source", found, advice));
-    }
-    let left = rounded_span(newest.seconds_left(SystemTime::now()));
-    let found = format!("{shown}: its token expires in {left}");
-    Some(Finding::ok("source", found))
+        let left = rounded_span(newest.seconds_left(SystemTime::now()));
+        Ok(format!("{shown}: its token expires in {left}"))
+    }))
 }
 
 /// The ports that the browser comes back to: one free one is enough.
-fn of_ports(sign_in: &str) -> Finding {
-    let ports = match settings::callback_ports() {
-        Ok(ports) => ports,
-        Err(error) => return Finding::failure("port", &error),
-    };
-    let shown: Vec<String> = ports.iter().map(u16::to_string).collect();
-    let shown = shown.join(" and ");
-    let device_code = format!("use {sign_in} --device-code");
-    match callback::listen(&ports) {
-        Ok(Some(_)) if ports == [0] => Finding::ok("port", "any free one"),
-        Ok(Some(listening)) => Finding::ok("port", format!("{} is free", listening.port())),
-        Ok(None) => Finding::problem(
-            "port",
-            format!("{shown}: in use by another program"),
-            format!("end it (ss -ltnp shows it), or {device_code}"),
-        ),
-        Err(error) => Finding::problem("port", format!("{error:#}"), device_code),
+fn check_ports(sign_in: &str) -> Result<String> {
+    let ports = settings::callback_ports()?;
+    if let Some(listening) = callback::listen(&ports)? {
+        return Ok(format!("{} is free", listening.port()));
     }
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let ports = ports.join(" and ");
+    bail!(
+        "{ports}: in use by another program: close it (ss -ltnp shows it), or use {sign_in} --device-code"
+    )
 }
 
 fn of_browser(sign_in: &str) -> Finding {
-    let instead = format!(
-        "use {sign_in} --device-code, or open the URL elsewhere and paste the one you end up at"
-    );
-    let place = opener::environment();
-    if !opener::has_browser(place) {
-        let why = match place {
-            Environment::Ssh => "cannot be opened over SSH",
-            Environment::Container => "cannot be opened in a container",
-            _ => "cannot be opened without a display",
-        };
-        return Finding::warning("browser", why, instead);
-    }
     let programs = opener::programs();
-    let installed = programs
-        .iter()
-        .find(|program| settings::is_installed(program));
-    if let Some(program) = installed {
-        return Finding::ok("browser", format!("opened with {}", printable(program)));
+    let has_browser = opener::has_browser(opener::environment());
+    let is_usable = |name: &&String| has_browser && settings::is_installed(name);
+    if let Some(program) = programs.iter().find(is_usable) {
+        return Finding::of("browser", Ok(format!("opened with {}", printable(program))));
     }
-    let found = format!("not installed: {}", printable(&programs.join(", ")));
-    Finding::warning("browser", found, format!("set BROWSER, or {instead}"))
+    let (place, programs) = (environment(), printable(&programs.join(", ")));
+    let found = format!(
+        "no browser can be opened{place} ({programs}): set BROWSER, use {sign_in} --device-code, or open the URL elsewhere and paste the one you end up at"
+    );
+    Finding::new(Level::Warning, "browser", found)
+}
+
+/// Where we run, if not on a desktop.
+pub fn environment() -> &'static str {
+    match opener::environment() {
+        Environment::Desktop => "",
+        Environment::Wsl => " on WSL",
+        Environment::Ssh => " over SSH",
+        Environment::Container => " in a container",
+        Environment::NoDisplay => " without a display",
+    }
 }

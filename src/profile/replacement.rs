@@ -124,7 +124,7 @@ pub fn key_id(store: &Store) -> Option<String> {
 }
 
 /// The keys that all stored logins name.
-pub fn key_ids() -> Vec<String> {
+fn key_ids() -> Vec<String> {
     let profiles = store::profiles().unwrap_or_default().into_iter();
     let stores = profiles.filter_map(|profile| Store::new(profile).ok());
     stores.filter_map(|store| key_id(&store)).collect()

@@ -141,6 +141,12 @@ impl LoginStatus {
         backoff.filter(|backoff| backoff.holds(self.now))
     }
 
+    /// Why another token cannot be had, now or in general.
+    pub fn reason(&self) -> Option<String> {
+        let obstacle = self.obstacle.as_ref().map(|error| format!("{error:#}"));
+        obstacle.or_else(|| self.backoff().map(Backoff::reason))
+    }
+
     /// The one line that says whether anything has to be done.
     pub fn headline(&self) -> String {
         let found = self.credentials.as_ref();

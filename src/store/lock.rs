@@ -111,14 +111,18 @@ pub(super) fn path(target: &Path) -> PathBuf {
 }
 
 pub(super) fn acquire(path: &Path, patience: Duration) -> Result<File> {
-    if path.is_symlink() {
-        bail!("{} is a link: run rm {}", path.display(), shell_path(path));
-    }
+    check_regular(path)?;
     let file = open_private(path, false).map_err(|error| describe(&error, path))?;
-    if !file.metadata()?.is_file() {
-        bail!("{} is not a regular file", path.display());
-    }
     lock(file, patience)
+}
+
+/// Fails where something else has the place of a lock: a link would lead elsewhere.
+pub(super) fn check_regular(path: &Path) -> Result<()> {
+    let (shown, word) = (path.display(), shell_path(path));
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => bail!("{shown} is not a regular file: run rm -r {word}"),
+        _ => Ok(()),
+    }
 }
 
 /// Where it cannot be opened, the replacement will say so.
@@ -153,7 +157,7 @@ fn lock(file: File, patience: Duration) -> Result<File> {
 
 /// Who holds the lock of a profile now; none if nobody does, or if there is no lock yet.
 pub(super) fn locked_by(store: &Store) -> Option<String> {
-    let file = File::open(store.lock_path().ok()?)
+    let file = File::open(path(&store.target().ok()?))
         .ok()
         .filter(|file| file.metadata().is_ok_and(|found| found.is_file()))?;
     // A shared lock is in nobody's way but for a moment.

@@ -131,11 +131,6 @@ impl Store {
         target.with_context(|| self.could_not("lock"))
     }
 
-    /// The file that is locked.
-    pub fn lock_path(&self) -> Result<PathBuf> {
-        Ok(lock::path(&self.target()?))
-    }
-
     /// The process that holds the lock, as far as the system tells; none if nobody does.
     pub fn locked_by(&self) -> Option<String> {
         lock::locked_by(self)
@@ -145,6 +140,7 @@ impl Store {
     pub fn check_replaceable(&self) -> Result<()> {
         let check = || {
             let target = self.target()?;
+            lock::check_regular(&lock::path(&target))?;
             check_writable(parent(&target)).map_err(|error| describe(&error, &target))?;
             staged_file::check_replaceable(&target).map(|_| ())
         };

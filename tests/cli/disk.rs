@@ -641,7 +641,7 @@ fn a_link_into_a_folder_of_others_is_not_followed_by_a_refresh() {
 #[cfg(unix)]
 #[test]
 fn what_is_planted_where_our_files_go_is_not_followed() {
-    let refused = "codex-auth: could not lock [HOME]/default.json: [HOME]/default.lock is a link: run rm [HOME]/default.lock\n";
+    let refused = "codex-auth: could not lock [HOME]/default.json: [HOME]/default.lock is not a regular file: run rm -r [HOME]/default.lock\n";
     for (name, code, stdout, stderr) in [
         ("default.lock", 1, "", refused),
         ("default.json.new", 0, TOKEN, ""),
@@ -858,7 +858,7 @@ fn fifos_and_devices_do_not_hang_it() {
         ),
         (
             "default.lock",
-            "could not lock [HOME]/default.json: [HOME]/default.lock is not a regular file",
+            "could not lock [HOME]/default.json: [HOME]/default.lock is not a regular file: run rm -r [HOME]/default.lock",
         ),
         ("default.json.new", ""),
     ] {

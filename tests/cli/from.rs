@@ -730,14 +730,14 @@ fn status_and_doctor_say_where_the_tokens_come_from() {
     let failing = run_with(client, "exit 3", &["doctor"]);
     failing.assert(
         1,
-        "...\n✗ source        could not get a token from remote: it failed (exit status: 3)\n                run it by hand, [..]\n...\n",
+        "...\n✗ source        could not get a token from remote: it failed (exit status: 3)\n...\n",
         "",
     );
     let other = r#"echo '{"token":"a","account_id":"account-2"}'"#;
     let failing = run_with(client, other, &["doctor"]);
     failing.assert(
         1,
-        "...\n✗ source        remote: its token is for another account\n...\n",
+        "...\n✗ source        remote: its token is for another account: run codex-auth login --from again\n...\n",
         "",
     );
 }

@@ -57,7 +57,7 @@ fn doctor_gets_past_a_silent_route_of_one_family() {
     sandbox.set("CODEX_AUTH_ISSUER", format!("http://localhost:{port}"));
     sandbox.run(&["doctor", "--verbose"]).assert(
         0,
-        "...\n✓ http          the issuer answered in [..] ms (status 200)\n...\n",
+        "...\n✓ issuer        http://localhost:[..] answered in [..] ms (status 200)\n...\n",
         "",
     );
     drop(silent);

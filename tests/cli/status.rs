@@ -141,7 +141,9 @@ fn tokens_without_an_account_are_named_in_status_and_doctor() {
     let missing = "the tokens name no ChatGPT account: account-id fails, and requests lack the header ChatGPT-Account-Id";
     let status = format!("Signed in as [..]\n...\n  Note:       {missing}\n");
     sandbox.run(&["status"]).assert(0, &status, "");
-    let doctor = format!("...\n! login         default: {missing}\n...\n");
+    let doctor = format!(
+        "...\n! login         default: valid for 10 days, then refreshed automatically: {missing}\n...\n"
+    );
     sandbox.run(&["doctor"]).assert(0, &doctor, "");
 }
 

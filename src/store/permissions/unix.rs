@@ -66,11 +66,6 @@ pub fn mode(metadata: &Metadata) -> Option<u32> {
     Some(metadata.mode() & 0o777)
 }
 
-/// How many names a file has. None where that cannot be told.
-pub fn names(metadata: &Metadata) -> Option<u64> {
-    Some(metadata.nlink())
-}
-
 /// Refuses a folder that somebody else can put files into. A missing one is fine.
 pub fn check_folder(folder: &Path) -> Result<()> {
     let metadata = match fs::metadata(folder) {
@@ -86,7 +81,7 @@ pub fn check_folder(folder: &Path) -> Result<()> {
 }
 
 /// What to do about a folder that others can write to. One that is meant for all, or somebody else's, stays as it is.
-pub fn advice_for(folder: &Path, metadata: &Metadata) -> String {
+fn advice_for(folder: &Path, metadata: &Metadata) -> String {
     let is_shared = metadata.mode() & 0o1000 != 0;
     if is_shared || check_ours(metadata).is_err() {
         return "set CODEX_AUTH_HOME to a folder of your own".to_owned();

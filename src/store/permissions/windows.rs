@@ -37,16 +37,8 @@ pub fn mode(_: &Metadata) -> Option<u32> {
     None
 }
 
-pub fn names(_: &Metadata) -> Option<u64> {
-    None
-}
-
 pub fn check_folder(_: &Path) -> Result<()> {
     Ok(())
-}
-
-pub fn advice_for(_: &Path, _: &Metadata) -> String {
-    "set CODEX_AUTH_HOME to a folder of your own".to_owned()
 }
 
 pub(super) fn create_private_folder(folder: &Path) -> io::Result<()> {

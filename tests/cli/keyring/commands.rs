@@ -244,31 +244,29 @@ fn a_status_says_that_a_login_is_sealed() {
 }
 
 #[test]
-fn a_doctor_looks_at_the_keyring_where_it_is_needed() {
+fn a_doctor_says_that_the_keyring_is_locked() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
     let sandbox = &desktop.sandbox;
     sandbox.plant();
-    let keyring = || {
+    desktop.seal();
+    let login = || {
         let report = sandbox.run(&["doctor", "--json"]);
         let report: Value = serde_json::from_str(&report.stdout).unwrap();
-        let findings = report["findings"].as_array().unwrap().clone();
-        let finding = findings.into_iter().find(|one| one["check"] == "keyring");
-        finding.map(|one| (one["found"].clone(), one["advice"].clone()))
+        let login = &report["findings"][0];
+        assert_eq!(login["check"], "login");
+        (login["level"].clone(), login["found"].clone())
     };
-    assert_eq!(keyring(), None);
-    desktop.seal();
-    assert_eq!(
-        keyring(),
-        Some((json!("the keyring is unlocked"), Value::Null))
-    );
+    let valid = "default: valid for 10 days, then refreshed automatically";
+    assert_eq!(login(), (json!("ok"), json!(valid)));
     desktop.lock();
-    let locked = (
-        json!("the keyring is locked"),
-        json!("unlock it, and try again"),
+    let file = sandbox.file("default");
+    let locked = format!(
+        "default: could not read {}: it is sealed: the keyring is locked: unlock it, and try again",
+        file.display()
     );
-    assert_eq!(keyring(), Some(locked));
+    assert_eq!(login(), (json!("problem"), json!(locked)));
 }
 
 #[test]
@@ -446,16 +444,13 @@ fn a_doctor_finds_what_a_killed_unseal_has_left() {
         let report: Value = serde_json::from_str(&report.stdout).unwrap();
         let mut findings = report["findings"].as_array().unwrap().clone();
         findings.retain(|one| one["check"] == "file" && one["level"] == "warning");
-        findings
-            .pop()
-            .map(|one| (one["found"].clone(), one["advice"].clone()))
+        findings.pop().map(|one| one["found"].clone())
     };
     let found = format!(
-        "{} was left by a command that was killed, and may have the tokens unencrypted",
+        "{} was left by a command that was killed, and may have the tokens unencrypted: run codex-auth seal",
         staged.display()
     );
-    let advice = json!("run codex-auth seal");
-    assert_eq!(left(), Some((json!(found), advice)));
+    assert_eq!(left(), Some(json!(found)));
     let sealed = "The login is already sealed (profile default).\n";
     let seal = ["--profile", "default", "seal"];
     sandbox.run(&seal).assert(0, "", sealed);
