@@ -133,7 +133,7 @@ fn only_the_long_help_has_the_variables_and_the_exit_codes() {
     sandbox.run(&["--help"]).assert(
         0,
         "Sign in to [..]\n...\nExit codes:\n   0  Done. [..]\n...\n  75  Temporary [..]\n...\n  \
-         CODEX_AUTH_HOME\n          Folder [..]\n...\n  TERM\n          dumb: [..]\n...\n",
+         CODEX_AUTH_HOME\n          Folder [..]\n...\n  TERM\n          If dumb, [..]\n...\n",
         "",
     );
     let short = sandbox.run(&["-h"]).stdout;

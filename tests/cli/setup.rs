@@ -258,7 +258,7 @@ fn programs_that_the_backend_does_not_serve_are_led_to_the_gateway_of_litellm() 
     output.assert(
         0,
         "...\n",
-        "...\n# `codex-auth setup litellm` translates, and has to run. [..]\n...\n",
+        "...\n# `codex-auth setup litellm` translates, and must be running. [..]\n...\n",
     );
     let settings: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(
@@ -268,7 +268,7 @@ fn programs_that_the_backend_does_not_serve_are_led_to_the_gateway_of_litellm() 
     assert_eq!(settings.get("apiKeyHelper"), None);
     sandbox.run(&["setup", "crush"]).assert(
         0,
-        "...\n# `codex-auth setup litellm` translates, and has to run. [..]\n...\n  --base-url 'http://127.0.0.1:4000/v1' --api-key sk-local\n...\n",
+        "...\n# `codex-auth setup litellm` translates, and must be running. [..]\n...\n  --base-url 'http://127.0.0.1:4000/v1' --api-key sk-local\n...\n",
         "",
     );
 }

@@ -1,5 +1,5 @@
 # GitHub Copilot CLI: put this into your shell's startup file and replace MODEL
-# with a model name. Without a token Copilot does not say why. This does:
+# with a model name. If Copilot gets no token, it does not say why. This does:
 #   {{call}} status
 export COPILOT_PROVIDER_BASE_URL='{{url}}'
 export COPILOT_PROVIDER_TYPE=openai

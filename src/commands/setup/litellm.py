@@ -3,7 +3,7 @@
 #   uv run codex-auth-litellm.py
 # or, after pip install 'litellm[proxy]==1.108.0', with python. It listens on
 # http://127.0.0.1:4000 with the key sk-local; callers never see the ChatGPT
-# token. It changes internals of LiteLLM, so keep to this version.
+# token. It patches LiteLLM's internals, so use exactly this version.
 
 # /// script
 # dependencies = ["litellm[proxy]==1.108.0"]
@@ -22,8 +22,8 @@ from litellm.llms.chatgpt.common_utils import GetAccessTokenError
 from litellm.llms.chatgpt.responses.transformation import ChatGPTResponsesAPIConfig
 from litellm.proxy.proxy_cli import run_server
 
-# LiteLLM asks several times for each request. A token that codex-auth prints is
-# valid for five minutes more.
+# LiteLLM asks several times for each request. A token printed by codex-auth is
+# valid for at least five more minutes.
 CACHE_SECONDS = 30
 cached = {"token": None, "until": 0.0}
 
@@ -39,7 +39,7 @@ def token(self):
 
 
 class ForgetRejected(CustomLogger):
-    """Asks codex-auth again, which verifies the token, once a request has failed."""
+    """Drops the cached token after a failure, so that codex-auth verifies it."""
 
     async def async_log_failure_event(self, kwargs, response_obj, start_time, end_time):
         cached.update(until=0.0)
@@ -49,7 +49,7 @@ transform = ChatGPTResponsesAPIConfig.transform_responses_api_request
 
 
 def accepted(self, *args, **kwargs):
-    """The backend takes its input as a list, without system messages."""
+    """The backend requires the input as a list, without system messages."""
     request = transform(self, *args, **kwargs)
     if isinstance(request["input"], str):
         request["input"] = [{"role": "user", "content": request["input"]}]
@@ -60,10 +60,10 @@ def accepted(self, *args, **kwargs):
 
 
 Authenticator.get_access_token = token
-Authenticator.get_account_id = lambda self: None  # It is among extra_headers.
+Authenticator.get_account_id = lambda self: None  # See extra_headers.
 Authenticator.get_api_base = lambda self: "{{url}}"
 ChatGPTResponsesAPIConfig.transform_responses_api_request = accepted
-# It does so for models that it does not know; the backend only streams.
+# LiteLLM fakes it for unknown models, but the backend only supports streaming.
 ChatGPTResponsesAPIConfig.should_fake_stream = lambda self, *args, **kwargs: False
 litellm.callbacks.append(ForgetRejected())
 

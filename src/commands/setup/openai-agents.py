@@ -1,7 +1,7 @@
 # OpenAI Agents SDK for Python: replace MODEL with a model name. The SDK calls
-# the function before each request; without a token it raises
-# CalledProcessError. The ChatGPT backend streams only, and takes its input as
-# a list. Tracing is off: it would need an API key.
+# token() before each request, which raises CalledProcessError if there is no
+# token. The ChatGPT backend requires streaming and a list as input. Tracing is
+# off because it needs an API key.
 
 import asyncio
 import subprocess

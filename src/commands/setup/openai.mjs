@@ -1,8 +1,8 @@
-// OpenAI's SDK for Node calls the function before each request. Without a token
-// the request is rejected with the reason. The ChatGPT backend accepts
+// OpenAI's SDK for Node calls apiKey() before each request. If there is no
+// token, the request is rejected with the reason. The ChatGPT backend accepts
 // client.responses.create({ model: ..., instructions: ...,
 //   input: [{ role: "user", ... }], store: false, stream: true }).
-// @openai/agents takes this client too: setDefaultOpenAIClient(client), with
+// It also works with @openai/agents: setDefaultOpenAIClient(client), with
 // modelSettings: { store: false } and run(agent, input, { stream: true }).
 
 import { execFile } from "node:child_process";

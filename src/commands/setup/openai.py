@@ -1,10 +1,11 @@
-# OpenAI's SDK for Python calls the function before each request. Without a
-# token it raises CalledProcessError. The ChatGPT backend accepts
+# OpenAI's SDK for Python calls token() before each request, which raises
+# CalledProcessError if there is no token. The ChatGPT backend accepts
 # responses.create(model=..., instructions=..., input=[{"role": "user", ...}],
 # store=False, stream=True).
-# pydantic-ai takes OpenAIProvider(openai_client=async_client) and openai_store=
-# False; LangChain ChatOpenAI(api_key=token, **backend, streaming=True,
-# use_responses_api=True, store=False, model_kwargs={"instructions": ...}).
+# For pydantic-ai use OpenAIProvider(openai_client=async_client) and
+# openai_store=False; for LangChain use ChatOpenAI(api_key=token, **backend,
+# streaming=True, use_responses_api=True, store=False,
+# model_kwargs={"instructions": ...}).
 
 import asyncio
 import subprocess

@@ -1,7 +1,7 @@
 // opencode: save this as ~/.config/opencode/plugin/codex-auth{{suffix}}.js and
-// replace MODEL with a model name. It gets a token before each request, and
-// sends the system messages as instructions: the ChatGPT backend rejects them
-// in the input, and some other members of the body.
+// replace MODEL with a model name. It gets a token before each request, sends
+// the system messages as instructions, because the ChatGPT backend rejects them
+// in the input, and removes members of the body that the backend rejects.
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";

@@ -1,12 +1,12 @@
-# systemd: a user timer that calls codex-auth every hour, so that sandboxes and
-# containers, which cannot refresh a token, find a valid one. A token that lives
-# ten days is refreshed in its last one. Install the timer with
+# systemd: a user timer that runs codex-auth every hour, so that sandboxes and
+# containers, which cannot refresh a token, find a valid one. A token that is
+# valid for ten days is refreshed on the last day. To install the timer, run
 #   {{call}} setup systemd | sh
-# The .deb and the .rpm have one: instead, without variables of codex-auth,
+# The .deb and .rpm packages include one, for use without CODEX_AUTH variables:
 #   systemctl --user enable --now codex-auth-refresh@default.timer
-# It runs while you are signed in to this machine; always, after
+# The timer runs while you are logged in to this machine. To run it always:
 #   loginctl enable-linger
-# What went wrong: journalctl --user -u codex-auth-refresh{{suffix}}
+# To see errors: journalctl --user -u codex-auth-refresh{{suffix}}
 
 set -eu
 units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
@@ -19,7 +19,7 @@ Description=Keep the token of codex-auth{{of_profile}} valid
 [Service]
 Type=oneshot
 ExecStart={{words}}
-# The token.
+# Discard the token.
 StandardOutput=null
 # Let a refresh in progress finish.
 TimeoutStopSec=2min
