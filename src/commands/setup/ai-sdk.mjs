@@ -1,7 +1,7 @@
 // AI SDK for Node (packages ai and @ai-sdk/openai): replace MODEL with a model
 // name. It gets a token before each request; if there is none, the stream has
-// an error part with the reason. The ChatGPT backend requires streaming, and the
-// system prompt as instructions.
+// an error part with the reason. The ChatGPT backend requires streaming, and
+// the system prompt as instructions.
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
