@@ -187,7 +187,8 @@ fn command_output(bytes: &[u8]) {
         Err(error) => return assert!(is_clean(&error.to_string())),
     };
     let source = Source::Command(vec!["remote".to_owned()]);
-    let mut credentials = Credentials::new(source, &response, now());
+    let mut credentials = Credentials::new(source);
+    assert!(credentials.update(&response, now()).is_ok());
     credentials.choose_refresh_window(0.5);
     assert_tokens(&credentials);
     assert_shown(&credentials);

@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
 use crate::text::redact;
-use crate::time::{rfc3339, seconds_since_epoch, time_of, timestamp};
+use crate::time::{rfc3339, seconds_since_epoch, span, time_of, timestamp};
 use seal::Sealed;
 
 pub use account::Account;
@@ -145,14 +145,21 @@ impl Revoked {
 }
 
 impl Backoff {
-    pub fn new(reason: &str, attempts: u32, at: SystemTime, pause: Duration) -> Self {
+    /// After one more failure in a row: twice as long as the earlier one, up to the longest.
+    pub fn after(
+        earlier: Option<&Self>,
+        reason: &str,
+        [shortest, longest]: [Duration; 2],
+        now: SystemTime,
+    ) -> Self {
+        let attempts = earlier.map_or(0, |backoff| backoff.attempts);
         Self {
             reason: reason.to_owned(),
-            attempts,
-            at,
-            until: at + pause,
+            attempts: attempts.saturating_add(1),
+            at: now,
+            until: now + (shortest * (1 << attempts.min(6))).min(longest),
             login_required: false,
-            unanswered: false,
+            unanswered: earlier.is_some_and(|backoff| backoff.unanswered),
         }
     }
 
@@ -165,23 +172,27 @@ impl Backoff {
     pub fn holds(&self, now: SystemTime) -> bool {
         self.at <= now && now < self.until
     }
+
+    /// How long it still lasts, for people; nothing once it is over.
+    pub fn wait(&self, now: SystemTime) -> Option<String> {
+        let left = self.until.duration_since(now).ok()?;
+        Some(span(left.as_secs() + 1))
+    }
 }
 
 impl Credentials {
-    /// New credentials with their first tokens.
-    pub fn new(source: Source, response: &TokenResponse, now: SystemTime) -> Self {
+    /// New credentials, without any tokens yet.
+    pub fn new(source: Source) -> Self {
         let auth_mode = match source {
             Source::AccessToken => ACCESS_TOKEN_MODE,
             _ => "chatgpt",
         };
-        let mut credentials = Self {
+        Self {
             version: Some(VERSION),
             auth_mode: Some(auth_mode.to_owned()),
             source: Some(source).filter(Source::is_stored),
             ..Self::default()
-        };
-        credentials.set_tokens(response, now);
-        credentials
+        }
     }
 
     /// New credentials from the response to an authorization code. They need an access token and a refresh token.
@@ -197,11 +208,11 @@ impl Credentials {
         if response.refresh_token.is_none() {
             bail!("the issuer's answer has no refresh token");
         }
-        Ok(Self {
-            issuer: Some(issuer.to_owned()),
-            client_id: Some(client_id.to_owned()),
-            ..Self::new(Source::Issuer, response, now)
-        })
+        let mut credentials = Self::new(Source::Issuer);
+        credentials.issuer = Some(issuer.to_owned());
+        credentials.client_id = Some(client_id.to_owned());
+        credentials.update(response, now)?;
+        Ok(credentials)
     }
 
     /// Reads a stored record of ours, which may be sealed. The error never quotes it. A damaged one asks for a login, which
@@ -269,17 +280,6 @@ impl Credentials {
         {
             bail!("the issuer answered with the tokens of another account");
         }
-        self.set_tokens(response, now);
-        Ok(())
-    }
-
-    /// Whether a response says that its token is valid for longer than ours, by a minute at least.
-    pub fn is_prolonged_by(&self, response: &TokenResponse, now: SystemTime) -> bool {
-        let end = end_of(response.life.unwrap_or_default(), now);
-        end > self.expires_at.unwrap_or(0).saturating_add(freshness::NEW)
-    }
-
-    fn set_tokens(&mut self, response: &TokenResponse, now: SystemTime) {
         let received = response.access_token.is_some();
         let is_another = received && response.access_token != self.tokens.access_token;
         if is_another {
@@ -309,6 +309,13 @@ impl Credentials {
         }
         self.revoked = None;
         self.backoff = None;
+        Ok(())
+    }
+
+    /// Whether a response says that its token is valid for longer than ours, by a minute at least.
+    pub fn is_prolonged_by(&self, response: &TokenResponse, now: SystemTime) -> bool {
+        let end = end_of(response.life.unwrap_or_default(), now);
+        end > self.expires_at.unwrap_or(0).saturating_add(freshness::NEW)
     }
 
     /// The access token. One that could not stand in a header, or on one line, counts as missing.
@@ -498,7 +505,8 @@ mod tests {
             }
         }"#;
         let mut credentials = Credentials::parse(text.into()).unwrap();
-        let backoff = Backoff::new("busy", 3, time_at(NOW), Duration::from_secs(4));
+        let pauses = [Duration::from_secs(1), Duration::from_secs(60)];
+        let backoff = Backoff::after(credentials.backoff.as_ref(), "busy", pauses, time_at(NOW));
         credentials.backoff = Some(backoff);
         let once = written(&credentials);
         for kept in [

@@ -64,38 +64,54 @@ pub struct Authorization {
     pub verifier: String,
 }
 
-/// The outcome of a refresh.
-pub enum RefreshOutcome {
-    /// The token response.
-    Tokens(TokenResponse),
-    /// A command gave the token that is there already.
-    Unchanged(&'static str),
-    /// Final: this refresh token, or this identity token, will never work again. The issuer's reason.
-    Revoked(String),
-    /// An error that asks for a login, or a 401 with one that nobody has described. It may pass.
-    Unauthorized {
-        reason: String,
-        retry_after: Option<Duration>,
-    },
-    /// Temporary, or unknown: the refresh token may have been spent, and its response lost.
-    Failed {
-        reason: String,
-        /// How long the server asks to be left alone.
-        retry_after: Option<Duration>,
-        /// False where no connection stood: the issuer cannot have seen the refresh token.
-        reached: bool,
-        /// False where the answer was lost on the way: the refresh token may have been used up.
-        answered: bool,
-    },
+/// The outcome of a refresh: the token response, or why there is none.
+pub type RefreshOutcome = Result<TokenResponse, RefreshFailure>;
+
+/// Why a refresh brought no tokens.
+pub struct RefreshFailure {
+    pub kind: FailureKind,
+    pub reason: String,
+    /// How long the server asks to be left alone.
+    pub retry_after: Option<Duration>,
+    /// False where the answer was lost on the way: the refresh token may have been used up.
+    pub answered: bool,
 }
 
-impl From<NoResponse> for RefreshOutcome {
-    fn from(NoResponse { reason, reached }: NoResponse) -> Self {
-        Self::Failed {
-            reason,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FailureKind {
+    /// Final: this refresh token, or this identity token, will never work again.
+    Revoked,
+    /// An error that asks for a login, or a 401 with one that nobody has described. It may pass.
+    LoginRequired,
+    /// It may pass, or is unknown.
+    Temporary,
+    /// No connection was made: the issuer, or the command, cannot have noticed.
+    Unreached,
+    /// A command gave the stored token again.
+    Unchanged,
+}
+
+impl RefreshFailure {
+    pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
+        Self {
+            kind,
+            reason: reason.into(),
             retry_after: None,
-            reached,
+            answered: true,
+        }
+    }
+}
+
+impl From<NoResponse> for RefreshFailure {
+    fn from(NoResponse { reason, reached }: NoResponse) -> Self {
+        let kind = if reached {
+            FailureKind::Temporary
+        } else {
+            FailureKind::Unreached
+        };
+        Self {
             answered: !reached,
+            ..Self::new(kind, reason)
         }
     }
 }
@@ -182,10 +198,7 @@ impl Issuer {
     /// Gets new tokens for a refresh token (RFC 6749 section 6).
     pub fn refresh(&self, refresh_token: &str) -> RefreshOutcome {
         let form = self.form("refresh_token", &[("refresh_token", refresh_token)]);
-        match self.http.post(TOKEN, http::FORM, &form, REFRESH_LIMIT) {
-            Ok(response) => judge_refresh(&response),
-            Err(no_response) => no_response.into(),
-        }
+        judge_refresh(&self.http.post(TOKEN, http::FORM, &form, REFRESH_LIMIT)?)
     }
 
     /// Revokes the refresh token, and with it the login; the access token only where there is no other (RFC 7009). It takes 5 s
@@ -227,28 +240,22 @@ impl Issuer {
 
 fn judge_refresh(response: &Response) -> RefreshOutcome {
     if let Some(tokens) = response::tokens(response) {
-        return RefreshOutcome::Tokens(tokens);
+        return Ok(tokens);
     }
-    let reason = response::describe("the issuer", response);
-    let retry_after = response.retry_after;
     let (code, message) = response::error_of(&response.body);
     // Without one it may be the page of a proxy.
     let has_error = code.is_some() || message.is_some();
     let is_any = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
     let (is_final, asks_for_person) = (is_any(&FINAL), is_any(&PERSON_REQUIRED));
-    match response.status {
-        400 | 401 if is_final => RefreshOutcome::Revoked(reason),
-        400 | 401 if asks_for_person || response.status == 401 && has_error => {
-            RefreshOutcome::Unauthorized {
-                reason,
-                retry_after,
-            }
-        }
-        _ => RefreshOutcome::Failed {
-            reason,
-            retry_after,
-            reached: true,
-            answered: !(200..=299).contains(&response.status),
+    Err(RefreshFailure {
+        kind: match response.status {
+            400 | 401 if is_final => FailureKind::Revoked,
+            400 | 401 if asks_for_person => FailureKind::LoginRequired,
+            401 if has_error => FailureKind::LoginRequired,
+            _ => FailureKind::Temporary,
         },
-    }
+        reason: response::describe("the issuer", response),
+        retry_after: response.retry_after,
+        answered: !(200..=299).contains(&response.status),
+    })
 }

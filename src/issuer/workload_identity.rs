@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use form_urlencoded::Serializer;
 
-use super::{Issuer, REFRESH_LIMIT, RefreshOutcome, TOKEN, response};
+use super::{FailureKind, Issuer, REFRESH_LIMIT, RefreshFailure, RefreshOutcome, TOKEN, response};
 use crate::credentials::{Assertion, TokenResponse};
 use crate::net::http::{self, Response};
 
@@ -26,33 +26,30 @@ impl Issuer {
         if let Some(context) = context {
             form.append_pair("workload_identity_context", context);
         }
-        match self
-            .http
-            .post(TOKEN, http::FORM, &form.finish(), REFRESH_LIMIT)
-        {
-            Ok(response) => judge(&response),
-            Err(no_response) => no_response.into(),
-        }
+        let form = form.finish();
+        judge(&self.http.post(TOKEN, http::FORM, &form, REFRESH_LIMIT)?)
     }
 }
 
 /// Final is what is said of this assertion: the next one may be accepted.
 fn judge(response: &Response) -> RefreshOutcome {
-    let failed = |reason| RefreshOutcome::Failed {
-        reason,
-        retry_after: response.retry_after,
-        reached: true,
-        answered: true,
-    };
-    match response.status {
+    let said = || response::describe("the issuer", response);
+    let (kind, reason) = match response.status {
         200..=299 => {
             let body = response::json(&response.body);
             match TokenResponse::parse_exchanged(body, response.date, SystemTime::now()) {
-                Ok(tokens) => RefreshOutcome::Tokens(tokens),
-                Err(flaw) => failed(format!("the issuer's answer cannot be used: {flaw}")),
+                Ok(tokens) => return Ok(tokens),
+                Err(flaw) => (
+                    FailureKind::Temporary,
+                    format!("the issuer's answer cannot be used: {flaw}"),
+                ),
             }
         }
-        408 | 429 | 500.. => failed(response::describe("the issuer", response)),
-        _ => RefreshOutcome::Revoked(response::describe("the issuer", response)),
-    }
+        408 | 429 | 500.. => (FailureKind::Temporary, said()),
+        _ => (FailureKind::Revoked, said()),
+    };
+    Err(RefreshFailure {
+        retry_after: response.retry_after,
+        ..RefreshFailure::new(kind, reason)
+    })
 }

@@ -57,7 +57,8 @@ fn check(token: &str, length: usize) -> Result<(), &'static str> {
 /// Credentials from an access token, once the issuer has said whose it is.
 pub fn credentials(issuer: &Issuer, access_token: &str) -> Result<Credentials> {
     let response = issuer.whoami(access_token)?;
-    let mut credentials = Credentials::new(Source::AccessToken, &response, SystemTime::now());
+    let mut credentials = Credentials::new(Source::AccessToken);
+    credentials.update(&response, SystemTime::now())?;
     credentials.issuer = Some(issuer.url().to_owned());
     Ok(credentials)
 }

@@ -4,19 +4,20 @@
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::obstacle::{check, check_not_forced, failed, load, refused};
+use super::failure::error_of;
+use super::obstacle::{check, check_not_forced, load};
 use super::provider::Provider;
+use super::report::{Deadline, Report, report};
 use super::routing::learn_routing;
-use super::worker::{Deadline, Report, report};
 use crate::credentials::{
     Backoff, Credentials, ForwardedRequest, Revoked, TokenRequest, TokenResponse,
 };
 use crate::error;
-use crate::issuer::RefreshOutcome;
+use crate::issuer::{FailureKind, RefreshFailure, RefreshOutcome};
 use crate::settings::login_command;
 use crate::store::{StagedFile, Store};
 
@@ -129,7 +130,7 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
     let staged = lock.stage()?;
     deadline.cancel();
     let outcome = provider.ask(&credentials, &task.forwarded(&credentials), patience);
-    let recorded = record(&store, task, &provider, credentials, staged, outcome)?;
+    let recorded = record(task, &provider, credentials, staged, outcome)?;
     let Some((mut credentials, response, saved)) = recorded else {
         return Ok(());
     };
@@ -156,120 +157,86 @@ type Recorded = Option<(Credentials, TokenResponse, Saved)>;
 
 /// Writes down what came of it, unless somebody has stored other credentials, or removed them: what is stored now counts.
 fn record(
-    store: &Store,
     task: &Task,
     provider: &Provider,
     mut credentials: Credentials,
     mut staged: StagedFile,
     outcome: RefreshOutcome,
 ) -> Result<Recorded> {
-    let (profile, now) = (store.profile(), SystemTime::now());
     let source = credentials.source().clone();
-    let refused = |reason: &str| refused(&source, profile, reason);
-    let failed = |reason: &str| failed(&source, reason);
-    if matches!(
-        outcome,
-        RefreshOutcome::Tokens(_) | RefreshOutcome::Revoked(_)
-    ) {
-        credentials.assertion = provider.assertion();
-    }
-    let failure: Error = match outcome {
-        RefreshOutcome::Tokens(response) => match update(&mut credentials, &response, task, now) {
+    let failure = match outcome {
+        Ok(response) => match update(&mut credentials, &response, task) {
             Ok(()) => {
-                let saved = save(&mut staged, &mut credentials, profile);
+                credentials.assertion = provider.assertion();
+                let saved = save(&mut staged, &mut credentials, &task.profile);
                 return Ok(Some((credentials, response, saved)));
             }
             Err(error) => {
                 // Nobody else will ever do it.
                 provider.revoke_unused(&response);
-                let reason = error.to_string();
-                set_revoked(&mut credentials, &reason, now);
-                refused(&reason)
+                RefreshFailure::new(FailureKind::Revoked, error.to_string())
             }
         },
-        RefreshOutcome::Revoked(mut reason) => {
-            if credentials.backoff.as_ref().is_some_and(|it| it.unanswered) {
-                reason +=
-                    "; an earlier refresh got no answer, and may have used up the refresh token";
-            }
-            set_revoked(&mut credentials, &reason, now);
-            refused(&reason)
-        }
-        RefreshOutcome::Unauthorized {
-            reason,
-            retry_after,
-        } => {
-            let mut backoff = next_backoff(&credentials, &reason, retry_after.max(Some(MINUTE)));
-            backoff.login_required = true;
-            credentials.backoff = Some(backoff);
-            refused(&reason)
-        }
-        RefreshOutcome::Unchanged(reason) => {
-            credentials.backoff = Some(next_backoff(&credentials, reason, None));
-            if task.reason == Reason::Due {
-                // There may be nothing newer yet.
-                return staged.save(&mut credentials).map(|_| None).or(Ok(None));
-            }
-            failed(reason).into()
-        }
-        // What never reached the issuer says nothing about it: others need not wait.
-        RefreshOutcome::Failed {
-            reason,
-            reached: false,
-            ..
-        } => return Err(failed(&reason).into()),
-        RefreshOutcome::Failed {
-            reason,
-            retry_after,
-            answered,
-            ..
-        } => {
-            // The same refresh token is tried again: if its answer was lost, it may still be good.
-            let mut backoff = next_backoff(&credentials, &reason, retry_after);
-            backoff.unanswered |= !answered;
-            credentials.backoff = Some(backoff);
-            failed(&reason).into()
-        }
+        Err(failure) => with_cause(failure, &credentials),
     };
-    // If the note cannot be saved, the next caller merely asks again.
-    match staged.save(&mut credentials) {
-        Ok(false) => Ok(None),
-        _ => Err(failure),
+    let error = error_of(&failure, &source, &task.profile);
+    match failure.kind {
+        // What never reached the issuer says nothing about it: others need not wait.
+        FailureKind::Unreached => return Err(error),
+        FailureKind::Revoked => {
+            credentials.assertion = provider.assertion();
+            credentials.revoked = Some(Revoked::new(&failure.reason, SystemTime::now()));
+            credentials.backoff = None;
+        }
+        _ => credentials.backoff = Some(next_backoff(credentials.backoff.as_ref(), &failure)),
     }
+    // If it cannot be saved, the next caller merely asks again.
+    let is_superseded = matches!(staged.save(&mut credentials), Ok(false));
+    // There may be nothing newer than a token that has come again.
+    let is_harmless = task.reason == Reason::Due && failure.kind == FailureKind::Unchanged;
+    if is_superseded || is_harmless {
+        return Ok(None);
+    }
+    Err(error)
 }
 
-/// Takes the new tokens into the credentials.
-fn update(
-    credentials: &mut Credentials,
-    response: &TokenResponse,
-    task: &Task,
-    now: SystemTime,
-) -> Result<()> {
-    let expired = next_backoff(
-        credentials,
-        "the issuer sent a token that has expired",
-        None,
+/// A refresh token that is refused may have been used up by us.
+fn with_cause(mut failure: RefreshFailure, credentials: &Credentials) -> RefreshFailure {
+    let is_unanswered = credentials.backoff.as_ref().is_some_and(|it| it.unanswered);
+    if failure.kind == FailureKind::Revoked && is_unanswered {
+        failure.reason +=
+            "; an earlier refresh got no answer, and may have used up the refresh token";
+    }
+    failure
+}
+
+/// Puts the new tokens into the credentials.
+fn update(credentials: &mut Credentials, response: &TokenResponse, task: &Task) -> Result<()> {
+    let now = SystemTime::now();
+    let (failed, rejected) = (
+        credentials.backoff.clone(),
+        credentials.rejection_backoff.clone(),
     );
-    let rejection = credentials.rejection_backoff.as_ref();
-    let rejection = grown(rejection, "the backend rejects the token", [MINUTE, HOUR]);
     credentials.update(response, now)?;
     if credentials.source().is_external() {
         credentials.choose_refresh_window(rand::rng().random());
     }
     if task.reason == Reason::Rejected {
-        credentials.rejection_backoff = Some(rejection);
+        let words = "the backend rejects the token";
+        let backoff = Backoff::after(rejected.as_ref(), words, [MINUTE, HOUR], now);
+        credentials.rejection_backoff = Some(backoff);
     } else if task.request.is_forwarded && task.request.force_refresh {
         // One that is long over has no successor.
         let earlier = credentials.forced_backoff.take();
         let earlier = earlier.filter(|earlier| now < earlier.until + HOUR);
-        credentials.forced_backoff = Some(grown(
-            earlier.as_ref(),
-            "another machine forced a refresh",
-            [MINUTE, HOUR],
-        ));
+        let words = "another machine forced a refresh";
+        let backoff = Backoff::after(earlier.as_ref(), words, [MINUTE, HOUR], now);
+        credentials.forced_backoff = Some(backoff);
     }
     if !credentials.is_valid(now) {
-        credentials.backoff = Some(expired);
+        let words = "the issuer sent a token that has expired";
+        let failure = RefreshFailure::new(FailureKind::Temporary, words);
+        credentials.backoff = Some(next_backoff(failed.as_ref(), &failure));
     }
     Ok(())
 }
@@ -350,49 +317,22 @@ fn revoke_unused(
     }
 }
 
-fn set_revoked(credentials: &mut Credentials, reason: &str, now: SystemTime) {
-    credentials.revoked = Some(Revoked::new(reason, now));
-    credentials.backoff = None;
-}
-
-fn next_backoff(credentials: &Credentials, reason: &str, retry_after: Option<Duration>) -> Backoff {
-    let earlier = credentials.backoff.as_ref();
-    let mut backoff = grown(earlier, reason, [SECOND, MINUTE]);
-    let pause = backoff.until.duration_since(backoff.at).unwrap_or_default();
+fn next_backoff(earlier: Option<&Backoff>, failure: &RefreshFailure) -> Backoff {
+    let now = SystemTime::now();
+    let mut backoff = Backoff::after(earlier, &failure.reason, [SECOND, MINUTE], now);
+    backoff.login_required = failure.kind == FailureKind::LoginRequired;
+    // The same refresh token is tried again: if its answer was lost, it may still be good.
+    backoff.unanswered |= !failure.answered;
+    let pause = backoff.until.duration_since(now).unwrap_or_default();
     // Up to a quarter more, so that many machines do not come back at the same moment.
     let pause = pause.mul_f64(rand::rng().random_range(1.0..1.25));
-    let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-    backoff.until = backoff.at + pause.max(asked);
-    backoff.unanswered = earlier.is_some_and(|earlier| earlier.unanswered);
+    let asked = failure.retry_after.unwrap_or_default();
+    let asked = asked.min(LONGEST_RETRY_AFTER);
+    let least = if backoff.login_required {
+        MINUTE
+    } else {
+        SECOND
+    };
+    backoff.until = now + pause.max(asked).max(least);
     backoff
-}
-
-/// The backoff after one more failure in a row: twice as long as the last one, up to the longest.
-fn grown(earlier: Option<&Backoff>, reason: &str, [shortest, longest]: [Duration; 2]) -> Backoff {
-    let earlier = earlier.map_or(0, |backoff| backoff.attempts);
-    let pause = (shortest * (1 << earlier.min(6))).min(longest);
-    Backoff::new(reason, earlier.saturating_add(1), SystemTime::now(), pause)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        for (shortest, longest) in [(SECOND, MINUTE), (MINUTE, HOUR)] {
-            let mut backoff = None;
-            for factor in [1, 2, 4, 8, 16, 32, 60, 60] {
-                let next = grown(backoff.as_ref(), "", [shortest, longest]);
-                let pause = next.until.duration_since(next.at).unwrap();
-                assert_eq!(pause, shortest * factor);
-                backoff = Some(next);
-            }
-            let last = Backoff::new("", u32::MAX, SystemTime::now(), MINUTE);
-            assert_eq!(
-                grown(Some(&last), "", [shortest, longest]).attempts,
-                u32::MAX
-            );
-        }
-    }
 }

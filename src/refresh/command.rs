@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::credentials::{ForwardedRequest, Source};
 use crate::error::LOGIN_REQUIRED;
+use crate::issuer::{FailureKind, RefreshFailure};
 use crate::process;
 use crate::settings::{REQUEST, WORKLOAD};
 use crate::text::{is_whole_object, redact};
@@ -25,87 +26,70 @@ const END_LIMIT: Duration = Duration::from_secs(2);
 /// How often we look whether a command that has closed its stdout has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Why there is no output.
-pub enum Unobtained {
-    /// The command says, by its exit code, that a person has to sign in where it gets its tokens.
-    LoginRequired(String),
-    Failed {
-        reason: String,
-        /// False if the source cannot have noticed: others may reach it.
-        reached: bool,
-    },
-}
-
-impl From<String> for Unobtained {
-    fn from(reason: String) -> Self {
-        let reached = true;
-        Self::Failed { reason, reached }
-    }
-}
-
-impl Unobtained {
-    fn unreached(reason: String) -> Self {
-        let reached = false;
-        Self::Failed { reason, reached }
-    }
-}
-
 /// What a source prints or sends, if it does so in time.
 pub fn output(
     source: &Source,
     request: &ForwardedRequest,
     limit: Duration,
-) -> Result<Vec<u8>, Unobtained> {
+) -> Result<Vec<u8>, RefreshFailure> {
     match source {
         Source::Command(words) => run(words, request, limit),
         Source::Socket(path) => ask(path, limit),
-        _ => Err("it is no command".to_owned().into()),
+        _ => Err(failed("it is no command")),
     }
+}
+
+fn failed(reason: impl Into<String>) -> RefreshFailure {
+    RefreshFailure::new(FailureKind::Temporary, reason)
+}
+
+fn unreached(reason: String) -> RefreshFailure {
+    RefreshFailure::new(FailureKind::Unreached, reason)
 }
 
 fn run(
     words: &[String],
     request: &ForwardedRequest,
     limit: Duration,
-) -> Result<Vec<u8>, Unobtained> {
+) -> Result<Vec<u8>, RefreshFailure> {
     let begun = Instant::now();
-    let command = words.split_first();
-    let (program, arguments) = command.ok_or("there is no command".to_owned())?;
-    let started = start_command(program, arguments, request);
-    let mut child = started.map_err(|error| {
-        Unobtained::unreached(process::describe_start(&error, program.as_ref()))
-    })?;
+    let (program, arguments) = words.split_first().ok_or(failed("there is no command"))?;
+    let mut child = start_command(program, arguments, request)
+        .map_err(|error| unreached(process::describe_start(&error, program.as_ref())))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err("it has no pipes".to_owned().into());
+        return Err(failed("it has no pipes"));
     };
     // A pipe that nobody writes to is as empty as /dev/null, which a container may not have.
     drop(child.stdin.take());
-    let complaint = start(move || read_all(stderr)).map_err(|error| error.to_string())?;
-    let read = within(limit, move || read_output(stdout));
-    let read = read
-        .and_then(|output| output)
-        .map_err(|error| describe(&error, limit));
-    let output = read.inspect_err(|_| process::kill_group(&mut child))?;
+    let describe = |error: io::Error| match error.kind() {
+        ErrorKind::TimedOut => failed(timed_out(limit)),
+        _ => failed(error.to_string()),
+    };
+    let complaint = start(move || read_all(stderr)).map_err(describe)?;
+    let read = within(limit, move || read_output(stdout)).flatten();
+    let output = read.inspect_err(|_| process::kill_group(&mut child));
+    let output = output.map_err(describe)?;
     let left = limit.saturating_sub(begun.elapsed());
     let is_whole = is_whole_object(&output);
-    let status = wait(
-        &mut child,
-        if is_whole { left.min(END_LIMIT) } else { left },
-    );
-    match status.inspect_err(|_| process::kill_group(&mut child)) {
-        Ok(Some(status)) if !status.success() => Err(failure(status, &complaint)),
-        Err(error) if !is_whole => Err(describe(&error, limit).into()),
+    let left = if is_whole { left.min(END_LIMIT) } else { left };
+    match wait(&mut child, left).inspect_err(|_| process::kill_group(&mut child)) {
+        Ok(Some(status)) if !status.success() => Err(complain(status, &complaint)),
+        Err(error) if !is_whole => Err(describe(error)),
         _ => Ok(output),
     }
 }
 
-fn failure(status: ExitStatus, complaint: &Receiver<io::Result<Vec<u8>>>) -> Unobtained {
+/// The failure of a command that ended with this status. Its exit code may say that a person has to sign in where it gets its
+/// tokens.
+fn complain(status: ExitStatus, complaint: &Receiver<io::Result<Vec<u8>>>) -> RefreshFailure {
     let complaint = complaint.recv_timeout(COMPLAINT_LIMIT);
     let complaint = complaint.ok().and_then(Result::ok).unwrap_or_default();
     let reason = last_line(&complaint).unwrap_or_else(|| format!("it failed ({status})"));
     match status.code() {
-        Some(code) if code == i32::from(LOGIN_REQUIRED) => Unobtained::LoginRequired(reason),
-        _ => reason.into(),
+        Some(code) if code == i32::from(LOGIN_REQUIRED) => {
+            RefreshFailure::new(FailureKind::LoginRequired, reason)
+        }
+        _ => failed(reason),
     }
 }
 
@@ -143,25 +127,24 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
 }
 
 #[cfg(unix)]
-fn ask(path: &str, limit: Duration) -> Result<Vec<u8>, Unobtained> {
+fn ask(path: &str, limit: Duration) -> Result<Vec<u8>, RefreshFailure> {
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
     let path = path.to_owned();
     // A socket that nobody accepts at can keep us waiting.
     let ask = move || {
-        let stream =
-            UnixStream::connect(path).map_err(|error| Unobtained::unreached(error.to_string()))?;
+        let stream = UnixStream::connect(path).map_err(|error| unreached(error.to_string()))?;
         let read = stream
             .shutdown(Shutdown::Write)
             .and_then(|()| read_output(stream));
-        Ok(read.map_err(|error| describe(&error, limit))?)
+        read.map_err(|error| failed(error.to_string()))
     };
-    within(limit, ask).map_err(|error| describe(&error, limit))?
+    within(limit, ask).map_err(|_| failed(timed_out(limit)))?
 }
 
 #[cfg(not(unix))]
-fn ask(_path: &str, _limit: Duration) -> Result<Vec<u8>, Unobtained> {
-    Err("there are no Unix sockets here".to_owned().into())
+fn ask(_path: &str, _limit: Duration) -> Result<Vec<u8>, RefreshFailure> {
+    Err(failed("there are no Unix sockets here"))
 }
 
 /// All that comes, or a whole JSON object: what has sent that may stay open.
@@ -187,11 +170,8 @@ fn read_all(from: impl Read) -> io::Result<Vec<u8>> {
     from.take(LARGEST).read_to_end(&mut bytes).map(|_| bytes)
 }
 
-fn describe(error: &io::Error, limit: Duration) -> String {
-    match error.kind() {
-        ErrorKind::TimedOut => format!("it took more than {}", length(limit)),
-        _ => error.to_string(),
-    }
+fn timed_out(limit: Duration) -> String {
+    format!("it took more than {}", length(limit))
 }
 
 /// The last line that says something, which is the one that matters: a banner, or a trace, comes before it.
@@ -222,10 +202,8 @@ mod tests {
                 move || std::fs::read(path).unwrap()
             });
             let ended = run(&words, &ForwardedRequest::default(), Duration::from_secs(1));
-            let Err(Unobtained::Failed { reason, .. }) = ended else {
-                panic!("it did not fail");
-            };
-            assert_eq!(reason, "it took more than 1 second");
+            let failure = ended.err().unwrap();
+            assert_eq!(failure.reason, "it took more than 1 second");
             assert_eq!(reader.join().unwrap(), b"");
         }
     }
@@ -237,10 +215,9 @@ mod tests {
         let path = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let asked = ask(path.to_str().unwrap(), Duration::from_secs(1));
-        let Err(Unobtained::Failed { reason, reached }) = asked else {
-            panic!("it did not fail");
-        };
-        assert!(reason == "it took more than 1 second" && reached);
+        let failure = asked.err().unwrap();
+        assert_eq!(failure.reason, "it took more than 1 second");
+        assert_eq!(failure.kind, FailureKind::Temporary);
     }
 
     /// Its other end stays open, as that of a daemon does which a command has started.

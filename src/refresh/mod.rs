@@ -7,12 +7,13 @@
 
 mod attempt;
 mod command;
+mod failure;
 mod obstacle;
 mod provider;
+mod report;
 mod routing;
 pub mod verify;
 mod worker;
-mod workload;
 
 use std::time::{Duration, SystemTime};
 
@@ -26,12 +27,12 @@ use crate::time;
 
 use attempt::{Reason, Task};
 use obstacle::check_not_forced;
-pub use obstacle::{lasting_obstacle, load, not_signed_in, refused};
-pub use provider::check_refreshable;
+pub use obstacle::{lasting_obstacle, load, not_signed_in};
+pub use provider::{check_refreshable, identity_token};
+use report::Report;
 pub use routing::learn_routing;
-use worker::{Job, Report};
+use worker::Job;
 pub use worker::{WORKER, work};
-pub use workload::identity_token;
 
 /// How long to wait for a refresh.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,7 +93,7 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
 fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
     let backoff = found.backoff.as_ref().filter(|backoff| backoff.holds(now));
     let waits = backoff.is_some_and(|backoff| !backoff.login_required);
-    let is_used = found.revoked.is_none() && workload::is_sent(found);
+    let is_used = found.revoked.is_none() && provider::is_sent(found);
     waits || is_used || store.locked_by().is_some() || store.check_replaceable().is_err()
 }
 

@@ -3,15 +3,14 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result};
 
-use super::provider::check_refreshable;
-use super::workload::is_sent;
+use super::failure::{failed, refused};
+use super::provider::{check_refreshable, is_sent};
 use crate::credentials::{Credentials, Source, TokenRequest};
 use crate::error::{self, Failure};
 use crate::settings::{self, login_command};
 use crate::store::{self, Store, codex_file};
-use crate::time::span;
 
 /// The stored credentials, which have an access token. The failure says what to run, where signing in helps.
 pub fn load(store: &Store) -> Result<Credentials> {
@@ -36,21 +35,18 @@ pub fn load(store: &Store) -> Result<Credentials> {
 pub(super) fn check(credentials: &Credentials, profile: &str, now: SystemTime) -> Result<()> {
     check_refreshable(credentials, profile)?;
     let source = credentials.source();
-    let is_workload = matches!(source, Source::Workload { .. });
-    match &credentials.revoked {
+    let backoff = credentials.backoff.as_ref();
+    match (&credentials.revoked, backoff.filter(|it| it.holds(now))) {
         // The next identity token may be accepted.
-        Some(_) if is_workload && !is_sent(credentials) => return Ok(()),
-        Some(revoked) => return Err(refused(source, profile, &revoked.reason())),
-        None => {}
-    }
-    match credentials
-        .backoff
-        .as_ref()
-        .filter(|backoff| backoff.holds(now))
-    {
-        Some(backoff) if backoff.login_required => Err(refused(source, profile, &backoff.reason())),
-        Some(backoff) => Err(failed(source, &backoff.reason()).into()),
-        None => Ok(()),
+        (Some(_), _) if matches!(source, Source::Workload { .. }) && !is_sent(credentials) => {
+            Ok(())
+        }
+        (Some(revoked), _) => Err(refused(source, profile, &revoked.reason())),
+        (None, Some(backoff)) if backoff.login_required => {
+            Err(refused(source, profile, &backoff.reason()))
+        }
+        (None, Some(backoff)) => Err(failed(source, &backoff.reason())),
+        (None, None) => Ok(()),
     }
 }
 
@@ -77,42 +73,12 @@ pub(super) fn check_not_forced(
 ) -> Result<()> {
     let backoff = credentials.forced_backoff.as_ref();
     let backoff = backoff.filter(|_| request.is_forwarded && request.force_refresh);
-    let left = backoff.and_then(|backoff| backoff.until.duration_since(now).ok());
-    let Some(left) = left else { return Ok(()) };
-    let wait = span(left.as_secs() + 1);
+    let Some(wait) = backoff.and_then(|backoff| backoff.wait(now)) else {
+        return Ok(());
+    };
     let words =
         format!("another machine forced a refresh just now: the next one can be forced in {wait}");
     Err(Failure::Temporary(words).into())
-}
-
-/// Who refuses to give another token, why, and where a person has to sign in.
-pub fn refused(source: &Source, profile: &str, reason: &str) -> Error {
-    let words = match source {
-        // No sign-in helps: the platform writes another identity token, or an administrator changes the rule.
-        Source::Workload { file, .. } => {
-            return anyhow!("could not use the identity token in {file}: {reason}");
-        }
-        Source::Command(_) | Source::Socket(_) => {
-            let source = source.in_brief();
-            format!("could not get a token from {source}: sign in there: {reason}")
-        }
-        Source::Issuer | Source::AccessToken => {
-            let login = login_command(profile);
-            format!("the issuer refused to refresh the token: {reason}: run {login}")
-        }
-    };
-    Failure::LoginRequired(words).into()
-}
-
-/// Why there is no other token now.
-pub(super) fn failed(source: &Source, reason: &str) -> Failure {
-    Failure::Temporary(match source {
-        Source::Workload { .. } => format!("could not exchange the identity token: {reason}"),
-        Source::Command(_) | Source::Socket(_) => {
-            format!("could not get a token from {}: {reason}", source.in_brief())
-        }
-        Source::Issuer | Source::AccessToken => format!("could not refresh the token: {reason}"),
-    })
 }
 
 pub fn not_signed_in(store: &Store) -> Failure {

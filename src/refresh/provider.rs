@@ -1,44 +1,54 @@
 //! Who gives the tokens of a profile: the issuer, for its refresh token or the identity token of a workload, or a command.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rand::RngExt;
 
-use super::command::{self, LIMIT, Unobtained};
-use super::obstacle::{failed, refused};
-use super::workload::{self, Workload};
-use crate::credentials::{Credentials, ForwardedRequest, Source, TokenResponse};
+use super::command::{self, LIMIT};
+use super::failure::error_of;
+use crate::credentials::{Assertion, Credentials, ForwardedRequest, Source, TokenResponse};
 use crate::error::Failure;
-use crate::issuer::{Issuer, RefreshOutcome};
+use crate::issuer::{FailureKind, Issuer, RefreshFailure, RefreshOutcome};
 use crate::settings::{self, login_command};
+use crate::store;
 use crate::url::Url;
 
 pub enum Provider {
     /// The issuer that gave the credentials, and the refresh token, which nobody else ever gets.
     Issuer(Box<Issuer>, String),
+    Workload {
+        issuer: Box<Issuer>,
+        rule: String,
+        context: Option<String>,
+        assertion: Assertion,
+    },
     Command(Source),
-    Workload(Box<Workload>),
 }
 
 impl Provider {
     /// What can hang does so here: certificates, the name of a proxy.
     pub fn new(credentials: &Credentials, profile: &str) -> Result<Self> {
-        match credentials.source() {
-            Source::Issuer | Source::AccessToken => {}
-            Source::Workload { rule, file } => {
-                let issuer = stored_issuer(credentials)?;
-                return Ok(Self::Workload(Box::new(Workload::new(issuer, rule, file)?)));
+        let issuer = |client_id| -> Result<Box<Issuer>> {
+            Ok(Issuer::new(stored_issuer(credentials)?, client_id)?.into())
+        };
+        Ok(match credentials.source() {
+            Source::Issuer | Source::AccessToken => {
+                let (client_id, refresh_token) = issuer_parts(credentials, profile)?;
+                Self::Issuer(issuer(client_id.to_owned())?, refresh_token.to_owned())
             }
-            source => return Ok(Self::Command(source.clone())),
-        }
-        let (url, client_id, refresh_token) = issuer_parts(credentials, profile)?;
-        let issuer = Issuer::new(url, client_id.to_owned())?;
-        Ok(Self::Issuer(Box::new(issuer), refresh_token.to_owned()))
+            Source::Workload { rule, file } => Self::Workload {
+                issuer: issuer(settings::client_id()?)?,
+                rule: rule.clone(),
+                context: settings::workload_context()?,
+                assertion: identity_token(file)?,
+            },
+            source => Self::Command(source.clone()),
+        })
     }
 
-    /// New tokens in the place of those of these credentials. A command may take as long as its caller waits, if that is longer
-    /// than usual.
+    /// Gets new tokens for these credentials. A command may take as long as its caller waits, if that is longer than usual.
     pub fn ask(
         &self,
         credentials: &Credentials,
@@ -47,36 +57,47 @@ impl Provider {
     ) -> RefreshOutcome {
         match self {
             Self::Issuer(issuer, refresh_token) => issuer.refresh(refresh_token),
-            Self::Workload(workload) => workload.exchange(Some(credentials)),
-            Self::Command(source) => match obtain(source, request, patience.max(LIMIT)) {
-                Ok(response) => judge(source, credentials, response, request),
-                Err(Unobtained::LoginRequired(reason)) => RefreshOutcome::Unauthorized {
-                    reason,
-                    retry_after: None,
-                },
-                Err(Unobtained::Failed { reason, reached }) => RefreshOutcome::Failed {
-                    reason,
-                    retry_after: None,
-                    reached,
-                    answered: true,
-                },
-            },
+            Self::Workload {
+                issuer,
+                rule,
+                context,
+                assertion,
+            } => {
+                let response = issuer.exchange_assertion(rule, assertion, context.as_deref())?;
+                if credentials.access_token().is_ok() && !credentials.is_owned_by(&response) {
+                    issuer.revoke_unused(&response);
+                    let words = "it is for another user or account than before";
+                    return Err(RefreshFailure::new(FailureKind::Revoked, words));
+                }
+                Ok(response)
+            }
+            Self::Command(source) => {
+                let backend = settings::backend().map_err(|error| {
+                    RefreshFailure::new(FailureKind::Unreached, error.to_string())
+                })?;
+                let output = command::output(source, request, patience.max(LIMIT))?;
+                let response = TokenResponse::from_command(&output, &backend, SystemTime::now());
+                let response = response.map_err(|error| unusable(error.to_string()))?;
+                check_usable(source, credentials, &response, request)?;
+                Ok(response)
+            }
         }
     }
 
     /// Revokes tokens that nobody will use. Those of a command are in use elsewhere.
     pub fn revoke_unused(&self, response: &TokenResponse) {
         match self {
-            Self::Issuer(issuer, _) => issuer.revoke_unused(response),
-            Self::Workload(workload) => workload.revoke_unused(response),
+            Self::Issuer(issuer, _) | Self::Workload { issuer, .. } => {
+                issuer.revoke_unused(response);
+            }
             Self::Command(_) => {}
         }
     }
 
-    /// Which identity token is sent, if one is.
+    /// The fingerprint of the identity token that is sent, if one is.
     pub fn assertion(&self) -> Option<String> {
         match self {
-            Self::Workload(workload) => Some(workload.fingerprint()),
+            Self::Workload { assertion, .. } => Some(assertion.fingerprint()),
             Self::Issuer(..) | Self::Command(_) => None,
         }
     }
@@ -84,71 +105,56 @@ impl Provider {
 
 /// Credentials with the first token from a command or for a workload.
 pub fn first_credentials(source: Source) -> Result<Credentials> {
-    if let Source::Workload { rule, file } = &source {
-        return workload::first_credentials(&source, rule, file);
+    let mut credentials = Credentials::new(source);
+    let source = credentials.source().clone();
+    if !source.is_external() {
+        credentials.issuer = Some(settings::issuer()?.to_string());
     }
-    let response = obtain(&source, &ForwardedRequest::default(), LIMIT);
-    let response = response.map_err(|unobtained| match unobtained {
-        Unobtained::LoginRequired(reason) => refused(&source, "", &reason),
-        Unobtained::Failed { reason, .. } => failed(&source, &reason).into(),
-    })?;
-    let mut credentials = Credentials::new(source, &response, SystemTime::now());
-    credentials.choose_refresh_window(rand::rng().random());
+    let provider = Provider::new(&credentials, "")?;
+    let outcome = provider.ask(&credentials, &ForwardedRequest::default(), LIMIT);
+    let response = outcome.map_err(|failure| error_of(&failure, &source, ""))?;
+    credentials.update(&response, SystemTime::now())?;
+    credentials.assertion = provider.assertion();
+    if source.is_external() {
+        credentials.choose_refresh_window(rand::rng().random());
+    }
     Ok(credentials)
 }
 
-/// A token from a command, or a socket.
-fn obtain(
-    source: &Source,
-    request: &ForwardedRequest,
-    limit: Duration,
-) -> Result<TokenResponse, Unobtained> {
-    let backend = settings::backend().map_err(|error| Unobtained::Failed {
-        reason: error.to_string(),
-        reached: false,
-    })?;
-    let output = command::output(source, request, limit)?;
-    let response = TokenResponse::from_command(&output, &backend, SystemTime::now());
-    response.map_err(|error| error.to_string().into())
-}
-
-/// Takes a token of a command only if it is of the same account, and serves better than the one that is there.
-fn judge(
+/// Fails unless a token of a command is of the same account, and serves better than the stored one.
+fn check_usable(
     source: &Source,
     credentials: &Credentials,
-    response: TokenResponse,
+    response: &TokenResponse,
     request: &ForwardedRequest,
-) -> RefreshOutcome {
+) -> Result<(), RefreshFailure> {
     match (credentials.account_id(), &response.account_id) {
         (Some(ours), Some(theirs)) if ours != *theirs => {
-            return unusable("it printed a token of another account");
+            return Err(unusable("it printed a token of another account"));
         }
-        (Some(_), None) => return unusable("it did not say whose token it printed"),
+        (Some(_), None) => return Err(unusable("it did not say whose token it printed")),
         _ => {}
     }
     let is_same = response.access_token.as_deref() == credentials.access_token().ok();
-    let is_longer = credentials.is_prolonged_by(&response, SystemTime::now());
-    match source {
-        _ if !is_same || is_longer && !request.asks_for_another() => {
-            RefreshOutcome::Tokens(response)
-        }
-        Source::Command(_) if request.asks_for_another() => RefreshOutcome::Unchanged(
-            "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_REQUEST",
-        ),
-        Source::Socket(_) if request.asks_for_another() => RefreshOutcome::Unchanged(
-            "it sent the same token again, and cannot be asked for another one",
-        ),
-        _ => RefreshOutcome::Unchanged("it printed the same token again"),
+    let is_longer = credentials.is_prolonged_by(response, SystemTime::now());
+    let asks_for_another = request.asks_for_another();
+    if !is_same || is_longer && !asks_for_another {
+        return Ok(());
     }
+    let words = match source {
+        Source::Command(_) if asks_for_another => {
+            "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_REQUEST"
+        }
+        Source::Socket(_) if asks_for_another => {
+            "it sent the same token again, and cannot be asked for another one"
+        }
+        _ => "it printed the same token again",
+    };
+    Err(RefreshFailure::new(FailureKind::Unchanged, words))
 }
 
-fn unusable(reason: &str) -> RefreshOutcome {
-    RefreshOutcome::Failed {
-        reason: reason.to_owned(),
-        retry_after: None,
-        reached: true,
-        answered: true,
-    }
+fn unusable(reason: impl Into<String>) -> RefreshFailure {
+    RefreshFailure::new(FailureKind::Temporary, reason)
 }
 
 /// Fails if nobody can refresh these credentials. It looks at nothing but them, so that the failure is theirs.
@@ -156,14 +162,12 @@ pub fn check_refreshable(credentials: &Credentials, profile: &str) -> Result<()>
     if credentials.source().is_stored() {
         return Ok(());
     }
-    issuer_parts(credentials, profile).map(drop)
+    issuer_parts(credentials, profile)?;
+    stored_issuer(credentials).map(drop)
 }
 
-/// What a refresh at the issuer needs: its URL, the ID of the client, and the refresh token.
-fn issuer_parts<'a>(
-    credentials: &'a Credentials,
-    profile: &str,
-) -> Result<(Url, &'a str, &'a str)> {
+/// The client, and the refresh token.
+fn issuer_parts<'a>(credentials: &'a Credentials, profile: &str) -> Result<(&'a str, &'a str)> {
     let login = login_command(profile);
     if credentials.is_access_token_only() {
         let words = format!(
@@ -171,20 +175,35 @@ fn issuer_parts<'a>(
         );
         return Err(Failure::LoginRequired(words).into());
     }
-    let issuer = credentials.issuer.as_deref();
-    let parts = issuer
-        .filter(|issuer| !issuer.is_empty())
-        .zip(credentials.client_id.as_deref())
-        .zip(credentials.refresh_token());
-    let Some(((_, client_id), refresh_token)) = parts else {
-        let words =
-            format!("the stored credentials have no issuer or no refresh token: run {login}");
-        return Err(Failure::LoginRequired(words).into());
-    };
-    Ok((stored_issuer(credentials)?, client_id, refresh_token))
+    let client_id = credentials.client_id.as_deref();
+    let has_issuer = credentials.issuer.as_ref().is_some_and(|it| !it.is_empty());
+    let parts = client_id.zip(credentials.refresh_token());
+    Ok(parts.filter(|_| has_issuer).ok_or_else(|| {
+        let words = "the stored credentials have no issuer or no refresh token";
+        Failure::LoginRequired(format!("{words}: run {login}"))
+    })?)
 }
 
 fn stored_issuer(credentials: &Credentials) -> Result<Url> {
     Url::parse(credentials.issuer.as_deref().unwrap_or_default())
         .context("could not trust the issuer of the stored credentials")
+}
+
+/// Whether the identity token in the file is the one that was sent last: it may work only once.
+pub fn is_sent(credentials: &Credentials) -> bool {
+    let Source::Workload { file, .. } = credentials.source() else {
+        return false;
+    };
+    identity_token(file)
+        .is_ok_and(|assertion| credentials.assertion == Some(assertion.fingerprint()))
+}
+
+/// The identity token in the file now. Its platform replaces it: what is wrong with it may pass.
+pub fn identity_token(file: &str) -> Result<Assertion> {
+    let read = || {
+        let content = store::read_foreign(Path::new(file))?.context("it does not exist")?;
+        Assertion::parse(content, SystemTime::now())
+    };
+    let words = |error| format!("could not use the identity token in {file}: {error:#}");
+    read().map_err(|error| Failure::Temporary(words(error)).into())
 }

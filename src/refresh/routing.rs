@@ -21,7 +21,7 @@ pub fn learn_routing(store: &Store, credentials: &mut Credentials) {
     if let Ok(routing) = asked {
         credentials.set_routing(routing.clone());
         note(store, credentials, PATIENCE, |stored| {
-            stored.set_routing(routing.clone());
+            stored.set_routing(routing);
         });
     }
 }

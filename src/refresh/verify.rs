@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::issuer::backend::{self, Verdict};
 use crate::settings;
 use crate::store::Store;
-use crate::time::{span, time_of, timestamp};
+use crate::time::{time_of, timestamp};
 
 /// How long the backend is not asked again about a token that it rejected.
 const REJECTION_HOLDS: Duration = Duration::from_secs(60);
@@ -28,60 +28,62 @@ const REPORT_LIMIT: Duration = Duration::from_secs(10);
 /// done already. One that was received just now is not, at first, nor is one soon after a refresh that did not help: a backend
 /// that rejects everything must not cost a refresh at each call. A rejected token is never handed out.
 pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
-    let now = SystemTime::now();
     let credentials = &token.credentials;
-    let verdict = if is_known_as_rejected(credentials, now) {
+    let is_known = is_known_as_rejected(credentials, SystemTime::now());
+    let verdict = if is_known {
         Verdict::Rejected
     } else {
         verdict(credentials, check_limit(request))
     };
     match verdict {
         Verdict::Accepted => {
-            note_acceptance(store, credentials);
+            // The token of a refresh that was made because of a rejection works: the next rejection is a new one.
+            if credentials.rejection_backoff.is_some() {
+                note(store, credentials, Duration::ZERO, |stored| {
+                    stored.rejection_backoff = None;
+                });
+            }
             Ok(token)
         }
         Verdict::Unknown(reason) => Ok(token.warn(unknown(&reason))),
-        Verdict::Rejected => replaced(store, &token, request),
+        Verdict::Rejected => replace(store, credentials, request, is_known).inspect_err(|_| {
+            if !is_known {
+                let now = timestamp(SystemTime::now());
+                note(store, credentials, Duration::ZERO, |stored| {
+                    stored.rejected_at = Some(now);
+                });
+            }
+        }),
     }
 }
 
-/// Another token instead of one that the backend rejected.
-fn replaced(store: &Store, token: &ValidToken, request: &TokenRequest) -> Result<ValidToken> {
-    let now = SystemTime::now();
-    let credentials = &token.credentials;
-    let is_known = is_known_as_rejected(credentials, now);
-    let replaced = check_refresh_helps(store, credentials, is_known, now)
-        .and_then(|()| replace(store, credentials, request));
-    if replaced.is_err() && !is_known {
-        note(store, credentials, Duration::ZERO, |stored| {
-            stored.rejected_at = Some(timestamp(now));
-        });
-    }
-    replaced
-}
-
-/// Fails where a refresh would not help, as far as that can be known.
-fn check_refresh_helps(
+/// Has a rejected token refreshed, unless that would not help. If it fails there is none to hand out, however long the
+/// rejected one is still valid.
+fn replace(
     store: &Store,
-    credentials: &Credentials,
+    rejected: &Credentials,
+    request: &TokenRequest,
     is_known: bool,
-    now: SystemTime,
-) -> Result<()> {
-    check_refreshable(credentials, store.profile()).context("the backend rejects the token")?;
-    let backoff = credentials.rejection_backoff.as_ref();
-    let left = backoff.and_then(|backoff| backoff.until.duration_since(now).ok());
-    if let Some(left) = left {
-        let wait = span(left.as_secs() + 1);
-        let words = format!(
+) -> Result<ValidToken> {
+    let now = SystemTime::now();
+    let temporary = |words: String| Err(Failure::Temporary(words).into());
+    check_refreshable(rejected, store.profile()).context("the backend rejects the token")?;
+    let backoff = rejected.rejection_backoff.as_ref();
+    if let Some(wait) = backoff.and_then(|backoff| backoff.wait(now)) {
+        return temporary(format!(
             "the backend rejects the token, also after a refresh: the next refresh is tried in {wait}"
-        );
-        return Err(Failure::Temporary(words).into());
+        ));
     }
-    if credentials.is_new(now) && !is_known {
+    if rejected.is_new(now) && !is_known {
         let words = "the backend rejects the token, although it was received just now: try again";
-        return Err(Failure::Temporary(words.to_owned()).into());
+        return temporary(words.to_owned());
     }
-    Ok(())
+    let request = TokenRequest {
+        force_refresh: true,
+        is_forwarded: false,
+        ..*request
+    };
+    refresh(store, rejected, &request, Reason::Rejected).context("the backend rejects the token")
 }
 
 pub fn check_limit(request: &TokenRequest) -> Duration {
@@ -112,31 +114,12 @@ fn is_known_as_rejected(credentials: &Credentials, now: SystemTime) -> bool {
     age.is_some_and(|age| age < REJECTION_HOLDS)
 }
 
-/// Has a rejected token refreshed. If that fails there is none to hand out, however long the rejected one is still valid.
-fn replace(store: &Store, rejected: &Credentials, request: &TokenRequest) -> Result<ValidToken> {
-    let request = TokenRequest {
-        force_refresh: true,
-        is_forwarded: false,
-        ..*request
-    };
-    refresh(store, rejected, &request, Reason::Rejected).context("the backend rejects the token")
-}
-
-/// The token of a refresh that was made because of a rejection works: the next rejection is a new one.
-fn note_acceptance(store: &Store, accepted: &Credentials) {
-    if accepted.rejection_backoff.is_some() {
-        note(store, accepted, Duration::ZERO, |stored| {
-            stored.rejection_backoff = None;
-        });
-    }
-}
-
 /// Changes the stored credentials, if they are these. If that fails, nothing is lost that is not found out again.
 pub(super) fn note(
     store: &Store,
     seen: &Credentials,
     patience: Duration,
-    change: impl Fn(&mut Credentials),
+    change: impl FnOnce(&mut Credentials),
 ) {
     let _ = store.lock(patience).and_then(|lock| {
         let mut stored = store.load()?.with_context(|| not_signed_in(store))?;

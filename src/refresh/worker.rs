@@ -6,12 +6,9 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail};
@@ -19,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, Task};
 use super::provider::first_credentials;
-use crate::credentials::{Credentials, Source};
-use crate::error::{self, Failure};
+use super::report::{Deadline, Report, report};
+use crate::credentials::Source;
+use crate::error::Failure;
 use crate::process;
 use crate::settings;
 use crate::terminal::awaiting;
@@ -44,31 +42,6 @@ pub enum Job {
     Refresh(Task),
     /// To get the first token of a new profile, and store nothing. A worker does it because it has no terminal, as later.
     Try(Source),
-}
-
-/// What came of it, as a worker reports it to its caller.
-#[derive(Serialize, Deserialize)]
-pub enum Report {
-    /// What is stored is the newest there is.
-    Done,
-    /// The newest credentials, which are not stored, and a warning. They are sealed if those in the store are.
-    Unsaved(String, String),
-    /// The exit code of the caller's failure, and its message.
-    Failed(u8, String),
-}
-
-impl Report {
-    fn of(error: &Error) -> Self {
-        Self::Failed(error::exit_code(error), format!("{error:#}"))
-    }
-
-    pub fn unsaved(credentials: &Credentials, warning: &Error) -> Self {
-        let text = credentials.to_json().ok();
-        match text.and_then(|bytes| String::from_utf8(bytes).ok()) {
-            Some(text) => Self::Unsaved(text, format!("{warning:#}")),
-            None => Self::of(warning),
-        }
-    }
 }
 
 /// A worker at work.
@@ -162,7 +135,7 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
     process::block_signals();
     report(&match parsed {
         Job::Refresh(task) => {
-            let deadline = Deadline::start(task.patience + PREPARATION, give_up);
+            let deadline = Deadline::start(task.patience + PREPARATION);
             let done = attempt::refresh(&task, deadline);
             done.map_or_else(|error| Report::of(&error), |()| Report::Done)
         }
@@ -172,66 +145,4 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
         },
     });
     Ok(ExitCode::SUCCESS)
-}
-
-/// What keeps everybody from the credentials, and does not come to its request, ends.
-fn give_up() {
-    let words = "could not refresh the token: the preparation timed out";
-    report(&Report::of(&Failure::Temporary(words.to_owned()).into()));
-    std::process::exit(0);
-}
-
-/// Only the first report counts. The caller may be gone: then nobody wants to know.
-pub fn report(report: &Report) {
-    static REPORTED: Once = Once::new();
-    REPORTED.call_once(|| {
-        let line = serde_json::to_string(report).unwrap_or_default();
-        let _ = io::stdout().write_all(format!("{line}\n").as_bytes());
-    });
-}
-
-/// Ends this process if it does not come to its request in time: it would keep everybody from the credentials.
-pub struct Deadline(Arc<AtomicBool>);
-
-impl Deadline {
-    pub fn start(limit: Duration, give_up: fn()) -> Self {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&is_over);
-        // Without a thread for it there is no deadline.
-        let _ = time::start(move || {
-            thread::sleep(limit);
-            if !seen.swap(true, Ordering::SeqCst) {
-                give_up();
-            }
-        });
-        Self(is_over)
-    }
-
-    /// From here on nothing gives up.
-    pub fn cancel(self) {
-        while self.0.swap(true, Ordering::SeqCst) {
-            // It is ending this very moment.
-            thread::park();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_does_not_come_to_its_request_is_given_up_and_what_does_is_not() {
-        use std::sync::atomic::AtomicUsize;
-        static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
-        fn give_up() {
-            GIVEN_UP.fetch_add(1, Ordering::SeqCst);
-        }
-        Deadline::start(Duration::from_secs(3600), give_up).cancel();
-        let late = Deadline::start(Duration::ZERO, give_up);
-        while GIVEN_UP.load(Ordering::SeqCst) == 0 {
-            thread::yield_now();
-        }
-        assert!(late.0.load(Ordering::SeqCst));
-    }
 }

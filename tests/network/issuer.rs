@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use codex_auth::credentials::Credentials;
 use codex_auth::issuer::backend::{self, Verdict};
-use codex_auth::issuer::{Issuer, RefreshOutcome};
+use codex_auth::issuer::{FailureKind, Issuer};
 use codex_auth::url::Url;
 use serde_json::json;
 use support::fake_issuer::{Answer, CLIENT_ID, Endpoint, FakeIssuer, Flaw, Request, Trouble};
@@ -28,19 +28,18 @@ fn refresh_token(fake: &FakeIssuer) -> String {
 /// A description of the outcome of a refresh.
 fn refresh(url: &str, refresh_token: &str) -> String {
     match issuer(url).refresh(refresh_token) {
-        RefreshOutcome::Tokens(tokens) => format!("tokens {}", tokens.refresh_token.unwrap()),
-        RefreshOutcome::Unchanged(reason) => format!("unchanged: {reason}"),
-        RefreshOutcome::Revoked(reason) => format!("revoked: {reason}"),
-        RefreshOutcome::Unauthorized {
-            reason,
-            retry_after,
-        } => format!("unauthorized: {reason}, {retry_after:?}"),
-        RefreshOutcome::Failed {
-            reason,
-            retry_after,
-            reached,
-            ..
-        } => format!("failed: {reason}, {retry_after:?}, {reached}"),
+        Ok(tokens) => format!("tokens {}", tokens.refresh_token.unwrap()),
+        Err(failure) => {
+            let (reason, retry_after) = (failure.reason, failure.retry_after);
+            match failure.kind {
+                FailureKind::Revoked => format!("revoked: {reason}"),
+                FailureKind::LoginRequired => format!("unauthorized: {reason}, {retry_after:?}"),
+                kind => {
+                    let reached = kind != FailureKind::Unreached;
+                    format!("failed: {reason}, {retry_after:?}, {reached}")
+                }
+            }
+        }
     }
 }
 

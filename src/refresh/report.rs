@@ -1,0 +1,76 @@
+//! What a worker tells its caller, and the end of one that comes to nothing.
+
+use std::io::{self, Write};
+use std::mem;
+use std::process;
+use std::sync::{Arc, Mutex, Once};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Error;
+use serde::{Deserialize, Serialize};
+
+use crate::credentials::Credentials;
+use crate::error::{self, Failure};
+use crate::time;
+
+/// What came of it, as a worker reports it to its caller.
+#[derive(Serialize, Deserialize)]
+pub enum Report {
+    /// What is stored is the newest there is.
+    Done,
+    /// The newest credentials, which are not stored, and a warning. They are sealed if those in the store are.
+    Unsaved(String, String),
+    /// The exit code of the caller's failure, and its message.
+    Failed(u8, String),
+}
+
+impl Report {
+    pub fn of(error: &Error) -> Self {
+        Self::Failed(error::exit_code(error), format!("{error:#}"))
+    }
+
+    pub fn unsaved(credentials: &Credentials, warning: &Error) -> Self {
+        let text = credentials.to_json().ok();
+        match text.and_then(|bytes| String::from_utf8(bytes).ok()) {
+            Some(text) => Self::Unsaved(text, format!("{warning:#}")),
+            None => Self::of(warning),
+        }
+    }
+}
+
+/// Only the first report counts. The caller may be gone: then nobody wants to know.
+pub fn report(report: &Report) {
+    static REPORTED: Once = Once::new();
+    REPORTED.call_once(|| {
+        let line = serde_json::to_string(report).unwrap_or_default();
+        let _ = io::stdout().write_all(format!("{line}\n").as_bytes());
+    });
+}
+
+/// Ends this process if it does not come to its request in time: it would keep everybody from the credentials. Whoever has
+/// the mutex first decides.
+pub struct Deadline(Arc<Mutex<()>>);
+
+impl Deadline {
+    pub fn start(limit: Duration) -> Self {
+        let undecided = Arc::new(Mutex::new(()));
+        let late = Arc::clone(&undecided);
+        // Without a thread for it there is no deadline.
+        let _ = time::start(move || {
+            thread::sleep(limit);
+            let Ok(_decided) = late.try_lock() else {
+                return;
+            };
+            let words = "could not refresh the token: the preparation timed out";
+            report(&Report::of(&Failure::Temporary(words.to_owned()).into()));
+            process::exit(0);
+        });
+        Self(undecided)
+    }
+
+    /// From here on nothing gives up. It does not come back if the process is ending this very moment.
+    pub fn cancel(self) {
+        mem::forget(self.0.lock());
+    }
+}
