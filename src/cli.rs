@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::builder::Styles;
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::error::EXIT_CODES;
 use crate::settings::VARIABLES;
@@ -39,71 +39,56 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Sign in with ChatGPT
-    ///
-    /// Opens your browser and waits for it to return to port 1455 (or 1457) on this machine. On a terminal, you can also
-    /// paste the URL you end up at. An earlier login is kept until the new one is stored.
-    #[command(after_long_help = examples("login"))]
     Login(LoginArgs),
     /// Print a fresh access token
-    ///
-    /// One line on stdout. The token is refreshed before it expires, and only once no matter how many callers ask at the
-    /// same time.
-    #[command(after_long_help = examples("token"))]
     Token(TokenArgs),
     /// Print the ChatGPT account ID
-    #[command(after_long_help = examples("account-id"))]
     AccountId,
     /// Show who is signed in, and for how long
-    ///
-    /// Exit code 0 means that `token` works without signing in again (with --all: for every profile), 4 that someone has
-    /// to sign in.
-    #[command(after_long_help = examples("status"))]
     Status(StatusArgs),
     /// Revoke the login at the issuer and remove it from this machine
-    #[command(after_long_help = examples("logout"))]
     Logout(LogoutArgs),
     /// Encrypt the stored login with a key in the system's keyring
-    ///
-    /// Copies of the file, in backups, in disk images or on a stolen laptop, are then useless. Programs that run as you can
-    /// still get the token. You stay signed in; to seal a new login, use `login --seal`. Without a keyring, as over SSH or in
-    /// cron, a sealed login gives no token.
-    #[command(after_long_help = examples("seal"))]
     Seal,
     /// Store a sealed login unencrypted again
-    ///
-    /// The key is removed from the keyring.
-    #[command(after_long_help = examples("unseal"))]
     Unseal,
     /// Run a command with the access token in its environment
-    ///
-    /// The command finds the token in `CODEX_AUTH_TOKEN` and the account ID in `CODEX_AUTH_ACCOUNT_ID`. codex-auth exits
-    /// with the command's exit code, 126 if it cannot be run and 127 if it is not found.
-    #[command(after_long_help = examples("exec"))]
     Exec(ExecArgs),
     /// Print the configuration for a program that calls codex-auth
-    ///
-    /// Comments say where to put it. Writes no file; prints placeholders if not signed in.
-    #[command(after_long_help = examples("setup"))]
     Setup(SetupArgs),
     /// Diagnose login and refresh problems
-    ///
-    /// Says what is wrong and how to fix it. Prints no secrets, so the output is safe to paste into a bug report. Exit code
-    /// 1 means that there is a problem.
-    #[command(after_long_help = examples("doctor"))]
     Doctor(DoctorArgs),
     /// Print a completion script
-    #[command(long_about = include_str!("help/completions.txt"))]
     Completions(CompletionsArgs),
     /// Print the man page
-    #[command(long_about = include_str!("help/man.txt"))]
     Man,
 }
 
-/// The examples of a command, under their heading.
-fn examples(command: &str) -> String {
-    let mut examples = include_str!("help/examples.txt").split("\n\n");
-    let found = examples.find_map(|entry| entry.strip_prefix(command)?.strip_prefix('\n'));
-    section("Examples", found.unwrap_or_default().trim_end())
+/// What the help of each command has besides its first line and its options: a description and examples.
+const COMMANDS: &str = include_str!("help/commands.txt");
+
+/// The command line with all of its help.
+pub fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        let mut texts = COMMANDS
+            .split("== ")
+            .filter_map(|text| text.split_once('\n'));
+        let found = texts.find(|(name, _)| *name == command.get_name());
+        let (_, text) = found.unwrap_or_default();
+        let (description, examples) = text.split_once("Examples:\n").unwrap_or((text, ""));
+        let about = command.get_about().cloned().unwrap_or_default();
+        let about = format!("{about}\n\n{}", description.trim_end());
+        let command = command.long_about(about.trim_end().to_owned());
+        match examples.trim_end() {
+            "" => command,
+            examples => command.after_long_help(section("Examples", examples)),
+        }
+    })
+}
+
+/// Reads the arguments of this process.
+pub fn parse() -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&command().try_get_matches()?)
 }
 
 /// The repository's URL, from Cargo.toml; empty until it is known.
@@ -128,11 +113,14 @@ fn section(title: &str, text: &str) -> String {
     format!("{style}{title}:{style:#}\n{text}")
 }
 
+/// The options of a login in the browser.
+const BROWSER: [&str; 2] = ["no_browser", "switch_account"];
+
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate option")]
 pub struct LoginArgs {
     /// Sign in with a code entered on another device
-    #[arg(long, alias = "device-auth")]
+    #[arg(long, alias = "device-auth", group = "way")]
     pub device_code: bool,
     /// Also show the URL as a QR code
     #[arg(long, requires = "device_code")]
@@ -150,11 +138,11 @@ pub struct LoginArgs {
     #[arg(long)]
     pub seal: bool,
     /// Read an admin console's access token (at-…) from stdin; it is never refreshed
-    #[arg(long, conflicts_with_all = ["device_code", "no_browser", "switch_account"])]
+    #[arg(long, group = "way", conflicts_with_all = BROWSER)]
     pub with_access_token: bool,
     /// Exchange the identity token of this workload's platform for access tokens [env: `OPENAI_FEDERATION_RULE_ID`,
     /// `OPENAI_IDENTITY_TOKEN_FILE`]
-    #[arg(long, conflicts_with_all = ["device_code", "with_access_token", "no_browser", "switch_account", "from", "from_socket"])]
+    #[arg(long, group = "way", conflicts_with_all = BROWSER)]
     pub workload_identity: bool,
     /// The federation rule, created by an administrator
     #[arg(long, value_name = "ID", requires = "workload_identity")]
@@ -164,19 +152,11 @@ pub struct LoginArgs {
     pub identity_token: Option<String>,
     /// Get access tokens from the command after `--`, which must print the output of `codex-auth token --format json` on the
     /// machine that holds the login
-    #[arg(
-        long,
-        requires = "command",
-        conflicts_with_all = ["device_code", "with_access_token", "no_browser", "switch_account", "from_socket"]
-    )]
+    #[arg(long, requires = "command", group = "way", conflicts_with_all = BROWSER)]
     pub from: bool,
     /// Get access tokens from a Unix socket that sends the same output
-    #[arg(
-        long,
-        value_name = "PATH",
-        value_hint = ValueHint::FilePath,
-        conflicts_with_all = ["device_code", "with_access_token", "no_browser", "switch_account", "command"]
-    )]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    #[arg(group = "way", conflicts_with_all = BROWSER, conflicts_with = "command")]
     pub from_socket: Option<String>,
     /// With --from: the command and its arguments, run without a shell
     #[arg(last = true, requires = "from", value_name = "COMMAND")]

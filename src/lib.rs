@@ -74,9 +74,7 @@ pub mod url;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::cli::{Cli, TokenArgs};
+use crate::cli::TokenArgs;
 
 /// Runs the command that the arguments of this process name.
 pub fn run() -> ExitCode {
@@ -90,7 +88,7 @@ pub fn run() -> ExitCode {
             return commands::completions::complete();
         }
         [] => commands::start_page(),
-        arguments => match Cli::try_parse() {
+        arguments => match cli::parse() {
             Ok(cli) => commands::run(cli),
             Err(error) => commands::hints::show(&error, arguments),
         },

@@ -11,10 +11,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
-use codex_auth::cli::{Cli, REPOSITORY};
+use codex_auth::cli::{REPOSITORY, command};
 use codex_auth::commands::completions;
 use codex_auth::error::EXIT_CODES;
 use codex_auth::settings::VARIABLES;
@@ -60,7 +60,7 @@ fn completion_scripts_are_in_step() {
 /// The commands with their options, as sections of a man page.
 fn commands() -> String {
     let mut text = Vec::new();
-    let mut whole = Cli::command();
+    let mut whole = command();
     whole.build();
     for command in whole
         .get_subcommands()

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Arg, ArgAction, Command, CommandFactory};
+use clap::{Arg, ArgAction, Command};
 use clap_complete::Shell;
 use clap_complete::engine::{
     ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
@@ -15,7 +15,7 @@ use clap_complete::engine::{
 use clap_complete::env::{CompleteEnv, Shells};
 
 use super::output::print;
-use crate::cli::{Cli, CompletionsArgs};
+use crate::cli::{self, CompletionsArgs};
 use crate::settings::{CODEX_PROFILE, COMPLETE};
 use crate::{settings, store};
 
@@ -90,7 +90,7 @@ fn command() -> Command {
             .help(help)
             .action(ArgAction::SetTrue)
     };
-    Cli::command()
+    cli::command()
         .disable_help_flag(true)
         .disable_version_flag(true)
         .arg(flag("help", "Print help").global(true))

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
-use clap::{Command, CommandFactory};
 use strsim::damerau_levenshtein;
 
 use super::output::print;
-use crate::cli::Cli;
+use crate::cli;
 use crate::settings::is_profile_name;
 use crate::terminal;
 
@@ -36,7 +36,7 @@ pub fn show(error: &Error, arguments: &[OsString]) -> Result<ExitCode> {
 
 /// What to do, behind the cause. Nothing where that says which values are possible, and none is close.
 fn advice(error: &Error, arguments: &[OsString]) -> String {
-    let mut whole = Cli::command();
+    let mut whole = cli::command();
     whole.build();
     let typed: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let mut commands = typed.iter().filter_map(|word| whole.find_subcommand(word));
@@ -75,7 +75,7 @@ fn hint(error: &Error, command: &str, typed: &[&str]) -> Option<String> {
                 return Some("codex-auth login --from -- COMMAND".to_owned());
             }
             "login" | "token" | "account-id" | "status" | "logout"
-                if is_profile_name(word) && Cli::command().find_subcommand(word).is_none() =>
+                if is_profile_name(word) && cli::command().find_subcommand(word).is_none() =>
             {
                 return Some(format!("codex-auth --profile {word} {command}"));
             }
