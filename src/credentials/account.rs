@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Credentials, TokenResponse, is_token, jwt, token};
+use super::{Credentials, TokenResponse, is_token, jwt};
 use crate::text::{printable, text_of};
 
 /// The claims that say whose a token is.
@@ -23,9 +23,8 @@ pub struct Account {
 impl Credentials {
     /// The ID of the ChatGPT account: as stored, else from the claims of a token.
     pub fn account_id(&self) -> Option<String> {
-        token(self.tokens.account_id.as_deref())
-            .map(str::to_owned)
-            .or_else(|| self.claimed(account_id_in))
+        let stored = self.tokens.account_id.clone();
+        stored.or_else(|| self.claimed(account_id_in))
     }
 
     /// Whether new tokens are for the same user and account.

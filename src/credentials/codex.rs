@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{ACCESS_TOKEN_MODE, Credentials, Tokens};
+use super::{ACCESS_TOKEN_MODE, Credentials, Tokens, is_token};
 use crate::error::Failure;
 use crate::settings::login_command;
 use crate::text::{printable, text_of};
@@ -23,15 +23,16 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
     check_mode(&mode)?;
     if mode == "personalaccesstoken" {
         credentials.auth_mode = Some(ACCESS_TOKEN_MODE.to_owned());
-        credentials.tokens.access_token = text_of(&file["personal_access_token"]);
+        credentials.tokens.access_token =
+            text_of(&file["personal_access_token"]).filter(|text| is_token(text));
         return Ok(credentials);
     }
-    let tokens = &file["tokens"];
+    let member = |name| text_of(&file["tokens"][name]).filter(|text| is_token(text));
     credentials.tokens = Tokens {
-        access_token: text_of(&tokens["access_token"]),
-        refresh_token: text_of(&tokens["refresh_token"]),
-        id_token: text_of(&tokens["id_token"]),
-        account_id: text_of(&tokens["account_id"]),
+        access_token: member("access_token"),
+        refresh_token: member("refresh_token"),
+        id_token: member("id_token"),
+        account_id: member("account_id"),
     };
     credentials.last_refresh = text_of(&file["last_refresh"]);
     Ok(credentials)
