@@ -33,14 +33,8 @@ pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
     } else {
         as_text(&findings, args.verbose)
     })?;
-    Ok(ExitCode::from(u8::from(
-        count(&findings, Level::Problem) > 0,
-    )))
-}
-
-fn count(findings: &[Finding], level: Level) -> usize {
-    let of_level = findings.iter().filter(|finding| finding.level == level);
-    of_level.count()
+    let has_problem = findings.iter().any(|one| one.level == Level::Problem);
+    Ok(ExitCode::from(u8::from(has_problem)))
 }
 
 /// Where we run, then the findings that need something done; with `verbose`, all of them.
@@ -48,22 +42,19 @@ fn as_text(findings: &[Finding], verbose: bool) -> String {
     let head = fitted(&program_and_system(), 0);
     let is_shown = |finding: &&Finding| verbose || finding.level != Level::Ok;
     let shown: String = findings.iter().filter(is_shown).map(line).collect();
-    let passed = count(findings, Level::Ok);
+    let count = |level| findings.iter().filter(|one| one.level == level).count();
+    let passed = count(Level::Ok);
     let passed = fitted(&format!("{passed} checks passed (--verbose lists them)"), 2);
-    let passed = if verbose {
-        String::new()
-    } else {
-        format!("{} {passed}\n", mark(Level::Ok))
-    };
-    let counted = |level, what| match count(findings, level) {
+    let passed = format!("{} {passed}\n", mark(Level::Ok));
+    let passed = if verbose { "" } else { &passed };
+    let counted = |level, what| match count(level) {
         0 => format!("no {what}s"),
         1 => format!("1 {what}"),
         count => format!("{count} {what}s"),
     };
-    let problems = counted(Level::Problem, "problem");
+    let problems = capitalized(&counted(Level::Problem, "problem"));
     let warnings = counted(Level::Warning, "warning");
-    let summary = capitalized(&format!("{problems}, {warnings}"));
-    format!("{head}\n{shown}{passed}{summary}.\n")
+    format!("{head}\n{shown}{passed}{problems}, {warnings}.\n")
 }
 
 fn line(finding: &Finding) -> String {

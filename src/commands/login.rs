@@ -12,7 +12,7 @@ use crate::issuer::{Authorization, Issuer};
 use crate::login::device_code::Keeping;
 use crate::login::{access_token, browser, device_code, page};
 use crate::profile::replacement::{Earlier, Replacement, will_be_sealed};
-use crate::profile::revoke::{retire, revoke};
+use crate::profile::revoke::retire;
 use crate::profile::{as_whom, lock, problem};
 use crate::refresh::{first_credentials, learn_routing};
 use crate::settings;
@@ -46,34 +46,24 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
         command: settings::login_command(store.profile()) + &workspaces.collect::<String>(),
     };
     let current = Replacement::try_out(store, login.sealed)?;
-    if let Some(current) = current.filter(|_| is_watched()) {
-        let who = as_whom(&current);
+    if let Some(who) = current.as_ref().filter(|_| is_watched()).map(as_whom) {
         tell(&format!(
             "You are signed in{who} until the new login is stored."
         ));
     }
     let (mut credentials, earlier) = match source {
-        Some(source) => {
-            let first = awaiting("Waiting for the first token …", || {
-                first_credentials(source)
-            });
-            first
-                .and_then(|first| login.replace(first))
-                .context(FAILED)?
-        }
         None => login.sign_in(args)?,
+        Some(source) => awaiting("Waiting for the first token …", || {
+            first_credentials(source)
+        })
+        .and_then(|first| login.store(first))
+        .context(FAILED)?,
     };
     awaiting("Asking the backend about the workspace …", || {
         learn_routing(store, &mut credentials);
     });
     announce(&credentials, store.profile());
-    match retire_earlier(earlier, &credentials, store.profile()) {
-        Ok(None) => {}
-        Ok(Some(why)) => say(&format!("The earlier login was not revoked: {why}.")),
-        Err(error) => warn(&format!(
-            "could not revoke the earlier login at the issuer: {error:#}"
-        )),
-    }
+    retire_earlier(earlier, &credentials, store.profile());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -83,10 +73,7 @@ fn source(args: &LoginArgs) -> Result<Option<Source>> {
         return Ok(Some(Source::Socket(settings::absolute(path)?)));
     }
     if args.workload_identity {
-        let (rule, file) = (
-            args.federation_rule.as_deref(),
-            args.identity_token.as_deref(),
-        );
+        let [rule, file] = [&args.federation_rule, &args.identity_token].map(Option::as_deref);
         let (rule, file) = settings::workload(rule, file)?;
         return Ok(Some(Source::Workload { rule, file }));
     }
@@ -110,7 +97,7 @@ impl Login<'_> {
             let asked = awaiting("Asking the issuer whose token it is …", || {
                 access_token::credentials(&issuer, &access_token)
             });
-            return asked.and_then(|new| self.replace(new)).context(FAILED);
+            return asked.and_then(|new| self.store(new)).context(FAILED);
         }
         if args.device_code {
             return self.sign_in_with_code(&issuer, args.qr);
@@ -142,39 +129,12 @@ impl Login<'_> {
         let approved = device_code::authorize(issuer, self.store, keeping, with_qr, &self.command)?;
         let kept = approved.kept.as_deref();
         let completed = self.complete(issuer, &approved.authorization, kept);
-        completed.with_context(|| {
-            if kept.is_some_and(|kept| self.store.is_pending(kept)) {
-                let command = &self.command;
-                format!("{FAILED} yet: run {command} --device-code again, the code is still good")
-            } else {
-                FAILED.to_owned()
-            }
-        })
-    }
-
-    /// Stores credentials that cost no code. If the earlier ones have the same access token, it is that login which the token
-    /// is from.
-    fn replace(&self, mut credentials: Credentials) -> Result<Completed> {
-        self.check_workspace(&credentials, "the access token is of", "")?;
-        let lock = lock(self.store)?;
-        let replacement = Replacement::prepare(self.store, &lock, self.sealed)?;
-        let token = credentials.access_token()?;
-        let same = replacement.earlier();
-        let same = same.filter(|earlier| earlier.access_token().ok() == Some(token));
-        let is_origin = same.is_some_and(|same| same.refresh_token().is_some());
-        if is_origin && credentials.external_source().is_some() {
-            let profile = self.store.profile();
-            let call = settings::call_for(profile);
-            bail!(
-                "the profile {profile} has the login itself that these tokens are of: choose another --profile, or run {call} logout --no-revoke first"
-            );
-        }
-        let is_same = same.is_some();
-        let earlier = replacement.save(&mut credentials)?;
-        Ok((
-            credentials,
-            earlier.map(|earlier| earlier.filter(|_| !is_same)),
-        ))
+        let command = &self.command;
+        let again = match kept.filter(|kept| self.store.is_pending(kept)) {
+            Some(_) => format!(" yet: run {command} --device-code again, the code is still good"),
+            None => String::new(),
+        };
+        completed.context(FAILED.to_owned() + &again)
     }
 
     /// Exchanges the code and stores what comes for it, in one piece under the lock.
@@ -191,8 +151,17 @@ impl Login<'_> {
         if pending.is_some_and(|kept| !self.store.is_pending(kept)) {
             bail!("another codex-auth command has used this code, or removed it");
         }
-        let completed = Replacement::prepare(self.store, &lock, self.sealed)
-            .and_then(|replacement| self.exchange(replacement, issuer, authorization));
+        let exchange = |replacement| {
+            let response = awaiting("Completing the sign-in …", || {
+                issuer.exchange(authorization)
+            })?;
+            let (url, client_id) = (issuer.url(), issuer.client_id());
+            Credentials::from_issuer(&response, url, client_id, SystemTime::now())
+                .and_then(|new| self.replace(replacement, new))
+                // What is not accepted, or cannot be stored, is revoked.
+                .inspect_err(|_| issuer.revoke_unused(&response))
+        };
+        let completed = Replacement::prepare(self.store, &lock, self.sealed).and_then(exchange);
         let code = completed.as_ref().map_or_else(error::exit_code, |_| 0);
         if pending.is_some() && code != error::TEMPORARY {
             self.store.forget_pending();
@@ -200,30 +169,32 @@ impl Login<'_> {
         completed
     }
 
-    /// A login that is not accepted, or cannot be stored, is revoked.
-    fn exchange(
-        &self,
-        replacement: Replacement,
-        issuer: &Issuer,
-        authorization: &Authorization,
-    ) -> Result<Completed> {
-        let response = awaiting("Completing the sign-in …", || {
-            issuer.exchange(authorization)
-        })?;
-        let (url, client_id) = (issuer.url(), issuer.client_id());
-        let mut credentials =
-            Credentials::from_issuer(&response, url, client_id, SystemTime::now())
-                .inspect_err(|_| issuer.revoke_unused(&response))?;
-        let earlier = self
-            .check_workspace(&credentials, "you chose", ": choose it in the browser")
-            .and_then(|()| replacement.save(&mut credentials))
-            // If that fails, the login expires by itself.
-            .inspect_err(|_| drop(revoke(&credentials)))?;
-        Ok((credentials, earlier))
+    /// Stores credentials that cost no code.
+    fn store(&self, new: Credentials) -> Result<Completed> {
+        let lock = lock(self.store)?;
+        self.replace(Replacement::prepare(self.store, &lock, self.sealed)?, new)
+    }
+
+    /// Replaces the earlier credentials. If those have the same access token, it is their login which the new ones are from.
+    fn replace(&self, replacement: Replacement, mut new: Credentials) -> Result<Completed> {
+        self.check_workspace(&new)?;
+        let same = replacement.earlier();
+        let same = same.filter(|same| same.access_token().ok() == new.access_token().ok());
+        let is_origin = same.is_some_and(|same| same.refresh_token().is_some());
+        if is_origin && new.external_source().is_some() {
+            let profile = self.store.profile();
+            let call = settings::call_for(profile);
+            bail!(
+                "the profile {profile} has the login itself that these tokens are of: choose another --profile, or run {call} logout --no-revoke first"
+            );
+        }
+        let is_same = same.is_some();
+        let earlier = replacement.save(&mut new)?;
+        Ok((new, earlier.map(|earlier| earlier.filter(|_| !is_same))))
     }
 
     /// Refuses a login to another workspace than these, if there are any: the issuer was only asked for them.
-    fn check_workspace(&self, credentials: &Credentials, found: &str, advice: &str) -> Result<()> {
+    fn check_workspace(&self, credentials: &Credentials) -> Result<()> {
         let account = credentials.account_id();
         let is_accepted = |id: &String| self.workspaces.contains(id);
         if self.workspaces.is_empty() || account.as_ref().is_some_and(is_accepted) {
@@ -232,7 +203,7 @@ impl Login<'_> {
         let without = || "a workspace without an ID".to_owned();
         let actual = account.map_or_else(without, |id| format!("workspace {id}"));
         let accepted = printable(&self.workspaces.join(" or "));
-        bail!("{found} {actual}, and only {accepted} is accepted{advice}")
+        bail!("the login is for {actual}, and only {accepted} is accepted")
     }
 }
 
@@ -256,22 +227,27 @@ fn announce(credentials: &Credentials, profile: &str) {
     }
 }
 
-/// Revokes the login that this profile had before; or gives the reason why not.
-fn retire_earlier(earlier: Earlier, new: &Credentials, profile: &str) -> Result<Option<String>> {
-    let earlier = match earlier {
-        Err(error) if error::exit_code(&error) == error::TEMPORARY => return Err(error),
+/// Revokes the login that this profile had before, if it is not over.
+fn retire_earlier(earlier: Earlier, new: &Credentials, profile: &str) {
+    let source = new.external_source();
+    let retired = match earlier {
+        Err(error) if error::exit_code(&error) == error::TEMPORARY => Err(error),
         // What nobody can read any more, nobody can revoke.
-        earlier => earlier.ok().flatten(),
+        Err(_) | Ok(None) => return,
+        Ok(Some(earlier)) if earlier.revoked.is_some() || earlier.source().is_stored() => return,
+        Ok(Some(earlier)) => match source.filter(|_| new.account_id() == earlier.account_id()) {
+            Some(source) => Ok(Some(format!(
+                "{} may get its tokens from a copy of it",
+                source.in_brief()
+            ))),
+            None => retire(&earlier, profile),
+        },
     };
-    let is_over = |earlier: &Credentials| earlier.revoked.is_some() || earlier.source().is_stored();
-    let Some(earlier) = earlier.filter(|earlier| !is_over(earlier)) else {
-        return Ok(None);
-    };
-    match new.external_source() {
-        Some(source) if new.account_id() == earlier.account_id() => Ok(Some(format!(
-            "{} may get its tokens from a copy of it",
-            source.in_brief()
-        ))),
-        _ => retire(&earlier, profile),
+    match retired {
+        Ok(None) => {}
+        Ok(Some(why)) => say(&format!("The earlier login was not revoked: {why}.")),
+        Err(error) => warn(&format!(
+            "could not revoke the earlier login at the issuer: {error:#}"
+        )),
     }
 }

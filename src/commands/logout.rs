@@ -6,7 +6,6 @@ use anyhow::{Error, Result};
 
 use crate::cli::LogoutArgs;
 use crate::credentials::Credentials;
-use crate::error::Failure;
 use crate::profile::replacement::forget_key;
 use crate::profile::revoke::retire;
 use crate::profile::{self, lock};
@@ -50,18 +49,21 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
     if let Some(target) = store.remove_link()? {
         let target = target.display();
         say(&format!(
-            "Removed the link to {target} (profile {profile}). The login it led to stays."
+            "Removed the link to {target} (profile {profile}). Nothing was revoked."
         ));
         return Ok(());
     }
-    let was_link = store.path().is_symlink();
     let lock = lock(store)?;
     let stored = store.load();
+    // What can be read later, here or by another version, could never be revoked without its file.
     if let Err(error) = &stored
         && !args.no_revoke
-        && !was_link
+        && error::exit_code(error) != error::LOGIN_REQUIRED
     {
-        check_removable(error, profile)?;
+        let words = format!(
+            "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file anyway"
+        );
+        return Err(error::from_code(error::exit_code(error), words));
     }
     lock.remove()?;
     drop(lock);
@@ -73,24 +75,17 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
             not_signed_in();
             return Ok(());
         }
-        Err(_) if was_link => {
-            say(&format!("Removed the dangling link (profile {profile})."));
-            return Ok(());
-        }
         Err(error) if args.no_revoke && error::exit_code(&error) == error::TEMPORARY => {
             Ok(Some(", and its key is still in the keyring".to_owned()))
         }
         _ if args.no_revoke => Ok(Some(String::new())),
-        Ok(Some(credentials)) => {
-            retire(&credentials, profile).map(|reason| reason.map(|why| format!(": {why}")))
-        }
+        Ok(Some(login)) => retire(&login, profile).map(|why| why.map(|why| format!(": {why}"))),
         Err(error) => Err(error),
     };
+    let done = format!("Signed out (profile {profile})");
     match not_revoked {
-        Ok(None) => say(&format!("Signed out (profile {profile}).")),
-        Ok(Some(why)) => say(&format!(
-            "Signed out (profile {profile}). The login was not revoked{why}."
-        )),
+        Ok(None) => say(&format!("{done}.")),
+        Ok(Some(why)) => say(&format!("{done}. The login was not revoked{why}.")),
         Err(error) => warn(&format!(
             "signed out here (profile {profile}), but could not revoke the login at the issuer: {error:#}: anyone with a copy can use it until it expires"
         )),
@@ -98,22 +93,10 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
     Ok(())
 }
 
-/// Fails where what cannot be read now may be read later, here or by another version: without the file it could never be
-/// revoked.
-fn check_removable(error: &Error, profile: &str) -> Result<()> {
-    let words = format!(
-        "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file anyway"
-    );
-    match error::exit_code(error) {
-        1 => Err(Error::msg(words)),
-        error::TEMPORARY => Err(Failure::Temporary(words).into()),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Failure;
 
     #[test]
     fn the_same_call_is_worth_another_try_only_if_every_failure_was_temporary() {

@@ -35,16 +35,12 @@ pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
     }
     // What it replaces is this login itself.
     let _ = Replacement::prepare(store, &lock, Some(sealed))?.save(&mut credentials)?;
-    if !sealed {
-        succeed(&format!(
-            "Unsealed the login: anyone who can read its file can use it (profile {profile})"
-        ));
-        return Ok(ExitCode::SUCCESS);
-    }
-    succeed(&format!(
-        "Sealed the login with a key in the keyring (profile {profile})"
-    ));
-    if credentials.refresh_token().is_some() {
+    succeed(&if sealed {
+        format!("Sealed the login with a key in the keyring (profile {profile})")
+    } else {
+        format!("Unsealed the login: anyone who can read its file can use it (profile {profile})")
+    });
+    if sealed && credentials.refresh_token().is_some() {
         let call = settings::call_for(profile);
         say(&format!(
             "Older copies on the disk and in backups can still be read. This makes them worthless: {call} token --force-refresh"

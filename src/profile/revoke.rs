@@ -33,7 +33,7 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>
 }
 
 /// Revokes the refresh token, and with it the login; where there is none, the access token (RFC 7009 section 2.1).
-pub fn revoke(credentials: &Credentials) -> Result<()> {
+fn revoke(credentials: &Credentials) -> Result<()> {
     let refresh_token = credentials.refresh_token();
     let access_token = match refresh_token {
         Some(_) => None,

@@ -147,19 +147,14 @@ impl Store {
         check().with_context(|| self.could_not("replace"))
     }
 
-    /// The file elsewhere that this one is a link to, if it is.
-    pub fn link_target(&self) -> Option<PathBuf> {
-        let path = self.path();
-        path.is_symlink().then(|| fs::canonicalize(path).ok())?
-    }
-
-    /// Removes the link, if this is one that leads somewhere, and gives where. What it leads to stays: it may be another
-    /// profile's, or Codex's.
+    /// Removes the file if it is a link, and gives what that led to. This stays: it may be another profile's, or Codex's.
     pub fn remove_link(&self) -> Result<Option<PathBuf>> {
-        let Some(target) = self.link_target() else {
+        let path = self.path();
+        let Ok(target) = fs::read_link(&path) else {
             return Ok(None);
         };
-        fs::remove_file(self.path()).with_context(|| self.could_not("remove"))?;
+        let target = fs::canonicalize(&path).unwrap_or(target);
+        fs::remove_file(&path).with_context(|| self.could_not("remove"))?;
         sync_folder(&self.folder);
         Ok(Some(target))
     }

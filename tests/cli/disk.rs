@@ -506,7 +506,7 @@ fn a_linked_file_keeps_its_link() {
     assert!(sandbox.can_refresh());
     sandbox
         .run(&["logout"])
-        .assert(0, "", "Removed the link to [FOLDER]/elsewhere/login.json (profile default). The login it led to stays.\n");
+        .assert(0, "", "Removed the link to [FOLDER]/elsewhere/login.json (profile default). Nothing was revoked.\n");
     assert!(real.join("login.json").exists());
     assert!(sandbox.issuer.requests_to(Endpoint::Revoke).is_empty());
     assert!(!sandbox.file("default").is_symlink());
@@ -546,7 +546,7 @@ fn two_names_for_one_file_share_one_lock() {
     sandbox.run(&["--profile", "work", "logout"]).assert(
         0,
         "",
-        "Removed the link to [HOME]/default.json (profile work). The login it led to stays.\n",
+        "Removed the link to [HOME]/default.json (profile work). Nothing was revoked.\n",
     );
     assert!(sandbox.can_refresh() && !sandbox.file("work").exists());
 }
@@ -570,7 +570,7 @@ fn a_link_to_codexs_own_file_is_never_written_through() {
     sandbox.run(&["logout"]).assert(
         0,
         "",
-        "Removed the link to [FOLDER]/.codex/auth.json (profile default). The login it led to stays.\n",
+        "Removed the link to [FOLDER]/.codex/auth.json (profile default). Nothing was revoked.\n",
     );
     let found = fs::read_to_string(sandbox.codex_file()).unwrap();
     assert_eq!(found, codexs.to_string());

@@ -691,7 +691,7 @@ fn a_workspace_is_checked() {
     machines.client.run(&arguments).assert(
         1,
         "",
-        "codex-auth: could not sign in: the access token is of workspace account-1, and only account-2 is accepted\n",
+        "codex-auth: could not sign in: the login is for workspace account-1, and only account-2 is accepted\n",
     );
 }
 
