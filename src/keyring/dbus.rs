@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
@@ -20,7 +20,7 @@ const UNREACHABLE: &str = "the keyring cannot be reached";
 /// The longest message that is read, in bytes: a keyring's replies are far shorter.
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// The longest line of the authentication, in bytes.
-const MAX_LINE: usize = 1024;
+const MAX_LINE: u64 = 1024;
 
 /// The sender of a message chooses its byte order. All processors that we build for have this one.
 const LITTLE_ENDIAN: u8 = b'l';
@@ -41,19 +41,19 @@ const SIGNATURE: u8 = 8;
 pub struct Bus {
     stream: UnixStream,
     serial: u32,
-    /// The object and the name of a signal that the next call waits for.
-    signal: Option<[String; 2]>,
 }
 
 impl Bus {
     pub fn session() -> Result<Self> {
-        let mut bus = Self {
-            stream: connect()?,
-            serial: 0,
-            signal: None,
-        };
+        let (stream, serial) = (connect()?, 0);
+        let mut bus = Self { stream, serial };
         bus.authenticate()?;
-        bus.call(BUS, "org.freedesktop.DBus.Hello()", &[])?;
+        bus.call(
+            BUS,
+            "org.freedesktop.DBus.Hello()",
+            &Arguments::none(),
+            None,
+        )?;
         Ok(bus)
     }
 
@@ -64,61 +64,55 @@ impl Bus {
         let user: String = user.chars().flat_map(|digit| ['3', digit]).collect();
         let hello = format!("\0AUTH EXTERNAL {user}\r\n");
         self.stream.write_all(hello.as_bytes())?;
-        let (mut line, mut byte) = (Vec::new(), [0]);
-        while !line.ends_with(b"\r\n") && line.len() < MAX_LINE {
-            self.stream.read_exact(&mut byte)?;
-            line.extend(byte);
-        }
-        if !line.starts_with(b"OK ") {
+        // Nothing follows the line until we send BEGIN.
+        let mut line = String::new();
+        BufReader::new((&self.stream).take(MAX_LINE)).read_line(&mut line)?;
+        if !line.starts_with("OK ") {
             return Err(malformed());
         }
         Ok(self.stream.write_all(b"BEGIN\r\n")?)
     }
 
-    /// Has the next call, of the object with this path, return what its signal says instead of the reply.
-    pub fn await_signal(&mut self, path: &str, name: &str) -> Result<()> {
-        let rule = format!("type='signal',path='{path}'");
-        let rule = [Part::Text(&rule)];
-        self.call(BUS, "org.freedesktop.DBus.AddMatch(s)", &rule)?;
-        self.signal = Some([path, name].map(str::to_owned));
+    /// Has the bus send us the signals of the object with this path.
+    pub fn watch(&mut self, path: &str) -> Result<()> {
+        let rule = Arguments::none().text(&format!("type='signal',path='{path}'"));
+        self.call(BUS, "org.freedesktop.DBus.AddMatch(s)", &rule, None)?;
         Ok(())
     }
 
-    /// Calls a method, written with its interface and the types of its arguments, of an object: its owner and its path.
-    pub fn call(&mut self, object: [&str; 2], method: &str, arguments: &[Part]) -> Result<Body> {
+    /// Calls a method, written with its interface and the types of its arguments, of an object: its owner and its path. Returns
+    /// the reply or, where one is named, what that signal of the object says, which may come before the reply.
+    pub fn call(
+        &mut self,
+        object: [&str; 2],
+        method: &str,
+        arguments: &Arguments,
+        signal: Option<&str>,
+    ) -> Result<Body> {
         self.serial += 1;
         let call = call(self.serial, object, method, arguments);
         self.stream.write_all(&call)?;
-        let (mut reply, mut signal, awaited) = (None, None, self.signal.take());
-        // The signal may come before the reply.
-        while reply.is_none() || (awaited.is_some() && signal.is_none()) {
+        loop {
             let message = Message::read(&mut self.stream)?;
-            let is_ours = message.field(REPLY_SERIAL) == self.serial.to_string();
+            let is_reply = message.field(REPLY_SERIAL) == self.serial.to_string();
+            let is_signal = message.field(PATH) == object[1]
+                && signal.is_some_and(|name| message.field(MEMBER) == name);
             match message.kind {
-                METHOD_RETURN if is_ours => reply = Some(message.body),
-                ERROR if is_ours => return Err(returned(message.field(ERROR_NAME))),
+                ERROR if is_reply => return Err(returned(message.field(ERROR_NAME))),
+                METHOD_RETURN if is_reply && signal.is_none() => return Ok(message.body),
+                SIGNAL if is_signal => return Ok(message.body),
                 // Any program may send us others.
-                SIGNAL if awaited.as_ref() == Some(&message.signal()) => {
-                    signal = Some(message.body);
-                }
                 _ => {}
             }
         }
-        signal.or(reply).ok_or_else(malformed)
     }
 }
 
 /// Connects to the first bus in the environment that can be reached, else to that of systemd.
 fn connect() -> Result<UnixStream> {
     let addresses = settings::session_bus().unwrap_or_else(|| "unix:runtime=yes".to_owned());
-    let mut outcome = Err(no_bus());
-    for address in addresses.split(';') {
-        outcome = connect_to(address);
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome
+    let try_next = |tried: Result<_>, address| tried.or_else(|_| connect_to(address));
+    addresses.split(';').fold(Err(no_bus()), try_next)
 }
 
 /// Connects to `unix:path=…`, `unix:abstract=…` or `unix:runtime=yes`: no desktop uses another kind.
@@ -170,102 +164,87 @@ fn returned(name: &str) -> Problem {
     if name.ends_with(".Error.IsLocked") {
         Problem::Locked
     } else if name.ends_with(".ServiceUnknown") || name.contains(".Spawn.") {
-        let what = "no keyring is running".to_owned();
-        Problem::Other(
-            what,
-            "start GNOME Keyring, KWallet or KeePassXC, and try again",
-        )
+        let advice = "start GNOME Keyring, KWallet or KeePassXC, and try again";
+        Problem::Other("no keyring is running".to_owned(), advice)
     } else {
         Problem::failed(name)
     }
 }
 
 /// The message of a call.
-fn call(serial: u32, object: [&str; 2], method: &str, arguments: &[Part]) -> Vec<u8> {
+fn call(serial: u32, object: [&str; 2], method: &str, arguments: &Arguments) -> Vec<u8> {
     let (method, types) = method.split_once('(').unwrap_or_default();
     let (interface, name) = method.rsplit_once('.').unwrap_or_default();
     let types = types.strip_suffix(')').unwrap_or_default();
-    let mut body = Vec::new();
-    write(arguments, &mut body);
-    let fields = [
-        (DESTINATION, "s", Part::Text(object[0])),
-        (PATH, "o", Part::Text(object[1])),
-        (INTERFACE, "s", Part::Text(interface)),
-        (MEMBER, "s", Part::Text(name)),
-        (SIGNATURE, "g", Part::Signature(types)),
-    ];
-    let fields = fields.map(|(field, kind, value)| {
-        [
-            Part::Struct,
-            Part::Byte(field),
-            Part::Signature(kind),
-            value,
-        ]
-    });
-    let (length, fields) = (Part::Number(length(&body)), Part::Array(8, fields.concat()));
     // No flags, version 1 of the protocol.
-    let mut message = vec![LITTLE_ENDIAN, METHOD_CALL, 0, 1];
-    write(
-        &[length, Part::Number(serial), fields, Part::Struct],
-        &mut message,
-    );
-    message.extend(body);
-    message
+    let message = Arguments(vec![LITTLE_ENDIAN, METHOD_CALL, 0, 1]);
+    let message = message.number(length(&arguments.0)).number(serial);
+    let message = message.array(8, |fields| {
+        let fields = fields.field(DESTINATION, "s").text(object[0]);
+        let fields = fields.field(PATH, "o").text(object[1]);
+        let fields = fields.field(INTERFACE, "s").text(interface);
+        let fields = fields.field(MEMBER, "s").text(name);
+        fields.field(SIGNATURE, "g").signature(types)
+    });
+    message.align(8).raw(&arguments.0).0
 }
 
-/// A part of what a call sends (Marshaling). All of it is ours, and short.
-#[derive(Clone)]
-pub enum Part<'a> {
-    /// A `y`.
-    Byte(u8),
-    /// A `u`, or a `b` of 0 or 1.
-    Number(u32),
-    /// An `s` or `o`.
-    Text(&'a str),
-    /// A `g`, or the type of a `v`, whose value follows.
-    Signature(&'a str),
-    /// An `ay`.
-    Bytes(&'a [u8]),
-    /// The beginning of a struct, or of an entry of a dictionary.
-    Struct,
-    /// An array, with the alignment of its elements.
-    Array(usize, Vec<Part<'a>>),
-}
+/// What a call sends (Marshaling). All of it is ours, and short.
+pub struct Arguments(Vec<u8>);
 
-fn write(parts: &[Part], to: &mut Vec<u8>) {
-    for part in parts {
-        match part {
-            Part::Byte(byte) => to.push(*byte),
-            Part::Number(number) => {
-                pad(to, 4);
-                to.extend(number.to_le_bytes());
-            }
-            Part::Text(text) => write(&[Part::Bytes(text.as_bytes()), Part::Byte(0)], to),
-            Part::Signature(text) => {
-                to.push(u8::try_from(text.len()).unwrap_or_default());
-                to.extend(text.bytes());
-                to.push(0);
-            }
-            Part::Bytes(bytes) => {
-                write(&[Part::Number(length(bytes))], to);
-                to.extend(*bytes);
-            }
-            Part::Struct => pad(to, 8),
-            Part::Array(alignment, elements) => {
-                write(&[Part::Number(0)], to);
-                let place = to.len() - 4;
-                pad(to, *alignment);
-                let start = to.len();
-                write(elements, to);
-                let length = length(&to[start..]).to_le_bytes();
-                to[place..place + 4].copy_from_slice(&length);
-            }
-        }
+impl Arguments {
+    pub fn none() -> Self {
+        Self(Vec::new())
     }
-}
 
-fn pad(bytes: &mut Vec<u8>, alignment: usize) {
-    bytes.resize(bytes.len().next_multiple_of(alignment), 0);
+    fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.extend(bytes);
+        self
+    }
+
+    /// Goes to the next multiple of this: to that of 8 before a struct, or an entry of a dictionary.
+    pub fn align(mut self, to: usize) -> Self {
+        self.0.resize(self.0.len().next_multiple_of(to), 0);
+        self
+    }
+
+    /// A `u`, or a `b` of 0 or 1.
+    pub fn number(self, number: u32) -> Self {
+        self.align(4).raw(&number.to_le_bytes())
+    }
+
+    /// An `ay`.
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        self.number(length(bytes)).raw(bytes)
+    }
+
+    /// An `s` or `o`.
+    pub fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes()).raw(&[0])
+    }
+
+    /// A `g`, or the type of a `v`, whose value follows.
+    pub fn signature(self, types: &str) -> Self {
+        let length = u8::try_from(types.len()).unwrap_or_default();
+        self.raw(&[length]).raw(types.as_bytes()).raw(&[0])
+    }
+
+    /// An array, with the alignment of its elements.
+    pub fn array(self, alignment: usize, elements: impl FnOnce(Self) -> Self) -> Self {
+        let empty = self.number(0);
+        let place = empty.0.len() - 4;
+        let empty = empty.align(alignment);
+        let start = empty.0.len();
+        let mut filled = elements(empty);
+        let length = length(&filled.0[start..]).to_le_bytes();
+        filled.0[place..place + 4].copy_from_slice(&length);
+        filled
+    }
+
+    /// A field of a header. Its value, of this type, follows.
+    fn field(self, code: u8, kind: &str) -> Self {
+        self.align(8).raw(&[code]).signature(kind)
+    }
 }
 
 fn length(bytes: &[u8]) -> u32 {
@@ -273,10 +252,8 @@ fn length(bytes: &[u8]) -> u32 {
 }
 
 /// A message from the bus.
-#[derive(Default)]
 struct Message {
     kind: u8,
-    /// What its header says, as text.
     fields: HashMap<u8, String>,
     body: Body,
 }
@@ -296,35 +273,10 @@ impl Message {
         let padded = fields.next_multiple_of(8);
         let mut bytes = vec![0; padded + body];
         stream.read_exact(&mut bytes)?;
-        let mut message = Self {
-            kind: start[1],
-            body: Body::new(bytes.split_off(padded)),
-            ..Self::default()
-        };
+        let body = Body::new(bytes.split_off(padded));
         bytes.truncate(fields);
-        message.read_fields(Body::new(bytes))?;
-        Ok(message)
-    }
-
-    /// They begin at a multiple of 8 in the message, so they are aligned by themselves.
-    fn read_fields(&mut self, mut fields: Body) -> Result<()> {
-        while fields.at < fields.bytes.len() {
-            fields.align(8);
-            let field = fields.take(1)?[0];
-            let value = match fields.signature()?.as_str() {
-                "u" => fields.number()?.to_string(),
-                "s" | "o" => fields.text()?,
-                "g" => fields.signature()?,
-                _ => return Err(malformed()),
-            };
-            self.fields.insert(field, value);
-        }
-        Ok(())
-    }
-
-    /// The object and the name of a signal.
-    fn signal(&self) -> [String; 2] {
-        [PATH, MEMBER].map(|field| self.field(field).to_owned())
+        let (kind, fields) = (start[1], read_fields(Body::new(bytes))?);
+        Ok(Self { kind, fields, body })
     }
 
     fn field(&self, field: u8) -> &str {
@@ -332,8 +284,24 @@ impl Message {
     }
 }
 
+/// The fields of a header, as text. They begin at a multiple of 8 in the message, so they are aligned by themselves.
+fn read_fields(mut from: Body) -> Result<HashMap<u8, String>> {
+    let mut fields = HashMap::new();
+    while from.at < from.bytes.len() {
+        from.align(8);
+        let code = from.take(1)?[0];
+        let value = match from.signature()?.as_str() {
+            "u" => from.number()?.to_string(),
+            "s" | "o" => from.text()?,
+            "g" => from.signature()?,
+            _ => return Err(malformed()),
+        };
+        fields.insert(code, value);
+    }
+    Ok(fields)
+}
+
 /// The arguments of a reply or a signal, read in order. One that is not of the expected type is an error.
-#[derive(Default)]
 pub struct Body {
     bytes: Vec<u8>,
     at: usize,
@@ -436,20 +404,15 @@ mod tests {
 
     #[test]
     fn a_call_is_read_as_it_was_written() {
-        let entry = [
-            Part::Struct,
-            Part::Text("key"),
-            Part::Signature("s"),
-            Part::Text("x"),
-        ];
-        let arguments = [
-            Part::Text("name"),
-            Part::Array(4, vec![Part::Text("/object")]),
-            Part::Struct,
-            Part::Bytes(b"secret"),
-            Part::Number(1),
-            Part::Array(8, entry.into()),
-        ];
+        let arguments = Arguments::none()
+            .text("name")
+            .array(4, |objects| objects.text("/object"))
+            .align(8)
+            .bytes(b"secret")
+            .number(1)
+            .array(8, |entry| {
+                entry.align(8).text("key").signature("s").text("x")
+            });
         let sent = call(7, OBJECT, "a.b.Prompt(sao(ayb)a{sv})", &arguments);
         let message = received(&sent).ok().unwrap();
         assert_eq!(message.kind, METHOD_CALL);
@@ -478,45 +441,27 @@ mod tests {
 
     /// A message to us with one number in it: a reply to a call, or the signal `Completed` of an object.
     fn message_to_us(kind: u8, reply_to: u32, path: &str, number: u32) -> Vec<u8> {
-        let fields = [
-            (REPLY_SERIAL, "u", Part::Number(reply_to)),
-            (PATH, "o", Part::Text(path)),
-            (MEMBER, "s", Part::Text("Completed")),
-        ];
-        let fields = fields.map(|(field, kind, value)| {
-            [
-                Part::Struct,
-                Part::Byte(field),
-                Part::Signature(kind),
-                value,
-            ]
+        let message = Arguments(vec![LITTLE_ENDIAN, kind, 0, 1])
+            .number(4)
+            .number(1);
+        let message = message.array(8, |fields| {
+            let fields = fields.field(REPLY_SERIAL, "u").number(reply_to);
+            let fields = fields.field(PATH, "o").text(path);
+            fields.field(MEMBER, "s").text("Completed")
         });
-        let fields = Part::Array(8, fields.concat());
-        let (length, serial) = (Part::Number(4), Part::Number(1));
-        let mut message = vec![LITTLE_ENDIAN, kind, 0, 1];
-        let number = Part::Number(number);
-        write(
-            &[length, serial, fields, Part::Struct, number],
-            &mut message,
-        );
-        message
+        message.align(8).number(number).0
     }
 
     /// The number that the seventh call of a connection returns when the bus sends these messages, then closes it.
     fn called(signal: Option<&str>, messages: &[Vec<u8>]) -> Result<u32> {
         let (stream, mut theirs) = UnixStream::pair().unwrap();
-        let signal = signal.map(|name| ["/prompt/1", name].map(str::to_owned));
-        let serial = 6;
-        let mut bus = Bus {
-            stream,
-            serial,
-            signal,
-        };
+        let mut bus = Bus { stream, serial: 6 };
         for message in messages {
             theirs.write_all(message).unwrap();
         }
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
-        bus.call(OBJECT, PROMPT, &[])?.number()
+        bus.call(OBJECT, PROMPT, &Arguments::none(), signal)?
+            .number()
     }
 
     #[test]
@@ -562,10 +507,7 @@ mod tests {
         };
         let reply_with = |field: &[u8]| {
             let length = u32::try_from(field.len()).unwrap();
-            let mut message = header(0, length);
-            message.extend(field);
-            pad(&mut message, 8);
-            message
+            Arguments(header(0, length)).raw(field).align(8).0
         };
         let largest = u32::try_from(MAX_MESSAGE).unwrap();
         for (body, fields) in [

@@ -15,14 +15,13 @@ mod system;
 #[path = "secret_service.rs"]
 mod system;
 
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Failure;
 use crate::text::printable;
-use crate::time::length;
+use crate::time;
 
 /// How long all calls of one process may take together: programs that call us give up after some seconds.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -71,7 +70,7 @@ impl From<Problem> for Failure {
 
 /// The secret of this account, or none.
 pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
-    let (service, account) = (service.to_owned(), account.to_owned());
+    let [service, account] = [service, account].map(str::to_owned);
     within_limit(move || system::read(&service, &account))
 }
 
@@ -84,7 +83,7 @@ pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<
 
 /// Removes the secret of this account, if there is one.
 pub fn remove(service: &str, account: &str) -> Result<()> {
-    let (service, account) = (service.to_owned(), account.to_owned());
+    let [service, account] = [service, account].map(str::to_owned);
     within_limit(move || system::remove(&service, &account))
 }
 
@@ -98,43 +97,33 @@ pub fn is_locked(service: &str, account: &str) -> Result<bool> {
 
 /// Has the person unlock the keyring, and this secret.
 pub fn unlock(service: &str, account: &str) -> Result<()> {
-    let (service, account) = (service.to_owned(), account.to_owned());
-    within(PROMPT_LIMIT, move || system::unlock(&service, &account))
+    let [service, account] = [service, account].map(str::to_owned);
+    let unlocked = time::within(PROMPT_LIMIT, move || system::unlock(&service, &account));
+    unlocked.unwrap_or_else(|error| Err(unanswered(error.kind(), PROMPT_LIMIT)))
 }
 
 fn within_limit<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
     let begun = Instant::now();
-    let outcome = within(*left, work);
+    let outcome = time::within(*left, work);
     *left = left.saturating_sub(begun.elapsed());
-    outcome
+    outcome.unwrap_or_else(|error| Err(unanswered(error.kind(), LIMIT)))
 }
 
-/// Works on a thread of its own, as no keyring has a time limit. The thread of a call that takes too long is abandoned.
-fn within<T: Send + 'static>(
-    limit: Duration,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (sender, receiver) = mpsc::channel();
-    let working = thread::Builder::new().spawn(move || {
-        // Nobody receives it after the limit.
-        let _ = sender.send(work());
-    });
-    working.map_err(|error| Problem::failed(&error.to_string()))?;
-    match receiver.recv_timeout(limit) {
-        Ok(outcome) => outcome,
-        Err(RecvTimeoutError::Disconnected) => Err(Problem::failed("it gave no answer")),
-        Err(RecvTimeoutError::Timeout) => {
-            let limit = length(limit.max(LIMIT));
-            let what = format!("the keyring did not answer within {limit}");
-            Err(Problem::Other(what, "try again later"))
-        }
+/// No answer came: the limit has passed, or no thread could be started.
+fn unanswered(why: ErrorKind, limit: Duration) -> Problem {
+    if why != ErrorKind::TimedOut {
+        return Problem::failed(&why.to_string());
     }
+    let limit = time::length(limit);
+    let what = format!("the keyring did not answer within {limit}");
+    Problem::Other(what, "try again later")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
 
     #[test]
     fn a_keyring_that_hangs_is_given_up_and_costs_no_second_wait() {

@@ -1,12 +1,15 @@
 //! The Secret Service of the desktop (<https://specifications.freedesktop.org/secret-service>), over the session bus.
 
-use super::dbus::{Body, Bus, Part};
+use super::dbus::{Arguments, Body, Bus};
 use super::{Problem, Result};
 
 const NAME: &str = "org.freedesktop.secrets";
 const SERVICE: &str = "/org/freedesktop/secrets";
 /// The path that means no object.
 const NONE: &str = "/";
+/// Properties of an item.
+const LABEL: &str = "org.freedesktop.Secret.Item.Label";
+const ATTRIBUTES: &str = "org.freedesktop.Secret.Item.Attributes";
 
 /// A connection to the keyring.
 struct Keyring(Bus);
@@ -23,28 +26,15 @@ pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<
     let mut keyring = Keyring::connect()?;
     let collection = keyring.unlocked_collection()?;
     let session = keyring.open_session()?;
-    let (label, attributes) = (Part::Text(name), attributes(service, account));
-    let properties = [
-        ("org.freedesktop.Secret.Item.Label", "s", label),
-        (
-            "org.freedesktop.Secret.Item.Attributes",
-            "a{ss}",
-            attributes,
-        ),
-    ];
-    let properties = properties
-        .map(|(name, kind, value)| [Part::Struct, Part::Text(name), Part::Signature(kind), value]);
-    let arguments = [
-        Part::Array(8, properties.concat()),
-        // The secret: its session, the parameters of an encryption, its bytes and their type.
-        Part::Struct,
-        Part::Text(&session),
-        Part::Bytes(&[]),
-        Part::Bytes(secret),
-        Part::Text("application/octet-stream"),
-        // It replaces an item with the same attributes.
-        Part::Number(1),
-    ];
+    let properties = Arguments::none().array(8, |properties| {
+        let label = properties.align(8).text(LABEL).signature("s").text(name);
+        let attributes = label.align(8).text(ATTRIBUTES).signature("a{ss}");
+        put_attributes(attributes, service, account)
+    });
+    // The secret: its session, the parameters of an encryption, its bytes and their type.
+    let secret = properties.align(8).text(&session).bytes(&[]).bytes(secret);
+    // It replaces an item with the same attributes.
+    let arguments = secret.text("application/octet-stream").number(1);
     let method = "Secret.Collection.CreateItem(a{sv}(oayays)b)";
     let mut reply = keyring.call(&collection, method, &arguments)?;
     match reply.text()?.as_str() {
@@ -59,7 +49,7 @@ pub fn remove(service: &str, account: &str) -> Result<()> {
     let Some(item) = keyring.find(service, account)? else {
         return Ok(());
     };
-    let mut reply = keyring.call(&item, "Secret.Item.Delete()", &[])?;
+    let mut reply = keyring.call(&item, "Secret.Item.Delete()", &Arguments::none())?;
     match reply.text()?.as_str() {
         NONE => Ok(()),
         // It would prompt first.
@@ -73,7 +63,24 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
     // The item may be in another collection.
     let [_, mut locked] = keyring.search(service, account)?;
     locked.push(collection);
-    keyring.unlock(&locked)?;
+    let locked = Arguments::none().array(4, |array| {
+        let put = |array: Arguments, object: &String| array.text(object);
+        locked.iter().fold(array, put)
+    });
+    let mut reply = keyring.call(SERVICE, "Secret.Service.Unlock(ao)", &locked)?;
+    reply.texts()?;
+    let prompt = reply.text()?;
+    if prompt != NONE {
+        keyring.0.watch(&prompt)?;
+        let (prompt, method) = ([NAME, &prompt], "org.freedesktop.Secret.Prompt.Prompt(s)");
+        // We have no window that it could belong to.
+        let window = Arguments::none().text("");
+        let completed = keyring.0.call(prompt, method, &window, Some("Completed"));
+        if completed?.number()? != 0 {
+            // It was dismissed.
+            return Err(Problem::Locked);
+        }
+    }
     keyring.unlocked_collection().map(drop)
 }
 
@@ -83,9 +90,9 @@ impl Keyring {
     }
 
     /// Calls a method of a keyring's object. All their interfaces are of freedesktop.org.
-    fn call(&mut self, path: &str, method: &str, arguments: &[Part]) -> Result<Body> {
+    fn call(&mut self, path: &str, method: &str, arguments: &Arguments) -> Result<Body> {
         let method = format!("org.freedesktop.{method}");
-        self.0.call([NAME, path], &method, arguments)
+        self.0.call([NAME, path], &method, arguments, None)
     }
 
     /// Opens a session, in which secrets are transferred, not encrypted: a program that can listen on the bus runs as the same
@@ -93,7 +100,7 @@ impl Keyring {
     ///
     /// Never the first call: GNOME Keyring may not have registered its client yet, and then crashes.
     fn open_session(&mut self) -> Result<String> {
-        let plain = [Part::Text("plain"), Part::Signature("s"), Part::Text("")];
+        let plain = Arguments::none().text("plain").signature("s").text("");
         let mut reply = self.call(SERVICE, "Secret.Service.OpenSession(sv)", &plain)?;
         // The parameters of an encryption come first.
         reply.signature()?;
@@ -104,7 +111,7 @@ impl Keyring {
     fn default_collection(&mut self) -> Result<String> {
         // GNOME Keyring may answer none to the first call of a client that it has not registered yet.
         for _ in 0..2 {
-            let alias = [Part::Text("default")];
+            let alias = Arguments::none().text("default");
             let mut reply = self.call(SERVICE, "Secret.Service.ReadAlias(s)", &alias)?;
             let collection = reply.text()?;
             if collection != NONE {
@@ -117,7 +124,8 @@ impl Keyring {
     /// The default collection, which has to be unlocked.
     fn unlocked_collection(&mut self) -> Result<String> {
         let collection = self.default_collection()?;
-        let property = ["org.freedesktop.Secret.Collection", "Locked"].map(Part::Text);
+        let property = Arguments::none().text("org.freedesktop.Secret.Collection");
+        let property = property.text("Locked");
         let mut reply = self.call(&collection, "DBus.Properties.Get(ss)", &property)?;
         reply.signature()?;
         match reply.number()? {
@@ -128,7 +136,7 @@ impl Keyring {
 
     /// The items that are unlocked, and those that are not.
     fn search(&mut self, service: &str, account: &str) -> Result<[Vec<String>; 2]> {
-        let wanted = [attributes(service, account)];
+        let wanted = put_attributes(Arguments::none(), service, account);
         let mut reply = self.call(SERVICE, "Secret.Service.SearchItems(a{ss})", &wanted)?;
         Ok([reply.texts()?, reply.texts()?])
     }
@@ -149,7 +157,7 @@ impl Keyring {
 
     /// The secret of an item that is unlocked.
     fn secret(&mut self, item: &str) -> Result<Vec<u8>> {
-        let session = [Part::Text(&self.open_session()?)];
+        let session = Arguments::none().text(&self.open_session()?);
         let mut secret = self.call(item, "Secret.Item.GetSecret(o)", &session)?;
         // A struct: the session and the parameters of an encryption come first.
         secret.align(8);
@@ -157,32 +165,12 @@ impl Keyring {
         secret.bytes()?;
         secret.bytes()
     }
-
-    /// Has the person unlock these, and waits for that.
-    fn unlock(&mut self, objects: &[String]) -> Result<()> {
-        let objects = objects.iter().map(|object| Part::Text(object)).collect();
-        let objects = [Part::Array(4, objects)];
-        let mut reply = self.call(SERVICE, "Secret.Service.Unlock(ao)", &objects)?;
-        reply.texts()?;
-        let prompt = reply.text()?;
-        if prompt == NONE {
-            return Ok(());
-        }
-        self.0.await_signal(&prompt, "Completed")?;
-        // We have no window that it could belong to.
-        let window = [Part::Text("")];
-        let mut completed = self.call(&prompt, "Secret.Prompt.Prompt(s)", &window)?;
-        match completed.number()? {
-            0 => Ok(()),
-            // It was dismissed.
-            _ => Err(Problem::Locked),
-        }
-    }
 }
 
 /// The names that most programs use, including Codex.
-fn attributes<'a>(service: &'a str, account: &'a str) -> Part<'a> {
-    let entries = [("service", service), ("username", account)];
-    let entries = entries.map(|(name, value)| [Part::Struct, Part::Text(name), Part::Text(value)]);
-    Part::Array(8, entries.concat())
+fn put_attributes(to: Arguments, service: &str, account: &str) -> Arguments {
+    to.array(8, |entries| {
+        let service = entries.align(8).text("service").text(service);
+        service.align(8).text("username").text(account)
+    })
 }
