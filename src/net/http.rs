@@ -1,9 +1,9 @@
-//! HTTP requests, with limits on everything: the only user of ureq, with `connect.rs` and `proxy.rs` under it.
+//! HTTP requests, with limits on everything: the only user of ureq, with `connect` and `proxy` below it.
 //!
 //! Nothing is tried twice here, and no redirect is followed: a refresh token that a server has read is used up.
 
-use std::io::{self, ErrorKind, Read};
-use std::sync::{Arc, OnceLock};
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
@@ -11,10 +11,11 @@ use ureq::http::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER
 use ureq::http::{self, Request, Uri, request};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
-use ureq::{Agent, Body};
+use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use crate::error::Failure;
 use crate::net::connect::{Dialer, Route};
+use crate::net::socket::describe_io;
 use crate::net::{proxy, tls};
 use crate::text::{is_whole_object, redact};
 use crate::time::seconds_since_epoch;
@@ -90,50 +91,42 @@ impl Client {
         let head = headers
             .iter()
             .fold(head, |head, (name, value)| head.header(*name, value));
-        self.send(head, None, limit)
+        self.send(head, SendBody::none(), limit)
     }
 
     pub fn post(
         &self,
         path: &str,
         content_type: &str,
-        body: &str,
+        mut body: &str,
         limit: Duration,
     ) -> Result<Response, NoResponse> {
         let head = Request::post(self.base.join(path)).header(CONTENT_TYPE, content_type);
-        self.send(head, Some(body), limit)
+        self.send(head, body.as_body(), limit)
     }
 
     fn send(
         &self,
         head: request::Builder,
-        body: Option<&str>,
+        body: SendBody<'_>,
         limit: Duration,
     ) -> Result<Response, NoResponse> {
-        let connected = Arc::<OnceLock<()>>::default();
-        let dialer = Dialer {
-            route: Arc::clone(&self.route),
-            limit,
-            connected: Arc::clone(&connected),
-        };
         let config = Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("codex-auth/", env!("CARGO_PKG_VERSION")));
-        let agent = Agent::with_parts(config.build(), dialer, Unresolved);
+        let route = Arc::clone(&self.route);
+        let agent = Agent::with_parts(config.build(), Dialer { route, limit }, Unresolved);
         // Then a server whose length is wrong does not keep us waiting for what never comes.
-        let head = head.header(CONNECTION, "close");
-        let sent = match body {
-            Some(body) => head.body(body).map(|request| agent.run(request)),
-            None => head.body(()).map(|request| agent.run(request)),
-        };
-        let sent = sent.unwrap_or_else(|error| Err(error.into()));
-        sent.map(|response| receive(response, limit))
-            .map_err(|error| NoResponse {
-                reason: self.at_host(&describe(&error, limit)),
-                reached: connected.get().is_some(),
-            })
+        let request = head.header(CONNECTION, "close").body(body);
+        let response = request.map_or_else(|error| Err(error.into()), |it| agent.run(it));
+        let response = response.map_err(|error| NoResponse {
+            reason: self.at_host(&describe(&error, limit)),
+            // `Dialer` alone fails with others.
+            reached: !matches!(error, ureq::Error::Other(_)),
+        })?;
+        Ok(receive(response, limit))
     }
 
     fn at_host(&self, problem: &str) -> String {
@@ -205,23 +198,6 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     }
     let until = httpdate::parse_http_date(value).ok()?;
     Some(until.duration_since(now).unwrap_or_default().min(DAY))
-}
-
-/// What went wrong with a connection.
-pub fn describe_io(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        ErrorKind::TimedOut => "connection timed out".to_owned(),
-        ErrorKind::HostUnreachable => "no route to host".to_owned(),
-        ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
-            "network unreachable".to_owned()
-        }
-        ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
-        ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
-            "connection closed before the response was complete".to_owned()
-        }
-        _ => redact(&error.to_string()),
-    }
 }
 
 /// What an unexpected response probably means. `who` is the name of the service. It quotes nothing of the body.

@@ -1,10 +1,15 @@
-//! The network: requests with limits, proxies, TLS and the certificates that are trusted.
+//! The network: requests with limits, proxies, TLS and the certificates that are trusted. Arrows go down:
 //!
-//! `http` sends a request to a `url` that a token may go to: by the `proxy` for it, to the address that answers
-//! first (`connect`), over `tls` with the certificates of `roots`.
+//! ```text
+//! http      a request to a `url` that a token may go to
+//! connect   its connection: by the proxy, if there is one, and encrypted
+//! proxy     which one, and how it opens the way        tls, roots   whom to trust
+//! socket    TCP to the address that answers first
+//! ```
 
 pub mod connect;
 pub mod http;
 pub mod proxy;
 pub mod roots;
+pub mod socket;
 pub mod tls;

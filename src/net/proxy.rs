@@ -10,8 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use ureq::ProxyProtocol;
 
-use crate::net::connect::{self, LONGEST_RESOLVE, Stream};
-use crate::net::http::describe_io;
+use crate::net::socket::{LONGEST_RESOLVE, Stream, describe_io, resolve};
 use crate::settings;
 use crate::url::{Url, split_authority, without_brackets};
 
@@ -19,6 +18,7 @@ use crate::url::{Url, split_authority, without_brackets};
 const LONGEST_HEAD: usize = 16 * 1024;
 
 /// The proxy of a URL. It is shown with the variable that asks for it, and without its password.
+#[derive(Debug)]
 pub struct Proxy {
     variable: &'static str,
     inner: ureq::Proxy,
@@ -84,24 +84,20 @@ impl Proxy {
 
     /// Has the proxy open the way to a server. The error says why it does not.
     pub fn open_tunnel(&self, stream: &mut Stream, host: &str, port: u16) -> Result<(), String> {
-        let is_socks = !matches!(
-            self.inner.protocol(),
-            ProxyProtocol::Http | ProxyProtocol::Https
-        );
+        use ProxyProtocol::{Http, Https};
+        let is_socks = !matches!(self.inner.protocol(), Http | Https);
         let opened = if is_socks {
             let target = self.socks_target(host, port)?;
             self.open_by_socks(stream, &target)
         } else {
             self.open_by_connect(stream, host, port)
         };
+        let variable = self.variable;
         opened.map_err(|error| match error.kind() {
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
                 if is_socks =>
             {
-                format!(
-                    "proxy does not speak SOCKS (if it is an HTTP proxy, write http:// in {})",
-                    self.variable
-                )
+                format!("proxy does not speak SOCKS (if it is an HTTP proxy, write http:// in {variable})")
             }
             ErrorKind::UnexpectedEof => "proxy closed the connection".to_owned(),
             ErrorKind::InvalidData => "proxy does not speak HTTP".to_owned(),
@@ -128,17 +124,17 @@ impl Proxy {
 
     /// CONNECT (RFC 9110 section 9.3.6).
     fn open_by_connect(&self, stream: &mut Stream, host: &str, port: u16) -> io::Result<()> {
-        let host = if host.contains(':') {
-            &format!("[{host}]")
+        let [open, close] = if host.contains(':') {
+            ["[", "]"]
         } else {
-            host
+            [""; 2]
         };
+        let address = format!("{open}{host}{close}:{port}");
         let login = self.login().map_or_else(String::new, |(user, password)| {
             let login = STANDARD.encode(format!("{user}:{password}"));
             format!("Proxy-Authorization: Basic {login}\r\n")
         });
-        let request =
-            format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login}\r\n");
+        let request = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n{login}\r\n");
         stream.write_all(request.as_bytes())?;
         stream.flush()?;
         // Byte by byte: what comes after the head belongs to the server.
@@ -159,13 +155,16 @@ impl Proxy {
 
     /// What a proxy wants that did not accept us. We know Basic, and no more.
     fn authentication_refused(&self, headers: &[httparse::Header<'_>]) -> io::Error {
-        let offers = headers.iter();
-        let offers = offers.filter(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"));
-        let offers: Vec<_> = offers
-            .map(|offer| String::from_utf8_lossy(offer.value))
-            .collect();
+        let offers = headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"));
+        let offers = offers
+            .map(|offer| offer.value)
+            .collect::<Vec<_>>()
+            .join(&b' ');
+        let offers = String::from_utf8_lossy(&offers);
         let is_offered = |scheme: &&str| {
-            let mut words = offers.iter().flat_map(|offer| offer.split([',', ' ']));
+            let mut words = offers.split([',', ' ']);
             words.any(|word| word.eq_ignore_ascii_case(scheme))
         };
         let others = ["NTLM", "Negotiate", "Kerberos", "Digest", "Bearer"];
@@ -173,11 +172,10 @@ impl Proxy {
         if others.is_empty() || is_offered(&"Basic") {
             return self.login_rejected();
         }
+        let (others, variable) = (others.join(" or "), self.variable);
         io::Error::other(format!(
-            "proxy wants authentication by {}, and codex-auth knows Basic only: run a local relay such as px or cntlm, and set \
-             {} to its address",
-            others.join(" or "),
-            self.variable
+            "proxy wants authentication by {others}, and codex-auth knows Basic only: run a local relay such as px or cntlm, and \
+             set {variable} to its address"
         ))
     }
 
@@ -221,7 +219,7 @@ impl Proxy {
         let is_resolved_here = self.inner.protocol() == ProxyProtocol::Socks5;
         let mut address = host.parse().ok();
         if address.is_none() && is_resolved_here {
-            let found = connect::resolve(host, port, LONGEST_RESOLVE).map_err(|_| {
+            let found = resolve(host, port, LONGEST_RESOLVE).map_err(|_| {
                 let variable = self.variable;
                 format!("could not resolve host (write socks5h:// in {variable} to have the proxy resolve it)")
             })?;
@@ -268,10 +266,15 @@ pub fn is_listed(list: &str, host: &str, port: u16) -> bool {
 }
 
 fn covers(entry: &str, host: &str, port: u16) -> bool {
-    let (entry, wanted) = split_port(entry);
-    if wanted.is_some_and(|wanted| wanted != port) {
+    // The colons of an IPv6 address are none of a port, unless it stands in brackets.
+    let (entry, wanted) = match entry.rsplit_once(':') {
+        Some((name, port)) if name.ends_with(']') || !name.contains(':') => (name, port.parse()),
+        _ => (entry, Ok(port)),
+    };
+    if wanted != Ok(port) {
         return false;
     }
+    let entry = bare(entry);
     if let Ok(address) = host.parse::<IpAddr>() {
         let is_in = |range: IpNet| range.contains(&address);
         return entry == "*" || entry.parse() == Ok(address) || entry.parse().is_ok_and(is_in);
@@ -279,18 +282,6 @@ fn covers(entry: &str, host: &str, port: u16) -> bool {
     let domain = entry.trim_start_matches("*.").trim_start_matches('.');
     let under = host.strip_suffix(domain);
     entry == "*" || under.is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
-}
-
-/// An entry without its port. The colons of an IPv6 address are none of a port, unless it stands in brackets.
-fn split_port(entry: &str) -> (&str, Option<u16>) {
-    let is_plain_ipv6 = entry.matches(':').count() > 1 && !entry.starts_with('[');
-    let split = entry
-        .rsplit_once(':')
-        .filter(|(host, _)| !is_plain_ipv6 && (!host.starts_with('[') || host.ends_with(']')));
-    match split.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
-        Some((host, port)) => (bare(host), Some(port)),
-        None => (bare(entry), None),
-    }
 }
 
 /// A host without the brackets of IPv6 and the dot of the root.

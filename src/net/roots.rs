@@ -18,22 +18,21 @@ pub struct Roots {
 /// The roots to trust. A variable that names no certificate is an error. It takes some milliseconds.
 pub fn load() -> Result<Roots> {
     let folders = settings::system_ca_folders()?;
-    let mut roots = match settings::system_ca_file()? {
-        Some(file) => Roots {
-            certificates: [
-                read("SSL_CERT_FILE", &file)?,
-                search(&folders.unwrap_or_default()),
-            ]
-            .concat(),
-            source: format!("those of SSL_CERT_FILE ({})", file.display()),
+    let mut roots = match (settings::system_ca_file()?, folders) {
+        (Some(file), folders) => {
+            let named = read("SSL_CERT_FILE", &file)?;
+            let certificates = [named, search(&folders.unwrap_or_default())].concat();
+            let source = format!("those of SSL_CERT_FILE ({})", file.display());
+            Roots {
+                certificates,
+                source,
+            }
+        }
+        (None, Some(folders)) => Roots {
+            certificates: search(&folders),
+            source: "those of SSL_CERT_DIR".to_owned(),
         },
-        None => match folders {
-            Some(folders) => Roots {
-                certificates: search(&folders),
-                source: "those of SSL_CERT_DIR".to_owned(),
-            },
-            None => system_roots(native()),
-        },
+        (None, None) => system_roots(native()),
     };
     if roots.certificates.is_empty() {
         bail!("SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it");
@@ -64,17 +63,16 @@ fn native() -> Vec<CertificateDer<'static>> {
 
 /// The system's roots. The built-in ones serve only where there is none, as in a container without a CA bundle.
 fn system_roots(certificates: Vec<CertificateDer<'static>>) -> Roots {
-    let certificates = trust_anchors(certificates);
-    if !certificates.is_empty() {
-        let source = "those of the system".to_owned();
-        return Roots {
-            certificates,
-            source,
-        };
+    let mut certificates = trust_anchors(certificates);
+    let mut source = "those of the system";
+    if certificates.is_empty() {
+        certificates = webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec();
+        source = "the built-in ones, because the system has none";
     }
+    let source = source.to_owned();
     Roots {
-        certificates: webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec(),
-        source: "the built-in ones, because the system has none".to_owned(),
+        certificates,
+        source,
     }
 }
 

@@ -14,22 +14,20 @@ use rustls::{
     RootCertStore, SignatureScheme, StreamOwned,
 };
 
-use crate::net::connect::Stream;
-use crate::net::roots::{self, Roots};
+use crate::net::roots;
+use crate::net::socket::Stream;
 use crate::text::printable;
 
 /// The configuration that trusts our roots. They are read here, so that a mistake in their variables is found at once.
 pub fn config() -> Result<Arc<ClientConfig>> {
-    let Roots {
-        certificates,
-        source,
-    } = roots::load()?;
+    let roots = roots::load()?;
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(certificates);
+    store.add_parsable_certificates(roots.certificates);
     let provider = Arc::new(ring::default_provider());
     let webpki = WebPkiServerVerifier::builder_with_provider(store.into(), provider.clone())
         .build()
         .context("could not use the trusted certificates")?;
+    let source = roots.source;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous() // It checks as ever, and only tells more.
