@@ -110,7 +110,7 @@ impl Login<'_> {
         };
         let (authorization, callback) = browser::authorize(&issuer, &options)?;
         let completed = self.complete(&issuer, &authorization, None);
-        callback.show(&match &completed {
+        callback.show(match &completed {
             Ok((credentials, _)) => {
                 let plan = credentials.plan().as_deref().map(capitalized);
                 page::signed_in(credentials.email().as_deref(), plan.as_deref())

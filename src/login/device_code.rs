@@ -19,7 +19,7 @@ use crate::terminal::{
     show_countdown, shows_colours, tell, width,
 };
 use crate::text::printable;
-use crate::time::seconds_since_epoch;
+use crate::time::{seconds_since_epoch, start};
 
 /// How long a user code is valid, in seconds. The issuer does not tell it.
 const LIFE: u64 = 15 * 60;
@@ -188,20 +188,14 @@ fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
     });
     if can_copy() {
         say("Press Enter to copy the code.");
-        offer_copy(code)?;
+        start(move || {
+            read_lines(|_| {
+                copy(&code);
+                say_over_entered("Copied, if your terminal allows it.");
+                true
+            });
+        })?;
     }
-    Ok(())
-}
-
-/// Copies the code when the person presses Enter.
-fn offer_copy(code: String) -> Result<()> {
-    thread::Builder::new().spawn(move || {
-        read_lines(|_| {
-            copy(&code);
-            say_over_entered("Copied, if your terminal allows it.");
-            true
-        });
-    })?;
     Ok(())
 }
 

@@ -9,63 +9,53 @@ use crate::login::page;
 /// Bytes of a head. A code and a state are a few hundred; the rest is for cookies that other programs left on localhost.
 const HEAD_LIMIT: usize = 16 * 1024;
 /// The content type of a TLS handshake (RFC 8446 section 5.1), which no HTTP request begins with.
-pub const TLS_HANDSHAKE: u8 = 0x16;
+const TLS_HANDSHAKE: u8 = 0x16;
 /// How long, and for how many bytes, a browser that has its answer may go on sending.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 const DRAIN_LIMIT: usize = 1024 * 1024;
 
-/// What a browser sent: up to an empty line or the limit, or the first bytes of a TLS connection. None if it sent less and
-/// went, or was hung up on.
+/// What a browser sent, up to an empty line or the limit. None if it sent less and went, or was hung up on; or if it speaks
+/// TLS, and would wait for ours.
 pub fn receive(mut stream: &TcpStream) -> Option<Vec<u8>> {
     let mut head = Vec::with_capacity(2048);
     let mut chunk = [0; 2048];
-    loop {
+    while head.len() < HEAD_LIMIT && !head.windows(4).any(|four| four == b"\r\n\r\n") {
         let count = stream.read(&mut chunk).ok().filter(|&count| count > 0)?;
         head.extend_from_slice(&chunk[..count.min(HEAD_LIMIT - head.len())]);
-        let is_whole = head.windows(4).any(|four| four == b"\r\n\r\n");
-        if is_whole || head.len() == HEAD_LIMIT || head[0] == TLS_HANDSHAKE {
-            return Some(head);
+        if head[0] == TLS_HANDSHAKE {
+            return None;
         }
     }
+    Some(head)
 }
 
 pub struct Reply {
-    pub status: &'static str,
-    /// A header line that only this reply has, or nothing.
-    header: String,
+    /// The status, and the header lines that only this reply has.
+    pub status: String,
     page: String,
 }
 
 impl Reply {
-    fn new(status: &'static str, header: &str, page: String) -> Self {
-        let header = header.to_owned();
-        Self {
-            status,
-            header,
-            page,
-        }
-    }
-
     pub fn page(page: &str) -> Self {
-        Self::new("200 OK", "", page.to_owned())
+        Self::new("200 OK", page.to_owned())
     }
 
     pub fn redirect(url: &str) -> Self {
-        Self::new("302 Found", &format!("Location: {url}\r\n"), String::new())
+        Self::new(&format!("302 Found\r\nLocation: {url}"), String::new())
     }
 
     pub fn not_found() -> Self {
-        Self::new("404 Not Found", "", page::not_found())
+        Self::new("404 Not Found", page::not_found())
     }
 
     /// The request does not count, for this reason ("it …").
-    pub fn error(status: &'static str, reason: &str) -> Self {
-        let header = if status.starts_with("405") {
-            "Allow: GET\r\n"
-        } else {
-            ""
-        };
-        Self::new(status, header, page::not_accepted(reason))
+    pub fn error(status: &str, reason: &str) -> Self {
+        Self::new(status, page::not_accepted(reason))
+    }
+
+    fn new(status: &str, page: String) -> Self {
+        let status = status.to_owned();
+        Self { status, page }
     }
 
     /// Sends the reply, without its body where the request was a HEAD, and returns when the browser has taken it or gone,
@@ -83,11 +73,10 @@ impl Reply {
     }
 
     fn head(&self) -> String {
-        let (status, header, length) = (self.status, &self.header, self.page.len());
+        let (status, length) = (&self.status, self.page.len());
         let policy = page::security_policy();
         format!(
             "HTTP/1.1 {status}\r\n\
-             {header}\
              Connection: close\r\n\
              Content-Type: text/html; charset=utf-8\r\n\
              Content-Length: {length}\r\n\

@@ -12,4 +12,4 @@ pub mod navigation;
 mod server;
 
 pub use navigation::PATH;
-pub use server::{Callback, Event, Listening, listen};
+pub use server::{Callback, listen};

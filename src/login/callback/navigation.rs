@@ -54,7 +54,8 @@ pub fn classify(head: &[u8], port: u16, expected: &Expectation) -> Result<Naviga
 /// Refuses what no browser sends when it follows the redirect.
 fn check_tab(request: &httparse::Request<'_, '_>, issuer: &str) -> Result<(), Reply> {
     if request.method != Some("GET") {
-        return Err(Reply::error("405 Method Not Allowed", "it is not a GET"));
+        let status = "405 Method Not Allowed\r\nAllow: GET";
+        return Err(Reply::error(status, "it is not a GET"));
     }
     // Older browsers do not send these two. Scripts, images and frames do say what they are.
     let is_navigation = values(request, "Sec-Fetch-Mode").all(|v| v == b"navigate")

@@ -1,18 +1,16 @@
 //! The sockets of the callback server: its ports, its connections, and the browsers that wait for the last page.
 
 use std::io;
-use std::iter::repeat_n;
-use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use subtle::ConstantTimeEq;
 
-use super::http::{Reply, TLS_HANDSHAKE, receive};
+use super::http::{Reply, receive};
 use super::navigation::{LINK_PATH, Navigation, classify};
 use crate::login::pkce;
 use crate::login::redirect::{AuthorizationResponse, Expectation};
@@ -21,18 +19,6 @@ use crate::login::redirect::{AuthorizationResponse, Expectation};
 const CONNECTION_LIMIT: usize = 64;
 /// How long to wait after a failed accept: the next one may fail as fast.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
-
-/// What happens while a login waits.
-pub enum Event {
-    /// The issuer's response: a browser brought it, or the person pasted it.
-    Response(AuthorizationResponse),
-    /// A browser tried https on the port of the callback.
-    HttpsAttempt,
-    /// The browser could not be opened, for this reason.
-    BrowserFailed(String),
-    /// Nothing more can be pasted.
-    InputEnded,
-}
 
 /// The ports are bound; a connection waits until `serve`.
 pub struct Listening {
@@ -47,32 +33,26 @@ pub struct Callback(Arc<ServerState>);
 struct ServerState {
     port: u16,
     expected: Expectation,
-    events: Sender<Event>,
+    responses: Sender<AuthorizationResponse>,
     /// The secret of the link, and where it leads.
     one_time_link: Mutex<Option<(String, String)>>,
-    last_page: Mutex<LastPage>,
+    /// What a browser gets that brought the response, once that is known.
+    last_page: OnceLock<String>,
+    /// It is locked for reading while such a browser is served.
+    serving: RwLock<()>,
     /// Those that have not brought the response, the oldest first.
     connections: Mutex<Vec<Weak<TcpStream>>>,
-}
-
-/// What a browser gets that brought the response.
-enum LastPage {
-    /// Not known yet. These browsers wait for it.
-    Awaited(Vec<Arc<TcpStream>>),
-    Known(String),
 }
 
 /// Takes the first of the ports that is free on 127.0.0.1 and, if this machine has it, on `::1`; 0 is any free one.
 /// None if all are busy.
 pub fn listen(ports: &[u16]) -> Result<Option<Listening>> {
-    // A port that the system finds free in one family may be busy in the other.
-    let attempts = |port| if port == 0 { 16 } else { 1 };
-    for port in ports
-        .iter()
-        .flat_map(|&port| repeat_n(port, attempts(port)))
-    {
-        if let Some(listening) = listen_on(port)? {
-            return Ok(Some(listening));
+    for &port in ports {
+        // A port that the system finds free in one family may be busy in the other.
+        for _ in 0..if port == 0 { 16 } else { 1 } {
+            if let Some(listening) = listen_on(port)? {
+                return Ok(Some(listening));
+            }
         }
     }
     Ok(None)
@@ -105,15 +85,20 @@ impl Listening {
         self.port
     }
 
-    /// Starts to answer requests. Each response that fits `expected` is sent to `events`, and its browser waits for
+    /// Starts to answer requests. Each response that fits `expected` is sent to `responses`, and its browser waits for
     /// `Callback::show`.
-    pub fn serve(self, expected: Expectation, events: Sender<Event>) -> Result<Callback> {
+    pub fn serve(
+        self,
+        expected: Expectation,
+        responses: Sender<AuthorizationResponse>,
+    ) -> Result<Callback> {
         let state = Arc::new(ServerState {
             port: self.port,
             expected,
-            events,
+            responses,
             one_time_link: Mutex::default(),
-            last_page: Mutex::new(LastPage::Awaited(Vec::new())),
+            last_page: OnceLock::new(),
+            serving: RwLock::default(),
             connections: Mutex::default(),
         });
         for listener in self.listeners {
@@ -138,14 +123,10 @@ impl Callback {
 
     /// Answers each browser that brought the response, and those that will, with this page. Returns when those that wait
     /// have taken it or gone, a few seconds later at most.
-    pub fn show(&self, page: &str) {
-        let known = LastPage::Known(page.to_owned());
-        let before = mem::replace(&mut *lock(&self.0.last_page), known);
-        if let LastPage::Awaited(browsers) = before {
-            for browser in browsers {
-                Reply::page(page).send(&browser, false);
-            }
-        }
+    pub fn show(&self, page: String) {
+        // It is shown once.
+        let _ = self.0.last_page.set(page);
+        drop(self.0.serving.write());
     }
 }
 
@@ -159,18 +140,15 @@ impl ServerState {
         }
     }
 
-    /// Has a browser that brought the response wait for the last page, or shows it. It may bring it twice: a person reloads
-    /// the page, a scanner looks at the address first.
-    fn show_last_page(&self, browser: &Arc<TcpStream>) {
-        let page = match &mut *lock(&self.last_page) {
-            LastPage::Known(page) => page.clone(),
-            LastPage::Awaited(browsers) => {
-                // From here on it is not hung up on.
-                lock(&self.connections).retain(|other| other.as_ptr() != Arc::as_ptr(browser));
-                return browsers.push(Arc::clone(browser));
-            }
-        };
-        Reply::page(&page).send(browser, false);
+    /// Has a browser that brought the response wait for the last page. It may bring it twice: a person reloads the page, a
+    /// scanner looks at the address first.
+    fn take_response(&self, response: AuthorizationResponse, browser: &Arc<TcpStream>) {
+        // From here on it is not hung up on, and `show` waits for it.
+        lock(&self.connections).retain(|other| other.as_ptr() != Arc::as_ptr(browser));
+        let _serving = self.serving.read();
+        // Nobody listens after the first response.
+        let _ = self.responses.send(response);
+        Reply::page(self.last_page.wait()).send(browser, false);
     }
 
     /// Makes room for a connection: where there are too many the oldest is hung up on, so that however many are silent, the
@@ -210,17 +188,8 @@ fn handle_connection(state: &ServerState, stream: &Arc<TcpStream>) {
     let Some(head) = receive(stream) else {
         return;
     };
-    // Nobody listens after the first response.
-    let report = |event| drop(state.events.send(event));
-    if head.starts_with(&[TLS_HANDSHAKE]) {
-        return report(Event::HttpsAttempt);
-    }
     let reply = match classify(&head, state.port, &state.expected) {
-        Ok(Navigation::Redirect(response)) => {
-            // Before the login hears of it, or its page could come first.
-            state.show_last_page(stream);
-            return report(Event::Response(response));
-        }
+        Ok(Navigation::Redirect(response)) => return state.take_response(response, stream),
         Ok(Navigation::Link(secret)) => state.follow_link(&secret),
         Err(reply) => reply,
     };
@@ -248,7 +217,7 @@ mod tests {
         events.recv_timeout(Duration::from_secs(60)).unwrap();
         // More than the system keeps, read late: a connection that was reset by then has lost the end of the page.
         let page = "p".repeat(200_000);
-        callback.show(&page);
+        callback.show(page.clone());
         let mut answer = String::new();
         browser.read_to_string(&mut answer).unwrap();
         assert!(answer.ends_with(&page));
