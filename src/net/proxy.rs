@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -84,23 +84,21 @@ impl Proxy {
 
     /// Has the proxy open the way to a server. The error says why it does not.
     pub fn open_tunnel(&self, stream: &mut Stream, host: &str, port: u16) -> Result<(), String> {
-        use ProxyProtocol::{Http, Https};
-        let is_socks = !matches!(self.inner.protocol(), Http | Https);
-        let opened = if is_socks {
-            let target = self.socks_target(host, port)?;
-            self.open_by_socks(stream, &target)
-        } else {
-            self.open_by_connect(stream, host, port)
-        };
+        use ErrorKind::{ConnectionReset, InvalidData, UnexpectedEof};
         let variable = self.variable;
+        if let ProxyProtocol::Http | ProxyProtocol::Https = self.inner.protocol() {
+            let opened = self.open_by_connect(stream, host, port);
+            return opened.map_err(|error| match error.kind() {
+                UnexpectedEof => "proxy closed the connection".to_owned(),
+                InvalidData => "proxy does not speak HTTP".to_owned(),
+                _ => describe_io(&error),
+            });
+        }
+        let opened = self.open_by_socks(stream, &self.socks_target(host, port)?);
         opened.map_err(|error| match error.kind() {
-            ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
-                if is_socks =>
-            {
-                format!("proxy does not speak SOCKS (if it is an HTTP proxy, write http:// in {variable})")
-            }
-            ErrorKind::UnexpectedEof => "proxy closed the connection".to_owned(),
-            ErrorKind::InvalidData => "proxy does not speak HTTP".to_owned(),
+            InvalidData | UnexpectedEof | ConnectionReset => format!(
+                "proxy does not speak SOCKS (if it is an HTTP proxy, write http:// in {variable})"
+            ),
             _ => describe_io(&error),
         })
     }
@@ -124,12 +122,11 @@ impl Proxy {
 
     /// CONNECT (RFC 9110 section 9.3.6).
     fn open_by_connect(&self, stream: &mut Stream, host: &str, port: u16) -> io::Result<()> {
-        let [open, close] = if host.contains(':') {
-            ["[", "]"]
-        } else {
-            [""; 2]
+        let host = match host.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]"),
+            Err(_) => host.to_owned(),
         };
-        let address = format!("{open}{host}{close}:{port}");
+        let address = format!("{host}:{port}");
         let login = self.login().map_or_else(String::new, |(user, password)| {
             let login = STANDARD.encode(format!("{user}:{password}"));
             format!("Proxy-Authorization: Basic {login}\r\n")
@@ -155,17 +152,12 @@ impl Proxy {
 
     /// What a proxy wants that did not accept us. We know Basic, and no more.
     fn authentication_refused(&self, headers: &[httparse::Header<'_>]) -> io::Error {
-        let offers = headers
-            .iter()
-            .filter(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"));
-        let offers = offers
-            .map(|offer| offer.value)
-            .collect::<Vec<_>>()
-            .join(&b' ');
-        let offers = String::from_utf8_lossy(&offers);
         let is_offered = |scheme: &&str| {
-            let mut words = offers.split([',', ' ']);
-            words.any(|word| word.eq_ignore_ascii_case(scheme))
+            headers.iter().any(|header| {
+                let mut words = header.value.split(|byte| b", ".contains(byte));
+                header.name.eq_ignore_ascii_case("proxy-authenticate")
+                    && words.any(|word| word.eq_ignore_ascii_case(scheme.as_bytes()))
+            })
         };
         let others = ["NTLM", "Negotiate", "Kerberos", "Digest", "Bearer"];
         let others: Vec<_> = others.into_iter().filter(is_offered).collect();
@@ -216,13 +208,13 @@ impl Proxy {
 
     /// Where a SOCKS proxy is asked to connect to (RFC 1928 section 5): an address, or a name that it resolves itself.
     fn socks_target(&self, host: &str, port: u16) -> Result<Vec<u8>, String> {
-        let is_resolved_here = self.inner.protocol() == ProxyProtocol::Socks5;
         let mut address = host.parse().ok();
-        if address.is_none() && is_resolved_here {
-            let found = resolve(host, port, LONGEST_RESOLVE).map_err(|_| {
-                let variable = self.variable;
-                format!("could not resolve host (write socks5h:// in {variable} to have the proxy resolve it)")
-            })?;
+        if address.is_none() && self.inner.protocol() == ProxyProtocol::Socks5 {
+            let variable = self.variable;
+            let found = resolve(host, port, LONGEST_RESOLVE);
+            let found = found.map_err(|_| format!(
+                "could not resolve host (write socks5h:// in {variable} to have the proxy resolve it)"
+            ))?;
             address = found.first().map(SocketAddr::ip);
         }
         let mut target = match (address, u8::try_from(host.len())) {
