@@ -9,7 +9,6 @@ use crate::cli::LoginArgs;
 use crate::credentials::{Credentials, Source};
 use crate::error;
 use crate::issuer::{Authorization, Issuer};
-use crate::login::device_code::Keeping;
 use crate::login::{access_token, browser, device_code, page};
 use crate::profile::replacement::{Earlier, Replacement, will_be_sealed};
 use crate::profile::revoke::retire;
@@ -121,12 +120,8 @@ impl Login<'_> {
     }
 
     fn sign_in_with_code(&self, issuer: &Issuer, with_qr: bool) -> Result<Completed> {
-        let keeping = if will_be_sealed(self.store, self.sealed)? {
-            Keeping::InMemory
-        } else {
-            Keeping::Stored
-        };
-        let approved = device_code::authorize(issuer, self.store, keeping, with_qr, &self.command)?;
+        let keep = !will_be_sealed(self.store, self.sealed)?;
+        let approved = device_code::authorize(issuer, self.store, keep, with_qr, &self.command)?;
         let kept = approved.kept.as_deref();
         let completed = self.complete(issuer, &approved.authorization, kept);
         let command = &self.command;

@@ -19,7 +19,7 @@ pub fn findings() -> Vec<Finding> {
         Ok(roots) => roots,
         Err(error) => return vec![Finding::of("certificates", Err(error))],
     };
-    let (count, source) = (roots.certificates.len(), roots.source);
+    let (count, source) = (roots.anchors.len(), roots.source);
     let found = format!("{count} are trusted: {source}");
     let mut findings = vec![Finding::of("certificates", Ok(found))];
     match ask_issuer() {

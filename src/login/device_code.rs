@@ -19,7 +19,7 @@ use crate::terminal::{
     show_countdown, shows_colours, tell, width,
 };
 use crate::text::printable;
-use crate::time::{seconds_since_epoch, start};
+use crate::time::{seconds_since_epoch, span, start};
 
 /// How long a user code is valid, in seconds. The issuer does not tell it.
 const LIFE: u64 = 15 * 60;
@@ -49,14 +49,6 @@ struct Session {
     kept: Option<Vec<u8>>,
 }
 
-/// Whether a device login that waits is kept in the store, where its code can be read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Keeping {
-    Stored,
-    /// It ends with this process.
-    InMemory,
-}
-
 /// What the person has agreed to.
 pub struct Approved {
     pub authorization: Authorization,
@@ -66,12 +58,13 @@ pub struct Approved {
     pub lock: File,
 }
 
-/// Asks the person to enter a code on another device, and waits until they have. `command` is the one to sign in with in
-/// the browser.
+/// Asks the person to enter a code on another device, and waits until they have. With `keep` the login that waits is kept in
+/// the store, where its code can be read; without, it ends with this process. `command` is the one to sign in with in the
+/// browser.
 pub fn authorize(
     issuer: &Issuer,
     store: &Store,
-    keeping: Keeping,
+    keep: bool,
     with_qr: bool,
     command: &str,
 ) -> Result<Approved> {
@@ -81,37 +74,32 @@ pub fn authorize(
             "could not sign in: another {command} --device-code is waiting: complete that sign-in, or stop it"
         ))
     })?;
-    if keeping == Keeping::InMemory {
+    if !keep {
         // The code of one that waits can be read on the disk.
         store.forget_pending();
     }
     let (session, polled) = awaiting("Asking the issuer for a code …", || {
-        match resume(issuer, store) {
-            Some(resumed) => Ok(resumed),
-            None => begin(issuer, store, keeping, command),
-        }
+        resume(issuer, store).map_or_else(|| begin(issuer, store, keep, command), Ok)
     })?;
     if matches!(polled, Polled::Pending(_)) {
         invite(issuer, &session, with_qr)?;
     }
     let approval = wait(issuer, &session, polled, command);
     clear_status();
-    let authorization = approval.inspect_err(|_| store.forget_pending())?;
     Ok(Approved {
-        authorization,
+        authorization: approval.inspect_err(|_| store.forget_pending())?,
         kept: session.kept,
         lock,
     })
 }
 
-/// The session that an earlier process left, with the outcome of a first poll. None if it was refused, or if too little time
-/// is left for a person to enter the code.
+/// The session that an earlier process left, and what a first poll says. None if it was refused, or if too little time is left
+/// for a person to enter the code.
 fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
     let kept = store.pending()?;
     let mut session: Session = serde_json::from_slice(&kept).ok()?;
     session.kept = Some(kept);
-    let is_ours = session.issuer == issuer.url() && session.client_id == issuer.client_id();
-    if !is_ours {
+    if session.issuer != issuer.url() || session.client_id != issuer.client_id() {
         return None;
     }
     match session.poll(issuer) {
@@ -125,21 +113,13 @@ fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
 }
 
 /// Has the issuer give a code.
-fn begin(
-    issuer: &Issuer,
-    store: &Store,
-    keeping: Keeping,
-    command: &str,
-) -> Result<(Session, Polled)> {
-    let device = issuer
-        .begin_device_login()
-        .context("could not sign in")?
-        .with_context(|| {
-            format!(
-                "could not sign in: device login is switched off: switch it on in ChatGPT under Settings, Security (in \
-                 a workspace its admin does), or sign in with the browser: {command}"
-            )
-        })?;
+fn begin(issuer: &Issuer, store: &Store, keep: bool, command: &str) -> Result<(Session, Polled)> {
+    let Some(device) = issuer.begin_device_login().context("could not sign in")? else {
+        bail!(
+            "could not sign in: device login is switched off: switch it on in ChatGPT under Settings, Security (in a \
+             workspace its admin does), or sign in with the browser: {command}"
+        )
+    };
     let mut session = Session {
         issuer: issuer.url().to_owned(),
         client_id: issuer.client_id().to_owned(),
@@ -149,7 +129,7 @@ fn begin(
         expires_at: seconds_since_epoch(SystemTime::now()) + LIFE,
         kept: None,
     };
-    if keeping == Keeping::Stored {
+    if keep {
         let kept = serde_json::to_vec(&session)?;
         store.keep_pending(&kept)?;
         session.kept = Some(kept);
@@ -173,19 +153,22 @@ fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
             say(&drawing.lines);
         }
     }
-    let minutes = session.left().div_ceil(60);
-    let unit = if minutes == 1 { "minute" } else { "minutes" };
-    tell(&format!("Enter this code there within {minutes} {unit}:"));
+    let left = span(session.left().next_multiple_of(60));
+    tell(&format!("Enter this code there within {left}:"));
     let code = printable(&session.user_code);
     say(&format!("  {}", emphasized(&code)));
-    tell("Never share the code. Enter it only if you started this sign-in yourself.");
-    tell(
+    for advice in [
+        "Never share the code. Enter it only if you started this sign-in yourself.",
         "If the code is refused, switch on device login in ChatGPT: Settings, Security (in a workspace its admin does).",
-    );
-    tell(match session.kept {
-        Some(_) => "Ctrl-C stops the wait. While the code is valid, the same command resumes it.",
-        None => "Ctrl-C stops the wait, and the code is lost.",
-    });
+        match session.kept {
+            Some(_) => {
+                "Ctrl-C stops the wait. While the code is valid, the same command resumes it."
+            }
+            None => "Ctrl-C stops the wait, and the code is lost.",
+        },
+    ] {
+        tell(advice);
+    }
     if can_copy() {
         say("Press Enter to copy the code.");
         start(move || {

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use crate::settings;
 
 pub struct Roots {
-    pub certificates: Vec<CertificateDer<'static>>,
+    pub anchors: Vec<TrustAnchor<'static>>,
     /// Where they are from, in words.
     pub source: String,
 }
@@ -21,25 +21,22 @@ pub fn load() -> Result<Roots> {
     let mut roots = match (settings::system_ca_file()?, folders) {
         (Some(file), folders) => {
             let named = read("SSL_CERT_FILE", &file)?;
-            let certificates = [named, search(&folders.unwrap_or_default())].concat();
+            let anchors = [named, anchors(&search(&folders.unwrap_or_default()))].concat();
             let source = format!("those of SSL_CERT_FILE ({})", file.display());
-            Roots {
-                certificates,
-                source,
-            }
+            Roots { anchors, source }
         }
         (None, Some(folders)) => Roots {
-            certificates: search(&folders),
+            anchors: anchors(&search(&folders)),
             source: "those of SSL_CERT_DIR".to_owned(),
         },
         (None, None) => system_roots(native()),
     };
-    if roots.certificates.is_empty() {
+    if roots.anchors.is_empty() {
         bail!("SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it");
     }
     if let Some(file) = settings::extra_ca_file()? {
         let more = read("CODEX_CA_CERTIFICATE", &file)?;
-        roots.certificates.extend(more);
+        roots.anchors.extend(more);
         let (source, file) = (roots.source, file.display());
         roots.source = format!("{source} and those of CODEX_CA_CERTIFICATE ({file})");
     }
@@ -47,7 +44,7 @@ pub fn load() -> Result<Roots> {
 }
 
 /// What the system trusts. `load_native_certs` would take an empty `SSL_CERT_FILE` for a file.
-fn native() -> Vec<CertificateDer<'static>> {
+fn native() -> Vec<TrustAnchor<'static>> {
     #[cfg(all(unix, not(target_os = "macos")))]
     {
         let known = openssl_probe::probe();
@@ -55,29 +52,25 @@ fn native() -> Vec<CertificateDer<'static>> {
         let mut certificates = [file.certs, search(&known.cert_dir)].concat();
         certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
         certificates.dedup();
-        certificates
+        anchors(&certificates)
     }
     #[cfg(not(all(unix, not(target_os = "macos"))))]
-    rustls_native_certs::load_native_certs().certs
+    anchors(&rustls_native_certs::load_native_certs().certs)
 }
 
 /// The system's roots. The built-in ones serve only where there is none, as in a container without a CA bundle.
-fn system_roots(certificates: Vec<CertificateDer<'static>>) -> Roots {
-    let mut certificates = trust_anchors(certificates);
+fn system_roots(mut anchors: Vec<TrustAnchor<'static>>) -> Roots {
     let mut source = "those of the system";
-    if certificates.is_empty() {
-        certificates = webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec();
+    if anchors.is_empty() {
+        anchors = webpki_roots::TLS_SERVER_ROOTS.to_vec();
         source = "the built-in ones, because the system has none";
     }
     let source = source.to_owned();
-    Roots {
-        certificates,
-        source,
-    }
+    Roots { anchors, source }
 }
 
 /// The certificates in a PEM file, at least one. Anything but a regular file, such as a FIFO, could block for ever.
-fn read(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+fn read(variable: &str, file: &Path) -> Result<Vec<TrustAnchor<'static>>> {
     let shown = file.display();
     let could_not = || format!("could not read {shown}, which {variable} names");
     if !fs::metadata(file).with_context(could_not)?.is_file() {
@@ -88,55 +81,47 @@ fn read(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
         .collect::<Result<_, _>>()
         .ok()
         .with_context(|| format!("{}: the file is damaged", could_not()))?;
-    let certificates = trust_anchors(certificates);
-    if certificates.is_empty() {
+    let found = anchors(&certificates);
+    if found.is_empty() {
         bail!("{}: no certificate in it (BEGIN CERTIFICATE)", could_not());
     }
-    Ok(certificates)
+    Ok(found)
 }
 
 /// The certificates in folders. What they hold besides is passed over, and so is a folder that is missing.
 fn search(folders: &[PathBuf]) -> Vec<CertificateDer<'static>> {
     let found =
         |folder: &PathBuf| rustls_native_certs::load_certs_from_paths(None, Some(folder)).certs;
-    trust_anchors(folders.iter().flat_map(found).collect())
+    folders.iter().flat_map(found).collect()
 }
 
 /// Those that can vouch for others: some systems keep ancient ones that rustls does not understand.
-fn trust_anchors(mut certificates: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
-    certificates.retain(|certificate| webpki::anchor_from_trusted_cert(certificate).is_ok());
-    certificates
+fn anchors(certificates: &[CertificateDer<'_>]) -> Vec<TrustAnchor<'static>> {
+    let understood = |certificate| webpki::anchor_from_trusted_cert(certificate).ok();
+    let anchors = certificates.iter().filter_map(understood);
+    anchors.map(|anchor| anchor.to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn authority() -> CertificateDer<'static> {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::default();
-        params.self_signed(&key).unwrap().der().clone()
-    }
-
     #[test]
     fn the_built_in_roots_serve_only_where_the_system_has_none() {
-        let own = system_roots(vec![authority()]);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let authority = rcgen::CertificateParams::default()
+            .self_signed(&key)
+            .unwrap();
+        let own = system_roots(anchors(&[authority.der().clone()]));
         assert_eq!(
-            (own.certificates.len(), own.source.as_str()),
+            (own.anchors.len(), own.source.as_str()),
             (1, "those of the system")
         );
         let built_in = system_roots(Vec::new());
-        assert_eq!(
-            built_in.certificates.len(),
-            webpki_root_certs::TLS_SERVER_ROOT_CERTS.len()
-        );
+        assert_eq!(built_in.anchors.len(), webpki_roots::TLS_SERVER_ROOTS.len());
         assert_eq!(
             built_in.source,
             "the built-in ones, because the system has none"
-        );
-        assert_eq!(
-            trust_anchors(built_in.certificates.clone()),
-            built_in.certificates
         );
     }
 }

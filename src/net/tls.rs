@@ -21,8 +21,9 @@ use crate::text::printable;
 /// The configuration that trusts our roots. They are read here, so that a mistake in their variables is found at once.
 pub fn config() -> Result<Arc<ClientConfig>> {
     let roots = roots::load()?;
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(roots.certificates);
+    let store = RootCertStore {
+        roots: roots.anchors,
+    };
     let provider = Arc::new(ring::default_provider());
     let webpki = WebPkiServerVerifier::builder_with_provider(store.into(), provider.clone())
         .build()
