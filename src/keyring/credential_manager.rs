@@ -1,4 +1,4 @@
-//! The Credential Manager of Windows. It is unlocked while the person is logged on, and never asks.
+//! The Windows Credential Manager. It is unlocked while the person is logged on, and never prompts.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
     found(entry(service, account)?.get_secret())
 }
 
-/// The Credential Manager shows an entry by its account and its service.
+/// The Credential Manager lists entries by account and service.
 pub fn write(service: &str, account: &str, _name: &str, secret: &[u8]) -> Result<()> {
     let entry = entry(service, account)?;
     entry.set_secret(secret).map_err(problem)
@@ -30,7 +30,7 @@ pub fn unlock(_service: &str, _account: &str) -> Result<()> {
     Ok(())
 }
 
-/// An entry that does not roam to other machines, like the file.
+/// An entry that, like the file, does not roam to other machines.
 fn entry(service: &str, account: &str) -> Result<Entry> {
     let local = HashMap::from([("persistence", "Local")]);
     let store = Store::new().map_err(problem)?;

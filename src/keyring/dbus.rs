@@ -17,12 +17,10 @@ const BUS: [&str; 2] = ["org.freedesktop.DBus", "/org/freedesktop/DBus"];
 
 const UNREACHABLE: &str = "the keyring cannot be reached";
 
-/// The longest message that is read, in bytes: a keyring's replies are far shorter.
+/// The longest message to read, in bytes: a keyring's replies are far shorter.
 const MAX_MESSAGE: usize = 1024 * 1024;
-/// The longest line of the authentication, in bytes.
-const MAX_LINE: u64 = 1024;
 
-/// The sender of a message chooses its byte order. All processors that we build for have this one.
+/// The sender chooses the byte order of a message. This one is native to all processors that we build for.
 const LITTLE_ENDIAN: u8 = b'l';
 /// Message types and header fields (Message Format).
 const METHOD_CALL: u8 = 1;
@@ -48,40 +46,36 @@ impl Bus {
         let (stream, serial) = (connect()?, 0);
         let mut bus = Self { stream, serial };
         bus.authenticate()?;
-        bus.call(
-            BUS,
-            "org.freedesktop.DBus.Hello()",
-            &Arguments::none(),
-            None,
-        )?;
+        let none = Arguments::none();
+        bus.call(BUS, "org.freedesktop.DBus.Hello()", &none, None)?;
         Ok(bus)
     }
 
-    /// The bus gets our user from the socket (EXTERNAL), but insists on being told.
+    /// The bus knows our user from the socket (EXTERNAL), but wants to be told.
     fn authenticate(&mut self) -> Result<()> {
         let user = rustix::process::geteuid().as_raw().to_string();
-        // Its decimal digits in hexadecimal: `3` is 33.
+        // The decimal digits, hex-encoded: `3` is 33.
         let user: String = user.chars().flat_map(|digit| ['3', digit]).collect();
         let hello = format!("\0AUTH EXTERNAL {user}\r\n");
         self.stream.write_all(hello.as_bytes())?;
-        // Nothing follows the line until we send BEGIN.
+        // Nothing follows the line, which has a few dozen bytes, until we send BEGIN.
         let mut line = String::new();
-        BufReader::new((&self.stream).take(MAX_LINE)).read_line(&mut line)?;
+        BufReader::new((&self.stream).take(1024)).read_line(&mut line)?;
         if !line.starts_with("OK ") {
             return Err(malformed());
         }
         Ok(self.stream.write_all(b"BEGIN\r\n")?)
     }
 
-    /// Has the bus send us the signals of the object with this path.
+    /// Subscribes to the signals of the object with this path.
     pub fn watch(&mut self, path: &str) -> Result<()> {
         let rule = Arguments::none().text(&format!("type='signal',path='{path}'"));
         self.call(BUS, "org.freedesktop.DBus.AddMatch(s)", &rule, None)?;
         Ok(())
     }
 
-    /// Calls a method, written with its interface and the types of its arguments, of an object: its owner and its path. Returns
-    /// the reply or, where one is named, what that signal of the object says, which may come before the reply.
+    /// Calls a method, written with its interface and the types of its arguments, on an object: its owner and its path. Returns
+    /// the body of the reply, or of the named signal of that object, which may arrive before the reply.
     pub fn call(
         &mut self,
         object: [&str; 2],
@@ -101,14 +95,14 @@ impl Bus {
                 ERROR if is_reply => return Err(returned(message.field(ERROR_NAME))),
                 METHOD_RETURN if is_reply && signal.is_none() => return Ok(message.body),
                 SIGNAL if is_signal => return Ok(message.body),
-                // Any program may send us others.
+                // Any program may send us messages.
                 _ => {}
             }
         }
     }
 }
 
-/// Connects to the first bus in the environment that can be reached, else to that of systemd.
+/// Connects to the first reachable bus in the environment, or to systemd's.
 fn connect() -> Result<UnixStream> {
     let addresses = settings::session_bus().unwrap_or_else(|| "unix:runtime=yes".to_owned());
     let try_next = |tried: Result<_>, address| tried.or_else(|_| connect_to(address));
@@ -159,7 +153,7 @@ fn malformed() -> Problem {
     Problem::failed("its reply is malformed")
 }
 
-/// What an error means that a call returned, by its name.
+/// What the error of a call means, by its name.
 fn returned(name: &str) -> Problem {
     if name.ends_with(".Error.IsLocked") {
         Problem::Locked
@@ -171,7 +165,7 @@ fn returned(name: &str) -> Problem {
     }
 }
 
-/// The message of a call.
+/// A call as a message.
 fn call(serial: u32, object: [&str; 2], method: &str, arguments: &Arguments) -> Vec<u8> {
     let (method, types) = method.split_once('(').unwrap_or_default();
     let (interface, name) = method.rsplit_once('.').unwrap_or_default();
@@ -189,7 +183,7 @@ fn call(serial: u32, object: [&str; 2], method: &str, arguments: &Arguments) -> 
     message.align(8).raw(&arguments.0).0
 }
 
-/// What a call sends (Marshaling). All of it is ours, and short.
+/// Marshals the arguments of a call. All of them are ours, and short.
 pub struct Arguments(Vec<u8>);
 
 impl Arguments {
@@ -202,7 +196,7 @@ impl Arguments {
         self
     }
 
-    /// Goes to the next multiple of this: to that of 8 before a struct, or an entry of a dictionary.
+    /// Pads to a multiple of this: of 8 before a struct or a dictionary entry.
     pub fn align(mut self, to: usize) -> Self {
         self.0.resize(self.0.len().next_multiple_of(to), 0);
         self
@@ -265,7 +259,7 @@ impl Message {
         let mut sizes = Body::new(start[4..].to_vec());
         let [body, _serial, fields] = [sizes.number()?, sizes.number()?, sizes.number()?];
         let (body, fields) = (body as usize, fields as usize);
-        // Each by itself first: on 32 bits their sum, and the padding, could wrap.
+        // Each one first: on 32 bits their sum and the padding could wrap.
         let is_too_long = fields.max(body) > MAX_MESSAGE || fields + body > MAX_MESSAGE;
         if start[0] != LITTLE_ENDIAN || is_too_long {
             return Err(malformed());
@@ -284,7 +278,7 @@ impl Message {
     }
 }
 
-/// The fields of a header, as text. They begin at a multiple of 8 in the message, so they are aligned by themselves.
+/// The fields of a header, as text. They begin at a multiple of 8 in the message, so their own alignment counts.
 fn read_fields(mut from: Body) -> Result<HashMap<u8, String>> {
     let mut fields = HashMap::new();
     while from.at < from.bytes.len() {
@@ -312,7 +306,7 @@ impl Body {
         Self { bytes, at: 0 }
     }
 
-    /// Goes to the next multiple of this, at which a struct begins.
+    /// Skips to a multiple of this, where a struct begins.
     pub fn align(&mut self, to: usize) {
         self.at = self.at.next_multiple_of(to);
     }
@@ -345,7 +339,7 @@ impl Body {
         self.string(size)
     }
 
-    /// So many bytes, and the zero after them.
+    /// This many bytes, and the zero after them.
     fn string(&mut self, size: usize) -> Result<String> {
         let text = self.take(size)?.to_vec();
         self.take(1)?;

@@ -10,7 +10,7 @@ use super::{Problem, Result};
 
 /// `errSecItemNotFound` of Apple's `SecBase.h`.
 const NOT_FOUND: i32 = -25300;
-/// `errSecInteractionNotAllowed`: it would have to ask the person to unlock it or to allow this program.
+/// `errSecInteractionNotAllowed`: it would have to prompt.
 const WOULD_ASK: i32 = -25308;
 /// `errSecAuthFailed`: the person did not unlock it.
 const NOT_UNLOCKED: i32 = -25293;
@@ -20,7 +20,7 @@ pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
     found(get_generic_password(service, account))
 }
 
-/// The Keychain shows an item by its service.
+/// The Keychain lists items by service.
 pub fn write(service: &str, account: &str, _name: &str, secret: &[u8]) -> Result<()> {
     let _silent = SecKeychain::disable_user_interaction().map_err(problem)?;
     set_generic_password(service, account, secret).map_err(problem)
@@ -31,7 +31,7 @@ pub fn remove(service: &str, account: &str) -> Result<()> {
     found(delete_generic_password(service, account)).map(drop)
 }
 
-/// It may ask twice: for the password, and whether this program may read an item that another version of it made.
+/// It may prompt twice: for the password, and whether this program may read an item that another version of it wrote.
 pub fn unlock(service: &str, account: &str) -> Result<()> {
     let keychain = SecKeychain::default();
     keychain

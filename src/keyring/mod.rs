@@ -1,7 +1,7 @@
 //! The system's keyring: the Secret Service on Linux, the Keychain on macOS, the Credential Manager on Windows. Only this
 //! folder talks to it, and every call has a time limit.
 //!
-//! `read`, `write` and `remove` never make it ask the person for anything. `unlock` does: it is for commands that a person types.
+//! `read`, `write` and `remove` never make it prompt. `unlock` does: it is for commands that a person types.
 
 #[cfg(all(unix, not(target_os = "macos")))]
 mod dbus;
@@ -23,7 +23,7 @@ use crate::error::Failure;
 use crate::text::printable;
 use crate::time;
 
-/// How long all calls of one process may take together: programs that call us give up after some seconds.
+/// How long all calls of one process may take together: programs that call us give up after a few seconds.
 const LIMIT: Duration = Duration::from_secs(3);
 /// How long a person may take to unlock the keyring.
 const PROMPT_LIMIT: Duration = Duration::from_secs(60);
@@ -33,7 +33,7 @@ static LEFT: Mutex<Duration> = Mutex::new(LIMIT);
 
 type Result<T> = std::result::Result<T, Problem>;
 
-/// Why the keyring does not serve. The next try may succeed.
+/// Why the keyring cannot be used. The next try may succeed.
 pub enum Problem {
     /// A person has to unlock it.
     Locked,
@@ -74,7 +74,7 @@ pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
     within_limit(move || system::read(&service, &account))
 }
 
-/// Stores the secret of this account, under a name for people.
+/// Stores the secret of this account, labelled for people.
 pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<()> {
     let [service, account, name] = [service, account, name].map(str::to_owned);
     let secret = secret.to_owned();
@@ -87,7 +87,7 @@ pub fn remove(service: &str, account: &str) -> Result<()> {
     within_limit(move || system::remove(&service, &account))
 }
 
-/// Whether a person has to unlock the keyring before it gives or takes this secret.
+/// Whether a person has to unlock the keyring before this secret can be read or written.
 pub fn is_locked(service: &str, account: &str) -> Result<bool> {
     match read(service, account) {
         Err(Problem::Locked) => Ok(true),
@@ -95,7 +95,7 @@ pub fn is_locked(service: &str, account: &str) -> Result<bool> {
     }
 }
 
-/// Has the person unlock the keyring, and this secret.
+/// Prompts the person to unlock the keyring and this secret.
 pub fn unlock(service: &str, account: &str) -> Result<()> {
     let [service, account] = [service, account].map(str::to_owned);
     let unlocked = time::within(PROMPT_LIMIT, move || system::unlock(&service, &account));

@@ -23,14 +23,14 @@ use crate::time::{seconds_since_epoch, span, start};
 
 /// How long a user code is valid, in seconds. The issuer does not tell it.
 const LIFE: u64 = 15 * 60;
-/// With fewer seconds left a person can hardly sign in on another device: a new code is asked for.
+/// With fewer seconds left a person can hardly sign in on another device: get a new code.
 const WORTH_RESUMING: u64 = 2 * 60;
-/// The seconds between two polls if the issuer names none (RFC 8628 section 3.2), and the bounds if it does.
+/// The seconds between two polls if the issuer sends none (RFC 8628 section 3.2), and the bounds if it does.
 const USUAL_INTERVAL: u64 = 5;
 const INTERVALS: [u64; 2] = [1, 60];
-/// What is added to them when the issuer asks for it (RFC 8628 section 3.5).
+/// What `slow_down` adds to them (RFC 8628 section 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
-/// How often the time left is shown anew.
+/// How often the remaining time is updated.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A device login that waits for the person. It is kept in the store: if this process is killed after the person has
@@ -112,7 +112,7 @@ fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
     }
 }
 
-/// Has the issuer give a code.
+/// Gets a code from the issuer.
 fn begin(issuer: &Issuer, store: &Store, keep: bool, command: &str) -> Result<(Session, Polled)> {
     let Some(device) = issuer.begin_device_login().context("could not sign in")? else {
         bail!(
@@ -185,8 +185,8 @@ fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
 /// Polls until the issuer gives a final answer, or the code has expired.
 ///
 /// The wait is measured on the monotonic clock, so that a wall clock that is set, or that jumps when a laptop wakes up,
-/// neither ends nor prolongs it. Where that clock stands still while the machine sleeps (Linux, macOS), the rest of the 15
-/// minutes is waited for afterwards, and the issuer says whether the code has expired.
+/// neither ends nor prolongs it. Where that clock stops while the machine sleeps (Linux, macOS), the wait goes on afterwards for
+/// the rest of the 15 minutes, and the issuer says whether the code has expired.
 fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Result<Authorization> {
     let end = Instant::now() + Duration::from_secs(session.left());
     let mut interval = first_interval(session.interval);
@@ -213,7 +213,7 @@ fn first_interval(seconds: Option<u64>) -> Duration {
     Duration::from_secs(seconds.unwrap_or(USUAL_INTERVAL).clamp(shortest, longest))
 }
 
-/// How long to wait before the next poll: not beyond the end, when the last poll is made. None after it.
+/// How long to wait before the next poll. The last poll is made at the end; after it there is none.
 fn next_wait(interval: &mut Duration, pending: &Pending, left: Duration) -> Option<Duration> {
     if pending.slower {
         *interval += SLOWER;
@@ -222,7 +222,7 @@ fn next_wait(interval: &mut Duration, pending: &Pending, left: Duration) -> Opti
     (left >= TICK).then(|| wait.min(left))
 }
 
-/// Sleeps for so long, and shows the time that is left until `end`.
+/// Sleeps for this long, and shows the time left until `end`.
 fn count_down(time: Duration, end: Instant, note: &str) {
     let wake = Instant::now() + time;
     while let Some(left) = wake.checked_duration_since(Instant::now()) {

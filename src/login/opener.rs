@@ -1,4 +1,4 @@
-//! Where this program runs, and how the person's browser is started there.
+//! Where this program runs, and how to open the person's browser there.
 
 use std::fs;
 use std::path::Path;
@@ -17,17 +17,17 @@ pub enum Environment {
     Wsl,
     /// The browser is on the machine that the person sits at.
     Ssh,
-    /// A container or a machine for development: its ports may lead nowhere.
+    /// A container or a remote development machine: its ports may not be reachable.
     Container,
-    /// Linux, with no screen that a browser could be shown on.
+    /// Linux without a display.
     NoDisplay,
 }
 
-/// A program that fails sooner than this has shown nothing; one that ends later was closed by the person.
+/// A program that fails sooner than this has shown nothing; a later failure means that the person closed it.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// Where we run, as far as the environment and a few files tell. What is farthest from the person comes first: a container on
-/// WSL has the kernel of WSL, too.
+/// Where we run, judging by the environment and a few files. The place farthest from the person wins: a container on WSL also
+/// has the kernel of WSL.
 pub fn environment() -> Environment {
     let marks = ["/.dockerenv", "/run/.containerenv"];
     if settings::over_ssh() {
@@ -43,13 +43,13 @@ pub fn environment() -> Environment {
     }
 }
 
-/// Whether a browser can be opened without surprise: the person named one (`BROWSER`), or sits where we run.
+/// Whether to open a browser: the person named one (`BROWSER`), or sits at this machine.
 pub fn has_browser(environment: Environment) -> bool {
     settings::browser().is_some() || matches!(environment, Environment::Desktop | Environment::Wsl)
 }
 
-/// Shows the URL in the person's browser: the one that `BROWSER` names, else that of the system. Returns when the browser
-/// is closed, or sooner. The error says why no program could show it; whether one did cannot be known.
+/// Opens the URL in the browser that `BROWSER` names, or in the system's. Returns when the browser is closed, or sooner. The
+/// error says why no program could open it; success cannot be known for sure.
 pub fn open(url: &str) -> Result<(), String> {
     let mut failures = Vec::new();
     for command in commands(url) {
@@ -96,7 +96,7 @@ fn with_url(entry: &str, url: &str) -> Vec<String> {
     words.map(|word| word.replace("%s", url)).collect()
 }
 
-/// The browsers of a system, the best first, in the same form.
+/// The system's browsers, the best first, in the same form.
 fn of_system() -> String {
     let list = if cfg!(target_os = "macos") {
         "open"
@@ -104,7 +104,7 @@ fn of_system() -> String {
         // Unlike `cmd /c start`, it takes a URL with `&` and `%` as it is.
         "rundll32.exe url.dll,FileProtocolHandler"
     } else if environment() == Environment::Wsl {
-        // The second ends with 1 even when it has shown the page: nothing may come after it.
+        // explorer.exe exits with 1 even when it has shown the page, so it has to be the last.
         "wslview:explorer.exe"
     } else {
         "xdg-open:gio open:x-www-browser:firefox:chromium:google-chrome"
@@ -112,9 +112,8 @@ fn of_system() -> String {
     list.to_owned()
 }
 
-/// Runs a command until it ends, which may be when the browser is closed. It outlives us and has nothing of us: no terminal,
-/// no Ctrl-C, and not the token that `codex-auth exec` may have put into our environment. The error says why it could not show
-/// anything.
+/// Runs a command until it exits, which may be when the browser is closed. It outlives us and inherits nothing: no terminal, no
+/// Ctrl-C, and not the token that `codex-auth exec` may have put into our environment. The error says why it showed nothing.
 fn try_opener(words: &[String]) -> Result<(), String> {
     let started = Instant::now();
     let mut command = Command::new(&words[0]);

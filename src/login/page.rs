@@ -1,16 +1,15 @@
-//! The pages that the browser is shown. Each is complete in itself: no script, no image, nothing from elsewhere.
+//! The pages for the browser. Each is self-contained: no script, no image, no outside resource.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
-use crate::login::redirect::OTHER_SIGN_IN;
 use crate::text::capitalized;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 
-/// The login succeeded, and is stored. E-mail and plan are named as far as they are known.
+/// The login succeeded and is stored. The page shows e-mail and plan if they are known.
 pub fn signed_in(email: Option<&str>, plan: Option<&str>) -> String {
     let plan = plan.map(|plan| format!("({plan})"));
     let account: Vec<&str> = email.into_iter().chain(plan.as_deref()).collect();
@@ -26,10 +25,7 @@ pub fn failed(reason: &str) -> String {
 
 /// The request does not count, for this reason ("it …"); the login that is under way goes on.
 pub fn not_accepted(reason: &str) -> String {
-    let next = match reason {
-        OTHER_SIGN_IN => "Yours is still waiting.",
-        _ => "Your own sign-in is not affected.",
-    };
+    let next = "Your own sign-in is not affected.";
     let reason = sentence(&reason.replacen("it ", "this link ", 1));
     fill("calm", "Wrong link", &reason, next)
 }
@@ -39,7 +35,7 @@ pub fn not_found() -> String {
     fill("calm", "Page not found", "", next)
 }
 
-/// A reason as a sentence, which has a capital in front and a full stop behind it.
+/// A reason as a sentence, with a capital and a full stop.
 fn sentence(reason: &str) -> String {
     let stop = if reason.ends_with(['.', '!', '?']) {
         ""
@@ -57,7 +53,7 @@ pub fn security_policy() -> String {
     )
 }
 
-/// The page with these texts. A paragraph without one is not shown.
+/// The page with these texts. An empty paragraph is not shown.
 fn fill(mark: &str, heading: &str, said: &str, next: &str) -> String {
     let texts = [
         ("{{mark}}", mark),
@@ -72,7 +68,7 @@ fn fill(mark: &str, heading: &str, said: &str, next: &str) -> String {
         })
 }
 
-/// Text that stands for itself in HTML, between tags and in quoted attributes, and is no place for another text.
+/// Escapes text for HTML, between tags and in quoted attributes, and keeps it from being a placeholder.
 fn escape(text: &str) -> String {
     let escaped = |c: char| match c {
         '&' | '<' | '>' | '"' | '\'' | '{' => format!("&#{};", u32::from(c)),
@@ -122,7 +118,7 @@ mod tests {
         let page = not_accepted("it is from another sign-in");
         assert!(
             page.contains(
-                ">This link is from another sign-in.</p>\n<p>Yours is still waiting.</p>"
+                ">This link is from another sign-in.</p>\n<p>Your own sign-in is not affected.</p>"
             ),
             "{page}"
         );

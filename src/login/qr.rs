@@ -11,8 +11,8 @@ pub struct Drawing {
     pub lines: String,
 }
 
-/// Draws a QR code of a text. With colours it is black on white wherever it stands. Without, light is drawn and dark is
-/// left to the background: right on a dark one; on a light one it is inverted, which today's cameras read as well.
+/// Draws a QR code of a text. With colours it is black on white on any background. Without, only the light modules are drawn:
+/// on a light background the code is inverted, which today's cameras can read too.
 pub fn draw(text: &str, colours: bool) -> Result<Drawing> {
     let code = QrCode::new(text).context("could not make a QR code of the address")?;
     let mut renderer = code.render();

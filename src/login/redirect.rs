@@ -1,16 +1,13 @@
-//! What comes back from the issuer, by redirect or by paste, and whether it answers the login that is under way. Pure.
+//! The authorization response, redirected or pasted, and whether it belongs to the current login. Pure.
 
 use subtle::ConstantTimeEq;
 
 use crate::issuer::response::ACCESS_DENIED;
 use crate::text;
 
-/// Why a response with a foreign state does not count.
-pub const OTHER_SIGN_IN: &str = "it is from another sign-in";
-
 const INCOMPLETE: &str = "it is incomplete: copy the whole address";
 
-/// What a response must fit to count for this login.
+/// What a response has to match to count for this login.
 #[derive(Clone)]
 pub struct Expectation {
     pub state: String,
@@ -33,9 +30,9 @@ pub fn parse_query(
     expected: &Expectation,
 ) -> Result<AuthorizationResponse, &'static str> {
     let state = only_value("state", query)?.ok_or(INCOMPLETE)?;
-    // In constant time, or a local program could find it out byte by byte.
+    // In constant time, or a local program could guess it byte by byte.
     if !bool::from(state.as_bytes().ct_eq(expected.state.as_bytes())) {
-        return Err(OTHER_SIGN_IN);
+        return Err("it is from another sign-in");
     }
     let issuer = only_value("iss", query)?;
     // RFC 9207 section 2.4: a response of another issuer must not be used.
@@ -57,8 +54,8 @@ pub fn parse_query(
     }
 }
 
-/// The one value of a parameter; an empty one counts as none (RFC 6749 section 3.1). Twice the same parameter is an
-/// error: two readers could take it for two different things.
+/// The only value of a parameter; an empty one counts as none (RFC 6749 section 3.1). A repeated parameter is an error: two
+/// readers could pick different values.
 fn only_value(name: &str, query: &str) -> Result<Option<String>, &'static str> {
     let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
     let value = values.next().map(|(_, value)| value.into_owned());
@@ -98,10 +95,10 @@ pub fn parse_pasted(
     parse_query(query, expected)
 }
 
-/// The text without what a terminal, a mail or a sentence puts around an address, or HTML into it.
+/// The text without what a terminal, an e-mail or a sentence puts around an address, and without HTML escapes.
 fn without_wrapping(text: &str) -> String {
     let visible: String = text.chars().filter(|c| !c.is_control()).collect();
-    // Bracketed paste, of which the escape character is gone.
+    // What is left of bracketed paste without its escape characters.
     let text = visible
         .trim()
         .trim_start_matches("[200~")

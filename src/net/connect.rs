@@ -13,17 +13,17 @@ use ureq::unversioned::transport::{
 use crate::net::proxy::Proxy;
 use crate::net::socket::{LONGEST_RESOLVE, Socket, Stream, describe_io, race, resolve};
 use crate::net::tls;
+use crate::url::Url;
 
-/// Four lost packets of a TCP connection.
+/// Long enough for four lost packets of a TCP handshake.
 const LONGEST_CONNECT: Duration = Duration::from_secs(15);
 /// In bytes, each way.
 const BUFFER: usize = 16 * 1024;
 
-/// The way to a server.
+/// The way to the server of a URL.
 #[derive(Debug)]
 pub struct Route {
-    pub host: String,
-    pub port: u16,
+    pub url: Url,
     pub proxy: Option<Proxy>,
     /// None for plain http.
     pub tls: Option<Arc<ClientConfig>>,
@@ -63,24 +63,24 @@ impl Dialer {
                 stream = tls::encrypt(config, proxy.host(), stream)
                     .map_err(|reason| format!("proxy: {reason}"))?;
             }
-            proxy.open_tunnel(&mut stream, &route.host, route.port)?;
+            proxy.open_tunnel(&mut stream, route.url.host(), route.url.port())?;
         }
         if let Some(config) = &route.tls {
-            stream = tls::encrypt(config, &route.host, stream)?;
+            stream = tls::encrypt(config, route.url.host(), stream)?;
         }
-        // What is sent needs time for its answer.
+        // The request needs time for its answer.
         if begun.elapsed() > longest {
             return Err("connection timed out".to_owned());
         }
         Ok(stream)
     }
 
-    /// A connection to the server, or to the proxy before it.
+    /// Connects to the server, or to its proxy.
     fn reach(&self, limit: Duration) -> Result<TcpStream, String> {
         let route = &self.route;
         let (host, port) = match &route.proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
-            None => (route.host.as_str(), route.port),
+            None => (route.url.host(), route.url.port()),
         };
         let addresses = resolve(host, port, LONGEST_RESOLVE.min(self.limit / 3));
         let addresses = addresses.map_err(|_| match route.proxy {
@@ -114,7 +114,7 @@ impl Transport for Connection {
         Ok(count > 0)
     }
 
-    /// None is used twice.
+    /// No connection is reused.
     fn is_open(&mut self) -> bool {
         false
     }

@@ -21,9 +21,9 @@ use crate::text::{is_whole_object, redact};
 use crate::time::seconds_since_epoch;
 use crate::url::Url;
 
-/// The longest body that is read, in bytes. Those that we know have a few thousand.
+/// The longest body to read, in bytes. The usual ones have a few thousand.
 const LONGEST_BODY: u64 = 1 << 20;
-/// The types of a body.
+/// Content types.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 pub const JSON: &str = "application/json";
 /// The longest wait that a server can ask for.
@@ -37,18 +37,18 @@ pub struct Response {
     pub retry_after: Option<Duration>,
     /// `Date`, in seconds since 1970.
     pub date: Option<u64>,
-    /// As much of it as came, at most 1 MiB.
+    /// As much of it as arrived, at most 1 MiB.
     pub body: Vec<u8>,
-    /// What went wrong after the head, if anything did: the body may be cut off.
+    /// What went wrong after the head, if anything: the body may be incomplete.
     pub flaw: Option<String>,
 }
 
 /// Why there is no response.
 #[derive(Debug)]
 pub struct NoResponse {
-    /// It names the host, and the proxy if there is one.
+    /// Names the host, and the proxy if there is one.
     pub reason: String,
-    /// False if the server cannot have seen the request, because no connection to it stood.
+    /// False if the server cannot have seen the request, because there was no connection to it.
     pub reached: bool,
 }
 
@@ -58,36 +58,28 @@ impl From<NoResponse> for anyhow::Error {
     }
 }
 
-/// Sends requests to one server. Each has a connection of its own: one that is kept could be closed by the server while a
-/// token request is on its way, and nobody could tell whether that was read.
-pub struct Client {
-    base: Url,
-    route: Arc<Route>,
-}
+/// Sends requests to one server, each on a new connection: the server could close a reused one while a token request is on its
+/// way, and nobody could tell whether it had read that.
+pub struct Client(Arc<Route>);
 
 impl Client {
-    /// A client for the paths below `base`. Variables that cannot be used are errors here.
+    /// A client for the paths below `base`. Fails if a variable is invalid.
     pub fn new(base: &Url) -> Result<Self> {
-        let route = Route {
-            host: base.host().to_owned(),
-            port: base.port(),
+        Ok(Self(Arc::new(Route {
+            url: base.clone(),
             proxy: proxy::for_url(base)?,
             tls: base.is_https().then(tls::config).transpose()?,
-        };
-        Ok(Self {
-            base: base.clone(),
-            route: Arc::new(route),
-        })
+        })))
     }
 
-    /// `limit` bounds the whole request, from the name to the last byte of the response.
+    /// `limit` bounds the whole request, from resolving the name to the last byte of the response.
     pub fn get(
         &self,
         path: &str,
         headers: &[(&str, String)],
         limit: Duration,
     ) -> Result<Response, NoResponse> {
-        let head = Request::get(self.base.join(path));
+        let head = Request::get(self.0.url.join(path));
         let head = headers
             .iter()
             .fold(head, |head, (name, value)| head.header(*name, value));
@@ -101,7 +93,7 @@ impl Client {
         mut body: &str,
         limit: Duration,
     ) -> Result<Response, NoResponse> {
-        let head = Request::post(self.base.join(path)).header(CONTENT_TYPE, content_type);
+        let head = Request::post(self.0.url.join(path)).header(CONTENT_TYPE, content_type);
         self.send(head, body.as_body(), limit)
     }
 
@@ -116,29 +108,29 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("codex-auth/", env!("CARGO_PKG_VERSION")));
-        let route = Arc::clone(&self.route);
+        let route = Arc::clone(&self.0);
         let agent = Agent::with_parts(config.build(), Dialer { route, limit }, Unresolved);
-        // Then a server whose length is wrong does not keep us waiting for what never comes.
+        // So that a server that sends a wrong length does not keep us waiting.
         let request = head.header(CONNECTION, "close").body(body);
         let response = request.map_or_else(|error| Err(error.into()), |it| agent.run(it));
         let response = response.map_err(|error| NoResponse {
             reason: self.at_host(&describe(&error, limit)),
-            // `Dialer` alone fails with others.
+            // Only `Dialer` fails with this kind.
             reached: !matches!(error, ureq::Error::Other(_)),
         })?;
         Ok(receive(response, limit))
     }
 
     fn at_host(&self, problem: &str) -> String {
-        let host = self.base.host();
-        match &self.route.proxy {
+        let host = self.0.url.host();
+        match &self.0.proxy {
             Some(proxy) => format!("{host} through the proxy {proxy}: {problem}"),
             None => format!("{host}: {problem}"),
         }
     }
 }
 
-/// Leaves names to `Dialer`, which knows which one has to be resolved here.
+/// Leaves it to `Dialer` to resolve names: with a proxy it is another one.
 #[derive(Debug)]
 struct Unresolved;
 
@@ -153,12 +145,12 @@ impl Resolver for Unresolved {
     }
 }
 
-/// The head, and as much of the body as comes. A whole JSON object is all that there is to wait for: some servers leave the
-/// connection open after it.
+/// The head, and as much of the body as arrives. It ends with a whole JSON object: some servers leave the connection open after
+/// it.
 fn receive(response: http::Response<Body>, limit: Duration) -> Response {
     let text = |name: HeaderName| response.headers().get(name)?.to_str().ok();
     let date = text(DATE).and_then(|value| httpdate::parse_http_date(value).ok());
-    // By the server's own clock, where it tells: ours may be wrong.
+    // By the server's clock, if it sends its time: ours may be wrong.
     let now = date.unwrap_or_else(SystemTime::now);
     let mut received = Response {
         status: response.status().as_u16(),
@@ -200,7 +192,7 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default().min(DAY))
 }
 
-/// What an unexpected response probably means. `who` is the name of the service. It quotes nothing of the body.
+/// What an unexpected response probably means, without quoting its body. `who` is the name of the service.
 pub fn describe_unexpected(who: &str, response: &Response) -> String {
     let status = response.status;
     let what = match (status, is_page(&response.body)) {
@@ -223,7 +215,7 @@ pub fn describe_unexpected(who: &str, response: &Response) -> String {
     format!("{what} (status {status}{flaw})")
 }
 
-/// Whether a body is HTML, or another page that no API sends.
+/// Whether a body is HTML or XML, which no API sends.
 pub fn is_page(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }

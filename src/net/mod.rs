@@ -1,9 +1,9 @@
-//! The network: requests with limits, proxies, TLS and the certificates that are trusted. Arrows go down:
+//! The network: requests with limits, proxies, TLS and the certificates that are trusted. Imports go down:
 //!
 //! ```text
 //! http      a request to a `url` that a token may go to
-//! connect   its connection: by the proxy, if there is one, and encrypted
-//! proxy     which one, and how it opens the way        tls, roots   whom to trust
+//! connect   its connection: through the proxy, if there is one, and encrypted
+//! proxy     which proxy, and its tunnel        tls, roots   whom to trust
 //! socket    TCP to the address that answers first
 //! ```
 

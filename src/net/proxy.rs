@@ -1,4 +1,4 @@
-//! Which proxy a request takes, by the rules of curl for the proxy variables, and how the proxy opens the way to a server.
+//! Which proxy a request goes through, by curl's rules for the proxy variables, and how to open a tunnel through it.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -14,10 +14,10 @@ use crate::net::socket::{LONGEST_RESOLVE, Stream, describe_io, resolve};
 use crate::settings;
 use crate::url::{Url, split_authority, without_brackets};
 
-/// The longest head of an answer to CONNECT, in bytes. What a proxy says in it is a few hundred.
+/// The longest head of a response to CONNECT, in bytes. A usual one has a few hundred.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// The proxy of a URL. It is shown with the variable that asks for it, and without its password.
+/// The proxy for a URL. It is shown with the variable that names it, and without its password.
 #[derive(Debug)]
 pub struct Proxy {
     variable: &'static str,
@@ -35,7 +35,7 @@ impl fmt::Display for Proxy {
 /// The proxy for a URL, if it has one: that of `https_proxy`, else of `all_proxy`, unless `NO_PROXY` covers the host.
 ///
 /// This machine itself is never reached through a proxy, whatever the variables say: to the proxy, 127.0.0.1 is another
-/// machine. Plain http is used to no other machine, so `http_proxy` does not count. A value that cannot be used is an error.
+/// machine. Plain http goes to no other machine, so `http_proxy` does not count. An invalid value is an error.
 pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     if url.is_loopback() {
         return Ok(None);
@@ -56,7 +56,7 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     Ok(Some(Proxy { variable, inner }))
 }
 
-/// The proxy of a variable. One whose host or port is not valid would lead elsewhere.
+/// The proxy that a variable names. With an invalid host or port the request could end up elsewhere.
 fn parse(value: &str) -> Option<ureq::Proxy> {
     let proxy = ureq::Proxy::new(value).ok()?;
     let authority = proxy.uri().authority()?.as_str();
@@ -77,12 +77,12 @@ impl Proxy {
         self.inner.port()
     }
 
-    /// Whether it is itself reached by TLS.
+    /// Whether the connection to the proxy itself is encrypted.
     pub fn is_https(&self) -> bool {
         self.inner.protocol() == ProxyProtocol::Https
     }
 
-    /// Has the proxy open the way to a server. The error says why it does not.
+    /// Opens a tunnel to a server. The error says why that failed.
     pub fn open_tunnel(&self, stream: &mut Stream, host: &str, port: u16) -> Result<(), String> {
         use ErrorKind::{ConnectionReset, InvalidData, UnexpectedEof};
         let variable = self.variable;
@@ -134,7 +134,7 @@ impl Proxy {
         let request = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n{login}\r\n");
         stream.write_all(request.as_bytes())?;
         stream.flush()?;
-        // Byte by byte: what comes after the head belongs to the server.
+        // Byte by byte: what follows the head comes from the server.
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD {
             head.extend(read::<1>(stream)?);
@@ -150,7 +150,7 @@ impl Proxy {
         }
     }
 
-    /// What a proxy wants that did not accept us. We know Basic, and no more.
+    /// Which authentication the proxy wants. We only know Basic.
     fn authentication_refused(&self, headers: &[httparse::Header<'_>]) -> io::Error {
         let is_offered = |scheme: &&str| {
             headers.iter().any(|header| {
@@ -196,7 +196,7 @@ impl Proxy {
         if outcome != 0 {
             return Err(refused(&format!("SOCKS error {outcome}")));
         }
-        // The address that it connects from, which nobody needs, and its port.
+        // Skip the address and the port that the proxy connects from.
         let [_reserved, kind] = read(stream)?;
         let length = match kind {
             1 => 4,
@@ -206,7 +206,7 @@ impl Proxy {
         stream.read_exact(&mut vec![0; length + 2])
     }
 
-    /// Where a SOCKS proxy is asked to connect to (RFC 1928 section 5): an address, or a name that it resolves itself.
+    /// Where the proxy is to connect to (RFC 1928 section 5): an address, or a name that it resolves itself.
     fn socks_target(&self, host: &str, port: u16) -> Result<Vec<u8>, String> {
         let mut address = host.parse().ok();
         if address.is_none() && self.inner.protocol() == ProxyProtocol::Socks5 {
@@ -232,7 +232,7 @@ fn refused(why: &str) -> io::Error {
     io::Error::other(format!("proxy refused to connect ({why})"))
 }
 
-/// The outcome in an answer of a SOCKS proxy. Before it comes the version with which the request begins.
+/// The status in the reply of a SOCKS proxy. Before it comes the version, as in the request.
 fn ask_socks(stream: &mut Stream, request: &[u8]) -> io::Result<u8> {
     stream.write_all(request)?;
     stream.flush()?;
@@ -258,7 +258,7 @@ pub fn is_listed(list: &str, host: &str, port: u16) -> bool {
 }
 
 fn covers(entry: &str, host: &str, port: u16) -> bool {
-    // The colons of an IPv6 address are none of a port, unless it stands in brackets.
+    // A colon in an IPv6 address begins a port only after a bracket.
     let (entry, wanted) = match entry.rsplit_once(':') {
         Some((name, port)) if name.ends_with(']') || !name.contains(':') => (name, port.parse()),
         _ => (entry, Ok(port)),
@@ -276,7 +276,7 @@ fn covers(entry: &str, host: &str, port: u16) -> bool {
     entry == "*" || under.is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
 }
 
-/// A host without the brackets of IPv6 and the dot of the root.
+/// A host without the brackets of IPv6 and the trailing dot.
 fn bare(host: &str) -> &str {
     without_brackets(host).trim_end_matches('.')
 }

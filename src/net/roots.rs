@@ -15,7 +15,7 @@ pub struct Roots {
     pub source: String,
 }
 
-/// The roots to trust. A variable that names no certificate is an error. It takes some milliseconds.
+/// The roots to trust. A variable that names no certificate is an error. Takes a few milliseconds.
 pub fn load() -> Result<Roots> {
     let folders = settings::system_ca_folders()?;
     let mut roots = match (settings::system_ca_file()?, folders) {
@@ -43,7 +43,7 @@ pub fn load() -> Result<Roots> {
     Ok(roots)
 }
 
-/// What the system trusts. `load_native_certs` would take an empty `SSL_CERT_FILE` for a file.
+/// What the system trusts. `load_native_certs` would treat an empty `SSL_CERT_FILE` as a path.
 fn native() -> Vec<TrustAnchor<'static>> {
     #[cfg(all(unix, not(target_os = "macos")))]
     {
@@ -58,7 +58,7 @@ fn native() -> Vec<TrustAnchor<'static>> {
     anchors(&rustls_native_certs::load_native_certs().certs)
 }
 
-/// The system's roots. The built-in ones serve only where there is none, as in a container without a CA bundle.
+/// The system's roots, or the built-in ones if there are none, as in a container without a CA bundle.
 fn system_roots(mut anchors: Vec<TrustAnchor<'static>>) -> Roots {
     let mut source = "those of the system";
     if anchors.is_empty() {
@@ -88,14 +88,14 @@ fn read(variable: &str, file: &Path) -> Result<Vec<TrustAnchor<'static>>> {
     Ok(found)
 }
 
-/// The certificates in folders. What they hold besides is passed over, and so is a folder that is missing.
+/// The certificates in folders. Other files and missing folders are ignored.
 fn search(folders: &[PathBuf]) -> Vec<CertificateDer<'static>> {
     let found =
         |folder: &PathBuf| rustls_native_certs::load_certs_from_paths(None, Some(folder)).certs;
     folders.iter().flat_map(found).collect()
 }
 
-/// Those that can vouch for others: some systems keep ancient ones that rustls does not understand.
+/// The certificates as trust anchors, without those that rustls cannot parse: some systems keep ancient ones.
 fn anchors(certificates: &[CertificateDer<'_>]) -> Vec<TrustAnchor<'static>> {
     let understood = |certificate| webpki::anchor_from_trusted_cert(certificate).ok();
     let anchors = certificates.iter().filter_map(understood);

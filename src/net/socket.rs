@@ -1,4 +1,4 @@
-//! TCP: to the address of a host that answers first, and bytes to and fro until the time is up, encrypted or not.
+//! TCP: a connection to the address of a host that answers first, and a stream over it, encrypted or not, with a time limit.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -14,12 +14,12 @@ use crate::url::is_localhost;
 
 /// Resolvers give up after 10 s.
 pub const LONGEST_RESOLVE: Duration = Duration::from_secs(10);
-/// How long an address is waited for before the next one is tried beside it (RFC 8305 section 5).
+/// How long to wait for an address before trying the next one too (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// In how many steps a limit is waited for.
+/// How many steps a time limit is divided into.
 const STEPS: u32 = 100;
 
-/// The addresses of a host. The resolver of the system has no limit of its own.
+/// The addresses of a host. The system's resolver has no time limit of its own.
 pub fn resolve(host: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketAddr>> {
     if is_localhost(host) {
         return Ok(vec![
@@ -32,8 +32,8 @@ pub fn resolve(host: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketA
     found.map(Iterator::collect)
 }
 
-/// The first connection to one of these addresses, or the last failure. Both families of addresses take turns, and none has to
-/// fail before the next one is tried (RFC 8305).
+/// The first connection to one of these addresses, or the last failure. The address families alternate, and the next address is
+/// tried before the last one has failed (RFC 8305).
 pub fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + limit;
     let mut waiting = in_turns(addresses).into_iter();
@@ -46,7 +46,7 @@ pub fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> 
         if let Some(address) = waiting.next().filter(|_| !left.is_zero()) {
             let sender = sender.clone();
             thread::Builder::new().spawn(move || {
-                // Nobody listens after the first success: then this one is closed.
+                // Nobody receives it after the first success; then it is closed.
                 let _ = sender.send(TcpStream::connect_timeout(&address, left));
             })?;
             pending += 1;
@@ -66,7 +66,7 @@ pub fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> 
     }
 }
 
-/// Addresses of both families in turns, beginning with that of the first one.
+/// The addresses with alternating families, beginning with that of the first one.
 fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let is_first_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let of_family = |is_ipv6: bool| addresses.iter().filter(move |one| one.is_ipv6() == is_ipv6);
@@ -76,8 +76,8 @@ fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     turns.flatten().copied().collect()
 }
 
-/// A socket that is used until its time is up. It waits in short steps: while this process is stopped the clock goes on, but
-/// no more than one step is used up, and what came meanwhile is read.
+/// A socket with a time limit. It waits in short steps: while this process is stopped the clock goes on, but at most one step is
+/// used up, and what arrived meanwhile is read.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
@@ -111,7 +111,7 @@ impl Socket {
     }
 }
 
-/// The bytes that go to and fro, encrypted or not. Through a proxy that is reached by TLS they are encrypted twice.
+/// A stream of bytes, encrypted or not; through an https proxy it is encrypted twice.
 #[derive(Debug)]
 pub enum Stream {
     Plain(Socket),

@@ -1,4 +1,4 @@
-//! TLS: whom to trust, the handshake, and what a failed one means to the person.
+//! TLS: the configuration, the handshake, and what a failed one means to the person.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -18,7 +18,7 @@ use crate::net::roots;
 use crate::net::socket::Stream;
 use crate::text::printable;
 
-/// The configuration that trusts our roots. They are read here, so that a mistake in their variables is found at once.
+/// The configuration that trusts our roots. They are loaded here, so that an invalid variable fails early.
 pub fn config() -> Result<Arc<ClientConfig>> {
     let roots = roots::load()?;
     let store = RootCertStore {
@@ -37,7 +37,7 @@ pub fn config() -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// Shakes hands with a host. The error says why that failed.
+/// Performs the handshake with a host. The error says why it failed.
 pub fn encrypt(config: &Arc<ClientConfig>, host: &str, plain: Stream) -> Result<Stream, String> {
     let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
     let connection = ClientConnection::new(Arc::clone(config), name.to_owned());
@@ -88,8 +88,8 @@ fn describe(error: &rustls::Error) -> String {
     .to_owned()
 }
 
-/// Checks certificates as rustls does, and says who issued one that is not trusted: a person behind an inspecting proxy has to
-/// know.
+/// Verifies certificates as rustls does, and names the issuer of one that is not trusted: a person behind an inspecting proxy
+/// needs to know.
 #[derive(Debug)]
 struct Verifier {
     webpki: Arc<WebPkiServerVerifier>,
@@ -128,7 +128,7 @@ impl ServerCertVerifier for Verifier {
             now,
         );
         verified.map_err(|error| match error {
-            // The signature is wrong where another authority of that name is trusted: an old one of the same proxy.
+            // BadSignature: another CA of that name is trusted, such as an old one of the same proxy.
             InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
             ) => self.untrusted(end_entity),
@@ -169,7 +169,7 @@ fn issuer_name(certificate: &CertificateDer<'_>) -> Option<String> {
     Some(printable(&String::from_utf8_lossy(name)))
 }
 
-/// The value after an identifier in a DER name. All that can go wrong is a strange word in an error.
+/// The value after an identifier in a DER name. At worst an error message has a strange word in it.
 fn attribute(name: &[u8], identifier: [u8; 5]) -> Option<&[u8]> {
     let at = name.windows(5).position(|bytes| bytes == identifier)?;
     let [_tag, length, value @ ..] = &name[at + 5..] else {

@@ -1,4 +1,4 @@
-//! What comes over a connection, within a limit, and how the answer gets to the browser whole.
+//! Reads the head of a request, within a limit, and delivers the whole reply to the browser.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use crate::login::page;
 
-/// Bytes of a head. A code and a state are a few hundred; the rest is for cookies that other programs left on localhost.
+/// In bytes. A code and a state take a few hundred; the rest is for cookies that other programs left on localhost.
 const HEAD_LIMIT: usize = 16 * 1024;
 /// The content type of a TLS handshake (RFC 8446 section 5.1), which no HTTP request begins with.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// How long, and for how many bytes, a browser that has its answer may go on sending.
+/// How long, and how many bytes, a browser may go on sending after the reply.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 const DRAIN_LIMIT: usize = 1024 * 1024;
 
-/// What a browser sent, up to an empty line or the limit. None if it sent less and went, or was hung up on; or if it speaks
-/// TLS, and would wait for ours.
+/// What a browser sent, up to an empty line or the limit. None if the connection was closed before that, or if the browser
+/// speaks TLS and would wait for our answer.
 pub fn receive(mut stream: &TcpStream) -> Option<Vec<u8>> {
     let mut head = Vec::with_capacity(2048);
     let mut chunk = [0; 2048];
@@ -58,8 +58,8 @@ impl Reply {
         Self { status, page }
     }
 
-    /// Sends the reply, without its body where the request was a HEAD, and returns when the browser has taken it or gone,
-    /// a few seconds later at most.
+    /// Sends the reply, without a body to a HEAD request, and returns when the browser has received it or closed, after a few
+    /// seconds at most.
     pub fn send(&self, mut stream: &TcpStream, is_head: bool) {
         let body = if is_head { "" } else { &self.page };
         let message = self.head() + body;
@@ -91,15 +91,15 @@ impl Reply {
     }
 }
 
-/// Reads on until the browser closes (RFC 9112 section 9.6): a connection that is closed on unread bytes is reset, and
-/// the browser may lose the answer that it has not read yet.
+/// Reads on until the browser closes (RFC 9112 section 9.6): closing with unread bytes resets the connection, and the browser
+/// may lose what it has not read yet.
 fn drain(mut stream: &TcpStream) {
     let deadline = Instant::now() + DRAIN_TIME;
     let mut discarded = [0; 4096];
     let mut drained = 0;
     while drained < DRAIN_LIMIT
         && let Some(left) = deadline.checked_duration_since(Instant::now())
-        // Fails at a limit of zero, which would mean none.
+        // Fails for zero, which would mean no limit.
         && stream.set_read_timeout(Some(left)).is_ok()
         && let Ok(count @ 1..) = stream.read(&mut discarded)
     {

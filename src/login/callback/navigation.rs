@@ -1,11 +1,11 @@
-//! Whether a request is a browser's navigation that answers this login. Pure.
+//! Whether a request is a browser following the redirect of this login. Pure.
 
 use httparse::{EMPTY_HEADER, Status};
 
 use super::http::Reply;
 use crate::login::redirect::{self, AuthorizationResponse, Expectation};
 
-/// The path of the redirect URI, as it is registered.
+/// The registered path of the redirect URI.
 pub const PATH: &str = "/auth/callback";
 /// The path of the one-time link, before its secret.
 pub const LINK_PATH: &str = "/sign-in/";
@@ -20,7 +20,7 @@ pub enum Navigation {
     Redirect(AuthorizationResponse),
 }
 
-/// What the head of a request asks for; the error is the reply to one that does not count.
+/// What a request is for; the error is the reply to one that does not count.
 pub fn classify(head: &[u8], port: u16, expected: &Expectation) -> Result<Navigation, Reply> {
     let error = |status, reason| Err(Reply::error(status, reason));
     let mut headers = [EMPTY_HEADER; 100];
@@ -43,8 +43,8 @@ pub fn classify(head: &[u8], port: u16, expected: &Expectation) -> Result<Naviga
         Some(secret) => Ok(Navigation::Link(secret.to_owned())),
         None => redirect::parse_query(query, expected).map(Navigation::Redirect),
     };
-    // Another name that leads to this machine is that of a hostile page (DNS rebinding), or of a forwarded port. Only the
-    // person's browser knows the state.
+    // Another host name is that of a hostile page (DNS rebinding) or of a forwarded port. Only the person's browser knows the
+    // state.
     if !matches!(outcome, Ok(Navigation::Redirect(_))) && !is_sent_to_us(&request, port) {
         return error("403 Forbidden", "it was sent to another host");
     }
@@ -57,7 +57,7 @@ fn check_tab(request: &httparse::Request<'_, '_>, issuer: &str) -> Result<(), Re
         let status = "405 Method Not Allowed\r\nAllow: GET";
         return Err(Reply::error(status, "it is not a GET"));
     }
-    // Older browsers do not send these two. Scripts, images and frames do say what they are.
+    // Older browsers do not send these two. In newer ones scripts, images and frames identify themselves.
     let is_navigation = values(request, "Sec-Fetch-Mode").all(|v| v == b"navigate")
         && values(request, "Sec-Fetch-Dest").all(|v| v == b"document");
     if !is_navigation {

@@ -1,4 +1,4 @@
-//! The sockets of the callback server: its ports, its connections, and the browsers that wait for the last page.
+//! The sockets of the callback server: ports, connections, and the browsers that wait for the last page.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
@@ -15,9 +15,9 @@ use super::navigation::{LINK_PATH, Navigation, classify};
 use crate::login::pkce;
 use crate::login::redirect::{AuthorizationResponse, Expectation};
 
-/// A browser opens a handful of connections; the rest is for those of other programs.
+/// A browser opens a handful; the rest is for other programs.
 const CONNECTION_LIMIT: usize = 64;
-/// How long to wait after a failed accept: the next one may fail as fast.
+/// How long to wait after a failed accept: the next one may fail immediately too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The ports are bound; a connection waits until `serve`.
@@ -36,11 +36,11 @@ struct ServerState {
     responses: Sender<AuthorizationResponse>,
     /// The secret of the link, and where it leads.
     one_time_link: Mutex<Option<(String, String)>>,
-    /// What a browser gets that brought the response, once that is known.
+    /// What a browser that brought the response gets, once that is known.
     last_page: OnceLock<String>,
-    /// It is locked for reading while such a browser is served.
+    /// Locked for reading while such a browser is served.
     serving: RwLock<()>,
-    /// Those that have not brought the response, the oldest first.
+    /// Those that have not brought a response, oldest first.
     connections: Mutex<Vec<Weak<TcpStream>>>,
 }
 
@@ -48,7 +48,7 @@ struct ServerState {
 /// None if all are busy.
 pub fn listen(ports: &[u16]) -> Result<Option<Listening>> {
     for &port in ports {
-        // A port that the system finds free in one family may be busy in the other.
+        // A port that is free in one address family may be busy in the other.
         for _ in 0..if port == 0 { 16 } else { 1 } {
             if let Some(listening) = listen_on(port)? {
                 return Ok(Some(listening));
@@ -64,7 +64,7 @@ fn listen_on(port: u16) -> Result<Option<Listening>> {
         bound => bound.with_context(|| format!("could not listen on port {port} of 127.0.0.1"))?,
     };
     let port = first.local_addr().context("could not listen")?.port();
-    // `localhost` may lead to either family, so somebody else on ::1 would get our redirect.
+    // `localhost` may resolve to either, so another program on ::1 would get our redirect.
     let listeners = match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
         Ok(second) => vec![first, second],
         Err(error) if is_busy(&error) => return Ok(None),
@@ -74,7 +74,7 @@ fn listen_on(port: u16) -> Result<Option<Listening>> {
     Ok(Some(Listening { port, listeners }))
 }
 
-/// Windows says "access denied" for a port that another program holds for itself, or that Hyper-V has set aside.
+/// Windows denies access to a port that another program uses exclusively or that Hyper-V has reserved.
 fn is_busy(error: &io::Error) -> bool {
     let kind = error.kind();
     kind == io::ErrorKind::AddrInUse || cfg!(windows) && kind == io::ErrorKind::PermissionDenied
@@ -121,17 +121,17 @@ impl Callback {
         Ok(link)
     }
 
-    /// Answers each browser that brought the response, and those that will, with this page. Returns when those that wait
-    /// have taken it or gone, a few seconds later at most.
+    /// Sends this page to each browser that brought the response, or will. Returns when those that wait have received it or
+    /// closed, after a few seconds at most.
     pub fn show(&self, page: String) {
-        // It is shown once.
+        // There is only one.
         let _ = self.0.last_page.set(page);
         drop(self.0.serving.write());
     }
 }
 
 impl ServerState {
-    /// Redirects a request with the right secret to the issuer. Any other finds nothing.
+    /// Redirects a request with the right secret to the issuer. Any other is not found.
     fn follow_link(&self, secret: &str) -> Reply {
         let mut link = lock(&self.one_time_link);
         match link.take_if(|(right, _)| right.as_bytes().ct_eq(secret.as_bytes()).into()) {
@@ -140,33 +140,33 @@ impl ServerState {
         }
     }
 
-    /// Has a browser that brought the response wait for the last page. It may bring it twice: a person reloads the page, a
-    /// scanner looks at the address first.
+    /// Reports the response, and sends the browser that brought it the last page, once there is one. It may come twice: a person
+    /// reloads the page, or a scanner fetches it first.
     fn take_response(&self, response: AuthorizationResponse, browser: &Arc<TcpStream>) {
-        // From here on it is not hung up on, and `show` waits for it.
+        // From here on `add` does not close it, and `show` waits for it.
         lock(&self.connections).retain(|other| other.as_ptr() != Arc::as_ptr(browser));
         let _serving = self.serving.read();
-        // Nobody listens after the first response.
+        // Nobody receives it after the first one.
         let _ = self.responses.send(response);
         Reply::page(self.last_page.wait()).send(browser, false);
     }
 
-    /// Makes room for a connection: where there are too many the oldest is hung up on, so that however many are silent, the
-    /// browser gets through.
+    /// Adds a connection. If there are too many it closes the oldest one, so that the browser gets through however many are
+    /// silent.
     fn add(&self, stream: &Arc<TcpStream>) {
         let mut connections = lock(&self.connections);
         connections.retain(|connection| connection.strong_count() > 0);
         if connections.len() >= CONNECTION_LIMIT
             && let Some(oldest) = connections.remove(0).upgrade()
         {
-            // It wakes the thread that reads from it. One that is gone already is what this is for.
+            // This wakes the thread that reads from it. It may be closed already.
             let _ = oldest.shutdown(Shutdown::Both);
         }
         connections.push(Arc::downgrade(stream));
     }
 }
 
-/// A thread that panicked leaves nothing half done here.
+/// A thread that panicked leaves nothing half-done here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -179,7 +179,7 @@ fn accept_connections(state: &Arc<ServerState>, listener: &TcpListener) {
         };
         let (state, stream) = (Arc::clone(state), Arc::new(stream));
         state.add(&stream);
-        // Without a thread for it the connection is closed; the browser tries again.
+        // If no thread can be started the connection is closed, and the browser tries again.
         let _ = thread::Builder::new().spawn(move || handle_connection(&state, &stream));
     }
 }
