@@ -38,6 +38,7 @@
 //! | `net` | HTTP with limits on everything, proxies, TLS |
 //! | `credentials` | what is stored: tokens, when they expire, whose they are. No I/O |
 //! | `settings` | the environment variables: nothing else reads them |
+//! | `sandbox` | whether a sandbox forbids something, and how that is said |
 //! | `url` | the URLs that a token may be sent to |
 //! | `process` | starting programs, and what others may see of this one |
 //! | `terminal` | what a person sees besides the result |
@@ -64,6 +65,7 @@ pub mod net;
 pub mod process;
 pub mod profile;
 pub mod refresh;
+pub mod sandbox;
 pub mod settings;
 pub mod store;
 pub mod terminal;

@@ -312,6 +312,12 @@ pub fn in_container() -> bool {
     CONTAINER.into_iter().any(is_set)
 }
 
+/// Whether this is a sandbox of Codex, or of sandbox-runtime, which Claude Code uses.
+pub fn in_sandbox() -> bool {
+    let names = "CODEX_SANDBOX CODEX_SANDBOX_NETWORK_DISABLED SANDBOX_RUNTIME";
+    names.split(' ').any(is_set)
+}
+
 /// Whether this is Linux on Windows.
 pub fn in_wsl() -> bool {
     is_set("WSL_DISTRO_NAME")

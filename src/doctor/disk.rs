@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 
 use super::{Finding, Level};
 use crate::credentials::Credentials;
+use crate::sandbox::mount_options;
 use crate::settings::{self, call_for};
 use crate::store::{self, Store, permissions::mode};
 use crate::text::shell_path;
@@ -70,7 +71,7 @@ fn of_files(store: &Store) -> Vec<Finding> {
         );
         findings.push(Finding::new(Level::Warning, "file", found));
     }
-    if is_mount(&path) {
+    if mount_options(&path).is_some() {
         let found = format!(
             "{shown} is a mount of its own, so no refresh can be stored: mount its folder instead"
         );
@@ -93,20 +94,4 @@ fn others_can_read(check: &'static str, path: &Path) -> Option<Finding> {
         "others can read {shown} (mode {mode:o}): run chmod {private} {word}, and sign in again if somebody may have copied a login"
     );
     Some(Finding::new(Level::Warning, check, found))
-}
-
-/// Whether a file is a mount point, as in a container into which single files are mounted. Only Linux tells.
-fn is_mount(path: &Path) -> bool {
-    let Ok(real) = fs::canonicalize(path) else {
-        return false;
-    };
-    // The kernel writes blanks, line ends and backslashes as octal numbers there (proc(5)).
-    let mut real = real.to_string_lossy().replace('\\', r"\134");
-    for (character, escaped) in [(' ', r"\040"), ('\t', r"\011"), ('\n', r"\012")] {
-        real = real.replace(character, escaped);
-    }
-    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let table = String::from_utf8_lossy(&table);
-    let mut lines = table.lines();
-    lines.any(|line| line.split(' ').nth(4) == Some(&real))
 }

@@ -18,6 +18,7 @@ use crate::login::callback;
 use crate::login::opener::{self, Environment};
 use crate::profile::Profile;
 use crate::refresh::{first_credentials, identity_token};
+use crate::sandbox;
 use crate::settings::{self, login_command};
 use crate::text::printable;
 use crate::time::rounded_span;
@@ -71,7 +72,20 @@ pub fn findings(profile: String) -> Vec<Finding> {
         Some(Profile::Own(store)) => login_command(store.profile()),
         _ => login_command("default"),
     };
+    let forbidden = match &profile {
+        Some(Profile::Own(store)) => store.forbidden_here(),
+        _ => None,
+    };
     let mut findings = profile.map_or_else(Vec::new, logins::findings);
+    if let Some(reason) = forbidden.or_else(sandbox::lacks_network) {
+        let found = format!(
+            "{reason}: a token is printed while it is valid, and refreshed outside: codex-auth setup systemd, cron or launchd \
+             prints what keeps it valid"
+        );
+        findings.push(Finding::new(Level::Warning, "sandbox", found));
+        // What else fails here says nothing about the machine.
+        return findings;
+    }
     findings.extend(disk::findings());
     findings.extend(of_programs());
     if let Some(source) = stored.and_then(|stored| check_source(&stored, &sign_in)) {

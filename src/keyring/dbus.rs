@@ -10,6 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use percent_encoding::percent_decode_str;
 
 use super::{Problem, Result};
+use crate::sandbox::describe_refused;
 use crate::settings;
 
 /// The bus itself, by its name and its path.
@@ -134,7 +135,10 @@ impl From<io::Error> for Problem {
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => no_bus(),
             ErrorKind::PermissionDenied => Self::Other(
-                format!("{UNREACHABLE}: could not connect to the session bus: {error}"),
+                format!(
+                    "{UNREACHABLE}: could not connect to the session bus: {}",
+                    describe_refused(&error)
+                ),
                 "run it outside the sandbox, as the user of the desktop session",
             ),
             _ => Self::failed(&error.to_string()),

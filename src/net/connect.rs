@@ -13,6 +13,7 @@ use ureq::unversioned::transport::{
 use crate::net::proxy::Proxy;
 use crate::net::socket::{LONGEST_RESOLVE, Socket, Stream, describe_io, race, resolve};
 use crate::net::tls;
+use crate::sandbox::{NO_NETWORK, lacks_network};
 use crate::url::Url;
 
 /// Long enough for four lost packets of a TCP handshake.
@@ -84,6 +85,7 @@ impl Dialer {
         };
         let addresses = resolve(host, port, LONGEST_RESOLVE.min(self.limit / 3));
         let addresses = addresses.map_err(|_| match route.proxy {
+            _ if lacks_network().is_some() => NO_NETWORK,
             Some(_) => "could not resolve proxy (is this machine online?)",
             None => "could not resolve host (is this machine online? behind a company proxy, is https_proxy set?)",
         })?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 
+use crate::sandbox::NO_NETWORK;
 use crate::text::redact;
 use crate::time::within;
 use crate::url::is_localhost;
@@ -148,6 +149,7 @@ pub fn describe_io(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         ErrorKind::TimedOut => "connection timed out".to_owned(),
+        ErrorKind::PermissionDenied if cfg!(unix) => NO_NETWORK.to_owned(),
         ErrorKind::HostUnreachable => "no route to host".to_owned(),
         ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
             "network unreachable".to_owned()

@@ -12,6 +12,7 @@ use crate::credentials::{Backoff, Credentials, Freshness, TokenRequest};
 use crate::error;
 use crate::issuer::backend::{self, Usage, Verdict, Window};
 use crate::refresh;
+use crate::sandbox::SANDBOX;
 use crate::settings;
 use crate::store::codex_file;
 use crate::text::{capitalized, printable};
@@ -202,6 +203,10 @@ impl LoginStatus {
             _ if self.is_rejected() => "rejected by the backend".to_owned(),
             _ if found.is_access_token_only() => "never refreshed".to_owned(),
             (Profile::Codex, ..) => "refreshed by Codex".to_owned(),
+            _ if self.state == State::Revoked => "cannot be refreshed".to_owned(),
+            (Profile::Own(store), ..) if refresh::forbidden_here(store, found).is_some() => {
+                format!("not refreshed in {SANDBOX}")
+            }
             (_, Some(_), _) => "cannot be refreshed".to_owned(),
             (_, _, Some(backoff)) => {
                 let wait = seconds_since_epoch(backoff.until);

@@ -11,7 +11,8 @@ use crate::credentials::{ForwardedRequest, Source};
 use crate::error::LOGIN_REQUIRED;
 use crate::issuer::{FailureKind, RefreshFailure};
 use crate::process;
-use crate::settings::{REQUEST, WORKLOAD};
+use crate::sandbox::{SANDBOX, describe_refused};
+use crate::settings::{self, REQUEST, WORKLOAD};
 use crate::text::{is_whole_object, redact};
 use crate::time::{length, start, within};
 
@@ -40,6 +41,10 @@ pub fn output(
 }
 
 fn failed(reason: impl Into<String>) -> RefreshFailure {
+    if settings::in_sandbox() {
+        // It may work outside.
+        return unreached(format!("{}, in {SANDBOX}", reason.into()));
+    }
     RefreshFailure::new(FailureKind::Temporary, reason)
 }
 
@@ -133,7 +138,8 @@ fn ask(path: &str, limit: Duration) -> Result<Vec<u8>, RefreshFailure> {
     let path = path.to_owned();
     // A socket that nobody accepts at can keep us waiting.
     let ask = move || {
-        let stream = UnixStream::connect(path).map_err(|error| unreached(error.to_string()))?;
+        let stream =
+            UnixStream::connect(path).map_err(|error| unreached(describe_refused(&error)))?;
         let read = stream
             .shutdown(Shutdown::Write)
             .and_then(|()| read_output(stream));

@@ -22,12 +22,13 @@ use anyhow::{Context, Error, Result, bail};
 use crate::credentials::{Credentials, Freshness, Source, TokenRequest};
 use crate::error::{self, Failure};
 use crate::process;
+use crate::sandbox;
 use crate::store::Store;
 use crate::time;
 
 use attempt::{Reason, Task};
-use obstacle::check_not_forced;
-pub use obstacle::{lasting_obstacle, load, not_signed_in};
+use obstacle::{check, check_not_forced};
+pub use obstacle::{forbidden_here, lasting_obstacle, load, not_signed_in};
 pub use provider::{check_refreshable, identity_token};
 use report::Report;
 pub use routing::learn_routing;
@@ -94,7 +95,9 @@ fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
     let backoff = found.backoff.as_ref().filter(|backoff| backoff.holds(now));
     let waits = backoff.is_some_and(|backoff| !backoff.login_required);
     let is_used = found.revoked.is_none() && provider::is_sent(found);
-    waits || is_used || store.locked_by().is_some() || store.check_replaceable().is_err()
+    let cannot_be_stored =
+        || store.check_replaceable().is_err() && store.forbidden_here().is_none();
+    waits || is_used || store.locked_by().is_some() || cannot_be_stored()
 }
 
 /// Has a worker refresh the credentials, waits for it, and looks at what came of it.
@@ -106,6 +109,11 @@ fn refresh(
 ) -> Result<ValidToken> {
     if reason == Reason::Needed {
         check_not_forced(found, request, SystemTime::now())?;
+    }
+    let advised = |failure| sandbox::with_advice(failure, store.profile(), request.is_strict());
+    if let Some(failure) = store.forbidden_here() {
+        check(found, store.profile(), SystemTime::now())?;
+        bail!(Failure::Temporary(advised(failure)));
     }
     let patience = patience(found, request, reason);
     let task = Task::new(store, found, request, reason, patience);
@@ -119,7 +127,7 @@ fn refresh(
             let newer = Credentials::parse(newer.into_bytes())?;
             Ok(satisfying(store.open(newer)?, request)?.warn(warning))
         }
-        Report::Failed(code, message) => Err(error::from_code(code, message)),
+        Report::Failed(code, message) => Err(error::from_code(code, advised(message))),
         Report::Done => {
             let stored = load(store)?;
             let is_same = stored.last_refresh == found.last_refresh;
@@ -168,14 +176,19 @@ pub fn first_credentials(source: Source) -> Result<Credentials> {
     }
 }
 
-/// The token that was there before, if it is valid now, although a refresh failed.
+/// The token that was there before, if it is valid now, although a refresh failed. Nobody in a sandbox can help that: before
+/// the last hour nothing is said.
 fn still_valid(found: Credentials, error: Error) -> Result<ValidToken> {
     let now = SystemTime::now();
     if !found.is_valid(now) {
         return Err(error);
     }
-    let left = time::span(found.seconds_left(now));
-    Ok(ValidToken::from(found).warn(format!("{error:#}; the current token expires in {left}")))
+    let (left, warning) = (found.seconds_left(now), format!("{error:#}"));
+    if warning.contains(sandbox::SANDBOX) && left >= 60 * 60 {
+        return Ok(found.into());
+    }
+    let left = time::span(left);
+    Ok(ValidToken::from(found).warn(format!("{warning}; the current token expires in {left}")))
 }
 
 /// What was refreshed just now is good, however soon it expires, unless a longer life was asked for.

@@ -9,6 +9,7 @@ use super::failure::{failed, refused};
 use super::provider::{check_refreshable, is_sent};
 use crate::credentials::{Credentials, Source, TokenRequest};
 use crate::error::{self, Failure};
+use crate::sandbox;
 use crate::settings::{self, login_command};
 use crate::store::{self, Store, codex_file};
 
@@ -61,8 +62,20 @@ pub fn lasting_obstacle(
     }
     match check(credentials, store.profile(), now) {
         Err(error) if error::exit_code(&error) != error::TEMPORARY => Some(error),
-        _ => store.check_replaceable().err(),
+        _ => match forbidden_here(store, credentials) {
+            Some(failure) => (!credentials.is_valid(now)).then(|| failure.into()),
+            None => store.check_replaceable().err(),
+        },
     }
+}
+
+/// Why a sandbox keeps us from refreshing these credentials, as far as can be known without a try. A command may need no network.
+pub fn forbidden_here(store: &Store, credentials: &Credentials) -> Option<Failure> {
+    let needs_network = !matches!(credentials.source(), Source::Command(_));
+    let network = || sandbox::lacks_network().filter(|_| needs_network);
+    let failure = store.forbidden_here().or_else(network)?;
+    let advised = sandbox::with_advice(failure, store.profile(), false);
+    Some(Failure::Temporary(advised))
 }
 
 /// Fails if another machine forces a refresh too soon after one forced the last.

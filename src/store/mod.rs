@@ -25,6 +25,8 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::credentials::Credentials;
+use crate::error::Failure;
+use crate::sandbox;
 use crate::settings;
 use crate::text::shell_path;
 use permissions::{check_folder, check_trusted, check_writable, nonblocking};
@@ -147,6 +149,13 @@ impl Store {
         check().with_context(|| self.could_not("replace"))
     }
 
+    /// Why nothing can be stored, if a sandbox forbids it.
+    pub fn forbidden_here(&self) -> Option<String> {
+        let target = self.target().ok()?;
+        let folder = parent(&target);
+        sandbox::cannot_write(&check_writable(folder).err()?, folder)
+    }
+
     /// Removes the file if it is a link, and gives what that led to. This stays: it may be another profile's, or Codex's.
     pub fn remove_link(&self) -> Result<Option<PathBuf>> {
         let path = self.path();
@@ -238,6 +247,9 @@ fn read_regular(path: &Path, check: fn(&Metadata) -> Result<()>) -> Result<Optio
 /// What keeps a file from being written or replaced, with what to do about it, where it is something usual.
 fn describe(error: &io::Error, path: &Path) -> Error {
     let (shown, folder) = (path.display(), parent(path));
+    if let Some(words) = sandbox::cannot_write(error, folder) {
+        return Failure::Temporary(words).into();
+    }
     match error.kind() {
         ErrorKind::ResourceBusy => anyhow!(
             "{shown} is a mount of its own, which cannot be replaced: mount its folder instead"

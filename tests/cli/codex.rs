@@ -37,7 +37,7 @@ struct Person {
 }
 
 /// Where Codex is, if it is here.
-fn find() -> Option<PathBuf> {
+pub fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = || {
         std::env::split_paths(&path)

@@ -45,6 +45,8 @@ mod owners;
 mod profiles;
 mod refresh;
 mod routing;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod secrets;
 mod setup;
 mod shortcut;

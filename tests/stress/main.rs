@@ -20,6 +20,7 @@ mod containers;
 mod hostile;
 mod machines;
 mod places;
+mod sandboxes;
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;

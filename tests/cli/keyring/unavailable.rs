@@ -169,7 +169,7 @@ fn a_session_bus_that_may_not_be_used_is_told_from_one_that_is_not_there() {
     };
     desktop.plant_sealed(LIFE.cast_signed() / 2);
     for (error, reason) in [
-        ("EPERM", "Operation not permitted (os error 1)"),
+        ("EPERM", "this sandbox refuses the connection"),
         ("EACCES", "Permission denied (os error 13)"),
     ] {
         let inject = format!("inject=connect:error={error}");

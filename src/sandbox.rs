@@ -1,0 +1,66 @@
+//! Whether it is a sandbox, as agents run commands in, that forbids something, and how that is said. Only this file decides it.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use crate::settings;
+
+/// The words that tell a message about a sandbox from others.
+pub const SANDBOX: &str = "this sandbox";
+pub const NO_NETWORK: &str = "no network in this sandbox";
+
+/// Why a folder cannot be written to, if a sandbox forbids it. Where no variable tells of one, a folder that is read-only may
+/// as well be a volume; but a system on which everything is read-only is none.
+pub fn cannot_write(error: &io::Error, folder: &Path) -> Option<String> {
+    let is_root_read_only =
+        || mount_options(Path::new("/")).is_some_and(|options| options.starts_with("ro"));
+    let is_forbidden = match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => settings::in_sandbox() || is_root_read_only(),
+        ErrorKind::PermissionDenied => settings::in_sandbox(),
+        _ => false,
+    };
+    is_forbidden.then(|| format!("{SANDBOX} cannot write to {}", folder.display()))
+}
+
+/// The options of what is mounted at this very place, if anything is, as in a container into which single files are mounted.
+/// Only Linux tells.
+pub fn mount_options(place: &Path) -> Option<String> {
+    // The kernel writes blanks, line ends and backslashes as octal numbers (proc(5)).
+    let mut place = fs::canonicalize(place)
+        .ok()?
+        .to_string_lossy()
+        .replace('\\', r"\134");
+    for (character, escaped) in [(' ', r"\040"), ('\t', r"\011"), ('\n', r"\012")] {
+        place = place.replace(character, escaped);
+    }
+    let table = fs::read("/proc/self/mounts").ok()?;
+    let table = String::from_utf8_lossy(&table);
+    let mut mounts = table.lines().map(|line| line.split(' ').skip(1));
+    // Of several at one place the last one counts.
+    let mut found = mounts.rfind(|fields| fields.clone().next() == Some(&place))?;
+    found.nth(2).map(str::to_owned)
+}
+
+/// Why there is no network, as far as can be told without a try.
+pub fn lacks_network() -> Option<String> {
+    settings::is_set("CODEX_SANDBOX_NETWORK_DISABLED").then(|| NO_NETWORK.to_owned())
+}
+
+/// Why a Unix socket cannot be connected to. EACCES would mean that it is somebody else's.
+pub fn describe_refused(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(1) => format!("{SANDBOX} refuses the connection"),
+        _ => error.to_string(),
+    }
+}
+
+/// A failure, with what to run outside the sandbox that is its cause, if one is.
+pub fn with_advice(failure: String, profile: &str, is_strict: bool) -> String {
+    if !failure.contains(SANDBOX) {
+        return failure;
+    }
+    let option = if is_strict { " --force-refresh" } else { "" };
+    let call = settings::call_for(profile);
+    format!("{failure}: run {call} token{option} outside it")
+}
