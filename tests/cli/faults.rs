@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::login::SIGNED_IN;
 use support::fake_issuer::{Endpoint, Trouble};
@@ -256,6 +256,7 @@ const SCENES: [(Scene, &str); 4] = [
 impl Scene {
     /// Sets it, and gives what the worker is to do.
     fn set(self, sandbox: &Sandbox, task: &Value) -> Value {
+        sandbox.await_end_of_workers();
         sandbox.issuer.end_plans(REFRESH);
         let spent = sandbox.plant_expiring_in(-60, LIFE);
         fs::write(sandbox.lock_file(), "").unwrap();
@@ -372,10 +373,14 @@ fn check_report(sandbox: &Sandbox, task: &Value, report: &str) -> Option<String>
     (!is_good).then(|| format!("it reported {report}"))
 }
 
-/// A sandbox whose issuer revokes a login as soon as one of its refresh tokens comes twice.
+/// A sandbox whose issuer revokes a login as soon as one of its refresh tokens comes twice. Its backend tells of a
+/// workspace, which the worker writes down after it has reported.
 fn strict_sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.issuer.set(|its| its.reuse_revokes_family = true);
+    sandbox.issuer.set(|its| {
+        its.reuse_revokes_family = true;
+        its.routing = json!({});
+    });
     sandbox
 }
 
@@ -417,7 +422,10 @@ fn a_fault_in_any_call_of_a_worker_loses_no_login() {
         .map(Trial::to_string)
         .collect();
     assert!(wrong.is_empty(), "{table}\n{}", wrong.join("\n"));
-    // Without these the test would have tried nothing.
+    // Without these the test would have tried nothing: what the worker writes comes twice, and the routing after its report.
+    let writes = |trial: &&Trial| trial.place.call == "ftruncate" && trial.scene == Scene::Expired;
+    let numbers = trials.iter().filter(writes).map(|trial| trial.place.number);
+    assert!(numbers.max() >= Some(4), "the routing is not written");
     for call in ["write", "ftruncate", "fsync", "flock"] {
         assert!(
             trials.iter().any(|trial| trial.place.call == call),
@@ -500,6 +508,7 @@ fn table(trials: &[Trial]) -> String {
 /// A fault in the same call of the caller, of the process that starts the worker, and of the worker. It describes what
 /// must never happen.
 fn try_all(sandbox: &Sandbox, place: &Place, fault: Fault) -> Option<String> {
+    sandbox.await_end_of_workers();
     sandbox.plant_expiring_in(-60, LIFE);
     let command = traced(sandbox, &[inject(place, fault)], &["token"]).unwrap();
     let first = sandbox.start(command).finish();

@@ -300,25 +300,8 @@ fn nobody_waits_for_a_backend_that_hangs() {
     sandbox.issuer.await_answers(CHECK, 2);
     // A worker that still runs would bring it back.
     #[cfg(target_os = "linux")]
-    await_end_of_workers(&sandbox);
+    sandbox.await_end_of_workers();
     assert!(!sandbox.file("default").exists());
-}
-
-/// Waits until no process has this sandbox's home in its environment.
-#[cfg(target_os = "linux")]
-#[track_caller]
-fn await_end_of_workers(sandbox: &Sandbox) {
-    use std::os::unix::ffi::OsStrExt;
-    let home = sandbox.home();
-    let home = home.as_os_str().as_bytes();
-    let is_of_it = |environment: &[u8]| environment.windows(home.len()).any(|part| part == home);
-    support::process::until("the end of the workers", || {
-        let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let is_there = processes.any(|process| {
-            std::fs::read(process.path().join("environ")).is_ok_and(|text| is_of_it(&text))
-        });
-        (!is_there).then_some(())
-    });
 }
 
 #[cfg(target_os = "linux")]
@@ -334,7 +317,7 @@ fn what_is_learned_late_changes_no_newer_login() {
     sign_in(&sandbox);
     let newer = sandbox.stored();
     gate.open();
-    await_end_of_workers(&sandbox);
+    sandbox.await_end_of_workers();
     assert_eq!(sandbox.stored(), newer);
 }
 

@@ -318,6 +318,23 @@ impl Sandbox {
         self.home().join("default.lock")
     }
 
+    /// Waits until no process has this home in its environment: a worker goes on after its caller has ended.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub fn await_end_of_workers(&self) {
+        let home = self.home();
+        let home = home.as_os_str().as_encoded_bytes();
+        let names_it = |text: &[u8]| text.windows(home.len()).any(|part| part == home);
+        until("the end of the workers", || {
+            let mut processes = fs::read_dir("/proc").expect("no /proc").flatten();
+            let is_any = processes.any(|process| {
+                // It may end while we look, or be another user's.
+                fs::read(process.path().join("environ")).is_ok_and(|text| names_it(&text))
+            });
+            (!is_any).then_some(())
+        });
+    }
+
     /// The worker that holds the lock, once one does.
     #[cfg(target_os = "linux")]
     #[track_caller]
