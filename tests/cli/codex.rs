@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use support::fake_issuer::wire::{Answer, Request};
 use support::fake_issuer::{Endpoint, Trouble, now};
@@ -55,9 +55,21 @@ pub fn find() -> Option<PathBuf> {
 impl Person {
     /// Signed in an hour ago. `None` where there is no Codex.
     fn new() -> Option<Self> {
+        Self::in_workspace(|_| Value::Null)
+    }
+
+    /// In a workspace of which the backend at this URL tells so, which was learned when the token was last refreshed.
+    fn in_workspace(told: fn(&str) -> Value) -> Option<Self> {
         let codex = find()?;
         let mut sandbox = Sandbox::new();
         sandbox.plant_expiring_in((LIFE - 3600).cast_signed(), LIFE);
+        let told = told(sandbox.issuer.url());
+        if !told.is_null() {
+            sandbox.issuer.set(|its| its.routing = told);
+            let refreshed = sandbox.run(&["token", "--force-refresh"]);
+            refreshed.assert(0, "[TOKEN]\n", "");
+            sandbox.await_stored(|stored| stored["routing"].is_object());
+        }
         sandbox.set("CODEX_HOME", sandbox.folder().join("codex"));
         // Whatever it may want to ask the outside ends here; loopback goes without a proxy.
         sandbox.set("HTTPS_PROXY", "http://127.0.0.1:9");
@@ -68,9 +80,8 @@ impl Person {
     }
 
     fn configure(&self) -> Option<()> {
-        let base_url = format!("{}/backend-api/codex", self.sandbox.issuer.url());
         let installed = self.sandbox.install()?.into_os_string();
-        let arguments = ["setup", "codex", "--base-url", &base_url].map(OsString::from);
+        let arguments = ["setup", "codex"].map(OsString::from);
         let command = self
             .sandbox
             .command_of(&[&[installed], &arguments[..]].concat());
@@ -194,6 +205,28 @@ fn codex_gets_its_answer_with_our_token_and_account_id() {
     assert_eq!(person.questions().len(), 1);
     assert_sent(&person.questions()[0], &issuer.access_tokens()[0]);
     assert_eq!(person.refreshes(), 0);
+    person.assert_discreet(&output);
+}
+
+/// Codex itself asks nobody where the requests go when a command gives it the token.
+#[test]
+fn a_routed_workspace_gets_its_requests_at_its_own_origin_with_its_override() {
+    let told = |url: &str| json!({"workspace_backend_origin": url.replace("127.0.0.1", "localhost"), "account_routing_override": "us_cr"});
+    let Some(person) = Person::in_workspace(told) else {
+        return;
+    };
+    let output = person.ask().finish();
+    output.assert(0, ANSWER, "...\n");
+    let issuer = &person.sandbox.issuer;
+    let questions = person.questions();
+    assert_eq!(questions.len(), 1);
+    assert_sent(&questions[0], &issuer.access_tokens()[1]);
+    let port = issuer.url().rsplit(':').next().unwrap();
+    let host = format!("localhost:{port}");
+    assert_eq!(questions[0].header("host"), Some(host.as_str()));
+    let sent = questions[0].header("x-openai-account-routing-override");
+    assert_eq!(sent, Some("us_cr"));
+    assert_eq!(issuer.count(Endpoint::AccountsCheck), 1);
     person.assert_discreet(&output);
 }
 
