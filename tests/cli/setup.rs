@@ -603,7 +603,7 @@ mod on_unix {
         );
         sandbox.run(&["setup", "curl"]).assert(
             0,
-            "...\n# Start it with the same CODEX_AUTH_HOME in its environment as here.\n{ env CODEX_AUTH_CHATGPT_URL=[..]\n",
+            "...\n# Its environment needs the same CODEX_AUTH_HOME as here.\n{ env CODEX_AUTH_CHATGPT_URL=[..]\n",
             "",
         );
     }

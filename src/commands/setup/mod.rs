@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -20,11 +20,15 @@ use crate::terminal::say;
 use crate::text::shell_word;
 use crate::url::Url;
 
+/// The gateway that `setup litellm` describes, for programs that speak another protocol than the backend.
+const GATEWAY: &str = "http://127.0.0.1:4000";
+const GATEWAY_V1: &str = "http://127.0.0.1:4000/v1";
+
 /// Names and values. Names are known words.
 type Headers = Vec<(&'static str, String)>;
 
 /// What a template is written in: this decides how a value is escaped.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Language {
     /// Its comments go to stderr: the language has none.
     Json,
@@ -40,36 +44,27 @@ enum Language {
     Plist,
 }
 
-/// The template of a program, and the base URL where none was asked for: a path of the backend, or the gateway of `setup
-/// litellm`.
+/// The template of a program, and the base URL where none was asked for: a path of the backend, or the gateway.
 fn template(program: Program, has_gateway: bool) -> (&'static str, Language, &'static str) {
     use Language::{Crontab, JavaScript, Json, Plist, Python, Shell, Systemd, Toml};
     match program {
         Program::Codex => (include_str!("codex.toml"), Toml, "/codex"),
         Program::ClaudeCode if has_gateway => (include_str!("claude-code.json"), Json, ""),
-        Program::ClaudeCode => (
-            include_str!("claude-code-litellm.json"),
-            Json,
-            "http://127.0.0.1:4000",
-        ),
+        Program::ClaudeCode => (include_str!("claude-code-litellm.json"), Json, GATEWAY),
         Program::Copilot => (include_str!("copilot.sh"), Shell, "/codex"),
         Program::Opencode => (include_str!("opencode.js"), JavaScript, "/codex"),
         Program::Pi => (include_str!("pi.json"), Json, ""),
         Program::Vtcode => (include_str!("vtcode.toml"), Toml, "/codex"),
         Program::Hermes => (include_str!("hermes.yaml"), Python, "/codex"),
         Program::Crush if has_gateway => (include_str!("crush.sh"), Shell, ""),
-        Program::Crush => (
-            include_str!("crush-litellm.sh"),
-            Shell,
-            "http://127.0.0.1:4000/v1",
-        ),
+        Program::Crush => (include_str!("crush-litellm.sh"), Shell, GATEWAY_V1),
         Program::OpenaiPython => (include_str!("openai.py"), Python, "/codex"),
         Program::OpenaiNode => (include_str!("openai.mjs"), JavaScript, "/codex"),
         Program::OpenaiAgents => (include_str!("openai-agents.py"), Python, "/codex"),
         Program::AiSdk => (include_str!("ai-sdk.mjs"), JavaScript, "/codex"),
         Program::Litellm => (include_str!("litellm.py"), Python, "/codex"),
         Program::Curl => (include_str!("curl.sh"), Shell, "/wham/usage"),
-        Program::Env => (include_str!("env.sh"), Shell, "http://127.0.0.1:4000/v1"),
+        Program::Env => (include_str!("env.sh"), Shell, GATEWAY_V1),
         Program::Systemd => (include_str!("systemd.sh"), Systemd, ""),
         Program::Cron => (include_str!("cron.crontab"), Crontab, ""),
         Program::Launchd => (include_str!("launchd.plist"), Plist, ""),
@@ -78,15 +73,14 @@ fn template(program: Program, has_gateway: bool) -> (&'static str, Language, &'s
 
 pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
     let (template, language, default_url) = template(args.program, args.base_url.is_some());
-    if let Some(url) = &args.base_url {
-        let unusable = |error| Failure::Usage(format!("--base-url cannot be used: {error:#}"));
-        Url::parse(url).map_err(unusable)?;
-    }
     let profile = Profile::chosen(profile)?;
     let mut notes = Vec::new();
     let (backend, headers) = destination(&profile, &mut notes)?;
     let url = match &args.base_url {
-        Some(url) => url.trim_end_matches('/').to_owned(),
+        Some(url) => {
+            let unusable = |error| Failure::Usage(format!("--base-url cannot be used: {error:#}"));
+            Url::parse(url).map_err(unusable)?.to_string()
+        }
         None if default_url.starts_with("http") => default_url.to_owned(),
         None => backend + default_url,
     };
@@ -98,13 +92,13 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
         "default" => (String::new(), String::new()),
         name => (format!("-{name}"), format!(" ({name})")),
     };
-    let pairs = |before: &str, between: &str, after: &str, separator: &str| {
-        let pair = |(name, value): &(_, _)| format!("{before}{name}{between}{value}{after}");
-        headers.iter().map(pair).collect::<Vec<_>>().join(separator)
-    };
     let between = match language {
         Language::Toml => "\" = \"",
         _ => "\": \"",
+    };
+    let pairs = |before: &str, between: &str, after: &str, separator: &str| {
+        let pair = |(name, value): &(_, _)| format!("{before}{name}{between}{value}{after}");
+        headers.iter().map(pair).collect::<Vec<_>>().join(separator)
     };
     let filled = [
         ("suffix", suffix),
@@ -129,13 +123,16 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
 /// Prints a text with the notes below its own comments.
 fn print_with(notes: &[String], text: &str, language: Language) -> Result<ExitCode> {
     let mark = match language {
-        Language::JavaScript => "// ",
-        _ => "# ",
+        Language::JavaScript => "//",
+        _ => "#",
     };
     let lines = text.split_inclusive('\n');
-    let comments = lines.take_while(|line| line.starts_with(mark.trim_end()));
+    let comments = lines.take_while(|line| line.starts_with(mark));
     let (about, body) = text.split_at(comments.map(str::len).sum());
-    let notes: Vec<String> = notes.iter().map(|note| format!("{mark}{note}\n")).collect();
+    let notes: Vec<String> = notes
+        .iter()
+        .map(|note| format!("{mark} {note}\n"))
+        .collect();
     let about = about.to_owned() + &notes.concat();
     if matches!(language, Language::Json | Language::Plist) {
         say(about.trim_end());
@@ -150,25 +147,21 @@ fn destination(profile: &Profile, notes: &mut Vec<String>) -> Result<(String, He
     let backend = settings::backend()?;
     let credentials = match profile.stored() {
         Err(error) if exit_code(&error) == LOGIN_REQUIRED => {
-            notes.push(
-                "Not signed in: ACCOUNT-ID is a placeholder. Run setup again after".to_owned(),
-            );
-            notes.push("  ".to_owned() + &settings::login_command(profile.name()));
+            let words = "Not signed in: ACCOUNT-ID is a placeholder. Run setup again after";
+            let login = settings::login_command(profile.name());
+            notes.extend([words.to_owned(), format!("  {login}")]);
             let account = ("ChatGPT-Account-Id", "ACCOUNT-ID".to_owned());
             return Ok((backend.to_string(), vec![account]));
         }
         stored => stored?,
     };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
-    let mut headers = credentials.account_headers();
-    headers.retain(|(name, value)| {
-        let is_plain = !value.is_empty() && value.bytes().all(is_plain);
-        if !is_plain {
-            notes.push(format!("Header {name} left out: its value is unusual."));
-        }
-        is_plain
-    });
-    Ok((credentials.base_url(&backend).to_string(), headers))
+    let is_usual = |(_, value): &(_, String)| !value.is_empty() && value.bytes().all(is_plain);
+    let headers = credentials.account_headers().into_iter();
+    let (usual, unusual): (Headers, Headers) = headers.partition(is_usual);
+    let left_out = |(name, _)| format!("Header {name} left out: its value is unusual.");
+    notes.extend(unusual.into_iter().map(left_out));
+    Ok((credentials.base_url(&backend).to_string(), usual))
 }
 
 /// The words that start this program for a profile, whatever the environment of the caller says. The default profile is
@@ -183,9 +176,7 @@ fn command(profile: &Profile, notes: &mut Vec<String>) -> Vec<String> {
         match settings::variable(name).map(printable_text) {
             None => {}
             Some(Some(value)) if cfg!(unix) => words.push(format!("{name}={value}")),
-            Some(_) => notes.push(format!(
-                "Start it with the same {name} in its environment as here."
-            )),
+            Some(_) => notes.push(format!("Its environment needs the same {name} as here.")),
         }
     }
     if !words.is_empty() {
@@ -233,28 +224,25 @@ fn in_double_quotes(text: &str) -> String {
 
 /// The words as a line of a shell.
 fn line(words: &[String]) -> String {
-    let words: Vec<String> = words.iter().map(|word| shell_word(word)).collect();
-    words.join(" ")
+    let words = words.iter().map(|word| shell_word(word));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// What can be written into a configuration, and looked at on a terminal.
 fn printable_text(text: OsString) -> Option<String> {
-    let text = text.into_string().ok()?;
-    (!text.chars().any(char::is_control)).then_some(text)
+    let text = text.into_string().ok();
+    text.filter(|text| !text.chars().any(char::is_control))
 }
 
-/// The absolute path of this program, so that the `PATH` of the caller does not matter, if it can be told.
+/// The absolute path of this program, so that the `PATH` of the caller does not matter, if it can be told. A link to it in `PATH`
+/// is preferred: a package manager keeps that where it is when it puts a new version elsewhere.
 fn this_program() -> Option<PathBuf> {
-    let path = std::env::current_exe().ok().filter(|path| path.exists())?;
-    Some(link_in_path(&path).unwrap_or(path))
-}
-
-/// A link in `PATH` to this program: a package manager keeps it where it is when it puts a new version elsewhere.
-fn link_in_path(program: &Path) -> Option<PathBuf> {
-    let real = fs::canonicalize(program).ok()?;
+    let path = std::env::current_exe().ok()?;
+    let real = fs::canonicalize(&path).ok()?;
     let folders = settings::program_folders().into_iter();
-    let links = folders.filter_map(|folder| Some(folder.join(program.file_name()?)));
-    links
-        .filter(|link| link.is_absolute())
-        .find(|link| fs::canonicalize(link).is_ok_and(|found| found == real))
+    let mut links = folders.filter_map(|folder| Some(folder.join(path.file_name()?)));
+    let is_link = |link: &PathBuf| {
+        link.is_absolute() && fs::canonicalize(link).is_ok_and(|found| found == real)
+    };
+    Some(links.find(is_link).unwrap_or(path))
 }
