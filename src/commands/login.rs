@@ -58,7 +58,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
         .and_then(|first| login.store(first))
         .context(FAILED)?,
     };
-    awaiting("Asking the backend about the workspace …", || {
+    awaiting("Asking about the workspace …", || {
         learn_routing(store, &mut credentials);
     });
     announce(&credentials, store.profile());

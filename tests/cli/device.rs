@@ -494,7 +494,8 @@ mod on_a_terminal {
         exchange.open();
         let (code, screen) = terminal.finish();
         assert_eq!(code, 0, "{screen:?}");
-        let announced = "Completing the sign-in …\x1b[K\r\x1b[K\x1b[32m✓\x1b[0m Signed in as someone@mail.example\n  (Plus)\n";
+        let announced = "Completing the sign-in …\x1b[K\r\x1b[K\rAsking about the workspace …\x1b[K\r\x1b[K\
+                         \x1b[32m✓\x1b[0m Signed in as someone@mail.example\n  (Plus)\n";
         assert!(screen.contains(announced), "{screen:?}");
     }
 

@@ -1111,7 +1111,7 @@ mod at_a_terminal {
     use super::*;
     use crate::terminal::Terminal;
 
-    const ANNOUNCED: &str = "\rCompleting the sign-in …\x1b[K\r\x1b[K\rAsking the backend about the workspace …\x1b[K\r\x1b[K\
+    const ANNOUNCED: &str = "\rCompleting the sign-in …\x1b[K\r\x1b[K\rAsking about the workspace …\x1b[K\r\x1b[K\
                              \x1b[32m✓\x1b[0m Signed in as someone@mail.example (Plus)\n  \
                              Next: TOKEN=$(codex-auth token), or codex-auth setup codex\n";
     const INVITED: &str = "If the browser ends on ";

@@ -273,6 +273,7 @@ fn an_origin_that_no_token_may_go_to_is_ignored_and_not_told() {
 #[test]
 fn a_backend_that_does_not_tell_is_an_error_with_a_reason() {
     let fake = FakeIssuer::start();
+    fake.set(|its| its.routing = json!({}));
     let routing = |fake: &FakeIssuer| {
         let found = backend::routing(&backend(fake), &credentials(fake));
         found.err().unwrap().to_string()
