@@ -11,7 +11,7 @@ pub const SANDBOX: &str = "this sandbox";
 pub const NO_NETWORK: &str = "no network in this sandbox";
 
 /// Why a folder cannot be written to, if a sandbox forbids it. Where no variable tells of one, a folder that is read-only may
-/// as well be a volume; but a system on which everything is read-only is none.
+/// be a volume, unless the root is read-only as well.
 pub fn cannot_write(error: &io::Error, folder: &Path) -> Option<String> {
     let is_root_read_only =
         || mount_options(Path::new("/")).is_some_and(|options| options.starts_with("ro"));
@@ -27,10 +27,8 @@ pub fn cannot_write(error: &io::Error, folder: &Path) -> Option<String> {
 /// Only Linux tells.
 pub fn mount_options(place: &Path) -> Option<String> {
     // The kernel writes blanks, line ends and backslashes as octal numbers (proc(5)).
-    let mut place = fs::canonicalize(place)
-        .ok()?
-        .to_string_lossy()
-        .replace('\\', r"\134");
+    let real = fs::canonicalize(place).ok()?;
+    let mut place = real.to_string_lossy().replace('\\', r"\134");
     for (character, escaped) in [(' ', r"\040"), ('\t', r"\011"), ('\n', r"\012")] {
         place = place.replace(character, escaped);
     }

@@ -68,13 +68,9 @@ pub fn findings(profile: String) -> Vec<Finding> {
     let profile = Profile::named(profile).ok();
     let stored = profile.as_ref().and_then(|profile| profile.stored().ok());
     // Nobody signs in to Codex's profile here.
-    let sign_in = match &profile {
-        Some(Profile::Own(store)) => login_command(store.profile()),
-        _ => login_command("default"),
-    };
-    let forbidden = match &profile {
-        Some(Profile::Own(store)) => store.forbidden_here(),
-        _ => None,
+    let (sign_in, forbidden) = match &profile {
+        Some(Profile::Own(store)) => (login_command(store.profile()), store.forbidden_here()),
+        _ => (login_command("default"), None),
     };
     let mut findings = profile.map_or_else(Vec::new, logins::findings);
     if let Some(reason) = forbidden.or_else(sandbox::lacks_network) {
