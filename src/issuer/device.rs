@@ -16,6 +16,17 @@ const POLL_LIMIT: Duration = Duration::from_secs(10);
 /// The longest time that a server can silence a poll for: a person waits.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
+/// What error codes contain that end the flow.
+const FINAL_WORDS: [&str; 7] = [
+    "denied",
+    "declined",
+    "rejected",
+    "expired",
+    "invalid_client",
+    "unauthorized_client",
+    "invalid_grant",
+];
+
 /// A login that the person completes on another device.
 pub struct DeviceCode {
     /// What the issuer calls it. Together with the user code it brings the login: it is a secret.
@@ -92,19 +103,13 @@ fn device_code(response: &Response) -> Option<DeviceCode> {
 }
 
 /// Seconds, as a number or as a string that holds one; a fraction counts as whole. Anything else is no interval.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "it is positive, and a number beyond u64 becomes the largest"
-)]
 fn interval(value: &Value) -> Option<u64> {
     let number = match value {
         Value::String(text) => text.trim().parse().ok(),
         other => other.as_f64(),
     };
-    number
-        .filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0)
-        .map(|seconds| seconds.ceil() as u64)
+    let seconds = number.filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0)?;
+    Some(Duration::try_from_secs_f64(seconds.ceil()).map_or(u64::MAX, |wait| wait.as_secs()))
 }
 
 fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
@@ -150,15 +155,8 @@ fn ends_device_login(code: &str) -> bool {
     let is_code = code
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
-    let says = |word: &&str| code.to_ascii_lowercase().contains(word);
-    is_code
-        && (["denied", "declined", "rejected", "expired"]
-            .iter()
-            .any(says)
-            || matches!(
-                code,
-                "invalid_client" | "unauthorized_client" | "invalid_grant"
-            ))
+    let code = code.to_ascii_lowercase();
+    is_code && FINAL_WORDS.iter().any(|word| code.contains(word))
 }
 
 #[cfg(test)]
