@@ -39,6 +39,27 @@ pub const WORKLOAD: [&str; 3] = [
     "OPENAI_WORKLOAD_IDENTITY_CONTEXT",
 ];
 
+/// The file, or the folders, of the roots to trust instead of the system's, and the file of those to trust too.
+pub const CA_FILE: &str = "SSL_CERT_FILE";
+pub const CA_FOLDERS: &str = "SSL_CERT_DIR";
+pub const EXTRA_CA_FILE: &str = "CODEX_CA_CERTIFICATE";
+
+/// What says that nobody wants colours (<https://no-color.org>).
+pub const NO_COLOR: &str = "NO_COLOR";
+
+/// What is set at the far end of an SSH connection, in Linux on Windows, and where there is a screen of X11 or Wayland.
+pub const SSH: [&str; 2] = ["SSH_CONNECTION", "SSH_TTY"];
+pub const WSL: [&str; 1] = ["WSL_DISTRO_NAME"];
+pub const SCREEN: [&str; 2] = ["DISPLAY", "WAYLAND_DISPLAY"];
+/// What is set in a container (`container`: by systemd and Podman) or on a remote development machine.
+pub const CONTAINER: [&str; 5] = [
+    "container",
+    "KUBERNETES_SERVICE_HOST",
+    "REMOTE_CONTAINERS",
+    "CODESPACES",
+    "GITPOD_WORKSPACE_ID",
+];
+
 /// What the completion scripts set when they ask this program. Its value is the shell.
 pub const COMPLETE: &str = "CODEX_AUTH_COMPLETE";
 
@@ -247,21 +268,6 @@ pub fn no_proxy() -> Result<Option<String>> {
     Ok(first(&["no_proxy", "NO_PROXY"])?.map(|(_, value)| value))
 }
 
-/// The file to use instead of the system's roots.
-pub fn system_ca_file() -> Result<Option<PathBuf>> {
-    path("SSL_CERT_FILE")
-}
-
-/// The folders to use instead of the system's roots.
-pub fn system_ca_folders() -> Result<Option<Vec<PathBuf>>> {
-    Ok(path("SSL_CERT_DIR")?.map(|list| env::split_paths(&list).collect()))
-}
-
-/// The file of the roots that are trusted in addition to the system's.
-pub fn extra_ca_file() -> Result<Option<PathBuf>> {
-    path("CODEX_CA_CERTIFICATE")
-}
-
 /// The variables whose paths may be relative, with absolute ones: for a process that works in another folder.
 pub fn absolute_paths() -> Vec<(&'static str, OsString)> {
     let Ok(here) = env::current_dir() else {
@@ -269,19 +275,14 @@ pub fn absolute_paths() -> Vec<(&'static str, OsString)> {
     };
     let absolute = |name| {
         let value = variable(name)?;
-        if name != "SSL_CERT_DIR" {
+        if name != CA_FOLDERS {
             return Some((name, here.join(value).into()));
         }
         let folders = env::split_paths(&value).map(|folder| here.join(folder));
         Some((name, env::join_paths(folders).ok()?))
     };
-    let names = ["SSL_CERT_FILE", "SSL_CERT_DIR", "CODEX_CA_CERTIFICATE"];
+    let names = [CA_FILE, CA_FOLDERS, EXTRA_CA_FILE];
     names.into_iter().filter_map(absolute).collect()
-}
-
-/// Whether the person does without colours (<https://no-color.org>: set, and not empty).
-pub fn no_color() -> bool {
-    is_set("NO_COLOR")
 }
 
 /// Whether the terminal knows no escape sequences. Windows does without `TERM`.
@@ -294,38 +295,13 @@ pub fn browser() -> Option<String> {
     variable("BROWSER").map(|list| list.to_string_lossy().into_owned())
 }
 
-/// Whether we run at the far end of an SSH connection.
-pub fn over_ssh() -> bool {
-    ["SSH_CONNECTION", "SSH_TTY"].into_iter().any(is_set)
-}
-
-/// What says that we run in a container (`container`: systemd and Podman set it) or on a remote development machine.
-const CONTAINER: [&str; 5] = [
-    "container",
-    "KUBERNETES_SERVICE_HOST",
-    "REMOTE_CONTAINERS",
-    "CODESPACES",
-    "GITPOD_WORKSPACE_ID",
-];
-
-pub fn in_container() -> bool {
-    CONTAINER.into_iter().any(is_set)
-}
-
 /// Whether this is a sandbox of Codex, or of sandbox-runtime, which Claude Code uses.
 pub fn in_sandbox() -> bool {
-    let names = "CODEX_SANDBOX CODEX_SANDBOX_NETWORK_DISABLED SANDBOX_RUNTIME";
-    names.split(' ').any(is_set)
-}
-
-/// Whether this is Linux on Windows.
-pub fn in_wsl() -> bool {
-    is_set("WSL_DISTRO_NAME")
-}
-
-/// Whether there is a screen of X11 or Wayland.
-pub fn has_display() -> bool {
-    ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set)
+    any_is_set(&[
+        "CODEX_SANDBOX",
+        "CODEX_SANDBOX_NETWORK_DISABLED",
+        "SANDBOX_RUNTIME",
+    ])
 }
 
 /// A path as it is found from every folder.
@@ -349,13 +325,12 @@ fn has_path(program: &OsStr) -> bool {
 
 /// Where a program is: at its path, or in a folder of `PATH`.
 pub fn find_program(program: &OsStr) -> Option<PathBuf> {
-    let folders = if has_path(program) {
-        vec![PathBuf::new()]
-    } else {
-        program_folders()
-    };
-    let mut paths = folders.into_iter().map(|folder| folder.join(program));
-    paths.find(|path| path.is_file())
+    let existing = |path: PathBuf| path.is_file().then_some(path);
+    if has_path(program) {
+        return existing(program.into());
+    }
+    let mut folders = program_folders().into_iter();
+    folders.find_map(|folder| existing(folder.join(program)))
 }
 
 /// Whether a program can be started. Windows adds an extension, and looks in more places than `PATH`.
@@ -383,6 +358,10 @@ pub fn is_set(name: &str) -> bool {
     variable(name).is_some()
 }
 
+pub fn any_is_set(names: &[&str]) -> bool {
+    names.iter().any(|name| is_set(name))
+}
+
 /// The same as text of one line.
 fn text(name: &str) -> Result<Option<String>> {
     let text = path(name)?.map(|path| path.into_os_string().into_string());
@@ -392,7 +371,7 @@ fn text(name: &str) -> Result<Option<String>> {
 
 /// The same for what names a file or a host. A control character, such as the carriage return of a file that was edited on
 /// Windows, would lead elsewhere without being seen.
-fn path(name: &str) -> Result<Option<PathBuf>> {
+pub fn path(name: &str) -> Result<Option<PathBuf>> {
     let value = variable(name);
     let mut bytes = value.iter().flat_map(|text| text.as_encoded_bytes());
     if bytes.any(u8::is_ascii_control) {

@@ -155,7 +155,7 @@ pub fn fitted(text: &str, indent: usize) -> String {
 
 /// Whether a stream shows colours, and the person wants them.
 pub fn shows_colours(stream: &impl IsTerminal) -> bool {
-    knows_sequences(stream) && !settings::no_color()
+    knows_sequences(stream) && !settings::is_set(settings::NO_COLOR)
 }
 
 /// A text that the eye should find.

@@ -22,10 +22,13 @@ pub fn redact(text: &str) -> String {
 
 /// Without control characters, whatever its length.
 pub fn on_one_line(text: &str) -> String {
-    let plain = text
-        .chars()
-        .map(|c| if is_unprintable(c) { ' ' } else { c });
-    plain.collect::<String>().trim().to_owned()
+    blanked(text).trim().to_owned()
+}
+
+/// With blanks in place of control characters.
+fn blanked(text: &str) -> String {
+    let shown = |c| if is_unprintable(c) { ' ' } else { c };
+    text.chars().map(shown).collect()
 }
 
 fn shortened(line: &str) -> String {
@@ -81,12 +84,7 @@ pub fn shell_quoted(text: &str) -> String {
 /// A path as a word of a shell line that is shown to a person. Control characters in it are shown as blanks: then it has
 /// to be typed.
 pub fn shell_path(path: &Path) -> String {
-    let shown: String = path
-        .to_string_lossy()
-        .chars()
-        .map(|c| if is_unprintable(c) { ' ' } else { c })
-        .collect();
-    shell_word(&shown)
+    shell_word(&blanked(&path.to_string_lossy()))
 }
 
 /// With a capital in front.

@@ -1,5 +1,6 @@
 //! `completions`: the script for a shell, and the candidates that it asks this program for at every TAB.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -138,11 +139,9 @@ fn programs(beginning: &OsStr) -> Vec<CompletionCandidate> {
     let beginning = beginning.to_string_lossy();
     let in_folder = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
     let entries = settings::program_folders().into_iter().flat_map(in_folder);
-    let mut names: Vec<OsString> = entries
-        .map(|entry| entry.file_name())
+    let names = entries.map(|entry| entry.file_name());
+    let names: BTreeSet<OsString> = names
         .filter(|name| name.to_string_lossy().starts_with(&*beginning))
         .collect();
-    names.sort();
-    names.dedup();
     names.into_iter().map(CompletionCandidate::new).collect()
 }

@@ -1,6 +1,6 @@
 //! `exec`: run a command with a fresh token in its environment, and nowhere else.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -12,10 +12,6 @@ use crate::profile::Profile;
 use crate::settings;
 use crate::terminal::complain;
 use crate::text::printable;
-
-/// The exit codes of a shell (POSIX.1-2017, XCU 2.8.2) for a command that is not found, and for one that cannot be run.
-const NOT_FOUND: u8 = 127;
-const NOT_RUNNABLE: u8 = 126;
 
 pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     let found = obtain(&Profile::chosen(profile)?, &args.request)?;
@@ -37,7 +33,6 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     }
     command.envs(args.env.iter().map(|name| (name, token)));
     if args.openai {
-        let base_url = found.credentials.base_url(&settings::backend()?);
         // With the key alone, a program would send the token to api.openai.com.
         command
             .env("OPENAI_API_KEY", token)
@@ -48,16 +43,9 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
         Err(error) => error,
     };
     let name = printable(&program.to_string_lossy());
-    complain(&format!(
-        "could not run {name}: {}",
-        describe_start(&error, program)
-    ));
-    Ok(ExitCode::from(shell_code(&error)))
-}
-
-fn shell_code(error: &io::Error) -> u8 {
-    match error.kind() {
-        ErrorKind::NotFound => NOT_FOUND,
-        _ => NOT_RUNNABLE,
-    }
+    let why = describe_start(&error, program);
+    complain(&format!("could not run {name}: {why}"));
+    // As a shell has it (POSIX.1-2017, XCU 2.8.2): it is not found, or cannot be run.
+    let is_missing = error.kind() == ErrorKind::NotFound;
+    Ok(ExitCode::from(if is_missing { 127 } else { 126 }))
 }

@@ -93,14 +93,13 @@ fn hint(error: &Error, command: &str, typed: &[&str]) -> Option<String> {
 
 /// The command, option or value that was most likely meant: two typing errors at most.
 fn similar(error: &Error) -> Option<&str> {
-    use ContextKind::{
-        InvalidArg, InvalidSubcommand, InvalidValue, SuggestedArg, SuggestedSubcommand,
-        SuggestedValue,
-    };
     let pairs = [
-        (InvalidSubcommand, SuggestedSubcommand),
-        (InvalidArg, SuggestedArg),
-        (InvalidValue, SuggestedValue),
+        (
+            ContextKind::InvalidSubcommand,
+            ContextKind::SuggestedSubcommand,
+        ),
+        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
+        (ContextKind::InvalidValue, ContextKind::SuggestedValue),
     ];
     pairs.into_iter().find_map(|(typed, suggested)| {
         let suggestion = text(error, suggested)?;

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, LogoutArgs, StatusArgs};
 use crate::error::Failure;
 use crate::profile::{Profile, store};
 
@@ -57,11 +57,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 
 /// Checks what clap cannot: whether a global option may stand beside one of a subcommand.
 fn check_usage(profile: Option<&str>, command: &Command) -> Result<()> {
-    let all = match command {
-        Command::Status(args) => args.all,
-        Command::Logout(args) => args.all,
-        _ => false,
-    };
+    let all = matches!(
+        command,
+        Command::Status(StatusArgs { all: true, .. })
+            | Command::Logout(LogoutArgs { all: true, .. })
+    );
     if all && profile.is_some() {
         let message = "--all cannot be used with --profile: --all means every profile";
         return Err(Failure::Usage(message.to_owned()).into());

@@ -30,13 +30,15 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// has the kernel of WSL.
 pub fn environment() -> Environment {
     let marks = ["/.dockerenv", "/run/.containerenv"];
-    if settings::over_ssh() {
+    if settings::any_is_set(&settings::SSH) {
         Environment::Ssh
-    } else if settings::in_container() || marks.iter().any(|mark| Path::new(mark).exists()) {
+    } else if settings::any_is_set(&settings::CONTAINER)
+        || marks.iter().any(|mark| Path::new(mark).exists())
+    {
         Environment::Container
-    } else if settings::in_wsl() || is_windows_kernel() {
+    } else if settings::any_is_set(&settings::WSL) || is_windows_kernel() {
         Environment::Wsl
-    } else if settings::has_display() || !cfg!(target_os = "linux") {
+    } else if settings::any_is_set(&settings::SCREEN) || !cfg!(target_os = "linux") {
         Environment::Desktop
     } else {
         Environment::NoDisplay

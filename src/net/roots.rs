@@ -1,5 +1,6 @@
 //! Which certificate authorities are trusted: the system's, or those that a variable names.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,9 @@ pub struct Roots {
 
 /// The roots to trust. A variable that names no certificate is an error. Takes a few milliseconds.
 pub fn load() -> Result<Roots> {
-    let folders = settings::system_ca_folders()?;
-    let mut roots = match (settings::system_ca_file()?, folders) {
+    let folders = settings::path(settings::CA_FOLDERS)?;
+    let folders = folders.map(|list| env::split_paths(&list).collect::<Vec<_>>());
+    let mut roots = match (settings::path(settings::CA_FILE)?, folders) {
         (Some(file), folders) => {
             let named = read("SSL_CERT_FILE", &file)?;
             let anchors = [named, anchors(&search(&folders.unwrap_or_default()))].concat();
@@ -34,7 +36,7 @@ pub fn load() -> Result<Roots> {
     if roots.anchors.is_empty() {
         bail!("SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it");
     }
-    if let Some(file) = settings::extra_ca_file()? {
+    if let Some(file) = settings::path(settings::EXTRA_CA_FILE)? {
         let more = read("CODEX_CA_CERTIFICATE", &file)?;
         roots.anchors.extend(more);
         let (source, file) = (roots.source, file.display());
