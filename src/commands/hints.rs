@@ -42,14 +42,34 @@ fn advice(error: &Error, arguments: &[OsString]) -> String {
     let mut commands = typed.iter().filter_map(|word| whole.find_subcommand(word));
     let command = commands.next().unwrap_or(&whole);
     let call = command.get_bin_name().unwrap_or("codex-auth");
+    let (wrong, suggested) = match error.kind() {
+        ErrorKind::InvalidSubcommand => (
+            ContextKind::InvalidSubcommand,
+            ContextKind::SuggestedSubcommand,
+        ),
+        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, ContextKind::SuggestedArg),
+        _ => (ContextKind::InvalidValue, ContextKind::SuggestedValue),
+    };
     let values = possible_values(command);
-    if error.kind() == ErrorKind::MissingRequiredArgument && !values.is_empty() {
-        return format!(": use one of {}", values.join(", "));
-    }
-    let similar = || Some(format!("{call} {}", similar(error)?));
-    match hint(error, command.get_name(), &typed).or_else(similar) {
+    let wrong = match text(error, wrong) {
+        Some(wrong) => wrong,
+        None if error.kind() == ErrorKind::MissingRequiredArgument && !values.is_empty() => {
+            return format!(": use one of {}", values.join(", "));
+        }
+        None => return format!(": try {call} --help"),
+    };
+    // Two typing errors at most: of what is less similar, none is likely.
+    let is_likely = |suggestion: &&str| damerau_levenshtein(wrong, suggestion) <= 2;
+    let likely = text(error, suggested).filter(is_likely);
+    let is_value = error.get(ContextKind::InvalidValue).is_some();
+    // `--format <FORMAT>` of a wrong value.
+    let argument = text(error, ContextKind::InvalidArg).filter(|_| is_value);
+    let option = argument.and_then(|argument| argument.split_once('<'));
+    let likely = likely.map(|likely| format!("{call} {}{likely}", option.map_or("", |it| it.0)));
+    let meant = || hint(wrong, &whole, command.get_name(), &typed);
+    match likely.or_else(|| if is_value { None } else { meant() }) {
         Some(meant) => format!(": try {meant}"),
-        None if error.get(ContextKind::InvalidValue).is_some() => String::new(),
+        None if is_value => String::new(),
         None => format!(": try {call} --help"),
     }
 }
@@ -62,50 +82,25 @@ fn possible_values(command: &Command) -> Vec<String> {
 }
 
 /// What somebody means who types what another tool has, or forgets the dashes before a command or `--profile`.
-fn hint(error: &Error, command: &str, typed: &[&str]) -> Option<String> {
-    let word = match error.kind() {
-        ErrorKind::InvalidSubcommand => text(error, ContextKind::InvalidSubcommand)?,
-        ErrorKind::UnknownArgument => text(error, ContextKind::InvalidArg)?,
-        _ => return None,
-    };
-    if !word.starts_with('-') && !typed.contains(&"--") {
-        match command {
-            "exec" => return Some(format!("codex-auth exec -- {word} …")),
-            "login" if typed.contains(&"--from") => {
-                return Some("codex-auth login --from -- COMMAND".to_owned());
-            }
-            "login" | "token" | "account-id" | "status" | "logout"
-                if is_profile_name(word) && cli::command().find_subcommand(word).is_none() =>
-            {
-                return Some(format!("codex-auth --profile {word} {command}"));
-            }
-            _ => {}
+fn hint(word: &str, whole: &Command, command: &str, typed: &[&str]) -> Option<String> {
+    let is_bare = !word.starts_with('-') && !typed.contains(&"--");
+    let is_profile = is_profile_name(word) && whole.find_subcommand(word).is_none();
+    match command {
+        "exec" if is_bare => return Some(format!("codex-auth exec -- {word} …")),
+        "login" if is_bare && typed.contains(&"--from") => {
+            return Some(format!("codex-auth login --from -- {word} …"));
         }
+        "login" | "token" | "account-id" | "status" | "logout" if is_bare && is_profile => {
+            return Some(format!("codex-auth --profile {word} {command}"));
+        }
+        _ => {}
     }
-    let of_command = format!("{command} {word}");
     let known = |typed: &str| {
         let mut hints = HINTS.lines().filter_map(|line| line.split_once(": "));
         hints.find(|(words, _)| words.split(", ").any(|words| words == typed))
     };
-    let (_, meant) = known(&of_command).or_else(|| known(word))?;
+    let (_, meant) = known(&format!("{command} {word}")).or_else(|| known(word))?;
     Some(meant.to_owned())
-}
-
-/// The command, option or value that was most likely meant: two typing errors at most.
-fn similar(error: &Error) -> Option<&str> {
-    let pairs = [
-        (
-            ContextKind::InvalidSubcommand,
-            ContextKind::SuggestedSubcommand,
-        ),
-        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
-        (ContextKind::InvalidValue, ContextKind::SuggestedValue),
-    ];
-    pairs.into_iter().find_map(|(typed, suggested)| {
-        let suggestion = text(error, suggested)?;
-        let errors = damerau_levenshtein(text(error, typed)?, suggestion);
-        (errors <= 2).then_some(suggestion)
-    })
 }
 
 /// A detail of an error; of several the last, which is the parser's best.

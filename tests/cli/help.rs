@@ -55,12 +55,10 @@ fn wrong_arguments_get_the_command_to_try() {
         ("login work", "codex-auth --profile work login"),
         ("exec ls", "codex-auth exec -- ls …"),
         ("exec --env A make -j2", "codex-auth exec -- make …"),
-        (
-            "login --from ssh host",
-            "codex-auth login --from -- COMMAND",
-        ),
+        ("login --from ssh host", "codex-auth login --from -- ssh …"),
         ("tokn", "codex-auth token"),
         ("token --verfy", "codex-auth token --verify"),
+        ("token --format jsn", "codex-auth token --format json"),
         ("completions bsh", "codex-auth completions bash"),
         // Nothing better is known.
         ("token login", "codex-auth token --help"),
