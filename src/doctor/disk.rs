@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 
 use super::{Finding, Level};
 use crate::credentials::Credentials;
+use crate::profile::stores;
 use crate::sandbox::mount_options;
 use crate::settings::{self, call_for};
 use crate::store::{self, Store, permissions::mode};
@@ -29,10 +30,7 @@ pub fn findings() -> Vec<Finding> {
         // The next login creates it again.
         store::remove_empty_folder();
     }
-    // A folder that cannot be listed has failed above.
-    let profiles = store::profiles().unwrap_or_default().into_iter();
-    let own = profiles.flat_map(Store::new);
-    findings.extend(own.flat_map(|store| of_files(&store)));
+    findings.extend(stores().flat_map(|store| of_files(&store)));
     findings
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use crate::credentials::{Credentials, Freshness, TokenRequest};
 use crate::error::Failure;
@@ -10,12 +10,18 @@ use crate::issuer::backend::Verdict;
 use crate::refresh::{ValidToken, verify};
 use crate::store::codex_file::{self, Place};
 
-/// Codex's token, if it satisfies the request.
-pub fn valid_token(request: &TokenRequest) -> Result<ValidToken> {
+/// Codex's credentials, which have an access token.
+pub fn load() -> Result<Credentials> {
     let credentials = codex_file::load()?.ok_or_else(not_signed_in)?;
     if credentials.access_token().is_err() {
-        return Err(not_usable(&credentials, "Codex's file has no access token").into());
+        return Err(not_usable(&credentials, "Codex's file has no access token"));
     }
+    Ok(credentials)
+}
+
+/// Codex's token, if it satisfies the request.
+pub fn valid_token(request: &TokenRequest) -> Result<ValidToken> {
+    let credentials = load()?;
     check(&credentials, request, SystemTime::now())?;
     Ok(credentials.into())
 }
@@ -25,21 +31,12 @@ pub fn verified(token: ValidToken, request: &TokenRequest) -> Result<ValidToken>
     match verify::verdict(&token.credentials, verify::check_limit(request)) {
         Verdict::Accepted => Ok(token),
         Verdict::Unknown(reason) => Ok(token.warn(verify::unknown(&reason))),
-        Verdict::Rejected => Err(rejected(&token.credentials).into()),
+        Verdict::Rejected => Err(rejected(&token.credentials)),
     }
 }
 
-/// The failure for a token that the backend rejects.
-pub fn rejected(credentials: &Credentials) -> Failure {
-    not_usable(credentials, "the backend rejects Codex's token")
-}
-
 /// Fails if Codex has to refresh its token before it satisfies the request.
-pub fn check(
-    credentials: &Credentials,
-    request: &TokenRequest,
-    now: SystemTime,
-) -> Result<(), Failure> {
+pub fn check(credentials: &Credentials, request: &TokenRequest, now: SystemTime) -> Result<()> {
     if credentials.freshness(request, now) != Freshness::Stale {
         return Ok(());
     }
@@ -51,17 +48,22 @@ pub fn check(
     Err(not_usable(credentials, reason))
 }
 
+/// The failure for a token that the backend rejects.
+pub fn rejected(credentials: &Credentials) -> Error {
+    not_usable(credentials, "the backend rejects Codex's token")
+}
+
 /// The failure that only Codex resolves.
-pub fn not_usable(credentials: &Credentials, reason: &str) -> Failure {
+fn not_usable(credentials: &Credentials, reason: &str) -> Error {
     let advice = if credentials.is_access_token_only() {
         "make a new one, and run codex login --with-access-token"
     } else {
         "run codex, which alone refreshes it"
     };
-    Failure::LoginRequired(format!("{reason}: {advice}"))
+    Failure::LoginRequired(format!("{reason}: {advice}")).into()
 }
 
-pub fn not_signed_in() -> Failure {
+fn not_signed_in() -> Failure {
     let words = match codex_file::place() {
         Ok(Place::Encrypted | Place::EncryptedElseFile) => {
             "Codex keeps its login in an encrypted file, which is not read here: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"

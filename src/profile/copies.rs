@@ -1,13 +1,16 @@
 //! Copies of one login, which have the same refresh token: refreshing or revoking one of them invalidates the others.
 
-use std::fs;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::{fs, iter};
 
 use sha2::{Digest, Sha256};
 
+use super::stores;
 use crate::credentials::Credentials;
 use crate::error;
 use crate::settings::CODEX_PROFILE;
-use crate::store::{self, Store, codex_file};
+use crate::store::{Store, codex_file};
 
 /// Tells one refresh token from another, without being one.
 type Fingerprint = [u8; 32];
@@ -23,26 +26,16 @@ pub struct Known {
 
 /// The logins here. A link to a file is a second name for it, not a copy.
 pub fn known() -> Known {
-    let profiles = store::profiles().unwrap_or_default().into_iter();
-    let stores = profiles.filter_map(|profile| Store::new(profile).ok());
+    let mut stores: Vec<Store> = stores().collect();
     // Of two names for one file that of the file itself counts.
-    let (links, files): (Vec<Store>, Vec<Store>) =
-        stores.partition(|store| store.path().is_symlink());
+    stores.sort_by_key(|store| store.path().is_symlink());
+    let codex = codex_file::path().and_then(|path| Ok(fs::canonicalize(path)?));
+    let mut seen: HashSet<PathBuf> = codex.into_iter().collect();
+    stores.retain(|store| fs::canonicalize(store.path()).is_ok_and(|file| seen.insert(file)));
+    let own = stores.iter().map(|store| (store.profile(), store.load()));
     let mut known = Known::default();
-    let mut seen = vec![
-        codex_file::path()
-            .and_then(|path| Ok(fs::canonicalize(path)?))
-            .ok(),
-    ];
-    let mut loaded = vec![(CODEX_PROFILE.to_owned(), codex_file::load())];
-    for store in files.into_iter().chain(links) {
-        let file = fs::canonicalize(store.path()).ok();
-        if !seen.contains(&file) {
-            loaded.push((store.profile().to_owned(), store.load()));
-            seen.push(file);
-        }
-    }
-    for (profile, login) in loaded {
+    for (profile, login) in iter::once((CODEX_PROFILE, codex_file::load())).chain(own) {
+        let profile = profile.to_owned();
         match login.map(|login| login.as_ref().and_then(fingerprint)) {
             Ok(found) => known.logins.extend(found.map(|found| (profile, found))),
             Err(error) if error::exit_code(&error) == error::TEMPORARY => {

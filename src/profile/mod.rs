@@ -17,7 +17,7 @@ use crate::credentials::{Credentials, TokenRequest};
 use crate::error;
 use crate::refresh::{self, ValidToken, verify};
 use crate::settings::{self, CODEX_PROFILE};
-use crate::store::{Lock, Store, codex_file};
+use crate::store::{self, Lock, Store};
 use crate::terminal::say;
 use crate::text::capitalized;
 
@@ -74,7 +74,7 @@ impl Profile {
     pub fn stored(&self) -> Result<Credentials> {
         match self {
             Self::Own(store) => refresh::load(store),
-            Self::Codex => Ok(codex_file::load()?.ok_or_else(codex::not_signed_in)?),
+            Self::Codex => codex::load(),
         }
     }
 }
@@ -82,6 +82,12 @@ impl Profile {
 /// The store of a profile of ours: nobody signs in to Codex's here, or out of it.
 pub fn store(profile: Option<String>) -> Result<Store> {
     Store::new(settings::profile(profile)?)
+}
+
+/// The places of all stored profiles, in order. A folder that cannot be listed has none.
+pub fn stores() -> impl Iterator<Item = Store> {
+    let profiles = store::profiles().unwrap_or_default();
+    profiles.into_iter().flat_map(Store::new)
 }
 
 /// Whose login it is: ` as someone@mail.example (Plus, workspace Lab)`; nothing if it does not tell.

@@ -3,12 +3,12 @@
 
 use anyhow::{Context, Result};
 
-use super::lock;
+use super::{lock, stores};
 use crate::credentials::{Credentials, Seal};
 use crate::error::{self, Failure};
 use crate::settings;
 use crate::store::sealing::{self, NewKey, find_key, remove_key};
-use crate::store::{self, Lock, StagedFile, Store};
+use crate::store::{Lock, StagedFile, Store};
 use crate::terminal::{say, warn};
 
 const NOT_SEALED: &str = "could not seal the login";
@@ -35,17 +35,15 @@ impl<'a> Replacement<'a> {
         } else {
             lock.stage()?
         };
-        let mut new = Self {
+        let key = is_sealed.then(|| find_or_make_key(store, &earlier).context(NOT_SEALED));
+        let (seal, new_key) = key.transpose()?.unzip();
+        Ok(Self {
             store,
             staged,
-            seal: None,
-            new_key: None,
+            seal,
+            new_key: new_key.flatten(),
             earlier,
-        };
-        if is_sealed {
-            new.find_or_make_key().context(NOT_SEALED)?;
-        }
-        Ok(new)
+        })
     }
 
     /// Finds out whether a login could be stored, before somebody takes the trouble to sign in: the person may have to unlock
@@ -59,33 +57,12 @@ impl<'a> Replacement<'a> {
         Ok(tried.earlier.ok().flatten())
     }
 
-    /// The key that the stored login opens with, else a new one. A key that a login names but does not open with is another
-    /// file's: the login is a copy.
-    fn find_or_make_key(&mut self) -> Result<()> {
-        if let Err(error) = &self.earlier
-            && error::exit_code(error) == error::TEMPORARY
-        {
-            return Err(Failure::Temporary(format!("{error:#}")).into());
-        }
-        let own = self.earlier().and_then(Credentials::key_id);
-        let key = if let Some(own) = own.map_or(Ok(None), find_key)? {
-            own
-        } else {
-            let made = NewKey::create(self.store.profile())?;
-            self.new_key.insert(made).key().clone()
-        };
-        self.seal = Some(self.store.seal(key)?);
-        Ok(())
-    }
-
     pub fn earlier(&self) -> Option<&Credentials> {
         self.earlier.as_ref().ok()?.as_ref()
     }
 
     /// Stores the new login, and gives the earlier one, whose key goes. No device login waits beside what is sealed.
     pub fn save(self, credentials: &mut Credentials) -> Result<Earlier> {
-        let before = self.earlier().and_then(Credentials::key_id);
-        let before = before.map(str::to_owned);
         credentials.set_seal(self.seal);
         self.staged.save_or_discard(credentials)?;
         if credentials.is_sealed() {
@@ -94,11 +71,30 @@ impl<'a> Replacement<'a> {
         if let Some(new_key) = self.new_key {
             new_key.keep();
         }
-        if before.as_deref() != credentials.key_id() {
-            forget_key(before.as_deref());
+        let before = self.earlier.as_ref().ok().and_then(Option::as_ref);
+        let before = before.and_then(Credentials::key_id);
+        if before != credentials.key_id() {
+            forget_key(before);
         }
         Ok(self.earlier)
     }
+}
+
+/// A seal with the key that the stored login opens with, else with a new one. A key that a login names but does not open with
+/// is another file's: the login is a copy.
+fn find_or_make_key(store: &Store, earlier: &Earlier) -> Result<(Seal, Option<NewKey>)> {
+    let own = match earlier {
+        Err(error) if error::exit_code(error) == error::TEMPORARY => {
+            return Err(Failure::Temporary(format!("{error:#}")).into());
+        }
+        Ok(Some(earlier)) => earlier.key_id().map_or(Ok(None), find_key)?,
+        Ok(None) | Err(_) => None,
+    };
+    if let Some(key) = own {
+        return Ok((store.seal(key)?, None));
+    }
+    let made = NewKey::create(store.profile())?;
+    Ok((store.seal(made.key().clone())?, Some(made)))
 }
 
 pub fn will_be_sealed(store: &Store, asked: Option<bool>) -> Result<bool> {
@@ -123,19 +119,16 @@ pub fn key_id(store: &Store) -> Option<String> {
     stored.key_id().map(str::to_owned)
 }
 
-/// The keys that all stored logins name.
-fn key_ids() -> Vec<String> {
-    let profiles = store::profiles().unwrap_or_default().into_iter();
-    let stores = profiles.filter_map(|profile| Store::new(profile).ok());
-    stores.filter_map(|store| key_id(&store)).collect()
-}
-
 /// Removes a key, if there is one, that nothing is sealed with any more. One that another file names stays: that may be the
 /// file which it opens, or a copy that is put back in its place.
 pub fn forget_key(id: Option<&str>) {
-    let is_unnamed = |id: &&str| !key_ids().iter().any(|named| named == id);
-    let removed = id.filter(is_unnamed).map_or(Ok(()), remove_key);
-    if let Err(error) = removed.context("could not remove the key, which opens nothing any more") {
-        warn(&format!("{error:#}"));
+    let is_named = |store: Store| key_id(&store).as_deref() == id;
+    let Some(unnamed) = id.filter(|_| !stores().any(is_named)) else {
+        return;
+    };
+    if let Err(error) = remove_key(unnamed) {
+        warn(&format!(
+            "could not remove the key, which opens nothing any more: {error}"
+        ));
     }
 }

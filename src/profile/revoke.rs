@@ -12,10 +12,10 @@ use crate::url::Url;
 pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>> {
     let source = credentials.source();
     let reason = match source {
-        Source::Command(_) | Source::Socket(_) => Some(format!(
-            "it is held where {} gets its tokens",
-            source.in_brief()
-        )),
+        Source::Command(_) | Source::Socket(_) => {
+            let source = source.in_brief();
+            Some(format!("it is held where {source} gets its tokens"))
+        }
         Source::Workload { .. } => {
             Some("only an administrator of the workspace can end its federation rule".to_owned())
         }
@@ -25,9 +25,8 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>
         Source::Issuer => copies::reason_to_keep(credentials, profile),
     };
     if reason.is_none() {
-        awaiting("Revoking the login at the issuer …", || {
-            revoke(credentials)
-        })?;
+        let revoke = || revoke(credentials);
+        awaiting("Revoking the login at the issuer …", revoke)?;
     }
     Ok(reason)
 }

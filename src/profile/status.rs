@@ -61,22 +61,23 @@ impl LoginStatus {
             Profile::Codex => (codex_file::shown_place()?, codex_file::load()),
         };
         let is_there = !matches!(kept, Ok(None));
-        let is_of_use = |kept: &Credentials| kept.is_closed() || kept.access_token().is_ok();
-        let kept = kept.ok().flatten().filter(is_of_use);
-        let (credentials, obstacle) = match &profile {
-            Profile::Own(store) => match refresh::load(store) {
-                Ok(found) => {
-                    let obstacle = refresh::lasting_obstacle(store, &found, now);
-                    (Some(found), obstacle)
-                }
-                Err(error) => (kept.filter(Credentials::is_closed), Some(error)),
-            },
-            Profile::Codex => (kept, codex::valid_token(&TokenRequest::default()).err()),
+        let (credentials, obstacle) = match profile.stored() {
+            Ok(found) => {
+                let obstacle = match &profile {
+                    Profile::Own(store) => refresh::lasting_obstacle(store, &found, now),
+                    Profile::Codex => codex::check(&found, &TokenRequest::default(), now).err(),
+                };
+                (Some(found), obstacle)
+            }
+            Err(error) => {
+                let kept = kept.ok().flatten().filter(Credentials::is_closed);
+                (kept, Some(error))
+            }
         };
-        let is_temporary = code_of(obstacle.as_ref()) == error::TEMPORARY;
+        let code = obstacle.as_ref().map_or(0, error::exit_code);
         let state = match &credentials {
             None if !is_there => State::None,
-            Some(found) if !found.is_closed() || is_temporary => state_of(found, now),
+            Some(found) if !found.is_closed() || code == error::TEMPORARY => state_of(found, now),
             _ => State::Unreadable,
         };
         Ok(Self {
@@ -105,7 +106,7 @@ impl LoginStatus {
                 Profile::Own(store) => refresh::check_refreshable(valid, store.profile())
                     .err()
                     .map(|error| error.context("the backend rejects the token")),
-                Profile::Codex => Some(codex::rejected(valid).into()),
+                Profile::Codex => Some(codex::rejected(valid)),
             };
         }
         (self.verdict, self.usage) = (verdict, usage);
@@ -130,10 +131,8 @@ impl LoginStatus {
 
     /// 0 if a token can be had without a person, else that of `token`.
     pub fn exit_code(&self) -> u8 {
-        if self.is_usable() {
-            return 0;
-        }
-        code_of(self.obstacle.as_ref())
+        let obstacle = self.obstacle.as_ref().filter(|_| !self.is_usable());
+        obstacle.map_or(0, error::exit_code)
     }
 
     /// The backoff, while it holds.
@@ -142,32 +141,34 @@ impl LoginStatus {
         backoff.filter(|backoff| backoff.holds(self.now))
     }
 
-    /// Why another token cannot be had, now or in general.
+    /// The obstacle, else the reason for the backoff.
     pub fn reason(&self) -> Option<String> {
-        let obstacle = self.obstacle.as_ref().map(|error| format!("{error:#}"));
-        obstacle.or_else(|| self.backoff().map(Backoff::reason))
+        let reason = self.backoff().map(Backoff::reason);
+        self.obstacle_text().or(reason)
+    }
+
+    fn obstacle_text(&self) -> Option<String> {
+        self.obstacle.as_ref().map(|error| format!("{error:#}"))
     }
 
     /// The one line that says whether anything has to be done.
     pub fn headline(&self) -> String {
         let found = self.credentials.as_ref();
         let who = found.map_or_else(String::new, |found| with_plan(found, self.plan()));
-        match &self.obstacle {
+        match self.obstacle_text() {
             None => format!("Signed in{who}"),
             Some(obstacle) if self.is_usable() => {
-                format!("Signed in{who} until the token expires: {obstacle:#}")
+                format!("Signed in{who} until the token expires: {obstacle}")
             }
-            Some(obstacle) if self.state == State::None => capitalized(&format!("{obstacle:#}")),
-            Some(obstacle) => format!("No token: {obstacle:#}"),
+            Some(obstacle) if self.state == State::None => capitalized(&obstacle),
+            Some(obstacle) => format!("No token: {obstacle}"),
         }
     }
 
     /// How long the token is valid and what happens then; in a table, what keeps it from being used.
     pub fn cell(&self) -> String {
-        match &self.obstacle {
-            Some(obstacle) if !self.is_usable() => format!("{obstacle:#}"),
-            _ => self.token(|_, _| String::new()),
-        }
+        let obstacle = self.obstacle_text().filter(|_| !self.is_usable());
+        obstacle.unwrap_or_else(|| self.token(|_, _| String::new()))
     }
 
     /// The same with the time.
@@ -274,7 +275,7 @@ impl LoginStatus {
             "profile": self.profile.name(),
             "state": self.state,
             "usable": self.is_usable(),
-            "obstacle": self.obstacle.as_ref().map(|error| format!("{error:#}")),
+            "obstacle": self.obstacle_text(),
             "email": credentials.and_then(Credentials::email),
             "plan": self.plan(),
             "workspace": credentials.and_then(Credentials::workspace),
@@ -302,15 +303,11 @@ impl LoginStatus {
     }
 }
 
-fn code_of(obstacle: Option<&Error>) -> u8 {
-    obstacle.map_or(0, error::exit_code)
-}
-
 fn state_of(credentials: &Credentials, now: SystemTime) -> State {
-    let waits = |backoff: &Backoff| backoff.holds(now);
+    let backoff = credentials.backoff.as_ref();
     match credentials.freshness(&TokenRequest::default(), now) {
         _ if credentials.revoked.is_some() => State::Revoked,
-        _ if credentials.backoff.as_ref().is_some_and(waits) => State::Backoff,
+        _ if backoff.is_some_and(|backoff| backoff.holds(now)) => State::Backoff,
         Freshness::Fresh => State::Fresh,
         Freshness::Stale if !credentials.is_valid(now) => State::Expired,
         Freshness::Due | Freshness::Stale => State::Due,
@@ -327,10 +324,10 @@ fn usage_to_json(usage: &Result<Usage>) -> Value {
         })
     };
     let known = usage.as_ref().ok();
-    let windows = known.map_or(&[][..], |usage| &usage.windows);
+    let windows = known.map_or(&[][..], |usage| &usage.windows).iter();
     json!({
         "limit_reached": known.and_then(|usage| usage.limit_reached),
-        "windows": windows.iter().map(window).collect::<Vec<_>>(),
+        "windows": windows.map(window).collect::<Vec<_>>(),
         "credits": known.and_then(|usage| usage.credits.as_deref()),
         "error": usage.as_ref().err().map(|error| format!("{error:#}")),
     })
