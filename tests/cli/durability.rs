@@ -118,3 +118,18 @@ fn a_logout_is_safe_from_a_power_cut() {
     assert!(events.contains(&"unlink login".to_owned()), "{events:?}");
     assert_eq!(events.last().unwrap(), "fsync folder", "{events:?}");
 }
+
+/// Otherwise who signed out would be signed in again. What the link leads to stays.
+#[test]
+fn the_removal_of_a_link_is_safe_from_a_power_cut() {
+    let sandbox = Sandbox::new();
+    sandbox.plant();
+    let real = sandbox.home().join("real");
+    fs::rename(sandbox.file("default"), &real).unwrap();
+    std::os::unix::fs::symlink(&real, sandbox.file("default")).unwrap();
+    let stderr = "Removed the link to [HOME]/real (profile default). Nothing was revoked.\n";
+    let Some(events) = events_of(&sandbox, &["logout"], ("", stderr)) else {
+        return;
+    };
+    assert_eq!(events, ["unlink login", "fsync folder"]);
+}

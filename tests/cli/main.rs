@@ -35,6 +35,8 @@ mod harness;
 mod help;
 #[cfg(target_os = "linux")]
 mod keyring;
+#[cfg(target_os = "linux")]
+mod limits;
 mod login;
 mod logout;
 #[cfg(target_os = "linux")]
@@ -43,6 +45,8 @@ mod network;
 #[cfg(target_os = "linux")]
 mod owners;
 mod profiles;
+#[cfg(target_os = "linux")]
+mod promises;
 mod refresh;
 mod routing;
 #[cfg(target_os = "linux")]
