@@ -556,22 +556,22 @@ fn without_locks_nothing_is_refreshed() {
     let no_locks = ["inject=flock:error=EOPNOTSUPP".to_owned()];
     let sandbox = Sandbox::new();
     let warned = format!("codex-auth: warning: {WORDS}; the current token expires in [..]\n");
-    for (left, code, stdout, stderr) in [
-        (-60, 1, "", format!("codex-auth: {WORDS}\n")),
-        (LIFE.cast_signed() / 2, 0, TOKEN, String::new()),
-        (3600, 0, TOKEN, warned),
+    let refused = format!("codex-auth: {WORDS}\n");
+    for (command, left, code, stdout, stderr) in [
+        ("token", LIFE.cast_signed() / 2, 0, TOKEN, ""),
+        ("token", 3600, 0, TOKEN, &*warned),
+        ("token", -60, 1, "", &refused),
+        ("login", -60, 1, "", &refused),
+        ("logout", -60, 1, "", &refused),
     ] {
         let planted = sandbox.plant_expiring_in(left, LIFE);
-        let Some(command) = traced(&sandbox, &no_locks, &["token"]) else {
+        let Some(command) = traced(&sandbox, &no_locks, &[command]) else {
             return;
         };
-        sandbox
-            .start(command)
-            .finish()
-            .assert(code, stdout, &stderr);
+        sandbox.start(command).finish().assert(code, stdout, stderr);
         assert_eq!(sandbox.stored(), planted);
     }
-    assert_eq!(sandbox.issuer.count(REFRESH), 0);
+    assert!(sandbox.issuer.requests().is_empty());
 }
 
 /// The last call of this name before the answer was saved: it is made after the answer, and the worker alone makes so many.
