@@ -1,4 +1,4 @@
-//! `doctor`: prints what keeps a login or a refresh from working.
+//! `doctor`: prints what is wrong with logins and refreshes, and how to fix it.
 
 use std::env::consts::{ARCH, OS};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ const VERSION: u64 = 1;
 /// The column of what was found.
 const FOUND: usize = 16;
 
-/// Exit code 1 means that something does. What `--json` prints is described in the man page.
+/// Exit code 1 means that there is a problem. What `--json` prints is described in the man page.
 pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
     let findings = doctor::findings(settings::profile(profile)?);
     print(&if args.json {
@@ -37,7 +37,7 @@ pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(has_problem)))
 }
 
-/// Where we run, then the findings that need something done; with `verbose`, all of them.
+/// Where we run, then the findings that need attention; with `verbose`, all of them.
 fn as_text(findings: &[Finding], verbose: bool) -> String {
     let head = fitted(&program_and_system(), 0);
     let is_shown = |finding: &&Finding| verbose || finding.level != Level::Ok;

@@ -21,14 +21,14 @@ use crate::text::{capitalized, printable};
 
 const FAILED: &str = "could not sign in";
 
-/// What is to become of a sign-in.
+/// How a new login is obtained and stored.
 struct Login<'a> {
     store: &'a Store,
-    /// Whether it is to be sealed, if that was said.
+    /// Whether it is to be sealed, if an option says so.
     sealed: Option<bool>,
     /// The workspaces that are accepted; none means any.
     workspaces: &'a [String],
-    /// The command to sign in with again, in the same way to the same profile.
+    /// The command that repeats this sign-in.
     command: String,
 }
 
@@ -66,7 +66,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the tokens are to come from, if not from the issuer.
+/// The source of the tokens, if it is not the issuer.
 fn source(args: &LoginArgs) -> Result<Option<Source>> {
     if let Some(path) = &args.from_socket {
         return Ok(Some(Source::Socket(settings::absolute(path)?)));
@@ -132,10 +132,10 @@ impl Login<'_> {
         completed.context(FAILED.to_owned() + &again)
     }
 
-    /// Exchanges the code and stores what comes for it, in one piece under the lock.
+    /// Exchanges the code and stores the tokens, all under the lock.
     ///
-    /// The device login that the code is from (`pending`, as it is kept) is over then, unless the issuer may still accept it.
-    /// No code must be spent twice: the issuer could revoke the login that came of it.
+    /// The device login that the code is from (`pending`, as stored) is removed, unless the issuer may still accept the code.
+    /// No code must be spent twice: the issuer could revoke the login that resulted from it.
     fn complete(
         &self,
         issuer: &Issuer,
@@ -153,7 +153,7 @@ impl Login<'_> {
             let (url, client_id) = (issuer.url(), issuer.client_id());
             Credentials::from_issuer(&response, url, client_id, SystemTime::now())
                 .and_then(|new| self.replace(replacement, new))
-                // What is not accepted, or cannot be stored, is revoked.
+                // A login that is not accepted, or cannot be stored, is revoked. If that fails, it expires by itself.
                 .inspect_err(|_| issuer.revoke_unused(&response))
         };
         let completed = Replacement::prepare(self.store, &lock, self.sealed).and_then(exchange);
@@ -170,7 +170,7 @@ impl Login<'_> {
         self.replace(Replacement::prepare(self.store, &lock, self.sealed)?, new)
     }
 
-    /// Replaces the earlier credentials. If those have the same access token, it is their login which the new ones are from.
+    /// Replaces the earlier credentials. If those have the same access token, the new ones come from their login.
     fn replace(&self, replacement: Replacement, mut new: Credentials) -> Result<Completed> {
         self.check_workspace(&new)?;
         let same = replacement.earlier();

@@ -55,7 +55,7 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
     }
     let lock = lock(store)?;
     let stored = store.load();
-    // What can be read later, here or by another version, could never be revoked without its file.
+    // It may be readable later, here or by another version; without its file it could never be revoked.
     if let Err(error) = &stored
         && !args.no_revoke
         && error::exit_code(error) != error::LOGIN_REQUIRED

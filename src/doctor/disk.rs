@@ -14,7 +14,7 @@ use crate::settings::{self, call_for};
 use crate::store::{self, Store, permissions::mode};
 use crate::text::shell_path;
 
-/// How long another doctor may be at work on the same folder.
+/// How long another `doctor` may take in the same folder.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn findings() -> Vec<Finding> {
@@ -82,7 +82,7 @@ fn of_files(store: &Store) -> Vec<Finding> {
     findings
 }
 
-/// Where there are no modes, the person's own folder keeps others out.
+/// A file or folder that others can read. Windows has no modes: there the user's own folder keeps others out.
 fn others_can_read(check: &'static str, path: &Path) -> Option<Finding> {
     let metadata = fs::metadata(path).ok()?;
     let mode = mode(&metadata).filter(|mode| mode & 0o077 != 0)?;

@@ -1,6 +1,6 @@
-//! What keeps a login or a refresh from working, or may do so: findings, none of which has a secret.
+//! What keeps a login or a refresh from working, or may do so: findings, none of which contains a secret.
 //!
-//! `logins` looks at what is stored, `disk` at where it is stored, `network` at the way to the issuer. The small ones are here.
+//! `logins` looks at what is stored, `disk` at where it is stored, `network` at the way to the issuer. The smaller checks are here.
 
 mod disk;
 mod logins;
@@ -61,8 +61,8 @@ impl Finding {
     }
 }
 
-/// Everything that can be checked, for the profiles that are stored and for this one, which comes first. It takes seconds where
-/// the network does not answer.
+/// The result of every check, for this profile first and then for the other stored ones. It takes seconds if the network does not
+/// answer.
 pub fn findings(profile: String) -> Vec<Finding> {
     // Where the place of the store is unknown, `disk` says so.
     let profile = Profile::named(profile).ok();

@@ -1,4 +1,4 @@
-//! The profile `codex`: Codex's own login, as far as its token serves. Nobody but Codex refreshes it.
+//! The profile `codex`: Codex's own login, which is only read. Only Codex refreshes it.
 
 use std::time::SystemTime;
 
@@ -53,7 +53,7 @@ pub fn rejected(credentials: &Credentials) -> Error {
     not_usable(credentials, "the backend rejects Codex's token")
 }
 
-/// The failure that only Codex resolves.
+/// A failure that only Codex can resolve.
 fn not_usable(credentials: &Credentials, reason: &str) -> Error {
     let advice = if credentials.is_access_token_only() {
         "make a new one, and run codex login --with-access-token"

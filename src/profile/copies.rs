@@ -12,15 +12,15 @@ use crate::error;
 use crate::settings::CODEX_PROFILE;
 use crate::store::{Store, codex_file};
 
-/// Tells one refresh token from another, without being one.
+/// Identifies a refresh token without revealing it.
 type Fingerprint = [u8; 32];
 
-/// What is known of the logins here.
+/// The logins here that can be compared, and those that cannot.
 #[derive(Default)]
 pub struct Known {
     /// Every login that has a refresh token, by its profile: Codex's own, then ours in order.
     pub logins: Vec<(String, Fingerprint)>,
-    /// The profiles whose login may be readable later: the keyring does not answer.
+    /// The profiles whose login cannot be read now, but later: the keyring does not give its key.
     pub closed: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub fn known() -> Known {
     known
 }
 
-/// Why this login, that of `profile`, is not to be revoked: another one here is, or may be, the same.
+/// Why the login of `profile` must not be revoked: another one here is, or may be, a copy of it.
 pub fn reason_to_keep(credentials: &Credentials, profile: &str) -> Option<String> {
     let ours = fingerprint(credentials)?;
     let known = known();

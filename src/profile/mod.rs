@@ -23,7 +23,7 @@ use crate::text::capitalized;
 
 /// How long a person waits for a refresh that is under way: longer than its request can take.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long a person waits without being told for what.
+/// How long a person waits before a message says for what.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Whose credentials a command is about.
@@ -105,7 +105,7 @@ fn with_plan(credentials: &Credentials, plan: Option<String>) -> String {
     email.into_iter().chain(more).collect()
 }
 
-/// What does not keep `token` from printing, and will be missed elsewhere.
+/// A problem that does not keep `token` from printing, but will show elsewhere.
 pub fn problem(credentials: &Credentials) -> Option<String> {
     let is_missing = !credentials.is_closed() && credentials.account_id().is_none();
     let missing = is_missing.then(|| {
@@ -114,7 +114,7 @@ pub fn problem(credentials: &Credentials) -> Option<String> {
     missing.or_else(|| credentials.routing.as_ref()?.problem())
 }
 
-/// Takes the lock for a person, who is told if that takes time.
+/// Takes the lock for a command that a person runs. A message says so if that takes time.
 pub fn lock(store: &Store) -> Result<Lock<'_>> {
     match store.lock(SILENCE) {
         Err(error) if error::exit_code(&error) == error::TEMPORARY => {

@@ -1,5 +1,5 @@
-//! The login that is about to replace the stored one. What it needs is made before anything is spent for it: a staged file and,
-//! if it is to be sealed, a key in the keyring.
+//! Replacing the stored login with a new one. What that needs is prepared before a code is spent: a staged file and, if the
+//! login is to be sealed, a key in the keyring.
 
 use anyhow::{Context, Result};
 
@@ -20,7 +20,7 @@ pub struct Replacement<'a> {
     store: &'a Store,
     staged: StagedFile<'a>,
     seal: Option<Seal>,
-    /// A key that was made for the seal. It is removed again if nothing is saved.
+    /// A key that was made for the seal. It is removed if nothing is saved.
     new_key: Option<NewKey>,
     earlier: Earlier,
 }
@@ -46,8 +46,8 @@ impl<'a> Replacement<'a> {
         })
     }
 
-    /// Finds out whether a login could be stored, before somebody takes the trouble to sign in: the person may have to unlock
-    /// the keyring. Gives the login that is stored now, if it can be read.
+    /// Checks that a login could be stored before the person signs in, who may have to unlock the keyring. Returns the login
+    /// that is stored now, if it can be read.
     pub fn try_out(store: &Store, sealed: Option<bool>) -> Result<Option<Credentials>> {
         if will_be_sealed(store, sealed)? {
             unlock(key_id(store).as_deref()).context(NOT_SEALED)?;
@@ -61,7 +61,7 @@ impl<'a> Replacement<'a> {
         self.earlier.as_ref().ok()?.as_ref()
     }
 
-    /// Stores the new login, and gives the earlier one, whose key goes. No device login waits beside what is sealed.
+    /// Stores the new login and returns the earlier one, whose key is removed. Beside a sealed login no device login is kept.
     pub fn save(self, credentials: &mut Credentials) -> Result<Earlier> {
         credentials.set_seal(self.seal);
         self.staged.save_or_discard(credentials)?;
@@ -104,7 +104,7 @@ pub fn will_be_sealed(store: &Store, asked: Option<bool>) -> Result<bool> {
     }
 }
 
-/// Has a person unlock the keyring, if that is locked.
+/// Asks the person to unlock the keyring, if it is locked.
 pub fn unlock(id: Option<&str>) -> Result<(), Failure> {
     if sealing::is_locked(id)? {
         say("The keyring is locked: unlock it to go on.");
@@ -113,14 +113,14 @@ pub fn unlock(id: Option<&str>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The key of the stored login, if it is sealed. What cannot be read has none that would be of use.
+/// The key of the stored login, if it is sealed and its file can be read.
 pub fn key_id(store: &Store) -> Option<String> {
     let stored = store.load_closed().ok().flatten()?;
     stored.key_id().map(str::to_owned)
 }
 
-/// Removes a key, if there is one, that nothing is sealed with any more. One that another file names stays: that may be the
-/// file which it opens, or a copy that is put back in its place.
+/// Removes a key that nothing is sealed with any more. One that another file names is kept: that file may be sealed with it,
+/// or be a backup that is restored later.
 pub fn forget_key(id: Option<&str>) {
     let is_named = |store: Store| key_id(&store).as_deref() == id;
     let Some(unnamed) = id.filter(|_| !stores().any(is_named)) else {

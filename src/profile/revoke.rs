@@ -1,4 +1,4 @@
-//! Revokes logins that nobody uses any more, at the issuer that gave them.
+//! Revoking a login that is no longer used, at the issuer that gave it.
 
 use anyhow::{Context, Result};
 
@@ -8,7 +8,7 @@ use crate::issuer::Issuer;
 use crate::terminal::awaiting;
 use crate::url::Url;
 
-/// Revokes the login that a profile had; or gives the reason why it is not revoked from here.
+/// Revokes the login that a profile had. Returns the reason if it must not, or cannot, be revoked from here.
 pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>> {
     let source = credentials.source();
     let reason = match source {

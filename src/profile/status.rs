@@ -232,16 +232,16 @@ impl LoginStatus {
         })
     }
 
-    /// What does not keep `token` from printing, and will be missed elsewhere.
+    /// A problem that does not keep `token` from printing, but will show elsewhere.
     pub fn note(&self) -> Option<String> {
         problem(self.credentials.as_ref()?)
     }
 
-    /// The plan by the newest word: what the backend says now, or said when the token came, else the token's claim.
+    /// The plan: what the backend says now, or said when the token was received, else the token's claim.
     pub fn plan(&self) -> Option<String> {
         let usage = self.usage.as_ref().and_then(|usage| usage.as_ref().ok());
-        let told = usage.and_then(|usage| usage.plan.as_deref().map(printable));
-        told.or_else(|| self.credentials.as_ref()?.plan())
+        let current = usage.and_then(|usage| usage.plan.as_deref().map(printable));
+        current.or_else(|| self.credentials.as_ref()?.plan())
     }
 
     /// Where the token claims another plan than the account has: after an upgrade it does for days.
