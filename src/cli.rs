@@ -318,7 +318,7 @@ pub fn workspace(text: &str) -> Result<String, String> {
     let id = text.trim();
     let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
     if id.is_empty() || !id.bytes().all(is_id) {
-        return Err("use the workspace's ID, of A-Z a-z 0-9 _ . : -".to_owned());
+        return Err("use the workspace ID, made of A-Z a-z 0-9 _ . : -".to_owned());
     }
     Ok(id.to_owned())
 }
@@ -351,7 +351,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
             .map_err(|_| "write it as 90s, 5m, 2h or 1d".to_owned())?,
     };
     if length > LONGEST {
-        return Err("that is more than ten years".to_owned());
+        return Err("it is more than ten years".to_owned());
     }
     Ok(length)
 }

@@ -231,7 +231,7 @@ pub fn backend() -> Result<Url> {
 
 pub fn client_id() -> Result<String> {
     let is_allowed = |id: &str| id.bytes().all(|byte| byte.is_ascii_graphic());
-    let why = "use visible ASCII characters, without blanks";
+    let why = "use visible ASCII characters without spaces";
     allowed("CODEX_AUTH_CLIENT_ID", CLIENT_ID, is_allowed, why)
 }
 
@@ -256,7 +256,7 @@ pub fn proxy() -> Result<Option<(&'static str, String)>> {
     let found = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?;
     match found {
         Some((name, value)) if value.to_ascii_lowercase().ends_with(".pac") => {
-            let why = "a proxy script (.pac) is not supported: use the proxy that it names";
+            let why = "a proxy script (.pac) is not supported: use the URL of the proxy itself";
             Err(invalid(name, why))
         }
         found => Ok(found),
@@ -375,7 +375,7 @@ pub fn path(name: &str) -> Result<Option<PathBuf>> {
     let value = variable(name);
     let mut bytes = value.iter().flat_map(|text| text.as_encoded_bytes());
     if bytes.any(u8::is_ascii_control) {
-        return Err(invalid(name, "it has a control character in it"));
+        return Err(invalid(name, "it contains a control character"));
     }
     Ok(value.map(PathBuf::from))
 }

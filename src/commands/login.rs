@@ -126,7 +126,7 @@ impl Login<'_> {
         let completed = self.complete(issuer, &approved.authorization, kept);
         let command = &self.command;
         let again = match kept.filter(|kept| self.store.is_pending(kept)) {
-            Some(_) => format!(" yet: run {command} --device-code again, the code is still good"),
+            Some(_) => format!(" yet: run {command} --device-code again, the code is still valid"),
             None => String::new(),
         };
         completed.context(FAILED.to_owned() + &again)
@@ -180,7 +180,7 @@ impl Login<'_> {
             let profile = self.store.profile();
             let call = settings::call_for(profile);
             bail!(
-                "the profile {profile} has the login itself that these tokens are of: choose another --profile, or run {call} logout --no-revoke first"
+                "the profile {profile} holds the very login that these tokens come from: choose another --profile, or run {call} logout --no-revoke first"
             );
         }
         let is_same = same.is_some();

@@ -71,6 +71,6 @@ fn check_usage(profile: Option<&str>, command: &Command) -> Result<()> {
 
 fn account_id(profile: Option<String>) -> Result<ExitCode> {
     let id = Profile::chosen(profile)?.stored()?.account_id();
-    let id = id.context("the stored credentials name no ChatGPT account")?;
+    let id = id.context("the stored credentials have no ChatGPT account ID")?;
     print(&format!("{id}\n"))
 }

@@ -43,7 +43,7 @@ pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
     if sealed && credentials.refresh_token().is_some() {
         let call = settings::call_for(profile);
         say(&format!(
-            "Older copies on the disk and in backups can still be read. This makes them worthless: {call} token --force-refresh"
+            "Older copies on disk and in backups can still be read. To make them worthless, run {call} token --force-refresh"
         ));
     }
     Ok(ExitCode::SUCCESS)

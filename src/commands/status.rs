@@ -177,7 +177,7 @@ fn limits(login: &LoginStatus) -> String {
         None => String::new(),
         Some(Err(error)) => line("Usage", &format!("unknown: {error:#}")),
         Some(Ok(usage)) => match lines_of(usage, login.now) {
-            lines if lines.is_empty() => line("Usage", "unknown: the backend names no limits"),
+            lines if lines.is_empty() => line("Usage", "unknown: the backend reports no limits"),
             lines => lines,
         },
     }

@@ -17,7 +17,7 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
     let file: Value = serde_json::from_slice(bytes)
         .ok()
         .filter(Value::is_object)
-        .context("the file is damaged: it is no JSON object")?;
+        .context("the file is damaged: it is not a JSON object")?;
     let mut credentials = Credentials::default();
     let mode = mode(&file);
     check_mode(&mode)?;
@@ -54,7 +54,7 @@ fn check_mode(mode: &str) -> Result<()> {
     let kind = match mode {
         "chatgpt" | "chatgptauthtokens" | "personalaccesstoken" => return Ok(()),
         "apikey" => "an API key",
-        "headers" => "HTTP headers of its own",
+        "headers" => "its own HTTP headers",
         "agentidentity" => "an agent identity",
         "bedrockapikey" | "bedrockaccesskeys" => "Amazon Bedrock",
         other => &printable(other),

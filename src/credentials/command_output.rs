@@ -23,9 +23,9 @@ impl TokenResponse {
         let object: Value = serde_json::from_slice(output)
             .ok()
             .filter(Value::is_object)
-            .context("it printed no JSON object, as codex-auth token --format json does")?;
+            .context("it printed no JSON object like that of codex-auth token --format json")?;
         if object["refresh_token"].is_string() || object["tokens"].is_object() {
-            bail!("it printed a refresh token, which belongs to one machine alone");
+            bail!("it printed a refresh token, which must stay on one machine");
         }
         let token = ["token", "access_token"].map(|name| text_of(&object[name]));
         let token = token.into_iter().flatten().find(|token| is_token(token));
@@ -79,7 +79,7 @@ fn expires_at(object: &Value) -> Result<Option<u64>> {
         .map(seconds_since_epoch);
     let end = time.or_else(|| seconds_of(value));
     end.map(Some)
-        .context("its expires_at is not a time in RFC 3339, in UTC")
+        .context("its expires_at is not an RFC 3339 time in UTC")
 }
 
 #[cfg(test)]
@@ -163,15 +163,15 @@ mod tests {
             ),
             (
                 json!({"token": "a", "expires_at": "tomorrow"}),
-                "expires_at is not a time",
+                "expires_at is not an RFC 3339 time",
             ),
             (
                 json!({"token": "a", "expires_at": "2033-05-18T03:34:20+02:00"}),
-                "expires_at is not a time",
+                "expires_at is not an RFC 3339 time",
             ),
             (
                 json!({"token": "a", "expires_at": true}),
-                "expires_at is not a time",
+                "expires_at is not an RFC 3339 time",
             ),
             (
                 json!({"token": "a", "expires_at_epoch": (NOW + 60) * 1000}),

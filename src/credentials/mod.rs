@@ -212,10 +212,10 @@ impl Credentials {
         now: SystemTime,
     ) -> Result<Self> {
         if response.access_token.is_none() {
-            bail!("the issuer's answer has no access token");
+            bail!("the issuer's response has no access token");
         }
         if response.refresh_token.is_none() {
-            bail!("the issuer's answer has no refresh token");
+            bail!("the issuer's response has no refresh token");
         }
         let mut credentials = Self::new(Source::Issuer);
         credentials.issuer = Some(issuer.to_owned());
@@ -235,7 +235,7 @@ impl Credentials {
         // To serde, a list of values is an object, too.
         let original = original
             .filter(|text| text.trim_start().starts_with('{'))
-            .ok_or_else(|| damaged("damaged: it is no JSON object"))?;
+            .ok_or_else(|| damaged("damaged: it is not a JSON object"))?;
         let parsed: Result<Self, _> = serde_json::from_str(&original);
         let (version, newest) = match &parsed {
             Ok(record) if record.is_closed() => (record.version, SEALED_VERSION),
@@ -243,7 +243,7 @@ impl Credentials {
             Err(_) => (version_of(&original), VERSION),
         };
         if version.is_some_and(|version| version > newest) {
-            bail!("the file was written by a newer codex-auth: update this one");
+            bail!("the file was written by a newer codex-auth: update codex-auth");
         }
         let mut record = parsed.map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -287,7 +287,7 @@ impl Credentials {
         if let (Some(ours), Some(theirs)) = (&self.account_id(), &response.account_id)
             && ours != theirs
         {
-            bail!("the issuer answered with the tokens of another account");
+            bail!("the issuer returned the tokens of another account");
         }
         let received = response.access_token.is_some();
         let is_another = received && response.access_token != self.tokens.access_token;
@@ -551,7 +551,7 @@ mod tests {
             let error = Credentials::parse(newer.into()).err().unwrap();
             assert_eq!(
                 error.to_string(),
-                "the file was written by a newer codex-auth: update this one"
+                "the file was written by a newer codex-auth: update codex-auth"
             );
             assert_eq!(crate::error::exit_code(&error), 1);
         }
@@ -562,7 +562,7 @@ mod tests {
         for (damaged, how) in [
             ("", "empty"),
             ("{", "damaged (line 1, column 1)"),
-            ("[]", "damaged: it is no JSON object"),
+            ("[]", "damaged: it is not a JSON object"),
             (r#"{"expires_at":"secret"}"#, "damaged (line 1, column 22)"),
             (
                 r#"{"tokens":{},"tokens":{}}"#,

@@ -100,13 +100,13 @@ impl Routing {
             None => "this workspace".to_owned(),
         };
         if self.is_missing {
-            return Some("this account is not among those of the login".to_owned());
+            return Some("this account does not belong to the login".to_owned());
         }
         if self.is_deactivated {
             return Some(format!("{workspace} is deactivated"));
         }
         self.is_ignored.then(|| {
-            format!("ignored what the backend says of the routing of {workspace}: it is not of chatgpt.com")
+            format!("ignored the backend's routing for {workspace}: it is outside chatgpt.com")
         })
     }
 }
@@ -314,7 +314,7 @@ mod tests {
             json!({"x": {"account": null}}),
         ] {
             let routing = parse(&json!({ "accounts": accounts }));
-            let words = "this account is not among those of the login";
+            let words = "this account does not belong to the login";
             assert_eq!(routing.problem().as_deref(), Some(words));
         }
         let routing = told(&json!({"is_deactivated": true, "name": "Lab\u{7}"}));

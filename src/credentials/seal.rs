@@ -139,7 +139,7 @@ impl Credentials {
     /// Opens sealed credentials. They are sealed again in the same way when they are written.
     pub fn open(self, seal: Seal) -> Result<Self> {
         let damaged = || {
-            let words = "it is sealed, and does not open: it was changed, or renamed after that";
+            let words = "it is sealed, but cannot be opened: it was modified or renamed";
             Failure::LoginRequired(words.to_owned())
         };
         let sealed = self.sealed.as_ref().context("it is not sealed")?;
@@ -198,6 +198,6 @@ fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
     let mut bytes = [0; LENGTH];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| anyhow!("the system gives no random numbers"))?;
+        .map_err(|_| anyhow!("could not get random numbers from the system"))?;
     Ok(bytes)
 }

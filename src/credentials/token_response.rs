@@ -39,7 +39,7 @@ impl TokenResponse {
     pub fn parse(body: &[u8], sent_at: Option<u64>, now: SystemTime) -> Result<Self> {
         let answer: Map<String, Value> = serde_json::from_slice(body)
             .ok()
-            .context("it is no JSON object")?;
+            .context("it is not a JSON object")?;
         let token = |name| {
             let token = answer.get(name).and_then(Value::as_str);
             token.filter(|token| is_token(token)).map(str::to_owned)

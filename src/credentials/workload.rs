@@ -38,7 +38,7 @@ impl Assertion {
     pub fn parse(content: Vec<u8>, now: SystemTime) -> Result<Self> {
         ensure!(
             content.len() as u64 <= LONGEST_ASSERTION,
-            "it has more than 16 KiB"
+            "it is larger than 16 KiB"
         );
         let Ok(text) = String::from_utf8(content) else {
             bail!("it is not UTF-8");
@@ -81,13 +81,13 @@ impl TokenResponse {
         );
         let claims = response.access_token.as_deref().and_then(claims);
         let Some(claims) = claims else {
-            bail!("the access token is no JWT");
+            bail!("the access token is not a JWT");
         };
         let account_id = text_of(&answer["chatgpt_account_id"]).filter(|id| is_token(id));
         ensure!(
             account_id_in(&claims) == account_id
                 && user_id_in(&claims) == text_of(&answer["user_id"]),
-            "the access token is for another user or account than the answer says"
+            "the access token is for another user or account than the response says"
         );
         Ok(Self {
             account_id,

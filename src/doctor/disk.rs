@@ -38,13 +38,15 @@ pub fn findings() -> Vec<Finding> {
 fn try_out(folder: &Path) -> Result<()> {
     if folder.exists() && !folder.is_dir() {
         let shown = folder.display();
-        bail!("{shown} is not a folder: move it away, or set CODEX_AUTH_HOME to a folder");
+        bail!(
+            "{shown} is not a folder: move it out of the way, or set CODEX_AUTH_HOME to a folder"
+        );
     }
     let trial = Store::for_trial()?;
     let lock = trial.lock(PATIENCE)?;
     if trial.locked_by().is_none() {
         bail!(
-            "the file system has no locks, so that two programs could spend the same refresh token: set CODEX_AUTH_HOME to a folder on a local disk"
+            "the file system does not support locks, so that two programs could spend the same refresh token: set CODEX_AUTH_HOME to a folder on a local disk"
         );
     }
     let mut nothing = Credentials::parse(b"{}".to_vec())?;
@@ -65,13 +67,13 @@ fn of_files(store: &Store) -> Vec<Finding> {
     if let Some(left) = store.unsealed_leftover() {
         let (left, call) = (left.display(), call_for(store.profile()));
         let found = format!(
-            "{left} was left by a command that was killed, and may have the tokens unencrypted: run {call} seal"
+            "{left} was left behind by a killed command, and may contain unencrypted tokens: run {call} seal"
         );
         findings.push(Finding::new(Level::Warning, "file", found));
     }
     if mount_options(&path).is_some() {
         let found = format!(
-            "{shown} is a mount of its own, so no refresh can be stored: mount its folder instead"
+            "{shown} is a mount point, so no refresh can be stored: mount its folder instead"
         );
         findings.push(Finding::new(Level::Problem, "file", found));
     }
@@ -89,7 +91,7 @@ fn others_can_read(check: &'static str, path: &Path) -> Option<Finding> {
     let private = if metadata.is_dir() { 700 } else { 600 };
     let (shown, word) = (path.display(), shell_path(path));
     let found = format!(
-        "others can read {shown} (mode {mode:o}): run chmod {private} {word}, and sign in again if somebody may have copied a login"
+        "other users can read {shown} (mode {mode:o}): run chmod {private} {word}, and sign in again if someone may have copied a login"
     );
     Some(Finding::new(Level::Warning, check, found))
 }

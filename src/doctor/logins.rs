@@ -42,7 +42,7 @@ fn of_copies() -> Vec<Finding> {
     let unreadable = known.closed.iter().map(|profile| {
         let login = copies::describe_login(profile);
         Finding::new(Level::Warning, "sharing", format!(
-            "it is unknown whether {login} is a copy of another: it cannot be read without the keyring"
+            "cannot tell whether {login} is a copy of another: it cannot be read without the keyring"
         ))
     });
     let logins = known.logins.iter().enumerate();
@@ -51,7 +51,7 @@ fn of_copies() -> Vec<Finding> {
         let other = copies::describe_login(&before.find(|(_, other)| other == token)?.0);
         let login = settings::login_command(profile);
         Some(Finding::new(Level::Problem, "sharing", format!(
-            "{profile}: it is a copy of {other}: the first to be refreshed invalidates the other: run codex-auth --profile {profile} logout --no-revoke, then {login}"
+            "{profile} is a copy of {other}: whichever is refreshed first invalidates the other: run codex-auth --profile {profile} logout --no-revoke, then {login}"
         )))
     });
     let mut findings: Vec<Finding> = unreadable.chain(copied).collect();

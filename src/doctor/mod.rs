@@ -105,7 +105,7 @@ fn of_programs() -> Option<Finding> {
     let shown = programs.iter().map(|path| path.display().to_string());
     let shown = shown.collect::<Vec<_>>().join(", ");
     let found = format!(
-        "several are in PATH, of which the first is run: {shown}: remove those that you do not want, or change PATH"
+        "several are in PATH, of which the first is run: {shown}: remove the ones you do not want, or change PATH"
     );
     (programs.len() > 1).then(|| Finding::new(Level::Warning, "program", found))
 }

@@ -67,7 +67,7 @@ pub fn usage(backend: &Url, credentials: &Credentials) -> Result<Usage> {
 /// Asks where the requests of the account go.
 pub fn routing(backend: &Url, credentials: &Credentials) -> Result<Routing> {
     let account = credentials.account_id();
-    let account = account.context("the login names no account")?;
+    let account = account.context("the login has no account ID")?;
     let answer = ask(backend, "wham/accounts/check", credentials, ROUTING_LIMIT)?;
     Routing::parse(&answer, &account, backend).context("unexpected response from the backend")
 }

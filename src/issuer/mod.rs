@@ -183,7 +183,7 @@ impl Issuer {
         tokens
             .check_id_token(self.url(), &self.client_id, now)
             .inspect_err(|_| self.revoke_unused(&tokens))
-            .context("could not trust the issuer's answer")?;
+            .context("could not trust the issuer's response")?;
         Ok(tokens)
     }
 

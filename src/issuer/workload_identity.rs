@@ -41,7 +41,7 @@ fn judge(response: &Response) -> RefreshOutcome {
                 Ok(tokens) => return Ok(tokens),
                 Err(flaw) => (
                     FailureKind::Temporary,
-                    format!("the issuer's answer cannot be used: {flaw}"),
+                    format!("the issuer's response cannot be used: {flaw}"),
                 ),
             }
         }

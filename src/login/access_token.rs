@@ -42,7 +42,9 @@ fn check(token: &str, length: usize) -> Result<(), &'static str> {
         "" => Err("it is empty"),
         _ if length > LONGEST => Err("it is longer than 64 KiB"),
         _ if token.contains(['\n', '\r']) => Err("it has several lines"),
-        _ if !is_token(token) => Err("it contains spaces or other characters that no token has"),
+        _ if !is_token(token) => {
+            Err("it contains spaces or other characters that a token cannot have")
+        }
         _ if token.starts_with("at-") => Ok(()),
         // The secrets of other services are not sent to the issuer.
         _ if token.starts_with("sk-") => Err("it is an API key, not an access token (at-…)"),

@@ -147,7 +147,7 @@ fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
         let needed = drawing.width;
         if width() < needed {
             tell(&format!(
-                "This terminal is too narrow for the QR code, which takes {needed} columns."
+                "This terminal is too narrow for the QR code, which needs {needed} columns."
             ));
         } else {
             say(&drawing.lines);
@@ -159,12 +159,12 @@ fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
     say(&format!("  {}", emphasized(&code)));
     for advice in [
         "Never share the code. Enter it only if you started this sign-in yourself.",
-        "If the code is refused, switch on device login in ChatGPT: Settings, Security (in a workspace its admin does).",
+        "If the code is refused, enable device login in ChatGPT under Settings > Security (in a workspace, ask its admin).",
         match session.kept {
             Some(_) => {
-                "Ctrl-C stops the wait. While the code is valid, the same command resumes it."
+                "Press Ctrl-C to stop waiting. While the code is valid, the same command resumes."
             }
-            None => "Ctrl-C stops the wait, and the code is lost.",
+            None => "Press Ctrl-C to stop waiting; the code is then lost.",
         },
     ] {
         tell(advice);
@@ -195,7 +195,7 @@ fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Res
         let pending = match polled {
             Polled::Approved(authorization) => return Ok(authorization),
             Polled::Refused(reason) => {
-                bail!("could not sign in: {reason}: for a new code run {command} --device-code")
+                bail!("could not sign in: {reason}: for a new code, run {command} --device-code")
             }
             Polled::Pending(pending) => pending,
         };
@@ -236,7 +236,7 @@ fn too_late(pending: Pending, command: &str) -> Error {
     let minutes = LIFE / 60;
     match pending.problem {
         Some(problem) => Failure::Temporary(format!(
-            "could not sign in: no answer came within {minutes} minutes: {problem}"
+            "could not sign in: no answer within {minutes} minutes: {problem}"
         ))
         .into(),
         None => anyhow!(

@@ -14,7 +14,7 @@ pub struct Drawing {
 /// Draws a QR code of a text. With colours it is black on white on any background. Without, only the light modules are drawn:
 /// on a light background the code is inverted, which today's cameras can read too.
 pub fn draw(text: &str, colours: bool) -> Result<Drawing> {
-    let code = QrCode::new(text).context("could not make a QR code of the address")?;
+    let code = QrCode::new(text).context("could not create the QR code")?;
     let mut renderer = code.render();
     if !colours {
         renderer.dark_color(Light).light_color(Dark);

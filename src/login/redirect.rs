@@ -60,7 +60,7 @@ fn only_value(name: &str, query: &str) -> Result<Option<String>, &'static str> {
     let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
     let value = values.next().map(|(_, value)| value.into_owned());
     match values.next() {
-        Some(_) => Err("it has a parameter twice"),
+        Some(_) => Err("it has a duplicate parameter"),
         None => Ok(value.filter(|value| !value.is_empty())),
     }
 }
@@ -165,23 +165,23 @@ mod tests {
             ("code=c&STATE=right-state", INCOMPLETE),
             (
                 "code=c&state=right-state&state=right-state",
-                "it has a parameter twice",
+                "it has a duplicate parameter",
             ),
             (
                 "code=c&state=right-state&code=d",
-                "it has a parameter twice",
+                "it has a duplicate parameter",
             ),
             (
                 "code=c&state=right-state&c%6Fde=c",
-                "it has a parameter twice",
+                "it has a duplicate parameter",
             ),
             (
                 "error=e&state=right-state&error=f",
-                "it has a parameter twice",
+                "it has a duplicate parameter",
             ),
             (
                 "code=c&state=right-state&iss=https://issuer.example&iss=x",
-                "it has a parameter twice",
+                "it has a duplicate parameter",
             ),
             (
                 "code=c&state=right-state&error=e",

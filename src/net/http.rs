@@ -201,10 +201,10 @@ pub fn describe_unexpected(who: &str, response: &Response) -> String {
         }
         (407, _) => "proxy authentication required".to_owned(),
         (403 | 451, true) => {
-            "blocked with a web page: a filter, a firewall or a block of this region, not a bad login".to_owned()
+            "blocked by a web page: a filter, a firewall or a regional block, not a problem with your login".to_owned()
         }
         (429, _) => format!("too many requests to {who}"),
-        (500..=599, _) => format!("server error at {who}, or at a proxy before it"),
+        (500..=599, _) => format!("server error at {who}, or at a proxy in front of it"),
         (_, true) => {
             format!("{who} answered with a web page (captive portal or filter? try it with a browser)")
         }
@@ -244,7 +244,7 @@ mod tests {
         for page in ["<!DOCTYPE html><title>Blocked</title>", "\n <html lang=en>"] {
             assert_eq!(
                 described(403, page),
-                "blocked with a web page: a filter, a firewall or a block of this region, not a bad login (status 403)"
+                "blocked by a web page: a filter, a firewall or a regional block, not a problem with your login (status 403)"
             );
         }
         assert_eq!(
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn other_responses_have_plain_words() {
-        let server_error = "server error at the issuer, or at a proxy before it";
+        let server_error = "server error at the issuer, or at a proxy in front of it";
         for (status, expected) in [
             (200, "unexpected response from the issuer"),
             (407, "proxy authentication required"),

@@ -97,7 +97,7 @@ impl Proxy {
         let opened = self.open_by_socks(stream, &self.socks_target(host, port)?);
         opened.map_err(|error| match error.kind() {
             InvalidData | UnexpectedEof | ConnectionReset => format!(
-                "proxy does not speak SOCKS (if it is an HTTP proxy, write http:// in {variable})"
+                "proxy does not speak SOCKS (if it is an HTTP proxy, use http:// in {variable})"
             ),
             _ => describe_io(&error),
         })
@@ -213,7 +213,7 @@ impl Proxy {
             let variable = self.variable;
             let found = resolve(host, port, LONGEST_RESOLVE);
             let found = found.map_err(|_| format!(
-                "could not resolve host (write socks5h:// in {variable} to have the proxy resolve it)"
+                "could not resolve host (use socks5h:// in {variable} to have the proxy resolve it)"
             ))?;
             address = found.first().map(SocketAddr::ip);
         }
@@ -221,7 +221,7 @@ impl Proxy {
             (Some(IpAddr::V4(address)), _) => [&[1][..], &address.octets()].concat(),
             (Some(IpAddr::V6(address)), _) => [&[4][..], &address.octets()].concat(),
             (None, Ok(length)) => [&[3, length], host.as_bytes()].concat(),
-            (None, Err(_)) => return Err("the name of the host is too long".to_owned()),
+            (None, Err(_)) => return Err("the host name is too long".to_owned()),
         };
         target.extend(port.to_be_bytes());
         Ok(target)

@@ -34,7 +34,7 @@ pub fn load() -> Result<Roots> {
         (None, None) => system_roots(native()),
     };
     if roots.anchors.is_empty() {
-        bail!("SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it");
+        bail!("SSL_CERT_DIR contains no folder with certificates: correct or unset it");
     }
     if let Some(file) = settings::path(settings::EXTRA_CA_FILE)? {
         let more = read("CODEX_CA_CERTIFICATE", &file)?;
@@ -74,7 +74,7 @@ fn system_roots(mut anchors: Vec<TrustAnchor<'static>>) -> Roots {
 /// The certificates in a PEM file, at least one. Anything but a regular file, such as a FIFO, could block for ever.
 fn read(variable: &str, file: &Path) -> Result<Vec<TrustAnchor<'static>>> {
     let shown = file.display();
-    let could_not = || format!("could not read {shown}, which {variable} names");
+    let could_not = || format!("could not read {shown} (from {variable})");
     if !fs::metadata(file).with_context(could_not)?.is_file() {
         bail!("{}: not a regular file", could_not());
     }
@@ -85,7 +85,10 @@ fn read(variable: &str, file: &Path) -> Result<Vec<TrustAnchor<'static>>> {
         .with_context(|| format!("{}: the file is damaged", could_not()))?;
     let found = anchors(&certificates);
     if found.is_empty() {
-        bail!("{}: no certificate in it (BEGIN CERTIFICATE)", could_not());
+        bail!(
+            "{}: it contains no certificate (BEGIN CERTIFICATE)",
+            could_not()
+        );
     }
     Ok(found)
 }

@@ -69,10 +69,10 @@ fn describe(error: &rustls::Error) -> String {
     match error {
         InvalidCertificate(Other(untrusted)) => return untrusted.to_string(),
         InvalidCertificate(Expired | ExpiredContext { .. }) => {
-            "certificate has expired (is the clock of this machine right?)"
+            "certificate has expired (is this machine's clock right?)"
         }
         InvalidCertificate(NotValidYet | NotValidYetContext { .. }) => {
-            "certificate is not yet valid (is the clock of this machine right?)"
+            "certificate is not yet valid (is this machine's clock right?)"
         }
         InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
             "certificate is for another name (a captive portal or a filter?)"
@@ -81,7 +81,7 @@ fn describe(error: &rustls::Error) -> String {
             return format!("invalid certificate: {}", printable(&reason.to_string()));
         }
         InvalidMessage(_) => {
-            "not a TLS server (a captive portal? a proxy that wants http:// in its URL?)"
+            "not a TLS server (a captive portal? a proxy that needs http:// in its URL?)"
         }
         other => return format!("TLS handshake failed: {}", printable(&other.to_string())),
     }

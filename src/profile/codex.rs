@@ -41,7 +41,7 @@ pub fn check(credentials: &Credentials, request: &TokenRequest, now: SystemTime)
         return Ok(());
     }
     let reason = match credentials.is_valid(now) {
-        _ if request.force_refresh => "Codex's token cannot be refreshed from here",
+        _ if request.force_refresh => "codex-auth cannot refresh Codex's token",
         true => "Codex's token expires too soon",
         false => "Codex's token has expired",
     };
@@ -56,9 +56,9 @@ pub fn rejected(credentials: &Credentials) -> Error {
 /// A failure that only Codex can resolve.
 fn not_usable(credentials: &Credentials, reason: &str) -> Error {
     let advice = if credentials.is_access_token_only() {
-        "make a new one, and run codex login --with-access-token"
+        "create a new one, and run codex login --with-access-token"
     } else {
-        "run codex, which alone refreshes it"
+        "run codex to refresh it"
     };
     Failure::LoginRequired(format!("{reason}: {advice}")).into()
 }
@@ -66,7 +66,7 @@ fn not_usable(credentials: &Credentials, reason: &str) -> Error {
 fn not_signed_in() -> Failure {
     let words = match codex_file::place() {
         Ok(Place::Encrypted | Place::EncryptedElseFile) => {
-            "Codex keeps its login in an encrypted file, which is not read here: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
+            "Codex keeps its login in an encrypted file, which codex-auth cannot read: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
         }
         _ => "Codex is not signed in: run codex login",
     };

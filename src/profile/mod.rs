@@ -30,7 +30,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub enum Profile {
     /// One of ours.
     Own(Store),
-    /// Codex's own login, which is only read here.
+    /// Codex's own login, which codex-auth only reads.
     Codex,
 }
 
@@ -109,7 +109,7 @@ fn with_plan(credentials: &Credentials, plan: Option<String>) -> String {
 pub fn problem(credentials: &Credentials) -> Option<String> {
     let is_missing = !credentials.is_closed() && credentials.account_id().is_none();
     let missing = is_missing.then(|| {
-        "the tokens name no ChatGPT account: account-id fails, and requests lack the header ChatGPT-Account-Id".to_owned()
+        "the tokens have no ChatGPT account ID: account-id fails, and requests lack the ChatGPT-Account-Id header".to_owned()
     });
     missing.or_else(|| credentials.routing.as_ref()?.problem())
 }

@@ -107,7 +107,7 @@ pub fn will_be_sealed(store: &Store, asked: Option<bool>) -> Result<bool> {
 /// Asks the person to unlock the keyring, if it is locked.
 pub fn unlock(id: Option<&str>) -> Result<(), Failure> {
     if sealing::is_locked(id)? {
-        say("The keyring is locked: unlock it to go on.");
+        say("The keyring is locked: unlock it to continue.");
         sealing::unlock(id)?;
     }
     Ok(())

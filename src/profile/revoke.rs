@@ -17,10 +17,10 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>
             Some(format!("it is held where {source} gets its tokens"))
         }
         Source::Workload { .. } => {
-            Some("only an administrator of the workspace can end its federation rule".to_owned())
+            Some("only a workspace administrator can remove its federation rule".to_owned())
         }
         Source::AccessToken => {
-            Some("revoke the access token in the admin console of the workspace".to_owned())
+            Some("revoke the access token in the workspace's admin console".to_owned())
         }
         Source::Issuer => copies::reason_to_keep(credentials, profile),
     };

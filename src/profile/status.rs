@@ -95,7 +95,7 @@ impl LoginStatus {
     /// Asks the backend about a token that is valid. One that it rejects counts as expired.
     pub fn ask(&mut self, verify: bool, usage: bool) -> Result<()> {
         let Some(valid) = self.valid() else {
-            self.usage = usage.then(|| Err(anyhow!("there is no valid token to ask with")));
+            self.usage = usage.then(|| Err(anyhow!("there is no valid token")));
             return Ok(());
         };
         let backend = settings::backend()?;

@@ -234,7 +234,7 @@ fn update(credentials: &mut Credentials, response: &TokenResponse, task: &Task) 
         credentials.forced_backoff = Some(backoff);
     }
     if !credentials.is_valid(now) {
-        let words = "the issuer sent a token that has expired";
+        let words = "the issuer sent an expired token";
         let failure = RefreshFailure::new(FailureKind::Temporary, words);
         credentials.backoff = Some(next_backoff(failed.as_ref(), &failure));
     }

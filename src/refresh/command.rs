@@ -36,7 +36,7 @@ pub fn output(
     match source {
         Source::Command(words) => run(words, request, limit),
         Source::Socket(path) => ask(path, limit),
-        _ => Err(failed("it is no command")),
+        _ => Err(failed("it is not a command")),
     }
 }
 

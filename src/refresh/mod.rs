@@ -209,7 +209,7 @@ fn satisfying(credentials: Credentials, request: &TokenRequest) -> Result<ValidT
     );
     if credentials.lives_too_short(request) {
         let longest = match credentials.source() {
-            Source::Workload { .. } => " (an hour is the most that workload identity gives)",
+            Source::Workload { .. } => " (workload identity tokens are valid for an hour at most)",
             _ => "",
         };
         bail!("{words}{longest}: use a smaller --min-ttl");

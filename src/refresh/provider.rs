@@ -143,7 +143,7 @@ fn check_usable(
     }
     let words = match source {
         Source::Command(_) if asks_for_another => {
-            "it printed the same token again: the machine that refreshes it has to see CODEX_AUTH_REQUEST"
+            "it printed the same token again: pass CODEX_AUTH_REQUEST on to the machine that refreshes it"
         }
         Source::Socket(_) if asks_for_another => {
             "it sent the same token again, and cannot be asked for another one"
@@ -171,7 +171,7 @@ fn issuer_parts<'a>(credentials: &'a Credentials, profile: &str) -> Result<(&'a 
     let login = login_command(profile);
     if credentials.is_access_token_only() {
         let words = format!(
-            "an access token of an admin console is never refreshed: make a new one, and run {login} --with-access-token"
+            "an access token from an admin console is never refreshed: create a new one, and run {login} --with-access-token"
         );
         return Err(Failure::LoginRequired(words).into());
     }

@@ -71,7 +71,7 @@ fn replace(
     let backoff = rejected.rejection_backoff.as_ref();
     if let Some(wait) = backoff.and_then(|backoff| backoff.wait(now)) {
         return temporary(format!(
-            "the backend rejects the token, also after a refresh: the next refresh is tried in {wait}"
+            "the backend rejects the token, even after a refresh: the next attempt is in {wait}"
         ));
     }
     if rejected.is_new(now) && !is_known {
@@ -105,7 +105,7 @@ pub fn verdict(credentials: &Credentials, limit: Duration) -> Verdict {
 
 /// The warning where the backend could not say it.
 pub fn unknown(reason: &str) -> String {
-    format!("could not check the token at the backend: {reason}")
+    format!("could not check the token with the backend: {reason}")
 }
 
 fn is_known_as_rejected(credentials: &Credentials, now: SystemTime) -> bool {

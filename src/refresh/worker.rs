@@ -88,7 +88,7 @@ impl Running {
         match report {
             Ok(line) => Ok(serde_json::from_str(&line.unwrap_or_default()).unwrap_or(Report::Done)),
             Err(_) => bail!(Failure::Temporary(format!(
-                "could not refresh the token within {}: the refresh goes on, try again later",
+                "could not refresh the token within {}: the refresh continues, try again later",
                 length(patience)
             ))),
         }

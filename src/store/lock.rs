@@ -139,7 +139,9 @@ fn lock(file: File, patience: Duration) -> Result<File> {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) if has_no_locks(&error) => {
-            bail!("the file system has no locks: set CODEX_AUTH_HOME to a folder on a local disk")
+            bail!(
+                "the file system does not support locks: set CODEX_AUTH_HOME to a folder on a local disk"
+            )
         }
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }

@@ -53,7 +53,7 @@ impl Store {
     pub fn new(profile: String) -> Result<Self> {
         if settings::is_codexs(&profile) {
             bail!(
-                "could not use the profile {profile}: it is Codex's own login, which is only read here: choose another --profile"
+                "could not use the profile {profile}: it is Codex's own login, which codex-auth only reads: choose another --profile"
             );
         }
         Ok(Self {
@@ -117,7 +117,7 @@ impl Store {
         check_folder(&self.folder)?;
         let bytes = read(&self.path())?;
         if bytes.is_none() && self.path().is_symlink() {
-            bail!("it is a link that leads nowhere: remove it");
+            bail!("it is a dangling link: remove it");
         }
         bytes.map(Credentials::parse).transpose()
     }
@@ -180,7 +180,7 @@ impl Store {
         };
         if codex_file::is_it(&target) {
             bail!(
-                "it is a link to Codex's own login, which is only read here: run rm {}, and use --profile codex",
+                "it is a link to Codex's own login, which codex-auth only reads: run rm {}, and use --profile codex",
                 shell_path(&path)
             );
         }
@@ -237,7 +237,7 @@ fn read_regular(path: &Path, check: fn(&Metadata) -> Result<()>) -> Result<Optio
     }
     check(&metadata)?;
     if metadata.len() > LARGEST_READ {
-        bail!("it has more than {LARGEST_READ} bytes");
+        bail!("it is larger than {LARGEST_READ} bytes");
     }
     let mut bytes = vec![0; usize::try_from(metadata.len())?];
     file.read_exact(&mut bytes)?;
@@ -251,11 +251,11 @@ fn describe(error: &io::Error, path: &Path) -> Error {
         return Failure::Temporary(words).into();
     }
     match error.kind() {
-        ErrorKind::ResourceBusy => anyhow!(
-            "{shown} is a mount of its own, which cannot be replaced: mount its folder instead"
-        ),
+        ErrorKind::ResourceBusy => {
+            anyhow!("{shown} is a mount point, which cannot be replaced: mount its folder instead")
+        }
         ErrorKind::ReadOnlyFilesystem => anyhow!(
-            "{} is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to",
+            "{} is on a read-only file system: set CODEX_AUTH_HOME to a writable folder",
             folder.display()
         ),
         ErrorKind::PermissionDenied if check_writable(folder).is_err() => anyhow!(

@@ -38,7 +38,7 @@ impl NewKey {
         keyring::write(SERVICE, id, &name, bytes).map_err(Failure::from)?;
         let found = keyring::read(SERVICE, id).map_err(Failure::from)?;
         if found.as_deref() != Some(bytes) {
-            bail!("the keyring does not keep what it is given");
+            bail!("the keyring did not keep the key");
         }
         Ok(new)
     }
@@ -124,7 +124,7 @@ impl Store {
         };
         let key = find_key(id).context("it is sealed")?;
         let key = key.ok_or_else(|| {
-            let gone = "it is sealed, and its key is not in the keyring any more";
+            let gone = "it is sealed, and its key is no longer in the keyring";
             Failure::LoginRequired(gone.to_owned())
         })?;
         credentials.open(self.seal(key)?)

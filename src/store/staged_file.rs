@@ -188,7 +188,7 @@ fn create_locked(path: &Path) -> io::Result<File> {
 }
 
 fn changed() -> anyhow::Error {
-    let words = "somebody else has changed or removed it meanwhile: try again";
+    let words = "another process has changed or removed it meanwhile: try again";
     Failure::Temporary(words.to_owned()).into()
 }
 
@@ -247,7 +247,7 @@ pub(super) fn path(target: &Path) -> PathBuf {
 pub(super) fn check_replaceable(target: &Path) -> Result<Option<Vec<u8>>> {
     if target.is_symlink() {
         let word = shell_path(target);
-        bail!("it is a link that leads nowhere: run rm {word}");
+        bail!("it is a dangling link: run rm {word}");
     }
     check_staged(&path(target))?;
     let Some(present) = read(target)? else {
@@ -260,7 +260,7 @@ pub(super) fn check_replaceable(target: &Path) -> Result<Option<Vec<u8>>> {
         bail!("the file is read-only: run chmod 600 {word}");
     }
     if metadata.len() > LARGEST {
-        bail!("it has more than {LARGEST} bytes, so these are no credentials");
+        bail!("it is larger than {LARGEST} bytes, so it is not a credentials file");
     }
     match Credentials::parse(present.clone()) {
         // A damaged file may be replaced.

@@ -7,7 +7,7 @@ use support::process::Output;
 use support::sandbox::{LIFE, Sandbox};
 
 const NEVER: &str =
-    "an access token of an admin console is never refreshed: make a new one, and run";
+    "an access token from an admin console is never refreshed: create a new one, and run";
 const TOKEN: &str = "[TOKEN]\n";
 const SIGNED_IN: &str = "Signed in as someone@mail.example (Plus)\n";
 
@@ -67,15 +67,15 @@ fn what_cannot_be_a_token_is_refused_and_not_quoted() {
         ("at-one\nat-two\n", "it has several lines"),
         (
             "at-one two",
-            "it contains spaces or other characters that no token has",
+            "it contains spaces or other characters that a token cannot have",
         ),
         (
             "at-\u{fc}",
-            "it contains spaces or other characters that no token has",
+            "it contains spaces or other characters that a token cannot have",
         ),
         (
             "at-\x1b[31m",
-            "it contains spaces or other characters that no token has",
+            "it contains spaces or other characters that a token cannot have",
         ),
         (&*long, "it is longer than 64 KiB"),
         (
@@ -158,7 +158,7 @@ fn an_access_token_that_is_replaced_is_for_the_admin_to_revoke() {
         0,
         "",
         &format!(
-            "{SIGNED_IN}The earlier login was not revoked: revoke the access token in the admin console of the workspace.\n"
+            "{SIGNED_IN}The earlier login was not revoked: revoke the access token in the workspace's admin console.\n"
         ),
     );
     assert!(sandbox.issuer.revoked().is_empty());
@@ -350,7 +350,7 @@ fn a_backend_that_cannot_be_asked_is_a_warning() {
         .assert(
             0,
             TOKEN,
-            "codex-auth: warning: could not check the token at the backend: [..]\n",
+            "codex-auth: warning: could not check the token with the backend: [..]\n",
         );
 }
 
@@ -407,8 +407,8 @@ fn signing_out_removes_it_and_names_who_can_revoke_it() {
     sandbox.run(&["logout"]).assert(
         0,
         "",
-        "Signed out (profile default). The login was not revoked: revoke the access token in the admin console of the \
-         workspace.\n",
+        "Signed out (profile default). The login was not revoked: revoke the access token in the \
+         workspace's admin console.\n",
     );
     assert!(!sandbox.file("default").exists());
     assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 0);

@@ -95,7 +95,7 @@ fn a_stale_token_is_not_refreshed_and_the_file_not_touched() {
         login["client_id"] = json!(support::fake_issuer::CLIENT_ID);
         sandbox.store_codex(&login.to_string());
         let before = fs::metadata(sandbox.codex_file()).unwrap();
-        let stderr = format!("codex-auth: {reason}: run codex, which alone refreshes it\n");
+        let stderr = format!("codex-auth: {reason}: run codex to refresh it\n");
         let output = sandbox.run(&["--profile", "codex", "token"]);
         output.assert(4, "", &stderr);
         let after = fs::metadata(sandbox.codex_file()).unwrap();
@@ -114,13 +114,13 @@ fn another_token_or_a_longer_life_is_for_codex_to_get() {
     forced.assert(
         4,
         "",
-        "codex-auth: Codex's token cannot be refreshed from here: run codex, which alone refreshes it\n",
+        "codex-auth: codex-auth cannot refresh Codex's token: run codex to refresh it\n",
     );
     let longer = sandbox.run(&["--profile", "codex", "token", "--min-ttl", "2d"]);
     longer.assert(
         4,
         "",
-        "codex-auth: Codex's token expires too soon: run codex, which alone refreshes it\n",
+        "codex-auth: Codex's token expires too soon: run codex to refresh it\n",
     );
     let shorter = sandbox.run(&["--profile", "codex", "token", "--min-ttl", "1h"]);
     shorter.assert(0, "[TOKEN]\n", "");
@@ -158,7 +158,7 @@ fn a_login_by_api_key_is_an_error_that_says_so() {
 #[test]
 fn a_login_of_any_other_kind_is_an_error_that_names_it() {
     for (mode, kind) in [
-        ("headers", "HTTP headers of its own"),
+        ("headers", "its own HTTP headers"),
         ("agentIdentity", "an agent identity"),
         ("bedrockApiKey", "Amazon Bedrock"),
         ("bedrockAccessKeys", "Amazon Bedrock"),
@@ -220,8 +220,11 @@ fn a_file_that_is_damaged_or_not_there_is_an_error() {
     );
     for (text, cause) in [
         ("", "the file is empty"),
-        ("{\"tokens\":", "the file is damaged: it is no JSON object"),
-        ("[]", "the file is damaged: it is no JSON object"),
+        (
+            "{\"tokens\":",
+            "the file is damaged: it is not a JSON object",
+        ),
+        ("[]", "the file is damaged: it is not a JSON object"),
     ] {
         sandbox.store_codex(text);
         let stderr = format!("codex-auth: could not use [FOLDER]/.codex/auth.json: {cause}\n");
@@ -233,7 +236,7 @@ fn a_file_that_is_damaged_or_not_there_is_an_error() {
     output.assert(
         4,
         "",
-        "codex-auth: Codex's file has no access token: run codex, which alone refreshes it\n",
+        "codex-auth: Codex's file has no access token: run codex to refresh it\n",
     );
 }
 
@@ -260,7 +263,7 @@ fn nobody_signs_in_to_codexs_profile_or_out_of_it() {
         sandbox.run(&arguments).assert(
             1,
             "",
-            "codex-auth: could not use the profile codex: it is Codex's own login, which is only read here: choose another --profile\n",
+            "codex-auth: could not use the profile codex: it is Codex's own login, which codex-auth only reads: choose another --profile\n",
         );
     }
     assert!(sandbox.codex_file().exists());
@@ -279,7 +282,7 @@ fn an_access_token_of_an_admin_console_is_served_as_it_is() {
         .assert(
             4,
             "",
-            "codex-auth: Codex's token cannot be refreshed from here: make a new one, and run codex login --with-access-token\n",
+            "codex-auth: codex-auth cannot refresh Codex's token: create a new one, and run codex login --with-access-token\n",
         );
     assert!(sandbox.issuer.requests().is_empty());
 }
@@ -305,12 +308,12 @@ fn an_access_token_of_codexs_is_asked_about_without_an_account() {
     sandbox.run(&verify).assert(
             4,
             "",
-            "codex-auth: the backend rejects Codex's token: make a new one, and run codex login --with-access-token\n",
+            "codex-auth: the backend rejects Codex's token: create a new one, and run codex login --with-access-token\n",
         );
     let status = sandbox.run(&["--profile", "codex", "status", "--verify"]);
     status.assert(
             4,
-            "No token: the backend rejects Codex's token: make a new one, and run codex login --with-access-token\n...\n",
+            "No token: the backend rejects Codex's token: create a new one, and run codex login --with-access-token\n...\n",
             "",
         );
     let requests = sandbox.issuer.requests_to(Endpoint::Usage);
@@ -331,7 +334,7 @@ fn configuration(sandbox: &Sandbox) -> PathBuf {
     sandbox.codex_file().with_file_name("config.toml")
 }
 
-const ENCRYPTED: &str = "Codex keeps its login in an encrypted file, which is not read here: set cli_auth_credentials_store = \
+const ENCRYPTED: &str = "Codex keeps its login in an encrypted file, which codex-auth cannot read: set cli_auth_credentials_store = \
                          \"file\" in Codex's config.toml and run codex login\n";
 
 /// As Codex does on Windows, and elsewhere if it is told to.
@@ -386,7 +389,7 @@ fn a_configuration_of_codexs_that_cannot_be_read_is_an_error_and_never_a_wait() 
         ),
         (
             |path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap(),
-            "it has more than 4194304 bytes",
+            "it is larger than 4194304 bytes",
         ),
         (
             |path| fs::write(path, "cli_auth_credentials_store = keyring").unwrap(),

@@ -8,7 +8,7 @@ use support::sandbox::{LIFE, Sandbox};
 
 const TOKEN: &str = "[TOKEN]\n";
 const FORCED: [&str; 2] = ["token", "--force-refresh"];
-const GONE: &str = "codex-auth: could not read [HOME]/default.json: it is sealed, and its key is not in the keyring any more: run \
+const GONE: &str = "codex-auth: could not read [HOME]/default.json: it is sealed, and its key is no longer in the keyring: run \
                     codex-auth login\n";
 
 #[track_caller]

@@ -19,9 +19,9 @@ Open this page on any device, and sign in:
 Enter this code there within 15 minutes:
   CODE-00001
 Never share the code. Enter it only if you started this sign-in yourself.
-If the code is refused, switch on device login in ChatGPT: Settings, Security
-(in a workspace its admin does).
-Ctrl-C stops the wait. While the code is valid, the same command resumes it.
+If the code is refused, enable device login in ChatGPT under Settings > Security
+(in a workspace, ask its admin).
+Press Ctrl-C to stop waiting. While the code is valid, the same command resumes.
 ";
 const RESUMED: &str = "Resuming your earlier sign-in.\n";
 const UNDER_WAY: &str = "codex-auth: could not sign in: another codex-auth login --device-code is waiting: complete that \
@@ -111,7 +111,7 @@ fn a_failure_at_the_start_is_told_at_once() {
         (
             Trouble::status(503),
             75,
-            "server error at the issuer, or at a proxy before it (status 503)",
+            "server error at the issuer, or at a proxy in front of it (status 503)",
         ),
         (
             Trouble::DropBefore,
@@ -142,7 +142,7 @@ fn a_denial_ends_the_wait_with_the_issuers_message() {
     let running = prompted(&sandbox);
     sandbox.issuer.deny();
     let reason = "codex-auth: could not sign in: The person said no. (access_denied, status 400): for a new \
-         code run codex-auth login --device-code\n";
+         code, run codex-auth login --device-code\n";
     running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
     assert!(!pending(&sandbox).exists());
 }
@@ -153,7 +153,7 @@ fn a_bare_access_denied_is_explained() {
     let running = prompted(&sandbox);
     let denied = Trouble::Answer(Answer::json(400, &json!({ "error": "access_denied" })));
     sandbox.issuer.plan(Endpoint::DeviceToken, denied);
-    let reason = "codex-auth: could not sign in: access denied: the sign-in was cancelled, or your account is not allowed to use it: for a new code run codex-auth login --device-code\n";
+    let reason = "codex-auth: could not sign in: access denied: the sign-in was cancelled, or your account is not allowed to use it: for a new code, run codex-auth login --device-code\n";
     running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
 }
 
@@ -163,7 +163,7 @@ fn an_expired_code_ends_the_wait_with_the_issuers_message() {
     let running = prompted(&sandbox);
     sandbox.issuer.expire();
     let reason = "codex-auth: could not sign in: The code has expired. (expired_token, status 400): for a new \
-         code run codex-auth login --device-code\n";
+         code, run codex-auth login --device-code\n";
     running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
     assert!(!pending(&sandbox).exists());
 }
@@ -379,8 +379,8 @@ fn after_a_temporary_failure_of_the_exchange_the_next_login_goes_on() {
     sandbox
         .issuer
         .plan(Endpoint::Exchange, Trouble::status(503));
-    let reason = "codex-auth: could not sign in yet: run codex-auth login --device-code again, the code is still good: \
-                 server error at the issuer, or at a proxy before it (status 503)\n";
+    let reason = "codex-auth: could not sign in yet: run codex-auth login --device-code again, the code is still valid: \
+                 server error at the issuer, or at a proxy in front of it (status 503)\n";
     let failed = sandbox.run(&LOGIN);
     failed.assert(75, "", &format!("{RESUMED}{reason}"));
     assert_signed_in(&sandbox, &sandbox.run(&LOGIN), RESUMED);
@@ -578,7 +578,7 @@ mod on_a_terminal {
         terminal.await_text("\x1b[38;5;16;48;5;231m", 19);
         drop(terminal);
         let terminal = Terminal::start(&sandbox, &arguments, 36);
-        terminal.await_text("takes 37 columns", 1);
+        terminal.await_text("needs 37 columns", 1);
         terminal.await_text("left", 1);
         assert!(!terminal.screen().contains('▀'));
     }

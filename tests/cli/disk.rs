@@ -38,7 +38,7 @@ fn assert_nothing_is_sent(sandbox: &Sandbox, message: &str) {
 fn a_file_that_is_no_login_is_an_error_and_stays_as_it_is() {
     let nuls = "\0".repeat(4096);
     let huge = " ".repeat(4 * 1024 * 1024 + 1);
-    let damaged = "the file is damaged: it is no JSON object";
+    let damaged = "the file is damaged: it is not a JSON object";
     for (text, code, message) in [
         ("", 4, "the file is empty"),
         (
@@ -55,11 +55,11 @@ fn a_file_that_is_no_login_is_an_error_and_stays_as_it_is() {
             4,
             "the file is damaged (line 1, column 27)",
         ),
-        (huge.as_str(), 1, "it has more than 4194304 bytes"),
+        (huge.as_str(), 1, "it is larger than 4194304 bytes"),
         (
             "{\"version\":2}",
             1,
-            "the file was written by a newer codex-auth: update this one",
+            "the file was written by a newer codex-auth: update codex-auth",
         ),
     ] {
         // A login replaces what is damaged, and nothing else.
@@ -244,7 +244,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
         sandbox.plant();
         set_mode(&sandbox.home(), bits);
         let message = format!(
-            "codex-auth: could not read [HOME]/default.json: others can write to its folder: {advice}\n"
+            "codex-auth: could not read [HOME]/default.json: other users can write to its folder: {advice}\n"
         );
         sandbox.run(&["token"]).assert(1, "", &message);
         set_mode(&sandbox.home(), 0o700);
@@ -269,7 +269,7 @@ fn a_path_in_advice_can_be_pasted() {
             1,
             "",
             &format!(
-                "codex-auth: could not read [FOLDER]/{shown}/default.json: others can write to its folder: run chmod 700 \
+                "codex-auth: could not read [FOLDER]/{shown}/default.json: other users can write to its folder: run chmod 700 \
                  {word}\n"
             ),
         );
@@ -299,13 +299,13 @@ fn a_file_of_another_user_is_not_replaced() {
     std::os::unix::fs::chown(sandbox.file("default"), Some(1234), None).unwrap();
     assert_nothing_is_sent(
         &sandbox,
-        "could not replace [HOME]/default.json: it belongs to user 1234, and this is user 0",
+        "could not replace [HOME]/default.json: it belongs to user 1234, but this is user 0",
     );
     std::os::unix::fs::chown(sandbox.file("default"), Some(0), None).unwrap();
     std::os::unix::fs::chown(sandbox.home(), Some(1234), None).unwrap();
     assert_nothing_is_sent(
         &sandbox,
-        "could not lock [HOME]/default.json: it belongs to user 1234, and this is user 0",
+        "could not lock [HOME]/default.json: it belongs to user 1234, but this is user 0",
     );
 }
 
@@ -326,11 +326,11 @@ fn a_read_only_file_system_serves_a_valid_token() {
     sandbox.run(&["token", "--force-refresh"]).assert(
         1,
         "",
-        "codex-auth: could not lock [HOME]/default.json: [HOME] is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to\n",
+        "codex-auth: could not lock [HOME]/default.json: [HOME] is on a read-only file system: set CODEX_AUTH_HOME to a writable folder\n",
     );
     sandbox.run(&["status"]).assert(
         0,
-        "Signed in as someone@mail.example (Plus) until the token expires: could not replace [HOME]/default.json: [HOME] is on a read-only file system: set CODEX_AUTH_HOME to a folder that can be written to\n...\n",
+        "Signed in as someone@mail.example (Plus) until the token expires: could not replace [HOME]/default.json: [HOME] is on a read-only file system: set CODEX_AUTH_HOME to a writable folder\n...\n",
         "",
     );
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
@@ -408,7 +408,7 @@ fn a_mounted_file_is_found_out_before_the_request() {
     let _mounted = Mounted(sandbox.file("default"));
     assert_nothing_is_sent(
         &sandbox,
-        "could not replace [HOME]/default.json: [HOME]/default.json is a mount of its own, which cannot be replaced: mount its folder instead",
+        "could not replace [HOME]/default.json: [HOME]/default.json is a mount point, which cannot be replaced: mount its folder instead",
     );
 }
 
@@ -560,7 +560,7 @@ fn a_link_to_codexs_own_file_is_never_written_through() {
     sandbox.plant();
     fs::remove_file(sandbox.file("default")).unwrap();
     std::os::unix::fs::symlink(sandbox.codex_file(), sandbox.file("default")).unwrap();
-    let message = "codex-auth: could not lock [HOME]/default.json: it is a link to Codex's own login, which is only read here: run rm [HOME]/default.json, and use --profile codex\n";
+    let message = "codex-auth: could not lock [HOME]/default.json: it is a link to Codex's own login, which codex-auth only reads: run rm [HOME]/default.json, and use --profile codex\n";
     for arguments in [
         &["token", "--force-refresh"][..],
         &["login", "--no-browser"],
@@ -585,7 +585,7 @@ fn what_a_newer_version_wrote_is_never_overwritten() {
     sandbox.run(&["login", "--no-browser"]).assert(
         1,
         "",
-        "codex-auth: could not replace [HOME]/default.json: the file was written by a newer codex-auth: update this one\n",
+        "codex-auth: could not replace [HOME]/default.json: the file was written by a newer codex-auth: update codex-auth\n",
     );
     assert_eq!(fs::read_to_string(sandbox.file("default")).unwrap(), newer);
     // Nor is a staged file of such a version.
@@ -595,7 +595,7 @@ fn what_a_newer_version_wrote_is_never_overwritten() {
     sandbox.run(&["token"]).assert(
         1,
         "",
-        "codex-auth: could not lock [HOME]/default.json: could not read [HOME]/default.json.new: the file was written by a newer codex-auth: update this one\n",
+        "codex-auth: could not lock [HOME]/default.json: could not read [HOME]/default.json.new: the file was written by a newer codex-auth: update codex-auth\n",
     );
     assert_eq!(fs::read_to_string(&staged).unwrap(), newer);
     assert!(sandbox.can_refresh() && sandbox.issuer.requests().is_empty());
@@ -638,7 +638,7 @@ fn a_link_into_a_folder_of_others_is_not_followed_by_a_refresh() {
     std::os::unix::fs::symlink(real.join("login.json"), sandbox.file("default")).unwrap();
     assert_nothing_is_sent(
         &sandbox,
-        "could not lock [HOME]/default.json: others can write to its folder: run chmod 700 [FOLDER]/elsewhere",
+        "could not lock [HOME]/default.json: other users can write to its folder: run chmod 700 [FOLDER]/elsewhere",
     );
 }
 
@@ -777,7 +777,7 @@ fn a_staged_file_that_no_refresh_can_replace_is_named_by_every_command() {
         (true, "is a folder: run rm -r [..]default.json.new"),
         (
             false,
-            "the file was written by a newer codex-auth: update this one",
+            "the file was written by a newer codex-auth: update codex-auth",
         ),
     ] {
         if is_folder {

@@ -119,7 +119,7 @@ fn another_program_of_the_same_name_is_found() {
     assert_finds(
         &sandbox,
         0,
-        "warning  program: several are in PATH, of which the first is run: [FOLDER]/bin/codex-auth, [FOLDER]/other/codex-auth: remove those that you do not want, or change PATH",
+        "warning  program: several are in PATH, of which the first is run: [FOLDER]/bin/codex-auth, [FOLDER]/other/codex-auth: remove the ones you do not want, or change PATH",
     );
 }
 
@@ -184,7 +184,7 @@ fn a_store_that_is_no_folder_is_found() {
         1,
         "problem  login: default: could not read [HOME]/default.json: [..]\n\
          ok       sharing: [..]\n\
-         problem  store: [HOME] is not a folder: move it away, or set CODEX_AUTH_HOME to a folder\n...\n",
+         problem  store: [HOME] is not a folder: move it out of the way, or set CODEX_AUTH_HOME to a folder\n...\n",
     );
     sandbox.set("CODEX_AUTH_HOME", "relative");
     assert_report(
@@ -273,7 +273,7 @@ fn the_state_of_each_login_is_told() {
         &sandbox,
         &["--profile", "codex"],
         1,
-        "problem  login: codex: Codex's token [..]: run codex, [..]\n\
+        "problem  login: codex: Codex's token [..]: run codex to refresh it\n\
          problem  login: damaged: could not read [HOME]/damaged.json: the file is damaged (line 1, column 1): run codex-auth --profile damaged login\n\
          ok       login: expired: expired 1 minute ago, refreshed at its next use\n\
          problem  login: expiring: valid for 10 days, cannot be refreshed: [..]\n\
@@ -374,7 +374,7 @@ fn a_file_that_is_a_mount_is_found() {
     let output = within(&["doctor"]);
     output.assert(
         1,
-        "...\n✗ file          [FOLDER]/a store/default.json is a mount of its own, so no refresh can be stored: mount its folder instead\n...\n",
+        "...\n✗ file          [FOLDER]/a store/default.json is a mount point, so no refresh can be stored: mount its folder instead\n...\n",
         "",
     );
 }
@@ -390,14 +390,14 @@ fn a_login_that_was_copied_is_found_by_its_fingerprint() {
     assert_finds(
         &sandbox,
         1,
-        "problem  sharing: default: it is a copy of Codex's own login: the first to be refreshed invalidates the other: run codex-auth --profile default logout --no-revoke, then codex-auth login",
+        "problem  sharing: default is a copy of Codex's own login: whichever is refreshed first invalidates the other: run codex-auth --profile default logout --no-revoke, then codex-auth login",
     );
     fs::remove_file(sandbox.codex_file()).unwrap();
     sandbox.store("work", &copy.to_string());
     assert_finds(
         &sandbox,
         1,
-        "problem  sharing: work: it is a copy of the profile default: the first to be refreshed invalidates the other: run codex-auth --profile work logout --no-revoke, then codex-auth --profile work login",
+        "problem  sharing: work is a copy of the profile default: whichever is refreshed first invalidates the other: run codex-auth --profile work logout --no-revoke, then codex-auth --profile work login",
     );
 }
 
@@ -451,12 +451,12 @@ fn certificates_that_cannot_be_read_are_found() {
         let file = sandbox.folder().join("roots.pem");
         sandbox.set(variable, &file);
         let line = format!(
-            "problem  certificates: could not read [FOLDER]/roots.pem, which {variable} names: [..]"
+            "problem  certificates: could not read [FOLDER]/roots.pem (from {variable}): [..]"
         );
         assert_finds(&sandbox, 1, &line);
         fs::write(&file, "nothing").unwrap();
         let line = format!(
-            "problem  certificates: could not read [FOLDER]/roots.pem, which {variable} names: no certificate in it (BEGIN CERTIFICATE)"
+            "problem  certificates: could not read [FOLDER]/roots.pem (from {variable}): it contains no certificate (BEGIN CERTIFICATE)"
         );
         assert_finds(&sandbox, 1, &line);
     }
@@ -572,7 +572,7 @@ fn an_issuer_that_does_not_answer_properly_is_found() {
         &sandbox,
         0,
         &format!(
-            "warning  issuer: server error at the issuer, or at a proxy before it (status 503): {again}\nok       clock: [..]\n"
+            "warning  issuer: server error at the issuer, or at a proxy in front of it (status 503): {again}\nok       clock: [..]\n"
         ),
     );
 }
@@ -657,13 +657,13 @@ mod with_modes_and_owners {
         assert_finds_first(
             &sandbox,
             1,
-            "problem  store: could not lock [HOME]/.doctor.json: others can write to its folder: run chmod 700 [HOME]",
+            "problem  store: could not lock [HOME]/.doctor.json: other users can write to its folder: run chmod 700 [HOME]",
         );
         set_mode(&sandbox.home(), 0o755);
         assert_finds_first(
             &sandbox,
             0,
-            "warning  store: others can read [HOME] (mode 755): run chmod 700 [HOME], and sign in again if somebody may have copied a login",
+            "warning  store: other users can read [HOME] (mode 755): run chmod 700 [HOME], and sign in again if someone may have copied a login",
         );
     }
 
@@ -680,7 +680,7 @@ mod with_modes_and_owners {
         assert_finds(
             &sandbox,
             0,
-            "warning  file: others can read [HOME]/default.json (mode 644): run chmod 600 [HOME]/default.json, and sign in again if somebody may have copied a login",
+            "warning  file: other users can read [HOME]/default.json (mode 644): run chmod 600 [HOME]/default.json, and sign in again if someone may have copied a login",
         );
     }
 
@@ -691,7 +691,7 @@ mod with_modes_and_owners {
         assert_finds(
             &sandbox,
             1,
-            "problem  login: work: could not read [HOME]/work.json: it is a link that leads nowhere: remove it",
+            "problem  login: work: could not read [HOME]/work.json: it is a dangling link: remove it",
         );
     }
 
@@ -702,7 +702,7 @@ mod with_modes_and_owners {
             skip("only root can give a file away");
             return;
         }
-        let user = "it belongs to user 1, and this is user 0";
+        let user = "it belongs to user 1, but this is user 0";
         assert_finds(
             &sandbox,
             1,

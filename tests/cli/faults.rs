@@ -228,7 +228,7 @@ enum Scene {
     Expired,
     /// The same, and the issuer answers 500.
     Refused,
-    /// The token has expired, and the issuer's answer cannot be written into the staged file.
+    /// The token has expired, and the issuer's response cannot be written into the staged file.
     Unsaved,
     /// An earlier worker wrote the new credentials whole, and was killed before they took the place of the spent ones.
     Recovered,
@@ -552,7 +552,7 @@ fn a_caller_that_succeeds_in_spite_of_a_fault_has_a_token_of_the_issuer() {
 /// As where the store is on a file system of another machine.
 #[test]
 fn without_locks_nothing_is_refreshed() {
-    const WORDS: &str = "could not lock [HOME]/default.json: the file system has no locks: set CODEX_AUTH_HOME to a folder on a local disk";
+    const WORDS: &str = "could not lock [HOME]/default.json: the file system does not support locks: set CODEX_AUTH_HOME to a folder on a local disk";
     let no_locks = ["inject=flock:error=EOPNOTSUPP".to_owned()];
     let sandbox = Sandbox::new();
     let warned = format!("codex-auth: warning: {WORDS}; the current token expires in [..]\n");

@@ -295,7 +295,7 @@ fn a_rejection_that_the_backend_does_not_confirm_changes_nothing() {
     sandbox
         .issuer
         .plan_always(Endpoint::Usage, Trouble::status(503));
-    let words = "codex-auth: warning: could not check the token at the backend: [..]\n";
+    let words = "codex-auth: warning: could not check the token with the backend: [..]\n";
     run_asked(&sandbox, &lie, &["token"]).assert(0, TOKEN, words);
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
     assert_eq!(sandbox.stored(), planted);
@@ -401,7 +401,7 @@ fn a_command_that_sees_no_request_is_told_what_it_has_to_see() {
     output.assert(
         75,
         "",
-        &format!("codex-auth: could not get a token from remote: {SAME}: the machine that refreshes it has to see CODEX_AUTH_REQUEST\n"),
+        &format!("codex-auth: could not get a token from remote: {SAME}: pass CODEX_AUTH_REQUEST on to the machine that refreshes it\n"),
     );
     machines.client.run(&["token"]).assert(0, TOKEN, "");
 }
@@ -439,7 +439,7 @@ fn what_a_command_does_wrong_is_told_in_a_line_and_costs_nothing() {
         ("exit 0", "it printed nothing"),
         (
             "echo rubbish",
-            "it printed no JSON object, as codex-auth token --format json does",
+            "it printed no JSON object like that of codex-auth token --format json",
         ),
         ("echo '{}'", "it printed no access token"),
         (
@@ -448,7 +448,7 @@ fn what_a_command_does_wrong_is_told_in_a_line_and_costs_nothing() {
         ),
         (
             r#"echo '{"token":"a","refresh_token":"r"}'"#,
-            "it printed a refresh token, which belongs to one machine alone",
+            "it printed a refresh token, which must stay on one machine",
         ),
         (other, "it printed a token of another account"),
         (
@@ -558,7 +558,7 @@ fn a_command_that_hangs_keeps_nobody_longer_than_asked() {
     run_with(&machines.client, &script, &["token", "--timeout", "1s"]).assert(
         75,
         "",
-        "codex-auth: could not refresh the token within 1 second: the refresh goes on, try again later\n",
+        "codex-auth: could not refresh the token within 1 second: the refresh continues, try again later\n",
     );
     let waiting = machines.client.spawn(&["token"]);
     fs::write(&fifo, "\n").unwrap();
@@ -801,7 +801,7 @@ fn the_login_itself_is_not_replaced_by_its_own_tokens() {
     client.run(&["login", "--from", "--", "remote"]).assert(
         1,
         "",
-        "codex-auth: could not sign in: the profile default has the login itself that these tokens are of: choose another --profile, or run codex-auth logout --no-revoke first\n",
+        "codex-auth: could not sign in: the profile default holds the very login that these tokens come from: choose another --profile, or run codex-auth logout --no-revoke first\n",
     );
     assert_eq!(client.stored().to_string(), held);
 }
@@ -821,7 +821,7 @@ fn nobody_waits_longer_for_a_command_in_a_container() {
     if output.stderr.contains("unshare") {
         return skip("no PID namespaces here");
     }
-    output.assert(75, "", "codex-auth: could not refresh the token within 1 second: the refresh goes on, try again later\n");
+    output.assert(75, "", "codex-auth: could not refresh the token within 1 second: the refresh continues, try again later\n");
 }
 
 /// Ahead of time there may be no newer token yet.

@@ -598,7 +598,7 @@ fn an_exchange_that_fails_leaves_the_old_login_as_it_was() {
         (
             Trouble::body("{\"access_token\":\"a\"}"),
             1,
-            "the issuer's answer has no refresh token",
+            "the issuer's response has no refresh token",
         ),
         (Trouble::redirect("/elsewhere"), 1, "[..]"),
         (Trouble::megabytes(2), 75, "[..]"),
@@ -661,7 +661,7 @@ fn a_login_whose_id_token_is_not_for_us_is_refused_and_revoked() {
             1,
             "",
             &format!(
-                "...\ncodex-auth: could not sign in: could not trust the issuer's answer: {message}\n"
+                "...\ncodex-auth: could not sign in: could not trust the issuer's response: {message}\n"
             ),
         );
         assert_untouched(&sandbox, &planted);
@@ -681,7 +681,7 @@ fn a_login_without_an_access_token_is_revoked() {
     login.finish().assert(
         1,
         "",
-        "...\ncodex-auth: could not sign in: the issuer's answer has no access token\n",
+        "...\ncodex-auth: could not sign in: the issuer's response has no access token\n",
     );
     assert_untouched(&sandbox, &planted);
     assert_eq!(
@@ -881,7 +881,7 @@ fn a_login_without_an_account_is_an_error_only_for_who_asks_for_it() {
     sandbox.issuer.set(|its| its.account.id = None);
     let (login, address) = start(&sandbox, &["login"]);
     assert_eq!(browser::visit(&address).status, 200);
-    let missing = "codex-auth: warning: the tokens name no ChatGPT account: account-id fails, and requests lack the header ChatGPT-Account-Id\n";
+    let missing = "codex-auth: warning: the tokens have no ChatGPT account ID: account-id fails, and requests lack the ChatGPT-Account-Id header\n";
     login
         .finish()
         .assert(0, "", &format!("{SIGNED_IN}{missing}"));
@@ -889,7 +889,7 @@ fn a_login_without_an_account_is_an_error_only_for_who_asks_for_it() {
     sandbox.run(&["account-id"]).assert(
         1,
         "",
-        "codex-auth: the stored credentials name no ChatGPT account\n",
+        "codex-auth: the stored credentials have no ChatGPT account ID\n",
     );
 }
 
@@ -963,7 +963,7 @@ fn workspaces_are_trimmed_and_checked_before_the_sign_in() {
         sandbox.run(&["login", "--workspace", value]).assert(
             2,
             "",
-            "codex-auth: invalid value [..] for '--workspace <ID>': use the workspace's ID, of A-Z a-z 0-9 _ . : -\n",
+            "codex-auth: invalid value [..] for '--workspace <ID>': use the workspace ID, made of A-Z a-z 0-9 _ . : -\n",
         );
     }
 }
@@ -1059,7 +1059,7 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
         (
             "CODEX_AUTH_CLIENT_ID",
             "a b",
-            "invalid CODEX_AUTH_CLIENT_ID \"a b\": use visible ASCII characters, without blanks",
+            "invalid CODEX_AUTH_CLIENT_ID \"a b\": use visible ASCII characters without spaces",
         ),
         (
             "CODEX_AUTH_PORT",
@@ -1084,12 +1084,12 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
         (
             "CODEX_AUTH_HOME",
             "/with-a-carriage-return\r",
-            "invalid CODEX_AUTH_HOME: it has a control character in it",
+            "invalid CODEX_AUTH_HOME: it contains a control character",
         ),
         (
             "CODEX_AUTH_ISSUER",
             "https://issuer.example\t",
-            "invalid CODEX_AUTH_ISSUER: it has a control character in it",
+            "invalid CODEX_AUTH_ISSUER: it contains a control character",
         ),
     ] {
         let (mut sandbox, planted) = signed_in();

@@ -26,7 +26,7 @@ fn variables_that_cannot_be_used_are_wrong_usage_for_a_refresh() {
         (
             "https_proxy",
             "http://proxy.example/proxy.pac",
-            "a proxy script (.pac) is not supported: use the proxy that it names",
+            "a proxy script (.pac) is not supported: use the URL of the proxy itself",
         ),
         ("https_proxy", "http://proxy.example\r", CONTROL),
         ("SSL_CERT_FILE", "/roots.pem\r", CONTROL),
@@ -44,7 +44,7 @@ fn variables_that_cannot_be_used_are_wrong_usage_for_a_refresh() {
     }
 }
 
-const CONTROL: &str = "it has a control character in it";
+const CONTROL: &str = "it contains a control character";
 
 #[cfg(target_os = "linux")]
 #[test]

@@ -44,7 +44,7 @@ fn a_login_that_another_user_planted_is_not_printed() {
     let login = sandbox.file("default");
     fs::set_permissions(&login, fs::Permissions::from_mode(0o644)).unwrap();
     chown(&login, Some(ANOTHER), None).unwrap();
-    let stderr = "codex-auth: could not read [HOME]/default.json: it belongs to user 1235, and this is user 1234[..]\n";
+    let stderr = "codex-auth: could not read [HOME]/default.json: it belongs to user 1235, but this is user 1234[..]\n";
     run(&sandbox, &["token"]).assert(1, "", stderr);
     run(&sandbox, &["token", "--force-refresh"]).assert(1, "", stderr);
     assert_eq!(sandbox.issuer.requests().len(), 0);
@@ -58,7 +58,7 @@ fn a_login_in_a_folder_of_another_user_is_not_printed() {
     run(&sandbox, &["token"]).assert(
         1,
         "",
-        "codex-auth: could not read [HOME]/default.json: could not trust the folder [HOME]: it belongs to user 1235, and this is user 1234[..]\n",
+        "codex-auth: could not read [HOME]/default.json: could not trust the folder [HOME]: it belongs to user 1235, but this is user 1234[..]\n",
     );
     assert_eq!(sandbox.issuer.requests().len(), 0);
 }

@@ -244,7 +244,7 @@ fn a_caller_waits_no_longer_than_its_timeout_and_the_refresh_goes_on() {
     sandbox.run(&["token", "--timeout", "1s"]).assert(
         75,
         "",
-        "codex-auth: could not refresh the token within 1 second: the refresh goes on, try again later\n",
+        "codex-auth: could not refresh the token within 1 second: the refresh continues, try again later\n",
     );
     sandbox.issuer.await_requests(REFRESH, 1);
     gate.open();
@@ -435,7 +435,7 @@ fn a_token_that_expires_while_its_refresh_hangs_is_not_printed() {
         sandbox.plant_expiring_in(2, life);
         let gate = sandbox.issuer.hold(REFRESH);
         // 3 seconds; or 30, where the program was so slow to start that the token had expired by then.
-        let message = "codex-auth: could not refresh the token within [..] seconds: the refresh goes on, try again later\n";
+        let message = "codex-auth: could not refresh the token within [..] seconds: the refresh continues, try again later\n";
         sandbox.run(&["token"]).assert(75, "", message);
         gate.open();
         sandbox.issuer.await_answers(REFRESH, 1);
@@ -903,7 +903,7 @@ fn a_valid_token_is_served_after_a_short_wait() {
     sandbox.run(&["token"]).assert(
         0,
         TOKEN,
-        "codex-auth: warning: could not refresh the token within 3 seconds: the refresh goes on, try again later; the current token expires in [..]\n",
+        "codex-auth: warning: could not refresh the token within 3 seconds: the refresh continues, try again later; the current token expires in [..]\n",
     );
     gate.open();
 }
@@ -1052,7 +1052,7 @@ fn the_tokens_of_another_account_are_not_stored_over_a_login() {
     sandbox.run(&["token"]).assert(
         4,
         "",
-        "codex-auth: the issuer refused to refresh the token: the issuer answered with the tokens of another account: run \
+        "codex-auth: the issuer refused to refresh the token: the issuer returned the tokens of another account: run \
          codex-auth login\n",
     );
     assert_eq!(sandbox.stored()["tokens"], planted["tokens"]);

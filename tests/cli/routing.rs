@@ -15,7 +15,7 @@ const TOKEN: &str = "[TOKEN]\n";
 const OVERRIDE: &str = "X-OpenAI-Account-Routing-Override";
 const RESIDENCY: &str = "x-openai-internal-codex-residency";
 const DEACTIVATED: &str = "workspace Lab is deactivated";
-const MISSING: &str = "this account is not among those of the login";
+const MISSING: &str = "this account does not belong to the login";
 const WARNED: &str = "codex-auth: warning: ";
 
 /// The other origin of the backend.
@@ -342,7 +342,7 @@ fn an_account_that_cannot_work_is_told_and_the_token_still_printed() {
         (
             json!({"workspace_backend_origin": "https://evil.example"}),
             false,
-            "ignored what the backend says of the routing of this workspace: it is not of chatgpt.com",
+            "ignored the backend's routing for this workspace: it is outside chatgpt.com",
         ),
     ] {
         let sandbox = Sandbox::new();
@@ -386,7 +386,7 @@ fn tokens_without_an_account_are_told_and_no_account_is_guessed() {
         let claims = json!({"organizations": [{"id": "org-1", "is_default": true}]});
         its.account.claims = claims.as_object().unwrap().clone();
     });
-    let words = "the tokens name no ChatGPT account: account-id fails, and requests lack the header ChatGPT-Account-Id";
+    let words = "the tokens have no ChatGPT account ID: account-id fails, and requests lack the ChatGPT-Account-Id header";
     let login = sign_in(&sandbox);
     assert!(
         login.stderr.ends_with(&format!("{WARNED}{words}\n")),
@@ -490,7 +490,7 @@ fn usage_has_the_limits_of_single_models_and_credits() {
     );
     // Without a token there is nobody to ask for.
     sandbox.plant_expiring_in(-60, LIFE);
-    let line = "  Usage:      unknown: there is no valid token to ask with\n";
+    let line = "  Usage:      unknown: there is no valid token\n";
     sandbox
         .run(&["status", "--usage"])
         .assert(0, &format!("...\n{line}"), "");

@@ -252,7 +252,7 @@ fn a_rejected_token_is_replaced_where_that_can_be() {
     };
     try_all(&["token", "--verify"], prepare, |maker, rules| {
         let unknown = format!(
-            "codex-auth: warning: could not check the token at the backend: {}\n",
+            "codex-auth: warning: could not check the token with the backend: {}\n",
             maker.offline()
         );
         let rejected = format!(

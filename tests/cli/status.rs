@@ -138,7 +138,7 @@ fn tokens_without_an_account_are_named_in_status_and_doctor() {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| its.account.id = None);
     sandbox.plant();
-    let missing = "the tokens name no ChatGPT account: account-id fails, and requests lack the header ChatGPT-Account-Id";
+    let missing = "the tokens have no ChatGPT account ID: account-id fails, and requests lack the ChatGPT-Account-Id header";
     let status = format!("Signed in as [..]\n...\n  Note:       {missing}\n");
     sandbox.run(&["status"]).assert(0, &status, "");
     let doctor = format!(
@@ -368,7 +368,7 @@ fn what_cannot_be_read_is_said_to_be_so() {
         (
             "\0\0\0",
             4,
-            "the file is damaged: it is no JSON object: run codex-auth login",
+            "the file is damaged: it is not a JSON object: run codex-auth login",
         ),
         (
             "{}",
@@ -378,7 +378,7 @@ fn what_cannot_be_read_is_said_to_be_so() {
         (
             "{\"version\":2}",
             1,
-            "the file was written by a newer codex-auth: update this one",
+            "the file was written by a newer codex-auth: update codex-auth",
         ),
     ] {
         let sandbox = Sandbox::new();
@@ -416,7 +416,7 @@ fn codexs_login_is_shown_as_codexs() {
     sandbox.store_codex(&sandbox.codex_login(0).to_string());
     sandbox.run(&status).assert(
         4,
-        "No token: Codex's token [..]: run codex, [..]\n...\n  Token:      expired [..] ([..]), refreshed by Codex\n...\n",
+        "No token: Codex's token [..]: run codex to refresh it\n...\n  Token:      expired [..] ([..]), refreshed by Codex\n...\n",
         "",
     );
     sandbox.store_codex(&json!({ "OPENAI_API_KEY": "sk-of-somebody" }).to_string());
@@ -498,7 +498,7 @@ fn a_token_that_the_backend_rejects_counts_as_expired() {
     codexs.issuer.reject_access_tokens();
     codexs.run(&["--profile", "codex", "status", "--verify"]).assert(
         4,
-        "No token: the backend rejects Codex's token: run codex, [..]\n...\n  Backend:    rejects the token\n...\n",
+        "No token: the backend rejects Codex's token: run codex to refresh it\n...\n  Backend:    rejects the token\n...\n",
         "",
     );
 }
@@ -564,7 +564,7 @@ fn a_usage_that_is_not_told_does_no_harm() {
     let sandbox = planted(86_400 * 5, |_| {});
     sandbox.run(&["status", "--usage"]).assert(
         0,
-        "Signed in as [..]\n...\n  Usage:      unknown: the backend names no limits\n",
+        "Signed in as [..]\n...\n  Usage:      unknown: the backend reports no limits\n",
         "",
     );
     sandbox

@@ -71,7 +71,7 @@ fn a_401_about_the_region_is_no_verdict() {
     sandbox.run(&["token", "--verify", "--timeout", "10m"]).assert(
             0,
             "[TOKEN]\n",
-            "codex-auth: warning: could not check the token at the backend: Not available in this region. (unauthorized, \
+            "codex-auth: warning: could not check the token with the backend: Not available in this region. (unauthorized, \
              status 401)\n",
         );
     assert_eq!(requests(&sandbox), (1, 0));
@@ -160,7 +160,7 @@ fn what_is_no_verdict_is_a_warning() {
     ] {
         sandbox.issuer.plan(Endpoint::Usage, trouble);
         let words =
-            format!("codex-auth: warning: could not check the token at the backend: {words}\n");
+            format!("codex-auth: warning: could not check the token with the backend: {words}\n");
         sandbox.run(VERIFY).assert(0, "[TOKEN]\n", &words);
     }
     assert_eq!(requests(&sandbox), (5, 0));
@@ -174,7 +174,7 @@ fn a_backend_that_is_silent_is_a_warning() {
     sandbox.run(&["token", "--verify"]).assert(
         0,
         "[TOKEN]\n",
-        "codex-auth: warning: could not check the token at the backend: 127.0.0.1: request timed out after 1.5 s\n",
+        "codex-auth: warning: could not check the token with the backend: 127.0.0.1: request timed out after 1.5 s\n",
     );
 }
 
@@ -189,7 +189,7 @@ fn a_backend_that_is_away_is_a_warning() {
     sandbox.run(VERIFY).assert(
         0,
         "[TOKEN]\n",
-        "codex-auth: warning: could not check the token at the backend: 127.0.0.1: connection refused\n",
+        "codex-auth: warning: could not check the token with the backend: 127.0.0.1: connection refused\n",
     );
 }
 
@@ -231,7 +231,7 @@ fn a_backend_that_rejects_every_token_costs_ever_fewer_refreshes() {
     let rejected = Trouble::error(401, "token_revoked");
     sandbox.issuer.plan_always(Endpoint::Usage, rejected);
     sandbox.run(VERIFY).assert(0, "[TOKEN]\n", "");
-    let words = "codex-auth: the backend rejects the token, also after a refresh: the next refresh is tried in [..]\n";
+    let words = "codex-auth: the backend rejects the token, even after a refresh: the next attempt is in [..]\n";
     for minutes in [1, 2, 4] {
         for _ in 0..3 {
             sandbox.run(VERIFY).assert(75, "", words);
@@ -312,7 +312,7 @@ fn a_refresh_that_is_too_slow_is_awaited_no_longer_than_asked() {
     sandbox.run(&["token", "--verify", "--timeout", "1s"]).assert(
         75,
         "",
-        "codex-auth: the backend rejects the token: could not refresh the token within 1 second: the refresh goes on, try again later\n",
+        "codex-auth: the backend rejects the token: could not refresh the token within 1 second: the refresh continues, try again later\n",
     );
     gate.open();
     sandbox.await_stored(|newer| newer["last_refresh"] != stored["last_refresh"]);

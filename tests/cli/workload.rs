@@ -80,7 +80,7 @@ fn a_workload_signs_in_without_a_person_and_needs_no_variable_afterwards() {
     sandbox.run(&["logout"]).assert(
         0,
         "",
-        "Signed out (profile default). The login was not revoked: only an administrator of the workspace can end its federation rule.\n",
+        "Signed out (profile default). The login was not revoked: only a workspace administrator can remove its federation rule.\n",
     );
     assert!(!sandbox.file("default").exists());
 }
@@ -198,7 +198,7 @@ fn a_file_without_a_usable_identity_token_is_tried_again_as_soon_as_there_is_one
         (None, "it does not exist"),
         (Some(String::new()), "it is empty"),
         (Some(" \n".to_owned()), "it is empty"),
-        (Some("x".repeat(20_000)), "it has more than 16 KiB"),
+        (Some("x".repeat(20_000)), "it is larger than 16 KiB"),
         (Some(expired), "it expired 3 minutes ago"),
     ] {
         match text {
@@ -308,7 +308,7 @@ fn an_answer_that_the_official_client_refuses_is_refused() {
         job.0.issuer.set(|its| its.omit = vec![member]);
         let output = job.0.run(&LOGIN);
         let words = format!(
-            "codex-auth: could not sign in: could not exchange the identity token: the issuer's answer cannot be used: {member} is missing\n"
+            "codex-auth: could not sign in: could not exchange the identity token: the issuer's response cannot be used: {member} is missing\n"
         );
         output.assert(75, "", &words);
     }
@@ -320,7 +320,7 @@ fn an_answer_that_the_official_client_refuses_is_refused() {
         job.rotate();
         job.0.issuer.set(|its| its.access_life = life);
         let words = format!(
-            "codex-auth: could not sign in: could not exchange the identity token: the issuer's answer cannot be used: {words}\n"
+            "codex-auth: could not sign in: could not exchange the identity token: the issuer's response cannot be used: {words}\n"
         );
         job.0.run(&LOGIN).assert(75, "", &words);
     }
@@ -329,7 +329,7 @@ fn an_answer_that_the_official_client_refuses_is_refused() {
         its.opaque_access_token = true;
     });
     job.rotate();
-    let words = "codex-auth: could not sign in: could not exchange the identity token: the issuer's answer cannot be used: the access token is no JWT\n";
+    let words = "codex-auth: could not sign in: could not exchange the identity token: the issuer's response cannot be used: the access token is not a JWT\n";
     job.0.run(&LOGIN).assert(75, "", words);
     job.0.issuer.set(|its| its.opaque_access_token = false);
     job.rotate();
@@ -355,7 +355,7 @@ fn another_users_token_is_refused() {
 fn a_longer_life_than_an_hour_cannot_be_had() {
     let job = Job::signed_in();
     let output = job.0.run(&["token", "--min-ttl", "2h"]);
-    let words = "codex-auth: could not get a token that is valid for 2 hours: the newest one expires in 10 minutes (an hour is the most that workload identity gives): use a smaller --min-ttl\n";
+    let words = "codex-auth: could not get a token that is valid for 2 hours: the newest one expires in 10 minutes (workload identity tokens are valid for an hour at most): use a smaller --min-ttl\n";
     output.assert(1, "", words);
     assert_eq!(job.exchanges(), 1);
 }

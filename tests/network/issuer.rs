@@ -186,7 +186,7 @@ fn a_revocation_that_fails_otherwise_is_not_tried_as_a_form() {
     let error = issuer(fake.url()).revoke(Some("rt_1"), None);
     assert_eq!(
         error.unwrap_err().to_string(),
-        "server error at the issuer, or at a proxy before it (status 503)"
+        "server error at the issuer, or at a proxy in front of it (status 503)"
     );
     assert_eq!(fake.count(Endpoint::Revoke), 1);
 }
@@ -254,7 +254,7 @@ fn the_backend_tells_where_the_requests_of_a_workspace_go() {
     }
     fake.set(|its| its.account_is_missing = true);
     let routing = backend::routing(&backend, &credentials(&fake)).unwrap();
-    let words = "this account is not among those of the login";
+    let words = "this account does not belong to the login";
     assert_eq!(routing.problem().as_deref(), Some(words));
 }
 
@@ -291,7 +291,7 @@ fn a_backend_that_does_not_tell_is_an_error_with_a_reason() {
         (Trouble::body("[]"), "unexpected response from the backend"),
         (
             Trouble::status(500),
-            "server error at the backend, or at a proxy before it (status 500)",
+            "server error at the backend, or at a proxy in front of it (status 500)",
         ),
         (
             Trouble::redirect("https://evil.example/"),

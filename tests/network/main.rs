@@ -423,23 +423,22 @@ fn a_file_that_gives_no_authority_is_named_before_anything_is_sent() {
     for variable in ["CODEX_CA_CERTIFICATE", "SSL_CERT_FILE"] {
         let said = |name: &str| get(&url).with(variable, file(name)).run();
         let (code, message) = said("missing");
-        let could_not =
-            |name: &str| format!("could not read {}, which {variable} names: ", file(name));
+        let could_not = |name: &str| format!("could not read {} (from {variable}): ", file(name));
         assert!(
             code == 1 && message.starts_with(&could_not("missing")),
             "{message}"
         );
         for (name, message) in [
-            ("empty", "no certificate in it (BEGIN CERTIFICATE)"),
-            ("text", "no certificate in it (BEGIN CERTIFICATE)"),
-            ("strange", "no certificate in it (BEGIN CERTIFICATE)"),
+            ("empty", "it contains no certificate (BEGIN CERTIFICATE)"),
+            ("text", "it contains no certificate (BEGIN CERTIFICATE)"),
+            ("strange", "it contains no certificate (BEGIN CERTIFICATE)"),
             ("damaged", "the file is damaged"),
             (".", "not a regular file"),
         ] {
             assert_eq!(said(name), wrong(could_not(name) + message));
         }
     }
-    let message = "SSL_CERT_DIR names no folder with certificates in it: correct it, or unset it";
+    let message = "SSL_CERT_DIR contains no folder with certificates: correct or unset it";
     assert_eq!(
         get(&url)
             .with("SSL_CERT_DIR", folder.path().to_str().unwrap())
@@ -484,7 +483,7 @@ fn a_fifo_is_not_waited_for() {
         assert_eq!(
             get(&url).with(variable, fifo).run(),
             wrong(format!(
-                "could not read {fifo}, which {variable} names: not a regular file"
+                "could not read {fifo} (from {variable}): not a regular file"
             ))
         );
     }
@@ -511,7 +510,7 @@ fn a_certificate_that_is_not_for_this_host_or_day_is_refused() {
         (
             ["127.0.0.1"],
             2001,
-            "has expired (is the clock of this machine right?)",
+            "has expired (is this machine's clock right?)",
         ),
     ] {
         let authority = authority("Corp Proxy CA", &hosts, year);
@@ -665,7 +664,7 @@ fn a_proxy_is_itself_reached_by_tls_where_its_url_says_so() {
     let proxy = saying("HTTP/1.1 400 Bad Request\r\n\r\n");
     let at = format!("issuer.test through the proxy https://127.0.0.1:{proxy} (https_proxy): ");
     let message =
-        "proxy: not a TLS server (a captive portal? a proxy that wants http:// in its URL?)";
+        "proxy: not a TLS server (a captive portal? a proxy that needs http:// in its URL?)";
     assert_eq!(through(proxy, &site.file), not_reached(&(at + message)));
 }
 
@@ -729,7 +728,7 @@ fn the_kind_of_a_socks_proxy_is_named_where_it_is_wrong() {
     assert_eq!(
         probe.run(),
         not_reached(&format!(
-            "{at}: could not resolve host (write socks5h:// in all_proxy to have the proxy resolve it)"
+            "{at}: could not resolve host (use socks5h:// in all_proxy to have the proxy resolve it)"
         ))
     );
     for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
@@ -739,7 +738,7 @@ fn the_kind_of_a_socks_proxy_is_named_where_it_is_wrong() {
         assert_eq!(
             probe.run(),
             not_reached(&format!(
-                "{at}: proxy does not speak SOCKS (if it is an HTTP proxy, write http:// in https_proxy)"
+                "{at}: proxy does not speak SOCKS (if it is an HTTP proxy, use http:// in https_proxy)"
             ))
         );
     }

@@ -184,7 +184,7 @@ fn command(profile: &Profile, notes: &mut Vec<String>) -> Vec<String> {
     }
     let program = this_program().and_then(|path| printable_text(path.into_os_string()));
     if program.is_none() {
-        notes.push("codex-auth must be in the PATH of the program.".to_owned());
+        notes.push("codex-auth must be in the program's PATH.".to_owned());
     }
     words.push(program.unwrap_or_else(|| "codex-auth".to_owned()));
     words.extend(["--profile", profile.name()].map(String::from));

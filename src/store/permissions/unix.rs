@@ -56,7 +56,7 @@ pub fn check_trusted(metadata: &Metadata) -> Result<()> {
 pub fn check_ours(metadata: &Metadata) -> Result<()> {
     let (owner, user) = (metadata.uid(), geteuid().as_raw());
     if owner != user {
-        bail!("it belongs to user {owner}, and this is user {user}");
+        bail!("it belongs to user {owner}, but this is user {user}");
     }
     Ok(())
 }
@@ -74,13 +74,13 @@ pub fn check_folder(folder: &Path) -> Result<()> {
     };
     if metadata.mode() & 0o022 != 0 {
         let advice = advice_for(folder, &metadata);
-        bail!("others can write to its folder: {advice}");
+        bail!("other users can write to its folder: {advice}");
     }
     check_trusted(&metadata)
         .with_context(|| format!("could not trust the folder {}", folder.display()))
 }
 
-/// What to do about a folder that others can write to. One that is meant for all, or somebody else's, stays as it is.
+/// What to do about a folder that other users can write to. One that is meant for all, or somebody else's, stays as it is.
 fn advice_for(folder: &Path, metadata: &Metadata) -> String {
     let is_shared = metadata.mode() & 0o1000 != 0;
     if is_shared || check_ours(metadata).is_err() {

@@ -111,8 +111,9 @@ fn every_way_to_sign_in_seals_and_nothing_readable_stands_there_meanwhile() {
     assert_eq!(leaks(sandbox), Vec::<std::path::PathBuf>::new());
     assert!(!sandbox.home().join("default.device").exists());
     sandbox.issuer.approve();
-    let signed_in =
-        format!("...\nCtrl-C stops the wait, and the code is lost.\nSigned in as [..]\n{WITH_KEY}");
+    let signed_in = format!(
+        "...\nPress Ctrl-C to stop waiting; the code is then lost.\nSigned in as [..]\n{WITH_KEY}"
+    );
     login.finish().assert(0, "", &signed_in);
     assert_sealed(sandbox);
     let token = sandbox.issuer.issue_personal_token();
@@ -304,7 +305,7 @@ fn a_file_that_takes_anothers_place_does_not_open() {
     sandbox.run(&["--profile", "work", "token"]).assert(
         4,
         "",
-        "codex-auth: could not read [HOME]/work.json: it is sealed, and does not open: it was changed, or renamed after that: run \
+        "codex-auth: could not read [HOME]/work.json: it is sealed, but cannot be opened: it was modified or renamed: run \
          codex-auth --profile work login\n",
     );
     let mut stored = sandbox.stored();
@@ -390,7 +391,7 @@ fn a_login_that_may_be_a_copy_of_a_sealed_one_is_not_revoked() {
     assert_eq!(
         finding["found"],
         json!(
-            "it is unknown whether the profile default is a copy of another: it cannot be read without the keyring"
+            "cannot tell whether the profile default is a copy of another: it cannot be read without the keyring"
         )
     );
     let words = "Signed out (profile work). The login was not revoked: it may be a copy of the profile default, which \
@@ -447,7 +448,7 @@ fn a_doctor_finds_what_a_killed_unseal_has_left() {
         findings.pop().map(|one| one["found"].clone())
     };
     let found = format!(
-        "{} was left by a command that was killed, and may have the tokens unencrypted: run codex-auth seal",
+        "{} was left behind by a killed command, and may contain unencrypted tokens: run codex-auth seal",
         staged.display()
     );
     assert_eq!(left(), Some(json!(found)));

@@ -7,7 +7,7 @@ use std::thread;
 use support::sandbox::Sandbox;
 
 const KEEPS_NOTHING: &str =
-    "codex-auth: could not seal the login: the keyring does not keep what it is given\n";
+    "codex-auth: could not seal the login: the keyring did not keep the key\n";
 const NO_COLLECTION: &str = "codex-auth: could not seal the login: the keyring failed: it has no default collection: try again later\n";
 
 /// A sandbox with a keyring that keeps nothing, and answers the first so many questions of each client for the default

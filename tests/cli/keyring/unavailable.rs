@@ -18,7 +18,7 @@ const NO_BUS: &str = "the keyring cannot be reached: there is no session bus her
 const MISSING: &str =
     "no keyring is running: start GNOME Keyring, KWallet or KeePassXC, and try again";
 const SLOW: &str = "the keyring did not answer within 3 seconds: try again later";
-const GONE: &str = "codex-auth: could not read [HOME]/default.json: it is sealed, and its key is not in the keyring any more: run \
+const GONE: &str = "codex-auth: could not read [HOME]/default.json: it is sealed, and its key is no longer in the keyring: run \
                     codex-auth login\n";
 
 /// Runs these at once, as each may wait for the keyring.
@@ -200,7 +200,7 @@ fn a_key_that_is_gone_asks_for_a_login() {
     for arguments in [&["token"][..], &["token", "--force-refresh"], &["unseal"]] {
         sandbox.run(arguments).assert(4, "", GONE);
     }
-    let words = "No token: could not read [HOME]/default.json: it is sealed, and its key is not in the keyring any more: run \
+    let words = "No token: could not read [HOME]/default.json: it is sealed, and its key is no longer in the keyring: run \
                  codex-auth login\n...\n  Sealed:     with a key in the keyring\n...\n";
     sandbox.run(&["status"]).assert(4, words, "");
     assert!(sandbox.issuer.requests().is_empty());
@@ -218,7 +218,7 @@ fn a_login_that_cannot_be_sealed_is_told_before_the_person_signs_in() {
     };
     let planted = desktop.sandbox.plant();
     desktop.lock();
-    let asks = "The keyring is locked: unlock it to go on.\n";
+    let asks = "The keyring is locked: unlock it to continue.\n";
     let stderr = format!("{asks}codex-auth: could not seal the login: {LOCKED}\n");
     for arguments in [&["login", "--seal"][..], &["seal"]] {
         desktop.sandbox.run(arguments).assert(75, "", &stderr);

@@ -262,7 +262,7 @@ pub fn assert_sealed(sandbox: &Sandbox) {
 }
 
 const SEALED: &str = "Sealed the login with a key in the keyring (profile default)\n\
-    Older copies on the disk and in backups can still be read. This makes them worthless: codex-auth token --force-refresh\n";
+    Older copies on disk and in backups can still be read. To make them worthless, run codex-auth token --force-refresh\n";
 
 /// The files of the store with a secret of the issuer in them.
 pub fn leaks(sandbox: &Sandbox) -> Vec<PathBuf> {
