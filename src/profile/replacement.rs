@@ -128,7 +128,7 @@ pub fn forget_key(id: Option<&str>) {
     };
     if let Err(error) = remove_key(unnamed) {
         warn(&format!(
-            "could not remove the key, which opens nothing any more: {error}"
+            "could not remove the key, which is no longer needed: {error}"
         ));
     }
 }
