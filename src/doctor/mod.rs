@@ -132,7 +132,7 @@ fn check_source(stored: &Credentials, sign_in: &str) -> Option<Result<String>> {
 fn check_ports(sign_in: &str) -> Result<String> {
     let ports = settings::callback_ports()?;
     if let Some(listening) = callback::listen(&ports)? {
-        return Ok(format!("{} is free", listening.port()));
+        return Ok(format!("{} is free", listening.port));
     }
     let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
     let ports = ports.join(" and ");

@@ -45,7 +45,7 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
         let busy = ports.join(" and ") + " in use by another program";
         bail!("could not sign in: {busy}: close it, or run {command} --device-code");
     };
-    let port = listening.port();
+    let port = listening.port;
     let request = prepare(issuer, port, options)?;
     let (sender, responses) = mpsc::channel();
     let callback = listening.serve(request.expected.clone(), sender.clone())?;

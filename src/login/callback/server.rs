@@ -14,6 +14,7 @@ use super::http::{Reply, receive};
 use super::navigation::{LINK_PATH, Navigation, classify};
 use crate::login::pkce;
 use crate::login::redirect::{AuthorizationResponse, Expectation};
+use crate::time::start;
 
 /// A browser opens a handful; the rest is for other programs.
 const CONNECTION_LIMIT: usize = 64;
@@ -22,7 +23,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The ports are bound; a connection waits until `serve`.
 pub struct Listening {
-    port: u16,
+    pub port: u16,
     listeners: Vec<TcpListener>,
 }
 
@@ -81,10 +82,6 @@ fn is_busy(error: &io::Error) -> bool {
 }
 
 impl Listening {
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Starts to answer requests. Each response that fits `expected` is sent to `responses`, and its browser waits for
     /// `Callback::show`.
     pub fn serve(
@@ -103,9 +100,7 @@ impl Listening {
         });
         for listener in self.listeners {
             let state = Arc::clone(&state);
-            thread::Builder::new()
-                .spawn(move || accept_connections(&state, &listener))
-                .context("could not start a thread")?;
+            start(move || accept_connections(&state, &listener))?;
         }
         Ok(Callback(state))
     }
@@ -180,7 +175,7 @@ fn accept_connections(state: &Arc<ServerState>, listener: &TcpListener) {
         let (state, stream) = (Arc::clone(state), Arc::new(stream));
         state.add(&stream);
         // If no thread can be started the connection is closed, and the browser tries again.
-        let _ = thread::Builder::new().spawn(move || handle_connection(&state, &stream));
+        let _ = start(move || handle_connection(&state, &stream));
     }
 }
 
@@ -208,7 +203,7 @@ mod tests {
     fn a_page_arrives_whole_though_the_browser_sent_more_than_was_read() {
         let (sender, events) = mpsc::channel();
         let listening = listen(&[0]).unwrap().unwrap();
-        let mut browser = TcpStream::connect((Ipv4Addr::LOCALHOST, listening.port())).unwrap();
+        let mut browser = TcpStream::connect((Ipv4Addr::LOCALHOST, listening.port)).unwrap();
         let callback = listening.serve(expectation(), sender).unwrap();
         let target = format!("/auth/callback?code=c&state={STATE}");
         let mut request = format!("GET {target} HTTP/1.1\r\n\r\n").into_bytes();
