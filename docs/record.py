@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes docs/terminal.svg, the recording in the README: a real run of the program in a pseudo-terminal, with the fake issuer
-of the tests on loopback and this script as the browser. Long addresses are cut. It needs cargo and Python on Linux or macOS,
-and no account. CODEX_AUTH_TEST_BIN names a program that is built already."""
+"""Writes docs/terminal.svg, the recording in the README: a real run of the program in a pseudo-terminal, with the tests' fake
+issuer on loopback and this script as the browser. The recording shows the usual host, port and path instead of those of this
+run, and truncates long URLs. Needs cargo and Python on Linux or macOS, and no account. To use an existing build, set
+CODEX_AUTH_TEST_BIN."""
 
 import fcntl
 import html
@@ -25,13 +26,13 @@ COMMANDS = [
     "codex-auth login",
     "TOKEN=$(codex-auth token)",
     'echo "${TOKEN:0:24}…"',
-    "codex-auth status --all",
+    "codex-auth status",
     "codex-auth setup codex | tail -n 5",
 ]
-# Seconds that a command takes to be typed, and to be looked at when it has run.
-TYPED, SEEN = 1.0, 1.2
+# Seconds for the finished session at the start, for typing a command, and for reading its output.
+STILL, TYPED, SEEN = 3.0, 0.7, 0.9
 WIDTH, HEIGHT, MARGIN = 8.43, 20, 20
-# A character that nothing else writes.
+# A character that no command prints.
 PROMPT = "\x04"
 COLOURS = {"31": "#ff7b72", "32": "#56d364", "33": "#e3b341", "36": "#76e3ea"}
 TOKENS = re.compile(r"\x1b\[([0-9;]*)m|\x1b\]8;[^\x1b\x07]*(?:\x1b\\|\x07)|\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+")
@@ -42,7 +43,7 @@ def browse(url):
 
 
 def built():
-    """The program, and the fake issuer."""
+    """Returns the paths of the program and the fake issuer."""
     def build(*arguments):
         command = ["cargo", "build", "--locked", "--quiet", "--message-format=json-render-diagnostics", *arguments]
         lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
@@ -53,17 +54,18 @@ def built():
 
 
 def environment(folder, program, exports):
-    """Nothing of this machine's own."""
+    """The variables for the session, without any from this machine. The store is in the default folder."""
     os.mkdir(f"{folder}/bin")
     os.symlink(program, f"{folder}/bin/codex-auth")
     variables = dict(word.split("=", 1) for word in exports.split()[1:])
+    del variables["CODEX_AUTH_HOME"]
     browser = f"{sys.executable} {os.path.abspath(__file__)} %s"
     path = f"{folder}/bin:/usr/local/bin:/usr/bin:/bin"
     return variables | {"HOME": folder, "PATH": path, "TERM": "xterm-256color", "BROWSER": browser, "LANG": "C.UTF-8"}
 
 
 def await_prompt(shell):
-    """What the terminal shows up to the next prompt."""
+    """Returns the output up to the next prompt."""
     shown = b""
     while not shown.endswith(PROMPT.encode()):
         if not select.select([shell], [], [], 60)[0]:
@@ -78,21 +80,30 @@ def run(shell, command):
 
 
 def session(folder, variables):
-    """The commands, each with what it showed and how long it took."""
+    """Yields each command with its output and how long it took."""
     child, shell = pty.fork()
     if child == 0:
         os.chdir(folder)
-        # Without readline the terminal echoes what is typed, and can be told not to.
+        # Without readline the terminal echoes the input, which can be switched off.
         os.execve("/bin/bash", ["bash", "--norc", "--noprofile", "--noediting", "-i"], variables | {"PS1": PROMPT})
     fcntl.ioctl(shell, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     await_prompt(shell)
     run(shell, "stty -echo")
     for command in COMMANDS:
+        if " setup " in command:
+            # It would become part of the configuration.
+            run(shell, "unset CODEX_AUTH_CHATGPT_URL")
         begun = time.monotonic()
         shown = run(shell, command)
-        yield command, shown, time.monotonic() - begun
+        yield command, as_usual(shown, folder, variables["CODEX_AUTH_ISSUER"]), time.monotonic() - begun
     os.close(shell)
     os.waitpid(child, 0)
+
+
+def as_usual(shown, folder, issuer):
+    """Replaces this run's host, port and path with the usual ones."""
+    shown = shown.replace(issuer, "https://auth.openai.com").replace(f"{folder}/bin/", "/usr/bin/").replace(folder, "~")
+    return re.sub(r"localhost:\d+", "localhost:1455", shown)
 
 
 def lines(shown):
@@ -113,7 +124,7 @@ def lines(shown):
 
 
 def broken(line):
-    """A line as a terminal breaks it, but for an address, which is cut."""
+    """Breaks a line as a terminal does, but truncates URLs."""
     text = "".join(text for _, text in line)
     if len(text) > COLUMNS and text.strip().startswith("http"):
         return [[(line[0][0], text[:COLUMNS - 1] + "…")]]
@@ -139,12 +150,14 @@ def svg_line(number, line, at):
         spans.append(f'<tspan x="{x:.1f}"{colour}{bold}>{html.escape(text, quote=False)}</tspan>')
         column += len(text)
     y = 64 + number * HEIGHT
-    return f'<text y="{y}" style="animation-delay:{at:.1f}s">{"".join(spans)}</text>'
+    # Nothing hides the first prompt, so that the window is never empty.
+    hidden = f' style="animation-duration:{at:.1f}s"' if at else ""
+    return f'<text y="{y}"{hidden}>{"".join(spans)}</text>'
 
 
 def draw(commands):
-    """Lines appear when they did; where nothing moves they are all there."""
-    drawn, at = [], 0.5
+    """Shows the finished session, and then plays it. Without animations it stays finished."""
+    drawn, at = [], 0
     for command, shown, took in commands:
         drawn.append(([("36;1", "$"), ("", f" {command}")], at))
         at += TYPED + took
@@ -156,8 +169,8 @@ def draw(commands):
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">
 <title>codex-auth in a terminal</title>
 <style>
-text{{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#e6edf3;white-space:pre;animation:show .1s backwards}}
-@keyframes show{{from{{opacity:0}}}}
+text{{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#e6edf3;white-space:pre;animation:hide 0s {STILL}s}}
+@keyframes hide{{from,to{{opacity:0}}}}
 @media (prefers-reduced-motion:reduce){{text{{animation:none}}}}
 </style>
 <rect width="{width}" height="{height}" rx="10" fill="#0d1117"/>
@@ -169,7 +182,7 @@ text{{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',mo
 
 def main():
     program, issuer = built()
-    # A short name: some lines show it.
+    # A short name, which shows in some lines.
     folder = tempfile.mkdtemp(prefix="home-")
     server = subprocess.Popen([issuer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
