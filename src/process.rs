@@ -1,4 +1,4 @@
-//! Processes: those that outlive us and hear nothing of us, the one that takes our place, and what others may see of ours.
+//! Starting programs that outlive this process, becoming another program, and what other processes may see of this one.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};

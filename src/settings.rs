@@ -60,7 +60,7 @@ pub const CONTAINER: [&str; 5] = [
     "GITPOD_WORKSPACE_ID",
 ];
 
-/// What the completion scripts set when they ask this program. Its value is the shell.
+/// Set to the shell by completion scripts when they call this program.
 pub const COMPLETE: &str = "CODEX_AUTH_COMPLETE";
 
 /// The profile that reads Codex's own login.
@@ -219,12 +219,12 @@ pub fn workload_context() -> Result<Option<String>> {
     Ok(context)
 }
 
-/// Who gives the tokens.
+/// The issuer to sign in at.
 pub fn issuer() -> Result<Url> {
     url("CODEX_AUTH_ISSUER", ISSUER)
 }
 
-/// The base of the backend that takes the tokens.
+/// The base URL of the ChatGPT backend.
 pub fn backend() -> Result<Url> {
     url("CODEX_AUTH_CHATGPT_URL", BACKEND)
 }
@@ -263,7 +263,7 @@ pub fn proxy() -> Result<Option<(&'static str, String)>> {
     }
 }
 
-/// The hosts that are reached without a proxy.
+/// The hosts to connect to without a proxy.
 pub fn no_proxy() -> Result<Option<String>> {
     Ok(first(&["no_proxy", "NO_PROXY"])?.map(|(_, value)| value))
 }
@@ -290,7 +290,7 @@ pub fn has_dumb_terminal() -> bool {
     variable("TERM").map_or(cfg!(unix), |name| name == "dumb")
 }
 
-/// The browsers that the person chose (`BROWSER`), as they wrote them.
+/// The browsers listed in `BROWSER`.
 pub fn browser() -> Option<String> {
     variable("BROWSER").map(|list| list.to_string_lossy().into_owned())
 }
@@ -304,7 +304,7 @@ pub fn in_sandbox() -> bool {
     ])
 }
 
-/// A path as it is found from every folder.
+/// An absolute path.
 pub fn absolute(path: &str) -> Result<String> {
     let path = std::path::absolute(path).context("could not find the current folder")?;
     Ok(path.to_string_lossy().into_owned())
@@ -338,7 +338,7 @@ pub fn is_installed(program: &str) -> bool {
     cfg!(windows) || find_program(program.as_ref()).is_some()
 }
 
-/// The folders that programs are looked for in.
+/// The folders of `PATH`.
 pub fn program_folders() -> Vec<PathBuf> {
     variable("PATH").map_or_else(Vec::new, |list| env::split_paths(&list).collect())
 }

@@ -87,12 +87,12 @@ pub fn styled<'a>(text: &'a str, stream: &impl IsTerminal) -> Cow<'a, str> {
     }
 }
 
-/// Whether somebody may type an answer.
+/// Whether a person can be asked: stdin is a terminal, and we are in the foreground.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && !system::is_in_background()
 }
 
-/// Whether somebody reads along.
+/// Whether stderr is a terminal.
 pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
@@ -158,7 +158,7 @@ pub fn shows_colours(stream: &impl IsTerminal) -> bool {
     knows_sequences(stream) && !settings::is_set(settings::NO_COLOR)
 }
 
-/// A text that the eye should find.
+/// Highlighted text.
 pub fn emphasized(text: &str) -> String {
     painted(text, "1;36")
 }
@@ -239,13 +239,12 @@ fn knows_sequences(stream: &impl IsTerminal) -> bool {
 /// Breaks a paragraph into lines of at most `width` columns, all but the first behind an indent. A word that is longer
 /// stands alone.
 fn wrap(paragraph: &str, width: usize, indent: usize) -> String {
-    let margin = " ".repeat(indent);
+    let margin = format!("\n{}", " ".repeat(indent));
     let mut words = paragraph.split(' ');
     let mut lines = words.next().unwrap_or_default().to_owned();
     let mut used = columns(&lines);
     for word in words {
         if used + 1 + columns(word) > width && used > indent {
-            lines += "\n";
             lines += &margin;
             used = indent;
         } else {

@@ -1,4 +1,4 @@
-//! Foreign text, made fit to be shown: on one line, without control characters, and without what may be a secret.
+//! Text from elsewhere, made safe to show: on one line, without control characters, and without what may be a secret.
 
 use std::path::Path;
 
@@ -87,7 +87,7 @@ pub fn shell_path(path: &Path) -> String {
     shell_word(&blanked(&path.to_string_lossy()))
 }
 
-/// With a capital in front.
+/// With its first letter in upper case.
 pub fn capitalized(text: &str) -> String {
     let mut rest = text.chars();
     let first = rest.next().map(char::to_uppercase);

@@ -1,4 +1,4 @@
-//! Times: as seconds since 1970, as RFC 3339, and as a person says them; and limits.
+//! Times as seconds since 1970, as RFC 3339 and in words; and time limits.
 
 use std::cmp::Ordering;
 use std::io::{self, ErrorKind};

@@ -29,7 +29,7 @@ pub fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
     print(&script(args.shell)?)
 }
 
-/// The script that makes a shell ask this program.
+/// The script that makes a shell call this program for completions.
 pub fn script(shell: Shell) -> Result<String> {
     let shells = Shells::builtins();
     let writer = shells

@@ -81,7 +81,7 @@ fn possible_values(command: &Command) -> Vec<String> {
     values.map(|value| value.get_name().to_owned()).collect()
 }
 
-/// What somebody means who types what another tool has, or forgets the dashes before a command or `--profile`.
+/// What was probably meant: a command or an option of another tool, or a missing `--` or `--profile`.
 fn hint(word: &str, whole: &Command, command: &str, typed: &[&str]) -> Option<String> {
     let is_bare = !word.starts_with('-') && !typed.contains(&"--");
     let is_profile = is_profile_name(word) && whole.find_subcommand(word).is_none();

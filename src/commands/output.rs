@@ -33,7 +33,7 @@ pub fn coloured(text: &str, colour: Colour) -> String {
     painted(text, &(colour as u8).to_string())
 }
 
-/// Whether a person looks at stdout.
+/// Whether stdout is a terminal.
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }

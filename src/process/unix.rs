@@ -16,7 +16,7 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     command.process_group(0).spawn()
 }
 
-/// Leaves everything of the caller behind but the standard streams.
+/// Detaches from the caller, except for the standard streams.
 ///
 /// A session of its own, and with it a process group: neither a signal to the caller's group nor the hang-up that a stopped
 /// process gets when its parent ends reaches it. None of the caller's files: whoever waits for the end of such a pipe, or for
