@@ -20,6 +20,7 @@ const TOKEN: &str = "[TOKEN]\n";
 /// a file on the disk hangs as long as the file `STUCK` is there.
 const PASSING: &str = r#"
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -43,7 +44,7 @@ int nanosleep(const struct timespec *time, struct timespec *rest) {
 }
 int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *rest) {
     if (flags == 0 && lasts(time)) return 0;
-    return -syscall(SYS_clock_nanosleep, clock, flags, time, rest);
+    return syscall(SYS_clock_nanosleep, clock, flags, time, rest) ? errno : 0;
 }
 int fsync(int file) {
     wait_for_end_of("STUCK");
