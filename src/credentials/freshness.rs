@@ -25,9 +25,6 @@ pub enum Freshness {
 impl Credentials {
     /// How good the access token is for a request. Its life is counted from its receipt, on this machine's clock.
     pub fn freshness(&self, request: &TokenRequest, now: SystemTime) -> Freshness {
-        if self.is_access_token_only() {
-            return self.freshness_without_refresh(request, now);
-        }
         let (left, window) = (self.seconds_left(now), self.window());
         let needed = request
             .min_ttl
@@ -46,25 +43,11 @@ impl Credentials {
         }
     }
 
-    /// That of a token that is never refreshed: there is no better one to wait for.
-    fn freshness_without_refresh(&self, request: &TokenRequest, now: SystemTime) -> Freshness {
-        let left = self.seconds_left(now);
-        let needed = request.min_ttl.unwrap_or_default().as_secs();
-        if request.force_refresh || left == 0 || left < needed {
-            return Freshness::Stale;
-        }
-        Freshness::Fresh
-    }
-
     /// The seconds until the access token expires. One that does not tell when has none left, but for one that is never
     /// refreshed: it is valid until the backend rejects it.
     pub fn seconds_left(&self, now: SystemTime) -> u64 {
-        let unknown = if self.is_access_token_only() {
-            u64::MAX
-        } else {
-            0
-        };
-        let end = self.expiry().unwrap_or(unknown);
+        let unknown = self.is_access_token_only().then_some(u64::MAX);
+        let end = self.expiry().or(unknown).unwrap_or(0);
         end.saturating_sub(seconds_since_epoch(now))
     }
 
@@ -75,24 +58,21 @@ impl Credentials {
     /// Whether the token was received just now: then it is not refreshed for its life's sake, however short that is. What comes
     /// from a command may be old when it is received, so that it never is.
     pub fn is_new(&self, now: SystemTime) -> bool {
-        !self.source().is_external() && self.is_valid(now) && !self.time_until_old(now).is_zero()
+        !self.source().is_external() && self.is_valid(now) && self.is_just_received(now)
     }
 
-    /// How long the token still counts as new.
-    pub fn time_until_old(&self, now: SystemTime) -> Duration {
-        let limit = Duration::from_secs(NEW.min(self.expires_in.unwrap_or(u64::MAX) / 2));
-        let age = self
-            .received_at()
-            .and_then(|received| now.duration_since(received).ok());
-        age.map_or(Duration::ZERO, |age| limit.saturating_sub(age))
+    fn is_just_received(&self, now: SystemTime) -> bool {
+        let limit = NEW.min(self.expires_in.unwrap_or(u64::MAX) / 2);
+        let received = self.received_at();
+        let age = received.and_then(|received| now.duration_since(received).ok());
+        age.is_some_and(|age| age < Duration::from_secs(limit))
     }
 
     /// Whether the token is valid for as long as it has to be. The seconds since its receipt do not count against one that was
     /// refreshed just now for this request.
     pub fn satisfies(&self, request: &TokenRequest, now: SystemTime) -> bool {
         let (left, needed) = (self.seconds_left(now), request.min_ttl.unwrap_or_default());
-        let is_just_received =
-            !self.time_until_old(now).is_zero() && !self.lives_too_short(request);
+        let is_just_received = self.is_just_received(now) && !self.lives_too_short(request);
         let grace = if is_just_received { NEW } else { 0 };
         left > 0 && left.saturating_add(grace) >= needed.as_secs()
     }
@@ -118,12 +98,15 @@ impl Credentials {
         self.refresh_window = Some(chosen.as_secs());
     }
 
-    /// The last tenth of the token's life, at least ten minutes, at most half of the life; in seconds.
+    /// The last tenth of the token's life, at least ten minutes, at most half of the life; in seconds. None of it where nobody
+    /// refreshes the token: there is no better one to wait for.
     fn window(&self) -> u64 {
         let life = self.expires_in;
-        SHORTEST_WINDOW
-            .max(life.unwrap_or(0) / 10)
-            .min(life.unwrap_or(u64::MAX) / 2)
+        if self.is_access_token_only() {
+            return 0;
+        }
+        let longest = life.unwrap_or(u64::MAX) / 2;
+        SHORTEST_WINDOW.max(life.unwrap_or(0) / 10).min(longest)
     }
 }
 

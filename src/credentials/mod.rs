@@ -607,7 +607,7 @@ mod tests {
         }
         let closed = Credentials::parse(text.clone().into_bytes()).unwrap();
         assert!(closed.is_closed() && closed.is_sealed());
-        assert_eq!(closed.key_id(), Some(seal.key.id()));
+        assert_eq!(closed.key_id(), Some(seal.key.id.as_str()));
         assert_eq!(closed.issuer.as_deref(), Some("https://issuer.example"));
         assert_eq!(closed.expires_at, Some(NOW));
         assert!(closed.access_token().is_err() && closed.refresh_token().is_none());
@@ -658,7 +658,7 @@ mod tests {
             ..seal.clone()
         };
         let other_key = Seal {
-            key: Key::new(seal.key.id(), &[0; 32]).unwrap(),
+            key: Key::new(&seal.key.id, &[0; 32]).unwrap(),
             ..seal
         };
         assert!(open(&text, &renamed).is_err() && open(&text, &other_key).is_err());

@@ -37,8 +37,8 @@ const KEY: usize = 32;
 #[derive(Clone)]
 pub struct Key {
     /// Its name, which stands in the file: a random number.
-    id: String,
-    bytes: [u8; KEY],
+    pub id: String,
+    pub bytes: [u8; KEY],
 }
 
 impl Key {
@@ -56,14 +56,6 @@ impl Key {
             id: id.to_owned(),
             bytes: bytes.try_into().ok()?,
         })
-    }
-
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
     }
 }
 
@@ -132,7 +124,7 @@ impl Credentials {
 
     /// The name of the key that they are sealed with, if they are.
     pub fn key_id(&self) -> Option<&str> {
-        let opened = self.seal.as_ref().map(|seal| seal.key.id());
+        let opened = self.seal.as_ref().map(|seal| seal.key.id.as_str());
         opened.or(self.sealed.as_ref().map(|sealed| sealed.key.as_str()))
     }
 
@@ -182,7 +174,7 @@ impl Credentials {
         serde_json::to_string(&(
             SEALED_VERSION,
             &seal.name,
-            seal.key.id(),
+            &seal.key.id,
             &self.auth_mode,
             &self.issuer,
             &self.client_id,

@@ -1,5 +1,7 @@
 //! Where the tokens of a profile come from: the issuer, or somebody else who has the login (`login --from`).
 
+use std::mem;
+
 use serde::{Deserialize, Serialize};
 
 use crate::text::{redact, shell_word};
@@ -65,70 +67,53 @@ impl Source {
 
     /// The same for a message: of a long command the beginning and the last word, which for ssh is the host.
     pub fn in_brief(&self) -> String {
-        let whole = self.describe();
-        let Self::Command(words) = self else {
-            return whole;
+        let full = self.describe();
+        let (Self::Command(words), Some((end, _))) = (self, full.char_indices().nth(BRIEF)) else {
+            return full;
         };
-        let (Some(last), Some((end, _))) =
-            (shown_words(words).pop(), whole.char_indices().nth(BRIEF))
-        else {
-            return whole;
-        };
-        let beginning = whole[..end].rsplit_once(' ');
-        let beginning = beginning.map_or("", |(beginning, _)| beginning);
+        let beginning = full[..end].rsplit_once(' ').unwrap_or_default().0;
+        let last = shown_words(words).pop().unwrap_or_default();
         redact(&format!("{beginning} … {last}"))
     }
 }
 
-/// The words of a command as a shell would take them, without values behind names such as `password` and without the
-/// credentials in URLs.
+/// The words of a command as a shell would take them. Of each one only what is before a secret is shown.
 fn shown_words(words: &[String]) -> Vec<String> {
-    let is_boundary = |c: char| c.is_whitespace() || c == '"' || c == '\'';
     let mut hides_next = false;
-    let mut shown = |piece: &str| {
-        let text = piece.trim_end_matches(is_boundary);
-        let (shown, hides) = match text {
-            "" => (String::new(), hides_next),
-            _ if hides_next => ("…".to_owned(), is_scheme(text)),
-            _ => without_secret(text),
+    let shown = words.iter().map(|word| {
+        let word = match word
+            .split_once("://")
+            .map(|(scheme, rest)| (scheme, rest.rsplit_once('@')))
+        {
+            Some((scheme, Some((_, host)))) => format!("{scheme}://…@{host}"),
+            _ => word.clone(),
         };
-        hides_next = hides;
-        shown + &piece[text.len()..]
-    };
-    let words = words.iter().map(|word| shell_word(word));
-    words
-        .map(|word| word.split_inclusive(is_boundary).map(&mut shown).collect())
-        .collect()
-}
-
-/// Whether it is the scheme before the credentials of an `Authorization` header.
-fn is_scheme(text: &str) -> bool {
-    ["bearer", "basic"].contains(&text.to_ascii_lowercase().as_str())
-}
-
-/// A piece of a command line without the secret in it, and whether the next piece is one.
-fn without_secret(piece: &str) -> (String, bool) {
-    if let Some((scheme, rest)) = piece.split_once("://")
-        && let Some((_, host)) = rest.rsplit_once('@')
-    {
-        return (format!("{scheme}://…@{host}"), false);
-    }
-    let mut start = 0;
-    for (at, _) in piece.match_indices(['=', ':']) {
-        if is_secret_name(&piece[start..at]) {
-            let is_last = at + 1 == piece.len();
-            let hidden = if is_last { "" } else { "…" };
-            return (format!("{}{hidden}", &piece[..=at]), is_last);
+        if mem::take(&mut hides_next) {
+            return "…".to_owned();
         }
-        start = at + 1;
-    }
-    let hides_next = piece.starts_with('-') && is_secret_name(&piece[start..]);
-    (piece.to_owned(), hides_next)
+        let secret = secret_in(&word);
+        hides_next = secret.unwrap_or(word.len() + 1) == word.len();
+        match secret {
+            Some(at) if at < word.len() => shell_word(&word[..at]) + "…",
+            _ => shell_word(&word),
+        }
+    });
+    shown.collect()
 }
 
-fn is_secret_name(text: &str) -> bool {
-    let name = text.to_ascii_lowercase();
-    SECRET_NAMES.iter().any(|secret| name.contains(secret))
+/// Where what may be a secret begins: behind a name such as `password` and `=` or `:`, or behind an option of such a name.
+fn secret_in(word: &str) -> Option<usize> {
+    let lower = word.to_ascii_lowercase() + " ";
+    let names = SECRET_NAMES
+        .iter()
+        .flat_map(|name| lower.match_indices(name));
+    let ends = names.filter_map(|(at, _)| {
+        let before = lower[..at].rsplit([' ', '"', '\'']).next();
+        let is_option = before.is_some_and(|before| before.starts_with('-'));
+        let is_end = |c: char| matches!(c, '=' | ':') || is_option && c == ' ';
+        Some((at + lower[at..].find(is_end)? + 1).min(word.len()))
+    });
+    ends.min()
 }
 
 #[cfg(test)]
@@ -157,23 +142,31 @@ mod tests {
         for (words, shown) in [
             (
                 &["curl", "-H", "X-Vault-Token: s.abc", "host"][..],
-                "curl -H 'X-Vault-Token: …' host",
+                "curl -H X-Vault-Token:… host",
             ),
             (
                 &["curl", "-H", "Authorization: Bearer abc", "host"],
-                "curl -H 'Authorization: … …' host",
+                "curl -H Authorization:… host",
             ),
             (&["get", "password=hunter2"], "get password=…"),
             (&["get", "--api-key", "k", "-v"], "get --api-key … -v"),
             (&["get", "--api-key=k"], "get --api-key=…"),
-            (&["curl", "https://me:pw@host/x"], "curl https://…@host/x"),
+            (&["curl", "https://me:pw@host/x"], "curl 'https://…@host/x'"),
             (
                 &["curl", "https://host/x?client_secret=a&b=c"],
-                "curl 'https://host/x?client_secret=…'",
+                "curl 'https://host/x?client_secret='…",
             ),
             (
                 &["sh", "-c", "PASSWORD=x get \"token: y\""],
-                "sh -c 'PASSWORD=… get \"token: …\"'",
+                "sh -c PASSWORD=…",
+            ),
+            (
+                &["sh", "-c", "get --api-key k \"--token\" t"],
+                "sh -c 'get --api-key '…",
+            ),
+            (
+                &["ssh", "host", "codex-auth token --format json"],
+                "ssh host 'codex-auth token --format json'",
             ),
             (
                 &["codex-auth", "token", "--format", "json"],

@@ -100,6 +100,10 @@ impl RefreshFailure {
             answered: true,
         }
     }
+
+    pub fn temporary(reason: impl Into<String>) -> Self {
+        Self::new(FailureKind::Temporary, reason)
+    }
 }
 
 impl From<NoResponse> for RefreshFailure {

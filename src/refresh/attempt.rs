@@ -9,7 +9,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::failure::error_of;
-use super::obstacle::{check, check_not_forced, load};
+use super::obstacle::{check, load};
 use super::provider::Provider;
 use super::report::{Deadline, Report, report};
 use super::routing::learn_routing;
@@ -17,7 +17,7 @@ use crate::credentials::{
     Backoff, Credentials, ForwardedRequest, Revoked, TokenRequest, TokenResponse,
 };
 use crate::error;
-use crate::issuer::{FailureKind, RefreshFailure, RefreshOutcome};
+use crate::issuer::{FailureKind, RefreshFailure};
 use crate::settings::login_command;
 use crate::store::{StagedFile, Store};
 
@@ -105,7 +105,7 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
     // What can hang (the keyring, certificates, a proxy's name) does so before the lock.
     store.check_lockable()?;
     let found = load(&store)?;
-    check(&found, profile, SystemTime::now())?;
+    check(&found, profile, &task.request, SystemTime::now())?;
     let prepared = Provider::new(&found, profile);
     let lock = match store.lock(patience) {
         Err(error)
@@ -115,13 +115,12 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
         }
         lock => lock?,
     };
-    let credentials = load(&store)?;
+    let mut credentials = load(&store)?;
     let now = SystemTime::now();
     if task.is_done(&credentials, now) {
         return Ok(());
     }
-    check(&credentials, profile, now)?;
-    check_not_forced(&credentials, &task.request, now)?;
+    check(&credentials, profile, &task.request, now)?;
     let provider = if credentials.last_refresh == found.last_refresh {
         prepared?
     } else {
@@ -130,94 +129,47 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
     let staged = lock.stage()?;
     deadline.cancel();
     let outcome = provider.ask(&credentials, &task.forwarded(&credentials), patience);
-    let recorded = record(task, &provider, credentials, staged, outcome)?;
-    let Some((mut credentials, response, saved)) = recorded else {
-        return Ok(());
+    let response = match outcome.and_then(|new| update(&mut credentials, new, task, &provider)) {
+        Ok(response) => response,
+        Err(failure) => return record(failure, credentials, task, &provider, staged),
     };
-    match saved {
-        Saved::Superseded => revoke_unused(&store, &provider, &credentials, &response),
+    let is_stored = match save(staged, &mut credentials, profile) {
+        Saved::Superseded => false,
         Saved::Later => {
             drop(lock);
-            if !save_later(&store, &mut credentials) {
-                revoke_unused(&store, &provider, &credentials, &response);
-            }
+            save_later(&store, &mut credentials)
         }
         Saved::Yes => {
             drop(lock);
             // Whoever waits for the token does not wait for the backend, nor does anybody for the lock.
             report(&Report::Done);
             learn_routing(&store, &mut credentials);
+            true
         }
+    };
+    if !is_stored {
+        revoke_unused(&store, &provider, &credentials, &response);
     }
     Ok(())
 }
 
-/// New credentials, the response that brought them, and what became of them.
-type Recorded = Option<(Credentials, TokenResponse, Saved)>;
-
-/// Writes down what came of it, unless somebody has stored other credentials, or removed them: what is stored now counts.
-fn record(
+/// Puts new tokens into the credentials. Those of another account are revoked, and no others will come.
+fn update(
+    credentials: &mut Credentials,
+    response: TokenResponse,
     task: &Task,
     provider: &Provider,
-    mut credentials: Credentials,
-    mut staged: StagedFile,
-    outcome: RefreshOutcome,
-) -> Result<Recorded> {
-    let source = credentials.source().clone();
-    let failure = match outcome {
-        Ok(response) => match update(&mut credentials, &response, task) {
-            Ok(()) => {
-                credentials.assertion = provider.assertion();
-                let saved = save(&mut staged, &mut credentials, &task.profile);
-                return Ok(Some((credentials, response, saved)));
-            }
-            Err(error) => {
-                // Nobody else will ever do it.
-                provider.revoke_unused(&response);
-                RefreshFailure::new(FailureKind::Revoked, error.to_string())
-            }
-        },
-        Err(failure) => with_cause(failure, &credentials),
-    };
-    let error = error_of(&failure, &source, &task.profile);
-    match failure.kind {
-        // What never reached the issuer says nothing about it: others need not wait.
-        FailureKind::Unreached => return Err(error),
-        FailureKind::Revoked => {
-            credentials.assertion = provider.assertion();
-            credentials.revoked = Some(Revoked::new(&failure.reason, SystemTime::now()));
-            credentials.backoff = None;
-        }
-        _ => credentials.backoff = Some(next_backoff(credentials.backoff.as_ref(), &failure)),
-    }
-    // If it cannot be saved, the next caller merely asks again.
-    let is_superseded = matches!(staged.save(&mut credentials), Ok(false));
-    // There may be nothing newer than a token that has come again.
-    let is_harmless = task.reason == Reason::Due && failure.kind == FailureKind::Unchanged;
-    if is_superseded || is_harmless {
-        return Ok(None);
-    }
-    Err(error)
-}
-
-/// A refresh token that is refused may have been used up by us.
-fn with_cause(mut failure: RefreshFailure, credentials: &Credentials) -> RefreshFailure {
-    let is_unanswered = credentials.backoff.as_ref().is_some_and(|it| it.unanswered);
-    if failure.kind == FailureKind::Revoked && is_unanswered {
-        failure.reason +=
-            "; an earlier refresh got no answer, and may have used up the refresh token";
-    }
-    failure
-}
-
-/// Puts the new tokens into the credentials.
-fn update(credentials: &mut Credentials, response: &TokenResponse, task: &Task) -> Result<()> {
+) -> Result<TokenResponse, RefreshFailure> {
     let now = SystemTime::now();
     let (failed, rejected) = (
         credentials.backoff.clone(),
         credentials.rejection_backoff.clone(),
     );
-    credentials.update(response, now)?;
+    credentials.update(&response, now).map_err(|error| {
+        provider.revoke_unused(&response);
+        RefreshFailure::new(FailureKind::Revoked, error.to_string())
+    })?;
+    credentials.assertion = provider.assertion();
     if credentials.source().is_external() {
         credentials.choose_refresh_window(rand::rng().random());
     }
@@ -238,7 +190,41 @@ fn update(credentials: &mut Credentials, response: &TokenResponse, task: &Task) 
         let failure = RefreshFailure::new(FailureKind::Temporary, words);
         credentials.backoff = Some(next_backoff(failed.as_ref(), &failure));
     }
-    Ok(())
+    Ok(response)
+}
+
+/// Writes down why no tokens came, and fails, unless other credentials are stored by now, or none: what is stored now counts.
+fn record(
+    mut failure: RefreshFailure,
+    mut credentials: Credentials,
+    task: &Task,
+    provider: &Provider,
+    mut staged: StagedFile,
+) -> Result<()> {
+    let is_revoked = failure.kind == FailureKind::Revoked;
+    if is_revoked && credentials.backoff.as_ref().is_some_and(|it| it.unanswered) {
+        failure.reason +=
+            "; an earlier refresh got no answer, and may have used up the refresh token";
+    }
+    let error = error_of(&failure, credentials.source(), &task.profile);
+    match failure.kind {
+        // What never reached the issuer says nothing about it: others need not wait.
+        FailureKind::Unreached => return Err(error),
+        FailureKind::Revoked => {
+            credentials.assertion = provider.assertion();
+            credentials.revoked = Some(Revoked::new(&failure.reason, SystemTime::now()));
+            credentials.backoff = None;
+        }
+        _ => credentials.backoff = Some(next_backoff(credentials.backoff.as_ref(), &failure)),
+    }
+    // If it cannot be saved, the next caller merely asks again.
+    let is_superseded = matches!(staged.save(&mut credentials), Ok(false));
+    // There may be nothing newer than a token that has come again.
+    let is_harmless = task.reason == Reason::Due && failure.kind == FailureKind::Unchanged;
+    if is_superseded || is_harmless {
+        return Ok(());
+    }
+    Err(error)
 }
 
 enum Saved {
@@ -250,7 +236,7 @@ enum Saved {
 }
 
 /// Saves new credentials. If that fails, the caller gets them at once.
-fn save(staged: &mut StagedFile, credentials: &mut Credentials, profile: &str) -> Saved {
+fn save(mut staged: StagedFile, credentials: &mut Credentials, profile: &str) -> Saved {
     let begun = Instant::now();
     loop {
         let error = match staged.save(credentials) {
@@ -278,10 +264,7 @@ fn save_later(store: &Store, credentials: &mut Credentials) -> bool {
     while begun.elapsed() < SAVING {
         thread::sleep(SAVING_PAUSE);
         // Whoever takes the lock completes what is whole.
-        let Ok(lock) = store.lock(Duration::ZERO) else {
-            continue;
-        };
-        let Ok(stored) = store.load_closed() else {
+        let (Ok(lock), Ok(stored)) = (store.lock(Duration::ZERO), store.load_closed()) else {
             continue;
         };
         let Some(stored) = stored else { return false };

@@ -45,7 +45,7 @@ fn failed(reason: impl Into<String>) -> RefreshFailure {
         // It may work outside.
         return unreached(format!("{}, in {SANDBOX}", reason.into()));
     }
-    RefreshFailure::new(FailureKind::Temporary, reason)
+    RefreshFailure::temporary(reason)
 }
 
 fn unreached(reason: String) -> RefreshFailure {
@@ -58,8 +58,10 @@ fn run(
     limit: Duration,
 ) -> Result<Vec<u8>, RefreshFailure> {
     let begun = Instant::now();
-    let (program, arguments) = words.split_first().ok_or(failed("there is no command"))?;
-    let mut child = start_command(program, arguments, request)
+    let Some(program) = words.first() else {
+        return Err(failed("there is no command"));
+    };
+    let mut child = start_command(words, request)
         .map_err(|error| unreached(process::describe_start(&error, program.as_ref())))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(failed("it has no pipes"));
@@ -98,15 +100,11 @@ fn complain(status: ExitStatus, complaint: &Receiver<io::Result<Vec<u8>>>) -> Re
     }
 }
 
-fn start_command(
-    program: &str,
-    arguments: &[String],
-    request: &ForwardedRequest,
-) -> io::Result<Child> {
+fn start_command(words: &[String], request: &ForwardedRequest) -> io::Result<Child> {
     // Ours are blocked, and would stay so in the command. If one ends us here nothing is lost: the token is asked for again.
     process::unblock_signals();
-    let mut command = Command::new(program);
-    command.args(arguments);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     for name in WORKLOAD {
         command.env_remove(name);
     }

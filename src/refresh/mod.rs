@@ -27,7 +27,7 @@ use crate::store::Store;
 use crate::time;
 
 use attempt::{Reason, Task};
-use obstacle::{check, check_not_forced};
+use obstacle::check;
 pub use obstacle::{forbidden_here, lasting_obstacle, load, not_signed_in};
 pub use provider::{check_refreshable, identity_token};
 use report::Report;
@@ -107,12 +107,11 @@ fn refresh(
     request: &TokenRequest,
     reason: Reason,
 ) -> Result<ValidToken> {
-    if reason == Reason::Needed {
-        check_not_forced(found, request, SystemTime::now())?;
-    }
+    // The worker asks the same: where it can do nothing, it is not started.
+    store.check_lockable()?;
+    check(found, store.profile(), request, SystemTime::now())?;
     let advised = |failure| sandbox::with_advice(failure, store.profile(), request.is_strict());
     if let Some(failure) = store.forbidden_here() {
-        check(found, store.profile(), SystemTime::now())?;
         bail!(Failure::Temporary(advised(failure)));
     }
     let patience = patience(found, request, reason);

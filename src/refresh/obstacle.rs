@@ -31,24 +31,35 @@ pub fn load(store: &Store) -> Result<Credentials> {
     Ok(found)
 }
 
-/// Fails if a refresh of these credentials can do nothing now: nobody can refresh them, the issuer refused it for good, or an
-/// attempt failed so lately that the next one has to wait.
-pub(super) fn check(credentials: &Credentials, profile: &str, now: SystemTime) -> Result<()> {
+/// Fails if a refresh of these credentials can do nothing now: nobody can refresh them, the issuer refused it for good, an
+/// attempt failed so lately that the next one has to wait, or another machine forces one too soon after the last.
+pub(super) fn check(
+    credentials: &Credentials,
+    profile: &str,
+    request: &TokenRequest,
+    now: SystemTime,
+) -> Result<()> {
     check_refreshable(credentials, profile)?;
     let source = credentials.source();
-    let backoff = credentials.backoff.as_ref();
-    match (&credentials.revoked, backoff.filter(|it| it.holds(now))) {
+    let may_be_new = || matches!(source, Source::Workload { .. }) && !is_sent(credentials);
+    let backoff = credentials.backoff.as_ref().filter(|it| it.holds(now));
+    match (&credentials.revoked, backoff) {
         // The next identity token may be accepted.
-        (Some(_), _) if matches!(source, Source::Workload { .. }) && !is_sent(credentials) => {
-            Ok(())
-        }
-        (Some(revoked), _) => Err(refused(source, profile, &revoked.reason())),
+        (Some(_), _) if may_be_new() => {}
+        (Some(revoked), _) => return Err(refused(source, profile, &revoked.reason())),
         (None, Some(backoff)) if backoff.login_required => {
-            Err(refused(source, profile, &backoff.reason()))
+            return Err(refused(source, profile, &backoff.reason()));
         }
-        (None, Some(backoff)) => Err(failed(source, &backoff.reason())),
-        (None, None) => Ok(()),
+        (None, Some(backoff)) => return Err(failed(source, &backoff.reason())),
+        (None, None) => {}
     }
+    let is_forced = request.is_forwarded && request.force_refresh;
+    let backoff = credentials.forced_backoff.as_ref().filter(|_| is_forced);
+    let Some(wait) = backoff.and_then(|backoff| backoff.wait(now)) else {
+        return Ok(());
+    };
+    let words = "another machine forced a refresh just now: the next one can be forced in";
+    Err(Failure::Temporary(format!("{words} {wait}")).into())
 }
 
 /// What keeps credentials from being refreshed when that is due, as far as can be known without a try. A backoff ends by itself.
@@ -60,7 +71,7 @@ pub fn lasting_obstacle(
     if credentials.is_access_token_only() && credentials.is_valid(now) {
         return None;
     }
-    match check(credentials, store.profile(), now) {
+    match check(credentials, store.profile(), &TokenRequest::default(), now) {
         Err(error) if error::exit_code(&error) != error::TEMPORARY => Some(error),
         _ => match forbidden_here(store, credentials) {
             Some(failure) => (!credentials.is_valid(now)).then(|| failure.into()),
@@ -76,22 +87,6 @@ pub fn forbidden_here(store: &Store, credentials: &Credentials) -> Option<Failur
     let failure = store.forbidden_here().or_else(network)?;
     let advised = sandbox::with_advice(failure, store.profile(), false);
     Some(Failure::Temporary(advised))
-}
-
-/// Fails if another machine forces a refresh too soon after one forced the last.
-pub(super) fn check_not_forced(
-    credentials: &Credentials,
-    request: &TokenRequest,
-    now: SystemTime,
-) -> Result<()> {
-    let backoff = credentials.forced_backoff.as_ref();
-    let backoff = backoff.filter(|_| request.is_forwarded && request.force_refresh);
-    let Some(wait) = backoff.and_then(|backoff| backoff.wait(now)) else {
-        return Ok(());
-    };
-    let words =
-        format!("another machine forced a refresh just now: the next one can be forced in {wait}");
-    Err(Failure::Temporary(words).into())
 }
 
 pub fn not_signed_in(store: &Store) -> Failure {

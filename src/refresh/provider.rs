@@ -77,7 +77,8 @@ impl Provider {
                 })?;
                 let output = command::output(source, request, patience.max(LIMIT))?;
                 let response = TokenResponse::from_command(&output, &backend, SystemTime::now());
-                let response = response.map_err(|error| unusable(error.to_string()))?;
+                let response =
+                    response.map_err(|error| RefreshFailure::temporary(error.to_string()))?;
                 check_usable(source, credentials, &response, request)?;
                 Ok(response)
             }
@@ -130,9 +131,15 @@ fn check_usable(
 ) -> Result<(), RefreshFailure> {
     match (credentials.account_id(), &response.account_id) {
         (Some(ours), Some(theirs)) if ours != *theirs => {
-            return Err(unusable("it printed a token of another account"));
+            return Err(RefreshFailure::temporary(
+                "it printed a token of another account",
+            ));
         }
-        (Some(_), None) => return Err(unusable("it did not say whose token it printed")),
+        (Some(_), None) => {
+            return Err(RefreshFailure::temporary(
+                "it did not say whose token it printed",
+            ));
+        }
         _ => {}
     }
     let is_same = response.access_token.as_deref() == credentials.access_token().ok();
@@ -151,10 +158,6 @@ fn check_usable(
         _ => "it printed the same token again",
     };
     Err(RefreshFailure::new(FailureKind::Unchanged, words))
-}
-
-fn unusable(reason: impl Into<String>) -> RefreshFailure {
-    RefreshFailure::new(FailureKind::Temporary, reason)
 }
 
 /// Fails if nobody can refresh these credentials. It looks at nothing but them, so that the failure is theirs.

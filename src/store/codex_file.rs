@@ -171,11 +171,8 @@ fn account(home: &Path) -> String {
 
 fn load_file() -> Result<Option<Credentials>> {
     let path = path()?;
-    load_from(&path).with_context(|| format!("could not use {}", path.display()))
-}
-
-fn load_from(path: &Path) -> Result<Option<Credentials>> {
-    read_whole(|| read(path)?.map(|bytes| parse_codex(&bytes)).transpose())
+    let load = || read(&path)?.map(|bytes| parse_codex(&bytes)).transpose();
+    read_whole(load).with_context(|| format!("could not use {}", path.display()))
 }
 
 /// What can be read at last: Codex rewrites its file in place, so that for a moment it is empty, or cut short.

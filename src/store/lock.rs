@@ -33,24 +33,31 @@ pub struct Lock<'a> {
     pub(super) record: Option<File>,
 }
 
-impl<'a> Lock<'a> {
-    pub(super) fn take(store: &'a Store, patience: Duration) -> Result<Self> {
+impl Store {
+    /// Waits for the lock, at most for `patience`; then the failure is temporary.
+    pub fn lock(&self, patience: Duration) -> Result<Lock<'_>> {
+        self.try_lock(patience)
+            .with_context(|| self.could_not("lock"))
+    }
+
+    fn try_lock(&self, patience: Duration) -> Result<Lock<'_>> {
         let begun = Instant::now();
+        let left = || patience.saturating_sub(begun.elapsed());
         loop {
-            if create_folder(&store.folder)? {
-                keep_out_of_repositories(&store.folder);
+            if create_folder(&self.folder)? {
+                keep_out_of_repositories(&self.folder);
             }
-            check_folder(&store.folder)?;
-            check_ours(&fs::metadata(&store.folder)?)?;
-            let target = store.target()?;
-            let file = acquire(&path(&target), patience.saturating_sub(begun.elapsed()))?;
-            let record = lock_record(&target, patience.saturating_sub(begun.elapsed()))?;
+            check_folder(&self.folder)?;
+            check_ours(&fs::metadata(&self.folder)?)?;
+            let target = self.target()?;
+            let file = acquire(&path(&target), left())?;
+            let record = lock_record(&target, left())?;
             // Meanwhile somebody may have removed or replaced one of them: then the lock on it is nobody's.
             let is_current = is_at(&file, &path(&target))
                 && record.as_ref().is_none_or(|record| is_at(record, &target));
             if is_current && !staged_file::recover(&target)? {
-                return Ok(Self {
-                    store,
+                return Ok(Lock {
+                    store: self,
                     target,
                     file,
                     record,
@@ -59,22 +66,37 @@ impl<'a> Lock<'a> {
         }
     }
 
+    /// Fails as `lock` does where nobody could lock the file.
+    pub fn check_lockable(&self) -> Result<()> {
+        let target = self.target().map(drop);
+        target.with_context(|| self.could_not("lock"))
+    }
+
+    /// The process that holds the lock, as far as the system tells; none if nobody does, or if there is no lock yet.
+    pub fn locked_by(&self) -> Option<String> {
+        let file = File::open(path(&self.target().ok()?)).ok()?;
+        if !file.metadata().is_ok_and(|found| found.is_file()) {
+            return None;
+        }
+        // A shared lock is in nobody's way but for a moment.
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(holder(&file)),
+            _ => None,
+        }
+    }
+}
+
+impl Lock<'_> {
     /// Makes room for the credentials that are about to come: afterwards little can keep them from being saved (a broken
     /// disk, a full one whose file system writes nothing in place, somebody who puts something in the way meanwhile). That
     /// the file can be replaced at all is tried out with its present content.
     pub fn stage(&self) -> Result<StagedFile<'_>> {
-        self.stage_after(|_| true)
+        StagedFile::create(self, false)
     }
 
-    /// The same for credentials that are to be sealed: none that can be read is written once more for the rehearsal.
+    /// The same for credentials that are to be sealed: none that can be read is written once more for the trial.
     pub fn stage_sealed(&self) -> Result<StagedFile<'_>> {
-        let is_sealed = |parsed: Credentials| parsed.is_sealed();
-        self.stage_after(|present| Credentials::parse(present.to_owned()).is_ok_and(is_sealed))
-    }
-
-    fn stage_after(&self, may_rehearse: impl Fn(&[u8]) -> bool) -> Result<StagedFile<'_>> {
-        let staged = StagedFile::create(self, may_rehearse);
-        staged.with_context(|| self.store.could_not("replace"))
+        StagedFile::create(self, true)
     }
 
     /// Replaces the credentials where no answer is awaited, so that nothing is lost if it fails.
@@ -145,7 +167,7 @@ fn lock(file: File, patience: Duration) -> Result<File> {
         }
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-    let holder = holder(&file).unwrap_or_else(|| "another process".to_owned());
+    let holder = holder(&file);
     let wait = move || loop {
         match file.lock() {
             // A signal ends the wait, and std does not start it again.
@@ -157,39 +179,28 @@ fn lock(file: File, patience: Duration) -> Result<File> {
     Ok(within(patience, wait).map_err(in_use)??)
 }
 
-/// Who holds the lock of a profile now; none if nobody does, or if there is no lock yet.
-pub(super) fn locked_by(store: &Store) -> Option<String> {
-    let file = File::open(path(&store.target().ok()?))
-        .ok()
-        .filter(|file| file.metadata().is_ok_and(|found| found.is_file()))?;
-    // A shared lock is in nobody's way but for a moment.
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => {
-            Some(holder(&file).unwrap_or_else(|| "another process".to_owned()))
-        }
-        _ => None,
+/// The process that holds a lock, where the system tells: Linux does so in /proc/locks (proc(5)).
+#[cfg(target_os = "linux")]
+fn holder(file: &File) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let pid = || {
+        let inode = file.metadata().ok()?.ino();
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        locks.lines().find_map(|line| pid_in(line, inode))
+    };
+    let Some(pid) = pid() else {
+        return "another process".to_owned();
+    };
+    let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    match command.trim() {
+        "" => format!("process {pid}"),
+        name => format!("process {pid} ({})", crate::text::printable(name)),
     }
 }
 
-/// The process that holds a lock: Linux tells it in /proc/locks (proc(5)).
-fn holder(file: &File) -> Option<String> {
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let inode = file.metadata().ok()?.ino();
-        let locks = fs::read_to_string("/proc/locks").ok()?;
-        let pid = locks.lines().find_map(|line| pid_in(line, inode))?;
-        let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        Some(match command.trim() {
-            "" => format!("process {pid}"),
-            name => format!("process {pid} ({})", crate::text::printable(name)),
-        })
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = file;
-        None
-    }
+#[cfg(not(target_os = "linux"))]
+fn holder(_: &File) -> String {
+    "another process".to_owned()
 }
 
 /// The process in a line such as `1: FLOCK  ADVISORY  WRITE 4711 fe:01:123456 0 EOF`, if it is about this inode.

@@ -20,7 +20,6 @@ mod staged_file;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 
@@ -104,38 +103,25 @@ impl Store {
 
     /// The stored credentials, or none. Those that are sealed are opened.
     pub fn load(&self) -> Result<Option<Credentials>> {
-        let load = || self.read()?.map(|found| self.open(found)).transpose();
-        load().with_context(|| self.could_not("read"))
+        let opened = self
+            .load_closed()?
+            .map(|found| self.open(found))
+            .transpose();
+        opened.with_context(|| self.could_not("read"))
     }
 
     /// The same without the keyring: those that are sealed stay closed.
     pub fn load_closed(&self) -> Result<Option<Credentials>> {
-        self.read().with_context(|| self.could_not("read"))
-    }
-
-    fn read(&self) -> Result<Option<Credentials>> {
-        check_folder(&self.folder)?;
-        let bytes = read(&self.path())?;
-        if bytes.is_none() && self.path().is_symlink() {
-            bail!("it is a dangling link: remove it");
-        }
-        bytes.map(Credentials::parse).transpose()
-    }
-
-    /// Waits for the lock, at most for `patience`; then the failure is temporary.
-    pub fn lock(&self, patience: Duration) -> Result<Lock<'_>> {
-        Lock::take(self, patience).with_context(|| self.could_not("lock"))
-    }
-
-    /// Fails as `lock` does where nobody could lock the file.
-    pub fn check_lockable(&self) -> Result<()> {
-        let target = self.target().map(drop);
-        target.with_context(|| self.could_not("lock"))
-    }
-
-    /// The process that holds the lock, as far as the system tells; none if nobody does.
-    pub fn locked_by(&self) -> Option<String> {
-        lock::locked_by(self)
+        let path = self.path();
+        let load = || {
+            check_folder(&self.folder)?;
+            let bytes = read(&path)?;
+            if bytes.is_none() && path.is_symlink() {
+                bail!("it is a dangling link: remove it");
+            }
+            bytes.map(Credentials::parse).transpose()
+        };
+        load().with_context(|| self.could_not("read"))
     }
 
     /// Fails if the file could not be replaced, as far as that can be told without a try.

@@ -1,6 +1,7 @@
 //! The keys of sealed files. Each is in the keyring, and is read from there once in the life of a process: before the lock, and
 //! so before a refresh token is spent.
 
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -21,19 +22,13 @@ const ANY: &str = "any";
 static KEYS: Mutex<Vec<Key>> = Mutex::new(Vec::new());
 
 /// A key that was made just now. It is removed again when it is dropped, unless it is kept.
-pub struct NewKey {
-    key: Key,
-    is_kept: bool,
-}
+pub struct NewKey(Key);
 
 impl NewKey {
     /// Puts a new key for a profile into the keyring, and looks whether it is there. It asks the person nothing.
     pub fn create(profile: &str) -> Result<Self> {
-        let new = Self {
-            key: Key::generate()?,
-            is_kept: false,
-        };
-        let (id, bytes) = (new.key.id(), new.key.bytes());
+        let new = Self(Key::generate()?);
+        let (id, bytes) = (new.0.id.as_str(), new.0.bytes.as_slice());
         let name = format!("codex-auth (profile {profile})");
         keyring::write(SERVICE, id, &name, bytes).map_err(Failure::from)?;
         let found = keyring::read(SERVICE, id).map_err(Failure::from)?;
@@ -44,21 +39,19 @@ impl NewKey {
     }
 
     pub fn key(&self) -> &Key {
-        &self.key
+        &self.0
     }
 
     /// Something is sealed with it now.
-    pub fn keep(mut self) {
-        self.is_kept = true;
+    pub fn keep(self) {
+        mem::forget(self);
     }
 }
 
 impl Drop for NewKey {
     fn drop(&mut self) {
-        if !self.is_kept {
-            // What stays behind opens nothing.
-            let _ = remove_key(self.key.id());
-        }
+        // What stays behind opens nothing.
+        let _ = remove_key(&self.0.id);
     }
 }
 
@@ -80,7 +73,7 @@ pub fn remove_key(id: &str) -> Result<(), Failure> {
 /// The key of this name, as this process or the keyring has it; none if neither does.
 pub fn find_key(id: &str) -> Result<Option<Key>, Failure> {
     let mut known = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(key) = known.iter().find(|key| key.id() == id) {
+    if let Some(key) = known.iter().find(|key| key.id == id) {
         return Ok(Some(key.clone()));
     }
     let found = keyring::read(SERVICE, id)?;

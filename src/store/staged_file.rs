@@ -2,7 +2,7 @@
 //! written whole is never thrown away.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -36,23 +36,32 @@ pub struct StagedFile<'a> {
 }
 
 impl<'a> StagedFile<'a> {
-    /// Tries the replacement out with the present content, if that may be written once more.
-    pub(super) fn create(lock: &'a Lock<'a>, may_rehearse: impl Fn(&[u8]) -> bool) -> Result<Self> {
-        let present = check_replaceable(&lock.target)?;
-        let size = present.as_ref().map_or(0, |present| present.len() as u64);
-        let mut record = lock.record.as_ref().map(File::try_clone).transpose()?;
-        if let Some(content) = present.clone().filter(|present| may_rehearse(present)) {
-            let mut rehearsal = Self::filled(lock, present.clone(), record, size)?;
-            rehearsal.content = content;
-            if !rehearsal.replace()? {
-                return Err(changed());
+    /// Tries the replacement out with the present content, unless that must not be written once more: `sealed_only`.
+    pub(super) fn create(lock: &'a Lock<'a>, sealed_only: bool) -> Result<Self> {
+        let create = || {
+            let present = check_replaceable(&lock.target)?;
+            let size = present.as_ref().map_or(0, |present| present.len() as u64);
+            let mut record = lock.record.as_ref().map(File::try_clone).transpose()?;
+            let is_sealed = |text: &Vec<u8>| {
+                Credentials::parse(text.clone()).is_ok_and(|present| present.is_sealed())
+            };
+            if let Some(content) = present
+                .clone()
+                .filter(|text| !sealed_only || is_sealed(text))
+            {
+                let mut trial = Self::filled(lock, present.clone(), record, size)?;
+                trial.content = content;
+                if !trial.replace()? {
+                    return Err(changed());
+                }
+                record = Some(trial.file.try_clone()?);
             }
-            record = Some(rehearsal.file.try_clone()?);
-        }
-        let staged = Self::filled(lock, present, record, 2 * size + ROOM)?;
-        // Its name must survive a power cut, too.
-        sync_folder(parent(&lock.target));
-        Ok(staged)
+            let staged = Self::filled(lock, present, record, 2 * size + ROOM)?;
+            // Its name must survive a power cut, too.
+            sync_folder(parent(&lock.target));
+            Ok(staged)
+        };
+        create().with_context(|| lock.store.could_not("replace"))
     }
 
     fn filled(
@@ -219,13 +228,9 @@ pub(super) fn recover(target: &Path) -> Result<bool> {
 /// folder, or a newer version wrote it.
 fn check_staged(path: &Path) -> Result<Option<Credentials>> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => {
-            let (shown, word) = (path.display(), shell_path(path));
-            bail!("{shown} is a folder: run rm -r {word}");
-        }
+        Ok(found) if found.is_dir() => lock::check_regular(path)?,
         // Anything else but a file is none of ours.
         Ok(found) if !found.is_file() => return Ok(None),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         _ => {}
     }
     let found = read(path).and_then(|bytes| bytes.map(Credentials::parse).transpose());
@@ -338,6 +343,6 @@ mod tests {
         fs::remove_file(path(&target)).unwrap();
         fs::create_dir(path(&target)).unwrap();
         assert!(message(check_replaceable(&target).map(drop)).contains(&named));
-        assert!(message(recover(&target).map(drop)).contains("is a folder: run rm -r"));
+        assert!(message(recover(&target).map(drop)).contains("is not a regular file: run rm -r"));
     }
 }

@@ -774,7 +774,10 @@ fn a_staged_file_that_no_refresh_can_replace_is_named_by_every_command() {
     sandbox.plant_expiring_in(-60, LIFE);
     let staged = sandbox.home().join("default.json.new");
     for (is_folder, words) in [
-        (true, "is a folder: run rm -r [..]default.json.new"),
+        (
+            true,
+            "is not a regular file: run rm -r [..]default.json.new",
+        ),
         (
             false,
             "the file was written by a newer codex-auth: update codex-auth",
