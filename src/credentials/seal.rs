@@ -76,38 +76,20 @@ pub(super) struct Sealed {
 }
 
 impl Seal {
-    /// Encrypts `secret`, and authenticates `bound` with it.
-    pub(super) fn close(&self, secret: String, bound: &str) -> Result<Sealed> {
-        let nonce: [u8; NONCE_LEN] = random()?;
-        let mut data = secret.into_bytes();
-        self.cipher()?
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(bound),
-                &mut data,
-            )
-            .map_err(|_| anyhow!("could not encrypt the credentials"))?;
-        Ok(Sealed {
-            key: self.key.id.clone(),
-            nonce: BASE64_STANDARD.encode(nonce),
-            data: BASE64_STANDARD.encode(data),
-        })
+    fn cipher(&self) -> Result<LessSafeKey> {
+        UnboundKey::new(&CHACHA20_POLY1305, &self.key.bytes)
+            .map(LessSafeKey::new)
+            .map_err(|_| anyhow!("could not use the key"))
     }
 
     /// Decrypts it, unless it, or `bound`, is not what it was, or another key closed it.
-    pub(super) fn open(&self, sealed: &Sealed, bound: &str) -> Option<String> {
+    fn open(&self, sealed: &Sealed, bound: &str) -> Option<Members> {
         let nonce = BASE64_STANDARD.decode(&sealed.nonce).ok()?;
         let nonce = Nonce::try_assume_unique_for_key(&nonce).ok()?;
         let mut data = BASE64_STANDARD.decode(&sealed.data).ok()?;
         let cipher = self.cipher().ok()?;
         let secret = cipher.open_in_place(nonce, Aad::from(bound), &mut data);
-        String::from_utf8(secret.ok()?.to_vec()).ok()
-    }
-
-    fn cipher(&self) -> Result<LessSafeKey> {
-        UnboundKey::new(&CHACHA20_POLY1305, &self.key.bytes)
-            .map(LessSafeKey::new)
-            .map_err(|_| anyhow!("could not use the key"))
+        serde_json::from_slice(secret.ok()?).ok()
     }
 }
 
@@ -136,7 +118,7 @@ impl Credentials {
         };
         let sealed = self.sealed.as_ref().context("it is not sealed")?;
         let secret = seal.open(sealed, &self.authenticated(&seal)?);
-        let secret: Members = serde_json::from_str(&secret.ok_or_else(damaged)?)?;
+        let secret = secret.ok_or_else(damaged)?;
         let mut members: Members = serde_json::from_str(&self.original)?;
         members.retain(|name, _| is_readable(name));
         members.extend(secret.into_iter().filter(|(name, _)| !is_readable(name)));
@@ -164,7 +146,18 @@ impl Credentials {
     pub(super) fn close(&self, members: Members, seal: &Seal) -> Result<Members> {
         let (mut readable, secret): (Members, Members) =
             members.into_iter().partition(|(name, _)| is_readable(name));
-        let sealed = seal.close(serde_json::to_string(&secret)?, &self.authenticated(seal)?)?;
+        let nonce: [u8; NONCE_LEN] = random()?;
+        let mut data = serde_json::to_vec(&secret)?;
+        let unique = Nonce::assume_unique_for_key(nonce);
+        let bound = Aad::from(self.authenticated(seal)?);
+        seal.cipher()?
+            .seal_in_place_append_tag(unique, bound, &mut data)
+            .map_err(|_| anyhow!("could not encrypt the credentials"))?;
+        let sealed = Sealed {
+            key: seal.key.id.clone(),
+            nonce: BASE64_STANDARD.encode(nonce),
+            data: BASE64_STANDARD.encode(data),
+        };
         readable.insert("sealed".to_owned(), to_raw_value(&sealed)?);
         Ok(readable)
     }

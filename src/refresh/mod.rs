@@ -146,13 +146,12 @@ fn refresh(
 /// that is still valid gets it before that.
 fn patience(found: &Credentials, request: &TokenRequest, reason: Reason) -> Duration {
     let is_served = found.is_valid(SystemTime::now()) && !request.is_strict();
-    match (request.timeout, reason) {
-        (Some(timeout), Reason::Due) => timeout.min(SHORT_TIMEOUT),
-        (Some(timeout), _) => timeout,
-        (None, Reason::Due) => SHORT_TIMEOUT,
-        (None, _) if is_served => SHORT_TIMEOUT,
-        (None, _) => TIMEOUT,
-    }
+    let (usual, most) = match reason {
+        Reason::Due => (SHORT_TIMEOUT, SHORT_TIMEOUT),
+        _ if is_served => (SHORT_TIMEOUT, Duration::MAX),
+        _ => (TIMEOUT, Duration::MAX),
+    };
+    request.timeout.unwrap_or(usual).min(most)
 }
 
 /// The same, but where the system may end the worker with us, and the refresh token with it: then we stay as long as it needs.

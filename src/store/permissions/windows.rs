@@ -4,8 +4,6 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use anyhow::Result;
-
 /// A lock keeps others from reading the file.
 pub const LOCKS_ARE_ADVISORY: bool = false;
 
@@ -25,20 +23,12 @@ pub fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
 
-pub fn check_trusted(_: &Metadata) -> Result<()> {
-    Ok(())
-}
-
-pub fn check_ours(_: &Metadata) -> Result<()> {
-    Ok(())
+pub fn owner_and_user(_: &Metadata) -> Option<(u32, u32)> {
+    None
 }
 
 pub fn mode(_: &Metadata) -> Option<u32> {
     None
-}
-
-pub fn check_folder(_: &Path) -> Result<()> {
-    Ok(())
 }
 
 pub(super) fn create_private_folder(folder: &Path) -> io::Result<()> {
