@@ -64,7 +64,7 @@ impl LoginStatus {
         let (credentials, obstacle) = match profile.stored() {
             Ok(found) => {
                 let obstacle = match &profile {
-                    Profile::Own(store) => refresh::lasting_obstacle(store, &found, now),
+                    Profile::Own(store) => refresh::obstacle_to_refresh(store, &found, now),
                     Profile::Codex => codex::check(&found, &TokenRequest::default(), now).err(),
                 };
                 (Some(found), obstacle)

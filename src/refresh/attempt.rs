@@ -250,7 +250,7 @@ fn save(mut staged: StagedFile, credentials: &mut Credentials, profile: &str) ->
         );
         report(&Report::unsaved(credentials, &error.context(words)));
         // While they are nowhere else nobody may use up the refresh token that they replace.
-        if staged.is_whole() || begun.elapsed() > SAVING {
+        if staged.is_complete() || begun.elapsed() > SAVING {
             return Saved::Later;
         }
         thread::sleep(SAVING_PAUSE);
@@ -263,7 +263,7 @@ fn save_later(store: &Store, credentials: &mut Credentials) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < SAVING {
         thread::sleep(SAVING_PAUSE);
-        // Whoever takes the lock completes what is whole.
+        // Whoever takes the lock completes the replacement.
         let (Ok(lock), Ok(stored)) = (store.lock(Duration::ZERO), store.load_closed()) else {
             continue;
         };

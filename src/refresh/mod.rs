@@ -28,7 +28,7 @@ use crate::time;
 
 use attempt::{Reason, Task};
 use obstacle::check;
-pub use obstacle::{forbidden_here, lasting_obstacle, load, not_signed_in};
+pub use obstacle::{forbidden_here, load, not_signed_in, obstacle_to_refresh};
 pub use provider::{check_refreshable, identity_token};
 use report::Report;
 pub use routing::learn_routing;
@@ -79,7 +79,7 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
         Freshness::Due if is_pointless(store, &found, now) => return Ok(found.into()),
         Freshness::Due => Reason::Due,
         Freshness::Stale if found.is_as_good_as_any(request, now) => {
-            return satisfying(found, request);
+            return ensure_life(found, request);
         }
         Freshness::Stale => Reason::Needed,
     };
@@ -124,7 +124,7 @@ fn refresh(
     match report {
         Report::Unsaved(newer, warning) => {
             let newer = Credentials::parse(newer.into_bytes())?;
-            Ok(satisfying(store.open(newer)?, request)?.warn(warning))
+            Ok(ensure_life(store.open(newer)?, request)?.warn(warning))
         }
         Report::Failed(code, message) => Err(error::from_code(code, advised(message))),
         Report::Done => {
@@ -137,7 +137,7 @@ fn refresh(
             if request.force_refresh && stored.access_token()? == found.access_token()? {
                 bail!("could not get another token: the issuer sent the same one again");
             }
-            satisfying(stored, request)
+            ensure_life(stored, request)
         }
     }
 }
@@ -190,7 +190,7 @@ fn still_valid(found: Credentials, error: Error) -> Result<ValidToken> {
 }
 
 /// What was refreshed just now is good, however soon it expires, unless a longer life was asked for.
-fn satisfying(credentials: Credentials, request: &TokenRequest) -> Result<ValidToken> {
+fn ensure_life(credentials: Credentials, request: &TokenRequest) -> Result<ValidToken> {
     let now = SystemTime::now();
     if credentials.satisfies(request, now) {
         return Ok(credentials.into());

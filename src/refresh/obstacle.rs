@@ -63,7 +63,7 @@ pub(super) fn check(
 }
 
 /// What keeps credentials from being refreshed when that is due, as far as can be known without a try. A backoff ends by itself.
-pub fn lasting_obstacle(
+pub fn obstacle_to_refresh(
     store: &Store,
     credentials: &Credentials,
     now: SystemTime,

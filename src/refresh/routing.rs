@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::verify::note;
+use super::verify::update_stored;
 use crate::credentials::Credentials;
 use crate::issuer::backend;
 use crate::settings;
@@ -20,7 +20,7 @@ pub fn learn_routing(store: &Store, credentials: &mut Credentials) {
     let asked = settings::backend().and_then(|backend| backend::routing(&backend, credentials));
     if let Ok(routing) = asked {
         credentials.set_routing(routing.clone());
-        note(store, credentials, PATIENCE, |stored| {
+        update_stored(store, credentials, PATIENCE, |stored| {
             stored.set_routing(routing);
         });
     }

@@ -39,7 +39,7 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
         Verdict::Accepted => {
             // The token of a refresh that was made because of a rejection works: the next rejection is a new one.
             if credentials.rejection_backoff.is_some() {
-                note(store, credentials, Duration::ZERO, |stored| {
+                update_stored(store, credentials, Duration::ZERO, |stored| {
                     stored.rejection_backoff = None;
                 });
             }
@@ -49,7 +49,7 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
         Verdict::Rejected => replace(store, credentials, request, is_known).inspect_err(|_| {
             if !is_known {
                 let now = timestamp(SystemTime::now());
-                note(store, credentials, Duration::ZERO, |stored| {
+                update_stored(store, credentials, Duration::ZERO, |stored| {
                     stored.rejected_at = Some(now);
                 });
             }
@@ -115,7 +115,7 @@ fn is_known_as_rejected(credentials: &Credentials, now: SystemTime) -> bool {
 }
 
 /// Changes the stored credentials, if they are these. If that fails, nothing is lost that is not found out again.
-pub(super) fn note(
+pub(super) fn update_stored(
     store: &Store,
     seen: &Credentials,
     patience: Duration,

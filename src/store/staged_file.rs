@@ -1,5 +1,5 @@
 //! The file beside the credentials that replaces them: room for it is made before the issuer is asked, and what was
-//! written whole is never thrown away.
+//! written completely is never thrown away.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -29,10 +29,10 @@ pub struct StagedFile<'a> {
     record: Option<File>,
     file: File,
     path: PathBuf,
-    /// What is to be written: the same at each try, so that nothing whole is ever lost in one.
+    /// What is to be written: the same at each try, so that no try loses what is complete.
     content: Vec<u8>,
-    /// Whether whole credentials are in the file: then it is worth keeping, even if it could not replace them.
-    whole: bool,
+    /// Whether the credentials in the file are complete: then it is worth keeping, even if it could not replace them.
+    is_complete: bool,
 }
 
 impl<'a> StagedFile<'a> {
@@ -85,12 +85,12 @@ impl<'a> StagedFile<'a> {
             file,
             path,
             content: Vec::new(),
-            whole: false,
+            is_complete: false,
         })
     }
 
     /// Replaces the credentials with these. False: others are there by now, or none, and that stays so. If it fails, it can
-    /// be tried again, and what is whole replaces them at the next lock.
+    /// be tried again, and what was written completely replaces them at the next lock.
     pub fn save(&mut self, credentials: &mut Credentials) -> Result<bool> {
         let mut save = || {
             if self.content.is_empty() {
@@ -107,7 +107,7 @@ impl<'a> StagedFile<'a> {
     /// The same for credentials that are given up if they cannot be stored: then nothing of them stays.
     pub fn save_or_discard(mut self, credentials: &mut Credentials) -> Result<()> {
         let saved = self.save(credentials);
-        self.whole = matches!(saved, Ok(true));
+        self.is_complete = matches!(saved, Ok(true));
         if saved? {
             return Ok(());
         }
@@ -115,8 +115,8 @@ impl<'a> StagedFile<'a> {
     }
 
     /// Whether the bytes of the credentials are safe in the staged file, so that whoever takes the lock next completes it.
-    pub fn is_whole(&self) -> bool {
-        self.whole
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// False: it is not to be replaced any more.
@@ -130,7 +130,7 @@ impl<'a> StagedFile<'a> {
         }
         self.write()?;
         if !self.is_current()? {
-            self.whole = false;
+            self.is_complete = false;
             return Ok(false);
         }
         rename(&self.path, &self.lock.target)?;
@@ -164,22 +164,22 @@ impl<'a> StagedFile<'a> {
     fn write(&mut self) -> Result<()> {
         if !is_at(&self.file, &self.path) {
             // Somebody has removed it while the answer was awaited, or put another in its place.
-            self.whole = false;
+            self.is_complete = false;
             remove_if_there(&self.path)?;
             self.file = create_locked(&self.path)?;
         }
         self.file.rewind()?;
-        // First the length: nothing but the bytes themselves is missing then, and with the last of them they are whole.
+        // First the length: nothing but the bytes themselves is missing then, and with the last of them they are complete.
         self.file.set_len(self.content.len() as u64)?;
         self.file.write_all(&self.content)?;
-        self.whole = true;
+        self.is_complete = true;
         Ok(self.file.sync_all()?)
     }
 }
 
 impl Drop for StagedFile<'_> {
     fn drop(&mut self) {
-        if !self.whole && is_at(&self.file, &self.path) {
+        if !self.is_complete && is_at(&self.file, &self.path) {
             // What stays behind is zeros, and the next one to take the lock removes it.
             let _ = fs::remove_file(&self.path);
         }
@@ -201,7 +201,7 @@ fn changed() -> anyhow::Error {
     Failure::Temporary(words.to_owned()).into()
 }
 
-/// Lets a file that was written whole, but had not replaced its record when its writer was killed, replace it now. To be
+/// Lets a file that was written completely, but had not replaced its record when its writer was killed, replace it now. To be
 /// called under the lock. Says whether it did.
 pub(super) fn recover(target: &Path) -> Result<bool> {
     let path = &path(target);
@@ -224,7 +224,7 @@ pub(super) fn recover(target: &Path) -> Result<bool> {
     Ok(remove_if_there(path).map(|()| false)?)
 }
 
-/// The credentials in a staged file that was left behind, if they are whole. Fails where no refresh can go on: it is a
+/// The credentials in a staged file that was left behind, if they are complete. Fails where no refresh can go on: it is a
 /// folder, or a newer version wrote it.
 fn check_staged(path: &Path) -> Result<Option<Credentials>> {
     match fs::symlink_metadata(path) {
@@ -235,7 +235,7 @@ fn check_staged(path: &Path) -> Result<Option<Credentials>> {
     }
     let found = read(path).and_then(|bytes| bytes.map(Credentials::parse).transpose());
     match found {
-        // A damaged one was not written whole.
+        // A damaged one was not written completely.
         Err(error) if error::exit_code(&error) == error::LOGIN_REQUIRED => Ok(None),
         found => found.with_context(|| format!("could not read {}", path.display())),
     }
