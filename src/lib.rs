@@ -7,14 +7,14 @@
 //!
 //! ```text
 //! run                      a bare `token` skips the parser (`cli`)
-//! commands::token          what is asked for: a `TokenRequest`
+//! commands::token          the request: a `TokenRequest`
 //! Profile::valid_token     whose credentials: a profile's, or Codex's own
 //! refresh::valid_token     load; how fresh are they?
 //!   store::Store::load       one open, one read, no lock, no network
 //!   Credentials::freshness   Fresh: print
 //!                            Due: refresh ahead of time, unless another process does; then print
 //!                            Stale: refresh, wait, load again
-//!   refresh::worker          a process of its own: lock, load again, stage a file, ask the issuer, save
+//!   refresh::worker          a separate process: lock, load again, stage a file, ask the issuer, save
 //!     refresh::provider        whom to ask: the issuer, with one request, or a command (`login --from`)
 //! Profile::verified        with --verify: does the backend accept the token?
 //! commands::formats        the shape to print it in, then one write to stdout
@@ -29,7 +29,7 @@
 //! | `cli` | the command line: every option, and every word of the help |
 //! | `commands` | one file per subcommand; nothing else writes to stdout |
 //! | `doctor` | diagnoses login and refresh problems |
-//! | `profile` | whose credentials a command is about, and how a login stands |
+//! | `profile` | whose credentials a command uses, and the state of a login |
 //! | `login` | signing in: browser, loopback callback, device code |
 //! | `refresh` | when credentials are refreshed, by whom, and who waits |
 //! | `store` | load, lock, save, remove: nothing else touches the disk |

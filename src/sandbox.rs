@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::settings;
 
-/// The words that tell a message about a sandbox from others.
+/// Words that identify a message about a sandbox.
 pub const SANDBOX: &str = "this sandbox";
 pub const NO_NETWORK: &str = "no network in this sandbox";
 

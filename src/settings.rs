@@ -172,7 +172,7 @@ pub fn session_bus() -> Option<String> {
     variable("DBUS_SESSION_BUS_ADDRESS").map(|list| list.to_string_lossy().into_owned())
 }
 
-/// The folder in which the session bus is if there are none.
+/// The folder of the session bus if neither is set.
 #[cfg(unix)]
 pub fn runtime_folder() -> PathBuf {
     let usual = || format!("/run/user/{}", rustix::process::geteuid().as_raw()).into();

@@ -26,7 +26,7 @@ pub fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(writable(time)).to_string()
 }
 
-/// The same with microseconds: fine enough to tell two refreshes apart.
+/// The same with microseconds, to tell two refreshes apart.
 pub fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_micros(writable(time)).to_string()
 }
@@ -50,7 +50,7 @@ pub fn within<T: Send + 'static>(
     outcome.map_err(|_| ErrorKind::TimedOut.into())
 }
 
-/// Does something in a thread of its own. Its outcome may be awaited, or not.
+/// Runs something in a separate thread. Callers may wait for its outcome, or not.
 pub fn start<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Receiver<T>> {

@@ -126,7 +126,7 @@ pub fn is_loopback(host: &str) -> bool {
     is_localhost(bare) || address.is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// Whether a host is called `localhost`, which no name server has to be asked for (RFC 6761 section 6.3).
+/// Whether a host is called `localhost`, which needs no name server (RFC 6761 section 6.3).
 pub fn is_localhost(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     name.eq_ignore_ascii_case("localhost")

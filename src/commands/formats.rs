@@ -62,7 +62,7 @@ pub fn token(
     })
 }
 
-/// The access token on a line of its own.
+/// The access token on one line.
 pub fn plain(access_token: &str) -> String {
     let mut line = String::with_capacity(access_token.len() + 1);
     line += access_token;

@@ -55,7 +55,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-/// Checks what clap cannot: whether a global option may stand beside one of a subcommand.
+/// Checks what clap cannot: whether a global option conflicts with one of a subcommand.
 fn check_usage(profile: Option<&str>, command: &Command) -> Result<()> {
     let all = matches!(
         command,

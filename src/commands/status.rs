@@ -1,4 +1,4 @@
-//! `status`: who is signed in, and until when. It never prints a token.
+//! `status`: who is signed in, and for how long. It never prints a token.
 
 use std::process::ExitCode;
 use std::time::SystemTime;

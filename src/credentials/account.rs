@@ -10,7 +10,7 @@ use crate::text::{printable, text_of};
 const AUTH_CLAIMS: &str = "https://api.openai.com/auth";
 const PROFILE_CLAIMS: &str = "https://api.openai.com/profile";
 
-/// What the issuer, or a command, says of an access token beside its claims.
+/// What the issuer or a command says about an access token in addition to its claims.
 #[derive(Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Account {

@@ -38,7 +38,7 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
     Ok(credentials)
 }
 
-/// How Codex is signed in, by its own rule: the mode says it, else the credentials that are there.
+/// How Codex is signed in, by its own rule: as its mode says, or else by the credentials present.
 fn mode(file: &Value) -> String {
     let has = |member: &str| text_of(&file[member]).is_some();
     match text_of(&file["auth_mode"]) {

@@ -18,7 +18,7 @@ pub enum Freshness {
     Fresh,
     /// It can be used, and should be refreshed ahead of time.
     Due,
-    /// It has to be refreshed before it is used.
+    /// It must be refreshed before use.
     Stale,
 }
 
@@ -29,7 +29,7 @@ impl Credentials {
         let needed = request
             .min_ttl
             .map_or(MIN_TTL.min(window / 2), |ttl| ttl.as_secs());
-        // More left than a whole life: the clock was set back since the receipt, so nobody knows what is left.
+        // More left than a whole life: the clock has been set back since, so the time left is unknown.
         let is_from_the_future = self
             .expires_in
             .is_some_and(|life| left > life.saturating_add(NEW));

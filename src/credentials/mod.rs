@@ -1,7 +1,7 @@
 //! What is stored for one profile: the tokens, when they expire, whose they are, and what went wrong with them. No input or
 //! output; the time is a parameter.
 //!
-//! `Credentials` is the record, as it stands in the file. `TokenResponse` brings new tokens into it, `freshness` judges how
+//! `Credentials` is the record, as stored in the file. `TokenResponse` brings new tokens into it, `freshness` judges how
 //! long they still serve, `account` says whose they are, `routing` where requests with them go, `jwt` reads what they claim.
 //! `seal` encrypts what is secret.
 
@@ -70,7 +70,7 @@ pub struct Credentials {
     pub routing: Option<Routing>,
     /// The fingerprint of the identity token that was exchanged last, or rejected if `revoked` says so.
     pub assertion: Option<String>,
-    /// When tokens were last received, in RFC 3339. It changes with each refresh, so that it also tells one from the next.
+    /// When tokens were last received, in RFC 3339. It changes with each refresh, so it also tells refreshes apart.
     pub last_refresh: Option<String>,
     /// When the access token expires, in seconds since 1970 on this machine's clock. `expiry()` also looks at its claims.
     pub expires_at: Option<u64>,
@@ -110,7 +110,7 @@ pub struct Tokens {
     pub account_id: Option<String>,
 }
 
-/// What cannot stand in a header, or on one line, counts as missing.
+/// A value that is not allowed in a header, or on one line, counts as missing.
 fn usable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     Ok(text.filter(|text| is_token(text)))
@@ -407,7 +407,7 @@ fn merge(original: &str, patch: &str) -> serde_json::Result<Members> {
     Ok(merged)
 }
 
-/// Whether a text can stand in an HTTP header and on one line: visible ASCII only, and something of it.
+/// Whether a text is allowed in an HTTP header and on one line: visible ASCII only, and not empty.
 pub fn is_token(text: &str) -> bool {
     // Eight bytes at a time: otherwise this would be a tenth of what printing a token takes.
     const ONES: u64 = 0x0101_0101_0101_0101;

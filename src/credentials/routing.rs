@@ -93,7 +93,7 @@ impl Routing {
         self.origin.as_deref().is_none_or(is_origin) && self.region.as_deref().is_none_or(is_region)
     }
 
-    /// What is wrong with the account, or with what the backend says of it, if anything is.
+    /// What is wrong with the account, or with the backend's answer about it, if anything.
     pub fn problem(&self) -> Option<String> {
         let workspace = match &self.workspace {
             Some(name) => format!("workspace {}", printable(name)),
@@ -422,7 +422,7 @@ mod tests {
                     "eu true".to_owned()
                 )
             );
-            // Nor if somebody has put it into the file.
+            // Nor if someone has written it into the file.
             let planted: Routing = serde_json::from_value(json!({ "origin": origin })).unwrap();
             assert_eq!(
                 login(Some(planted)).base_url(&backend()),

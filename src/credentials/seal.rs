@@ -36,7 +36,7 @@ const KEY: usize = 32;
 /// The key of one file. It has no `Debug`: nothing prints it.
 #[derive(Clone)]
 pub struct Key {
-    /// Its name, which stands in the file: a random number.
+    /// Its name, as stored in the file: a random number.
     pub id: String,
     pub bytes: [u8; KEY],
 }
@@ -66,7 +66,7 @@ pub struct Seal {
     pub name: String,
 }
 
-/// What is secret, as it stands in the file.
+/// The secrets, as stored in the file.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Sealed {
     /// The name of the key.
@@ -162,7 +162,7 @@ impl Credentials {
         Ok(readable)
     }
 
-    /// What a seal authenticates besides the secrets: the format, the file and the key, and whoever gets the refresh token.
+    /// What a seal authenticates besides the secrets: the format, the file, the key, and who gets the refresh token.
     fn authenticated(&self, seal: &Seal) -> serde_json::Result<String> {
         serde_json::to_string(&(
             SEALED_VERSION,

@@ -1,4 +1,4 @@
-//! Where the tokens of a profile come from: the issuer, or somebody else who has the login (`login --from`).
+//! Where a profile's tokens come from: the issuer, or another machine that holds the login (`login --from`).
 
 use std::mem;
 
@@ -47,7 +47,7 @@ impl Source {
         !matches!(self, Self::Issuer | Self::AccessToken)
     }
 
-    /// Whether somebody else has the login, and refreshes the tokens: a token may be old when it is received.
+    /// Whether another machine holds the login and refreshes the tokens, so that a token may be old when received.
     pub fn is_external(&self) -> bool {
         matches!(self, Self::Command(_) | Self::Socket(_))
     }

@@ -10,7 +10,7 @@ use super::jwt::{claims, seconds_of};
 use super::{Account, Routing, is_token};
 use crate::time::seconds_since_epoch;
 
-/// The life of a token that does not tell its own, as RFC 6749 section 5.1 leaves it to us.
+/// The assumed life of a token if the response does not say (RFC 6749 section 5.1 leaves it to the client).
 pub(super) const ASSUMED_LIFE: Duration = Duration::from_secs(60 * 60);
 /// No token is valid for longer, in seconds: what says so counts in milliseconds, or not at all. Ten years.
 pub(super) const LONGEST_LIFE: u64 = 10 * 365 * 24 * 60 * 60;

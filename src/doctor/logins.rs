@@ -10,7 +10,7 @@ use crate::{settings, store};
 
 /// Findings about the profile that was asked for, then about each one that is stored.
 pub fn findings(asked: Profile) -> Vec<Finding> {
-    // A folder that cannot be listed has a finding of its own.
+    // A folder that cannot be listed has a separate finding.
     let mut others = store::profiles().unwrap_or_default();
     others.retain(|name| name != asked.name());
     let others = others.into_iter().flat_map(Profile::named);

@@ -86,7 +86,7 @@ fn get(base: &Url, path: &str, credentials: &Credentials, limit: Duration) -> Re
     Ok(Client::new(base)?.get(path, &credentials.headers()?, limit)?)
 }
 
-/// What a response to a request with the token says of it.
+/// What the response to a request says about its token.
 fn verdict(response: &Response) -> Verdict {
     match response.status {
         200 => Verdict::Accepted,

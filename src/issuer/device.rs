@@ -53,7 +53,7 @@ pub struct Pending {
     pub slower: bool,
     /// How long the server asks to be left alone, a minute at most.
     pub retry_after: Option<Duration>,
-    /// Why there is no answer, if there is none.
+    /// Why there was no answer, if so.
     pub problem: Option<String>,
 }
 

@@ -25,7 +25,7 @@ pub fn tokens(response: &Response) -> Option<TokenResponse> {
     has_any.then_some(tokens)
 }
 
-/// The body as a JSON value; null if it is none.
+/// The body as a JSON value; null if it is not JSON.
 pub fn value(response: &Response) -> Value {
     serde_json::from_slice(json(&response.body)).unwrap_or_default()
 }

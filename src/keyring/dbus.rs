@@ -392,7 +392,7 @@ mod tests {
         }
     }
 
-    /// What somebody sends us.
+    /// A message from another process.
     fn received(message: &[u8]) -> Result<Message> {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         (&theirs).write_all(message).unwrap();

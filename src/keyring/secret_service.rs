@@ -121,7 +121,7 @@ impl Keyring {
         Err(Problem::failed("it has no default collection"))
     }
 
-    /// The default collection, which has to be unlocked.
+    /// The default collection, which must be unlocked.
     fn unlocked_collection(&mut self) -> Result<String> {
         let collection = self.default_collection()?;
         let property = Arguments::none().text("org.freedesktop.Secret.Collection");
@@ -141,7 +141,7 @@ impl Keyring {
         Ok([reply.texts()?, reply.texts()?])
     }
 
-    /// The item, which is unlocked; none if there is none, which only an unlocked keyring can tell.
+    /// The unlocked item, or none if it does not exist, which only an unlocked keyring can tell.
     ///
     /// A locked one is not searched: `KeePassXC` would ask the person to unlock it. So an item in another collection is out of
     /// reach until the default one is unlocked too. Ours are written into the default one, unless the person has changed that

@@ -21,7 +21,7 @@ use crate::terminal::{
 use crate::text::printable;
 use crate::time::{seconds_since_epoch, span, start};
 
-/// How long a user code is valid, in seconds. The issuer does not tell it.
+/// How long a user code is valid, in seconds. The issuer does not say.
 const LIFE: u64 = 15 * 60;
 /// With fewer seconds left a person can hardly sign in on another device: get a new code.
 const WORTH_RESUMING: u64 = 2 * 60;
@@ -44,7 +44,7 @@ struct Session {
     interval: Option<u64>,
     /// When the code expires, in seconds since 1970.
     expires_at: u64,
-    /// What is kept of it in the store, if it is.
+    /// What the store keeps of it, if anything.
     #[serde(skip)]
     kept: Option<Vec<u8>>,
 }
@@ -213,7 +213,7 @@ fn first_interval(seconds: Option<u64>) -> Duration {
     Duration::from_secs(seconds.unwrap_or(USUAL_INTERVAL).clamp(shortest, longest))
 }
 
-/// How long to wait before the next poll. The last poll is made at the end; after it there is none.
+/// How long to wait before the next poll. The last poll is at the end of the wait; None after it.
 fn next_wait(interval: &mut Duration, pending: &Pending, left: Duration) -> Option<Duration> {
     if pending.slower {
         *interval += SLOWER;

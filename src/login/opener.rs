@@ -106,7 +106,7 @@ fn of_system() -> String {
         // Unlike `cmd /c start`, it takes a URL with `&` and `%` as it is.
         "rundll32.exe url.dll,FileProtocolHandler"
     } else if environment() == Environment::Wsl {
-        // explorer.exe exits with 1 even when it has shown the page, so it has to be the last.
+        // explorer.exe exits with 1 even if it has shown the page, so it must come last.
         "wslview:explorer.exe"
     } else {
         "xdg-open:gio open:x-www-browser:firefox:chromium:google-chrome"

@@ -46,7 +46,7 @@ pub struct LoginStatus {
     pub place: String,
     /// The login, as far as it can be read: of a sealed one whose key is not there, what stands beside the secrets.
     pub credentials: Option<Credentials>,
-    /// Why `token` fails, now or once the stored token has expired. A backoff is none: it ends by itself.
+    /// Why `token` fails, now or once the stored token has expired. A backoff is not an obstacle: it ends by itself.
     pub obstacle: Option<Error>,
     /// What the backend says of the token and of the plan's limits, if it was asked.
     pub verdict: Option<Verdict>,
@@ -151,7 +151,7 @@ impl LoginStatus {
         self.obstacle.as_ref().map(|error| format!("{error:#}"))
     }
 
-    /// The one line that says whether anything has to be done.
+    /// The headline, which says whether the user has to do anything.
     pub fn headline(&self) -> String {
         let found = self.credentials.as_ref();
         let who = found.map_or_else(String::new, |found| with_plan(found, self.plan()));

@@ -26,7 +26,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// A server's `Retry-After` is honoured up to this: a mistake there must not end a login.
 const LONGEST_RETRY_AFTER: Duration = HOUR;
-/// How long a refresh ahead of time waits for the lock: as long as others may look whether somebody holds it.
+/// How long a refresh ahead of time waits for the lock: as long as others may take to check whether it is held.
 const DUE_PATIENCE: Duration = Duration::from_millis(100);
 /// How long, and how often, new credentials are tried to be saved that could not be stored at once.
 const SAVING: Duration = Duration::from_secs(10 * 60);
@@ -35,7 +35,7 @@ const SAVING_PAUSE: Duration = SECOND;
 /// Why there is to be another token.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
-    /// Its time has come, and nobody needs it yet: if somebody else is at it, there is nothing to do.
+    /// It is due, but nobody needs it yet: if another process is refreshing, there is nothing to do.
     Due,
     /// The stored one does not satisfy the request.
     Needed,
@@ -47,7 +47,7 @@ pub enum Reason {
 #[derive(Serialize, Deserialize)]
 pub struct Task {
     pub profile: String,
-    /// What its caller knows of the credentials: if they are others by now, somebody else has refreshed them.
+    /// What the caller knows of the credentials: if they differ by now, another process has refreshed them.
     last_refresh: Option<String>,
     reason: Reason,
     request: TokenRequest,
@@ -87,7 +87,7 @@ impl Task {
         }
     }
 
-    /// Whether somebody else has done it meanwhile, and well enough.
+    /// Whether another process has refreshed meanwhile, and well enough.
     fn is_done(&self, stored: &Credentials, now: SystemTime) -> bool {
         let request = TokenRequest {
             force_refresh: false,
@@ -98,7 +98,7 @@ impl Task {
     }
 }
 
-/// Refreshes the stored credentials, unless somebody else has done it meanwhile. Afterwards the store has the newest.
+/// Refreshes the stored credentials, unless another process has meanwhile. Afterwards the store has the newest ones.
 pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
     let (profile, patience) = (task.profile.as_str(), task.patience);
     let store = Store::new(profile.to_owned())?;
@@ -278,7 +278,7 @@ fn save_later(store: &Store, credentials: &mut Credentials) -> bool {
             return true;
         }
     }
-    // Whoever takes the lock later completes it.
+    // A later holder of the lock completes it.
     true
 }
 

@@ -198,7 +198,7 @@ mod tests {
         let mut mkfifo = Command::new("mkfifo");
         assert!(mkfifo.arg(&path).status().unwrap().success());
         for script in ["sleep 1000 & wait", "exec >&-; sleep 1000"] {
-            // Whoever reads the FIFO waits until the last process of the command has ended.
+            // A reader of the FIFO waits until the command's last process has ended.
             let script = format!("exec 9>'{}'; {script}", path.display());
             let words = ["/bin/sh", "-c", &script].map(str::to_owned);
             let reader = thread::spawn({

@@ -100,7 +100,7 @@ fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
     waits || is_used || store.locked_by().is_some() || cannot_be_stored()
 }
 
-/// Has a worker refresh the credentials, waits for it, and looks at what came of it.
+/// Has a worker refresh the credentials, waits for it, and checks the outcome.
 fn refresh(
     store: &Store,
     found: &Credentials,
@@ -117,7 +117,7 @@ fn refresh(
     let patience = patience(found, request, reason);
     let task = Task::new(store, found, request, reason, patience);
     let report = match worker::start(&Job::Refresh(task))?.wait(stay(found, patience)) {
-        // It goes on, and nobody needs it yet.
+        // It continues, and nobody needs the token yet.
         Err(_) if reason == Reason::Due && found.is_valid(SystemTime::now()) => Report::Done,
         report => report?,
     };

@@ -103,7 +103,7 @@ pub fn not_signed_in(store: &Store) -> Failure {
     Failure::LoginRequired(format!("not signed in{others}: run {login}{codex}"))
 }
 
-/// The profiles that there are, for somebody who named another one.
+/// The existing profiles, for a caller who named another one.
 fn other_profiles(profile: &str) -> String {
     // A store that cannot be listed has none to offer.
     let others = store::profiles().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a worker tells its caller, and the end of one that comes to nothing.
+//! What a worker reports to its caller, and how a stuck worker is ended.
 
 use std::io::{self, Write};
 use std::mem;
@@ -14,7 +14,7 @@ use crate::credentials::Credentials;
 use crate::error::{self, Failure};
 use crate::time;
 
-/// What came of it, as a worker reports it to its caller.
+/// The outcome, as a worker reports it to its caller.
 #[derive(Serialize, Deserialize)]
 pub enum Report {
     /// What is stored is the newest there is.

@@ -1,4 +1,4 @@
-//! Asks the backend where the requests of an account go, once its new tokens are stored and whoever waits for them has them.
+//! Asks the backend where an account's requests go, once the new tokens are stored and all waiting callers have them.
 
 use std::time::Duration;
 

@@ -77,7 +77,7 @@ impl Running {
         let receiver = time::start(read).map_err(|error| {
             Failure::Temporary(format!("could not wait for a refresh: {error}"))
         })?;
-        // A person at a terminal is told what is awaited, if it takes time.
+        // On a terminal, say what is awaited if it takes time.
         let left = patience.saturating_sub(SILENCE);
         let report = match receiver.recv_timeout(patience.min(SILENCE)) {
             Err(_) if !left.is_zero() => {

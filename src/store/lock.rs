@@ -29,7 +29,7 @@ pub struct Lock<'a> {
     pub(super) target: PathBuf,
     /// Locked as long as it is open.
     pub(super) file: File,
-    /// The record, locked as well. None if there is none.
+    /// The record, locked as well, if it exists.
     pub(super) record: Option<File>,
 }
 
@@ -52,7 +52,7 @@ impl Store {
             let target = self.target()?;
             let file = acquire(&path(&target), left())?;
             let record = lock_record(&target, left())?;
-            // Meanwhile somebody may have removed or replaced one of them: then the lock on it is nobody's.
+            // One of them may have been removed or replaced meanwhile: then its lock is worthless.
             let is_current = is_at(&file, &path(&target))
                 && record.as_ref().is_none_or(|record| is_at(record, &target));
             if is_current && !staged_file::recover(&target)? {

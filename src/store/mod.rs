@@ -180,7 +180,7 @@ pub fn remove_empty_folder() {
     let Ok(folder) = settings::home() else { return };
     let mut entries = fs::read_dir(&folder).into_iter().flatten().flatten();
     if entries.all(|entry| entry.file_name() == GITIGNORE) {
-        // If somebody has put something there meanwhile, it stays.
+        // Anything put there meanwhile stays.
         let _ = fs::remove_file(folder.join(GITIGNORE));
         let _ = fs::remove_dir(folder);
     }
@@ -202,12 +202,12 @@ pub fn profiles() -> Result<Vec<String>> {
     Ok(profiles)
 }
 
-/// All of a regular file of ours, or nothing if there is none. It never waits, whatever stands at that path.
+/// Reads a regular file of ours, or nothing if it does not exist. Never blocks, whatever is at that path.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     read_regular(path, check_trusted)
 }
 
-/// The same of a file that another program writes, whoever owns it.
+/// The same for a file that another program writes, regardless of its owner.
 pub fn read_foreign(path: &Path) -> Result<Option<Vec<u8>>> {
     read_regular(path, |_| Ok(()))
 }

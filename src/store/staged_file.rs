@@ -22,7 +22,7 @@ const ROOM: u64 = 16 * 1024;
 /// those that were there when it was made.
 pub struct StagedFile<'a> {
     lock: &'a Lock<'a>,
-    /// The lock, where somebody has removed its file, and it was taken again.
+    /// The lock, taken again because its file had been removed.
     regained: Option<File>,
     /// The record that it is to replace, as it was read; and its file, which is locked.
     present: Option<Vec<u8>>,
@@ -114,7 +114,7 @@ impl<'a> StagedFile<'a> {
         Err(changed()).with_context(|| format!("could not save {}", self.lock.target.display()))
     }
 
-    /// Whether the bytes of the credentials are safe in the staged file, so that whoever takes the lock next completes it.
+    /// Whether the credentials are safe in the staged file, so that the next holder of the lock completes it.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
@@ -229,7 +229,7 @@ pub(super) fn recover(target: &Path) -> Result<bool> {
 fn check_staged(path: &Path) -> Result<Option<Credentials>> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => lock::check_regular(path)?,
-        // Anything else but a file is none of ours.
+        // Anything but a file is not ours.
         Ok(found) if !found.is_file() => return Ok(None),
         _ => {}
     }
@@ -274,7 +274,7 @@ pub(super) fn check_replaceable(target: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Tries again for a second where somebody else, such as a virus scanner, has one of the files open for a moment.
+/// Retries for a second if another program, such as a virus scanner, briefly has one of the files open.
 fn rename(new: &Path, target: &Path) -> Result<()> {
     let mut renamed = fs::rename(new, target);
     for _ in 0..20 {

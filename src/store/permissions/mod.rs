@@ -71,7 +71,7 @@ pub fn check_folder(folder: &Path) -> Result<()> {
         .with_context(|| format!("could not trust the folder {}", folder.display()))
 }
 
-/// Whether Windows refused because somebody has the file open. A missing permission looks the same to it
+/// Whether Windows refused because another process has the file open. A missing permission looks the same to it
 /// (`ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`).
 pub fn is_in_use(error: &io::Error) -> bool {
     cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32))
