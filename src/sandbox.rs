@@ -45,7 +45,7 @@ pub fn lacks_network() -> Option<String> {
     settings::is_set("CODEX_SANDBOX_NETWORK_DISABLED").then(|| NO_NETWORK.to_owned())
 }
 
-/// Why a Unix socket cannot be connected to. EACCES would mean that it is somebody else's.
+/// Why connecting to a Unix socket failed. EACCES would mean that it belongs to another user.
 pub fn describe_refused(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(1) => format!("{SANDBOX} refuses the connection"),

@@ -63,8 +63,8 @@ fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// A word of a POSIX shell line that stands for exactly this text; bare where that is safe. On Windows it is a word of
-/// `cmd` as well, as far as paths go.
+/// Quotes a text as one word for a POSIX shell, or leaves it bare if that is safe. On Windows it also works for paths in
+/// `cmd`.
 pub fn shell_word(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {

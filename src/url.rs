@@ -93,7 +93,7 @@ impl fmt::Display for Url {
 }
 
 /// The host of an authority without a user, and the port if it names one. They are all of it (RFC 3986 section 3.2): the
-/// parser of `http` passes over what stands between the two.
+/// parser of `http` skips what is between the two.
 pub fn split_authority(authority: &str) -> Result<(&str, Option<u16>)> {
     let end = authority.find(']').map_or(0, |end| end + 1);
     let (host, port) = match authority[end..].find(':') {

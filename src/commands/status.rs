@@ -21,7 +21,7 @@ use crate::{error, store};
 const VERSION: u64 = 1;
 /// The columns of a full bar.
 const BAR: u8 = 10;
-/// The column of a token that stands below its profile, and that of the values.
+/// The column of a token printed below its profile, and the column of the values.
 const TOKEN: usize = 2;
 const VALUE: usize = 14;
 

@@ -385,7 +385,7 @@ mod tests {
         let path = folder.path().join("a bus,%");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let folder = folder.path().display();
-        // `%` is escaped, and so is what may not stand in a value; a `%` without digits is itself.
+        // `%` and characters not allowed in a value are escaped; a `%` without digits is literal.
         for name in ["a%20bus%2c%25", "a%20bus%2C%"] {
             let address = format!("unix:guid=00,path={folder}/{name}");
             assert!(connect_to(&address).is_ok(), "{address}");

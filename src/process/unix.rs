@@ -19,8 +19,9 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
 /// Detaches from the caller, except for the standard streams.
 ///
 /// A session of its own, and with it a process group: neither a signal to the caller's group nor the hang-up that a stopped
-/// process gets when its parent ends reaches it. None of the caller's files: whoever waits for the end of such a pipe, or for
-/// a lock on such a file, would wait for us. And not its folder, which could not be unmounted.
+/// process gets when its parent ends reaches it. It inherits none of the caller's files: a
+/// process that waits for the end of such a pipe, or for a lock on such a file, would wait for us. Nor does it keep the
+/// caller's folder, which could not be unmounted.
 pub fn leave_caller() {
     // It fails where we lead a group already, and then need none.
     let _ = rustix::process::setsid();

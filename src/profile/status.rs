@@ -44,7 +44,7 @@ pub struct LoginStatus {
     pub state: State,
     /// The file that holds the login, or another place.
     pub place: String,
-    /// The login, as far as it can be read: of a sealed one whose key is not there, what stands beside the secrets.
+    /// The login, as far as it can be read: for a sealed one without its key, only the part that is not secret.
     pub credentials: Option<Credentials>,
     /// Why `token` fails, now or once the stored token has expired. A backoff is not an obstacle: it ends by itself.
     pub obstacle: Option<Error>,

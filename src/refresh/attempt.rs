@@ -1,5 +1,5 @@
-//! One refresh, by a worker: prepare what can hang, ask under the lock whoever gives the tokens, record the answer, whatever
-//! it is.
+//! One refresh, by a worker: prepare whatever can hang, ask the source of the tokens under the lock, record the answer,
+//! whatever it is.
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -141,7 +141,7 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
         }
         Saved::Yes => {
             drop(lock);
-            // Whoever waits for the token does not wait for the backend, nor does anybody for the lock.
+            // Nobody who waits for the token or the lock has to wait for the backend.
             report(&Report::Done);
             learn_routing(&store, &mut credentials);
             true
@@ -263,7 +263,7 @@ fn save_later(store: &Store, credentials: &mut Credentials) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < SAVING {
         thread::sleep(SAVING_PAUSE);
-        // Whoever takes the lock completes the replacement.
+        // The next holder of the lock completes the replacement.
         let (Ok(lock), Ok(stored)) = (store.lock(Duration::ZERO), store.load_closed()) else {
             continue;
         };

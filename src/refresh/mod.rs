@@ -1,9 +1,9 @@
 //! When credentials are refreshed, by whom, and who waits.
 //!
-//! A refresh token works once. So the decision, the request and the save stand under one lock and are done by one process: the
-//! `worker`. It is this same binary, started by whoever needs a refresh, and it outlives its caller. It alone decides: what it
-//! does under the lock is an `attempt`, `provider` is whom it asks: the issuer, or a `command`. Its caller looks at the
-//! outcome. `verify` asks the backend before a token is handed out, `routing` after new ones are stored.
+//! A refresh token works only once. So the decision, the request and the save happen under one lock, in one process: the
+//! `worker`. It is this same binary, started by a caller that needs a refresh, and it outlives that caller. Only the worker
+//! decides: `attempt` is what it does under the lock, and `provider` is what it asks: the issuer, or a `command`. The caller
+//! checks the outcome. `verify` asks the backend before a token is handed out, `routing` after new ones are stored.
 
 mod attempt;
 mod command;

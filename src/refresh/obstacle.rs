@@ -1,4 +1,4 @@
-//! What stands in the way of a refresh, and how it is said: nobody is signed in, nobody can refresh the login, an earlier
+//! What prevents a refresh, and the error that says so: nobody is signed in, the login cannot be refreshed, an earlier
 //! attempt failed.
 
 use std::time::SystemTime;

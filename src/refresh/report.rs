@@ -48,8 +48,8 @@ pub fn report(report: &Report) {
     });
 }
 
-/// Ends this process if it does not come to its request in time: it would keep everybody from the credentials. Whoever has
-/// the mutex first decides.
+/// Ends this process if it does not reach its request in time, because it would block everyone else. Whichever side takes
+/// the mutex first wins.
 pub struct Deadline(Arc<Mutex<()>>);
 
 impl Deadline {

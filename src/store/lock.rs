@@ -1,8 +1,8 @@
 //! The lock on a profile's file: the right to replace it.
 //!
 //! It lies beside the real file: links are resolved first, so that two names for one file share one lock. The record itself is
-//! locked, too: whoever removes the lock file does not let a second process refresh what the first one is refreshing. A file
-//! system that has no locks is refused: two processes there would spend the same refresh token.
+//! locked, too: removing the lock file must not let a second process refresh what the first one is refreshing. A file
+//! system without locks is refused: two processes would spend the same refresh token there.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};

@@ -1,9 +1,9 @@
 //! Where credentials are kept: load, lock, save, remove. Only this folder writes to the disk.
 //!
 //! `<profile>.json` holds the credentials of a profile and is only ever replaced as a whole, so that reading needs no lock.
-//! Whoever replaces it holds the lock beside it (`lock`), a file of its own because a lock stays with the file that was
-//! replaced, and writes a staged file (`staged_file`) first. `<profile>.device` is a device login that waits for the person
-//! (`pending`). What is secret in a file may be sealed with a key of the keyring (`sealing`).
+//! To replace it, a process holds the lock beside it (`lock`), which is a separate file because a lock stays with the file
+//! that was replaced, and writes a staged file (`staged_file`) first. `<profile>.device` is a pending device login
+//! (`pending`). The secrets in a file may be sealed with a key in the keyring (`sealing`).
 
 #![allow(
     clippy::disallowed_methods,

@@ -27,7 +27,7 @@ pub fn create_folder(folder: &Path) -> Result<bool> {
         create_folder(above)?;
     }
     match create_private_folder(folder) {
-        // Somebody else was faster.
+        // Another process was faster.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         result => result
             .map(|()| true)
@@ -53,14 +53,14 @@ pub fn check_ours(metadata: &Metadata) -> Result<()> {
     }
 }
 
-/// Refuses a folder that somebody else can put files into. A missing one is fine.
+/// Refuses a folder that other users can put files into. A missing one is fine.
 pub fn check_folder(folder: &Path) -> Result<()> {
     let metadata = match fs::metadata(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         metadata => metadata.with_context(|| format!("could not look at {}", folder.display()))?,
     };
     if let Some(mode) = mode(&metadata).filter(|mode| mode & 0o022 != 0) {
-        // One that is meant for all, or somebody else's, stays as it is.
+        // A shared folder, or one that belongs to another user, is left as it is.
         let is_own = mode & 0o1000 == 0 && check_ours(&metadata).is_ok();
         let word = shell_path(folder);
         let own = is_own.then(|| format!("run chmod 700 {word}"));
