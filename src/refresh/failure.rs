@@ -1,4 +1,4 @@
-//! How a refresh that failed is said.
+//! The words for a refresh that failed.
 
 use anyhow::{Error, anyhow};
 
@@ -16,7 +16,7 @@ pub fn error_of(failure: &RefreshFailure, source: &Source, profile: &str) -> Err
     }
 }
 
-/// A person has to sign in, or to change something else: who refuses another token, why, and what to run.
+/// The error where a person has to act: who refuses another token, why, and what to run.
 pub fn refused(source: &Source, profile: &str, reason: &str) -> Error {
     let words = match source {
         // No sign-in helps: the platform writes another identity token, or an administrator changes the rule.
@@ -35,7 +35,7 @@ pub fn refused(source: &Source, profile: &str, reason: &str) -> Error {
     Failure::LoginRequired(words).into()
 }
 
-/// It may succeed later.
+/// The error where the same call may succeed later.
 pub fn failed(source: &Source, reason: &str) -> Error {
     let act = match source {
         Source::Workload { .. } => "exchange the identity token",

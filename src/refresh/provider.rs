@@ -122,7 +122,7 @@ pub fn first_credentials(source: Source) -> Result<Credentials> {
     Ok(credentials)
 }
 
-/// Fails unless a token of a command is of the same account, and serves better than the stored one.
+/// Fails unless a command's token is for the same account, and is another one than the stored token or valid for longer.
 fn check_usable(
     source: &Source,
     credentials: &Credentials,

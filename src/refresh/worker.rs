@@ -67,8 +67,8 @@ pub fn start(job: &Job) -> Result<Running> {
 }
 
 impl Running {
-    /// Waits for the report. After the time-out the worker goes on without us. One that was killed has left what it did on the
-    /// disk, and no word.
+    /// Waits for the report. After the time-out the worker goes on without us. A killed worker leaves no report: the disk tells
+    /// what it has done.
     pub fn wait(self, patience: Duration) -> Result<Report> {
         let read = move || {
             let mut line = String::new();
@@ -108,7 +108,7 @@ fn this_program(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(path.context("could not find this program's own file")?);
     #[cfg(target_os = "linux")]
     if is_linked {
-        // Who looks at the processes sees whose it is. Where only a path leads to us, it has to stay.
+        // `ps` shows this name. Elsewhere it has to be the path, which may be the only way to our file.
         std::os::unix::process::CommandExt::arg0(&mut command, env!("CARGO_PKG_NAME"));
     }
     command.args(arguments);
