@@ -184,7 +184,11 @@ impl Backoff {
 
     /// How long it still lasts, for people; nothing once it is over.
     pub fn wait(&self, now: SystemTime) -> Option<String> {
-        let left = self.until.duration_since(now).ok()?;
+        let left = self
+            .until
+            .duration_since(now)
+            .ok()
+            .filter(|_| self.holds(now))?;
         Some(span(left.as_secs() + 1))
     }
 }

@@ -246,16 +246,15 @@ fn judge_refresh(response: &Response) -> RefreshOutcome {
     if let Some(tokens) = response::tokens(response) {
         return Ok(tokens);
     }
-    let (code, message) = response::error_of(&response.body);
-    // Without one it may be the page of a proxy.
-    let has_error = code.is_some() || message.is_some();
+    let (code, _) = response::error_of(&response.body);
     let is_any = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
     let (is_final, asks_for_person) = (is_any(&FINAL), is_any(&PERSON_REQUIRED));
     Err(RefreshFailure {
         kind: match response.status {
             400 | 401 if is_final => FailureKind::Revoked,
             400 | 401 if asks_for_person => FailureKind::LoginRequired,
-            401 if has_error => FailureKind::LoginRequired,
+            // Without an error of the issuer's it may be the page of a proxy.
+            401 if response::has_error(response) => FailureKind::LoginRequired,
             _ => FailureKind::Temporary,
         },
         reason: response::describe("the issuer", response),

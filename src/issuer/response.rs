@@ -58,6 +58,11 @@ pub fn describe(who: &str, response: &Response) -> String {
     }
 }
 
+/// Whether the body is an error of the issuer's.
+pub fn has_error(response: &Response) -> bool {
+    error_of(&response.body) != (None, None)
+}
+
 /// The error code and the message of a body, in any of the shapes that the issuer uses.
 pub fn error_of(body: &[u8]) -> (Option<String>, Option<String>) {
     let body: Value = serde_json::from_slice(json(body)).unwrap_or_default();

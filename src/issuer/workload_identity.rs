@@ -45,8 +45,9 @@ fn judge(response: &Response) -> RefreshOutcome {
                 ),
             }
         }
-        408 | 429 | 500.. => (FailureKind::Temporary, said()),
-        _ => (FailureKind::Revoked, said()),
+        // Without an error of the issuer's it may be the page of a proxy.
+        400 | 401 | 403 if response::has_error(response) => (FailureKind::Revoked, said()),
+        _ => (FailureKind::Temporary, said()),
     };
     Err(RefreshFailure {
         retry_after: response.retry_after,

@@ -121,7 +121,9 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
         return Ok(());
     }
     check(&credentials, profile, &task.request, now)?;
-    let provider = if credentials.last_refresh == found.last_refresh {
+    let is_same =
+        credentials.last_refresh == found.last_refresh && credentials.assertion == found.assertion;
+    let provider = if is_same {
         prepared?
     } else {
         Provider::new(&credentials, profile)?

@@ -90,14 +90,14 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
 }
 
 /// Whether a refresh ahead of time can be left to later callers: somebody is at it, the last one failed just now, it could not
-/// be stored, or the identity token has been used. What a person has to mend is not left to them.
+/// be stored, the token came just now, or the identity token has been used. What a person has to mend is not left to them.
 fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
     let backoff = found.backoff.as_ref().filter(|backoff| backoff.holds(now));
     let waits = backoff.is_some_and(|backoff| !backoff.login_required);
     let is_used = found.revoked.is_none() && provider::is_sent(found);
     let cannot_be_stored =
         || store.check_replaceable().is_err() && store.forbidden_here().is_none();
-    waits || is_used || store.locked_by().is_some() || cannot_be_stored()
+    waits || is_used || found.is_new(now) || store.locked_by().is_some() || cannot_be_stored()
 }
 
 /// Has a worker refresh the credentials, waits for it, and checks the outcome.

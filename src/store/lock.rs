@@ -74,7 +74,8 @@ impl Store {
 
     /// The process that holds the lock, as far as the system tells; none if nobody does, or if there is no lock yet.
     pub fn locked_by(&self) -> Option<String> {
-        let file = File::open(path(&self.target().ok()?)).ok()?;
+        let path = path(&self.target().ok()?);
+        let file = nonblocking().read(true).open(path).ok()?;
         if !file.metadata().is_ok_and(|found| found.is_file()) {
             return None;
         }

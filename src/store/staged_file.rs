@@ -215,6 +215,7 @@ pub(super) fn recover(target: &Path) -> Result<bool> {
     // It is put over no other record than the one that it was made for, and not where that has been removed.
     let is_for_this = match read(target)?.map(Credentials::parse) {
         Some(Ok(present)) => staged.replaces.is_some() && staged.replaces == present.last_refresh,
+        Some(Err(error)) if error::exit_code(&error) != error::LOGIN_REQUIRED => return Err(error),
         Some(Err(_)) => true,
         None => staged.replaces.is_none(),
     };
@@ -328,6 +329,17 @@ mod tests {
             assert_eq!(fs::read_to_string(&target).ok().as_deref(), expected);
             assert!(!path(&target).exists());
         }
+    }
+
+    #[test]
+    fn a_record_of_a_newer_version_is_not_replaced_by_what_was_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("default.json");
+        fs::write(&target, r#"{"version":9}"#).unwrap();
+        fs::write(path(&target), record(5, Some(4))).unwrap();
+        assert!(recover(&target).is_err());
+        assert_eq!(fs::read_to_string(&target).unwrap(), r#"{"version":9}"#);
+        assert!(path(&target).exists());
     }
 
     #[test]

@@ -117,3 +117,16 @@ fn a_command_is_asked_for_a_longer_life_than_its_last_token_had() {
     output.assert(0, "long\n", "");
     assert_eq!(sandbox.stored()["revoked"], Value::Null);
 }
+
+/// An issuer that sends no new access token ahead of time is not asked again by every call.
+#[test]
+fn a_token_that_stays_the_same_is_not_refreshed_at_every_call() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(3600, LIFE);
+    sandbox.issuer.set(|its| its.omit = vec!["access_token"]);
+    for _ in 0..3 {
+        sandbox.run(&["token"]).assert(0, TOKEN, "");
+    }
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    assert!(sandbox.can_refresh());
+}

@@ -291,6 +291,23 @@ fn temporary_failures_pause_and_pass() {
     }
 }
 
+/// A page of a proxy or a portal says nothing about the identity token.
+#[test]
+fn a_page_instead_of_an_answer_is_temporary() {
+    let job = Job::signed_in();
+    for status in [302, 403, 404] {
+        job.0.age(-60);
+        job.rotate();
+        job.0.issuer.plan(ASSERTION, Trouble::status(status));
+        assert_eq!(job.token().code, 75, "{status}");
+        let mut stored = job.0.stored();
+        assert_eq!(stored["revoked"], Value::Null, "{status}");
+        stored["backoff"]["until"] = json!("2020-01-01T00:00:00Z");
+        job.0.store("default", &stored.to_string());
+        job.token().assert(0, TOKEN, "");
+    }
+}
+
 #[test]
 fn an_answer_that_the_official_client_refuses_is_refused() {
     let job = Job::new();
