@@ -11,7 +11,7 @@ use crate::credentials::{ForwardedRequest, Source};
 use crate::error::LOGIN_REQUIRED;
 use crate::issuer::{FailureKind, RefreshFailure};
 use crate::process;
-use crate::sandbox::{self, SANDBOX};
+use crate::sandbox::SANDBOX;
 use crate::settings::{self, REQUEST, WORKLOAD};
 use crate::text::{is_whole_object, redact};
 use crate::time::{length, start, within};
@@ -137,7 +137,7 @@ fn ask(path: &str, limit: Duration) -> Result<Vec<u8>, RefreshFailure> {
     // A socket that nobody accepts at can keep us waiting.
     let ask = move || {
         let stream = UnixStream::connect(path)
-            .map_err(|error| unreached(sandbox::describe_refused(&error)))?;
+            .map_err(|error| unreached(crate::sandbox::describe_refused(&error)))?;
         let read = stream
             .shutdown(Shutdown::Write)
             .and_then(|()| read_output(stream));

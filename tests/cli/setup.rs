@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use support::fake_issuer::{Account, Endpoint};
+use support::fake_issuer::Account;
 use support::sandbox::Sandbox;
 
 fn signed_in() -> Sandbox {
@@ -472,7 +472,13 @@ mod on_unix {
             (0, "active\nrefreshed\n"),
             "{log}"
         );
-        assert_eq!(sandbox.issuer.requests_to(Endpoint::Refresh).len(), 1);
+        assert_eq!(
+            sandbox
+                .issuer
+                .requests_to(support::fake_issuer::Endpoint::Refresh)
+                .len(),
+            1
+        );
         sandbox.run(&["token"]).assert(0, "[TOKEN]\n", "");
         // The token is in no log.
         let tokens = sandbox.issuer.access_tokens();
