@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -370,7 +370,7 @@ fn a_login_in_an_encrypted_file_of_codexs_is_said_to_be_there() {
 #[test]
 fn a_configuration_of_codexs_that_cannot_be_read_is_an_error_and_never_a_wait() {
     use std::os::unix::fs::symlink;
-    type Make = fn(&Path);
+    type Make = fn(&std::path::Path);
     let makes: [(Make, &str); 5] = [
         (
             |path| {

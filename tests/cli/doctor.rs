@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use support::expect;
 use support::fake_issuer::wire::Answer;
 use support::fake_issuer::{Endpoint, Trouble, now};
-use support::sandbox::{LIFE, Sandbox, skip};
+#[cfg(unix)]
+use support::sandbox::skip;
+use support::sandbox::{LIFE, Sandbox};
 
 #[cfg(unix)]
 use crate::terminal::Terminal;

@@ -1,5 +1,6 @@
 //! Signing in with the browser: over real HTTP, with the test as the browser, and once with a real one.
 
+#[cfg(unix)]
 use std::io::{Read, Write};
 use std::net::TcpListener;
 

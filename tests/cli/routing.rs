@@ -33,6 +33,7 @@ fn sign_in(sandbox: &Sandbox) -> Output {
 }
 
 /// Signed in to a workspace of which the backend says this.
+#[cfg(unix)]
 #[track_caller]
 fn signed_in(told: &Value) -> Sandbox {
     let sandbox = Sandbox::new();
