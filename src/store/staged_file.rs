@@ -54,7 +54,9 @@ impl<'a> StagedFile<'a> {
                 if !trial.replace()? {
                     return Err(changed());
                 }
-                record = Some(trial.file.try_clone()?);
+                // What is open cannot be replaced on Windows.
+                let kept = LOCKS_ARE_ADVISORY.then(|| trial.file.try_clone());
+                record = kept.transpose()?;
             }
             let staged = Self::filled(lock, present, record, 2 * size + ROOM)?;
             // Its name must survive a power cut, too.
