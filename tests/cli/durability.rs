@@ -73,6 +73,17 @@ fn around_the_request(events: &[String]) -> (&[String], &[String]) {
     (before, &after[1..])
 }
 
+/// Room for the answer is on the disk before the request, and the answer replaces the record safely after it.
+#[track_caller]
+fn assert_room_before_and_replacement_after(events: &[String]) {
+    let (before, after) = around_the_request(events);
+    assert!(
+        before.ends_with(&["write new", "fsync new", "fsync folder"].map(str::to_owned)),
+        "{before:?}"
+    );
+    assert_eq!(after, REPLACEMENT, "{events:?}");
+}
+
 /// The answer of the issuer can be given once: its room, and the name of that, are on the disk before the request.
 #[test]
 fn a_refresh_is_safe_from_a_power_cut() {
@@ -81,12 +92,7 @@ fn a_refresh_is_safe_from_a_power_cut() {
     let Some(events) = events_of(&sandbox, &["token"], ("[TOKEN]\n", "")) else {
         return;
     };
-    let (before, after) = around_the_request(&events);
-    assert!(
-        before.ends_with(&["write new", "fsync new", "fsync folder"].map(str::to_owned)),
-        "{before:?}"
-    );
-    assert_eq!(after, REPLACEMENT, "{events:?}");
+    assert_room_before_and_replacement_after(&events);
 }
 
 #[test]
@@ -95,12 +101,7 @@ fn a_login_is_safe_from_a_power_cut() {
     let Some(events) = events_of(&sandbox, &["login"], ("", SIGNED_IN)) else {
         return;
     };
-    let (before, after) = around_the_request(&events);
-    assert!(
-        before.ends_with(&["write new", "fsync new", "fsync folder"].map(str::to_owned)),
-        "{before:?}"
-    );
-    assert_eq!(after, REPLACEMENT, "{events:?}");
+    assert_room_before_and_replacement_after(&events);
 }
 
 /// Otherwise a login that is revoked would be back.
