@@ -371,7 +371,8 @@ fn a_whole_token_ends_the_waiting_for_a_socket_that_stays_open() {
     let caller = client.spawn(&["token"]);
     let (mut stream, _) = listener.accept().unwrap();
     let output = json!({"token": "opaque", "account_id": "account-1", "expires_in": 3600});
-    writeln!(stream, "{output}").unwrap();
+    // In one piece: the caller may hang up as soon as the object is whole.
+    stream.write_all(output.to_string().as_bytes()).unwrap();
     caller.finish().assert(0, "opaque\n", "");
     drop(stream);
 }
