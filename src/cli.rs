@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::builder::Styles;
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::error::EXIT_CODES;
@@ -18,8 +19,7 @@ use crate::text::entries;
     version,
     propagate_version = false,
     max_term_width = 100,
-    after_help = "Environment variables and exit codes: codex-auth --help\nMan page: codex-auth man | man -l -",
-    after_long_help = reference()
+    after_help = "Environment variables and exit codes: codex-auth --help\nMan page: codex-auth man | man -l -"
 )]
 pub struct Cli {
     /// The profile to use: a name of your choice, or `codex` to read Codex's own login [env: CODEX_AUTH_PROFILE]
@@ -67,9 +67,10 @@ pub enum Command {
 /// What the help of each command has besides its first line and its options: a description and examples.
 const COMMANDS: &str = include_str!("help/commands.txt");
 
-/// The command line with all of its help.
+/// The command line with all of its help, which takes longer to put together than most commands take to run.
 pub fn command() -> clap::Command {
-    Cli::command().mut_subcommands(|command| {
+    let whole = Cli::command().after_long_help(reference());
+    whole.mut_subcommands(|command| {
         let mut texts = COMMANDS
             .split("== ")
             .filter_map(|text| text.split_once('\n'));
@@ -88,7 +89,10 @@ pub fn command() -> clap::Command {
 
 /// Reads the arguments of this process.
 pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&command().try_get_matches()?)
+    Cli::try_parse().or_else(|error| match error.kind() {
+        ErrorKind::DisplayHelp => Cli::from_arg_matches(&command().try_get_matches()?),
+        _ => Err(error),
+    })
 }
 
 /// The repository's URL, from Cargo.toml; empty until it is known.
