@@ -68,29 +68,41 @@ fn is_clean(text: &str) -> bool {
 
 fn assert_tokens(credentials: &Credentials) {
     assert!(credentials.access_token().is_ok_and(is_token) || credentials.access_token().is_err());
-    assert!(credentials.refresh_token().is_none_or(is_token));
+    assert!(
+        credentials
+            .tokens
+            .refresh_token
+            .as_deref()
+            .is_none_or(is_token)
+    );
     assert!(credentials.account_id().is_none_or(|id| is_token(&id)));
     assert!(
         credentials
-            .residency()
+            .account()
+            .residency
             .is_none_or(|region| is_token(&region))
     );
 }
 
 fn assert_shown(credentials: &Credentials) {
-    assert!(credentials.email().is_none_or(|email| is_clean(&email)));
+    assert!(
+        credentials
+            .account()
+            .email
+            .is_none_or(|email| is_clean(&email))
+    );
     assert!(credentials.plan().is_none_or(|plan| is_clean(&plan)));
     assert!(
         credentials
             .revoked
             .as_ref()
-            .is_none_or(|revoked| is_clean(&revoked.reason()))
+            .is_none_or(|revoked| is_clean(&revoked.reason))
     );
     assert!(
         credentials
             .backoff
             .as_ref()
-            .is_none_or(|backoff| is_clean(&backoff.reason()))
+            .is_none_or(|backoff| is_clean(&backoff.reason))
     );
     assert!(
         credentials
@@ -115,7 +127,10 @@ fn stored_file(bytes: &[u8]) {
         again.is_ok_and(|again| again == written),
         "it is not read as it is written"
     );
-    credentials.revoked = Some(Revoked::new("no", now()));
+    credentials.revoked = Some(Revoked {
+        reason: "no".to_owned(),
+        at: now(),
+    });
     let response = TokenResponse::parse(br#"{"access_token":"new","expires_in":60}"#, None, now());
     assert!(response.is_ok_and(|response| credentials.update(&response, now()).is_ok()));
     assert!(credentials.access_token().is_ok_and(|token| token == "new"));
@@ -150,7 +165,7 @@ fn claims(bytes: &[u8]) {
         let Ok(response) = TokenResponse::parse(answer.to_string().as_bytes(), None, now()) else {
             panic!("a token response is not taken for one");
         };
-        assert!(response.account_id.as_deref().is_none_or(is_token));
+        assert!(response.tokens.account_id.as_deref().is_none_or(is_token));
         if let Ok(credentials) = Credentials::from_issuer(&response, ISSUER, CLIENT, now()) {
             assert_tokens(&credentials);
             assert_shown(&credentials);
@@ -192,7 +207,9 @@ fn command_output(bytes: &[u8]) {
     credentials.choose_refresh_window(0.5);
     assert_tokens(&credentials);
     assert_shown(&credentials);
-    assert!(credentials.access_token().is_ok() && credentials.refresh_token().is_none());
+    assert!(
+        credentials.access_token().is_ok() && credentials.tokens.refresh_token.as_deref().is_none()
+    );
     assert!(credentials.is_valid(now()));
     assert!(!credentials.is_prolonged_by(&response, now()));
     let host = credentials.base_url(&backend).host().to_owned();
@@ -206,13 +223,14 @@ fn token_response(bytes: &[u8]) {
     let Ok(response) = TokenResponse::parse(bytes, None, now()) else {
         return;
     };
+    let tokens = &response.tokens;
+    let has_both = tokens.access_token.is_some() && tokens.refresh_token.is_some();
     let tokens = [
-        &response.access_token,
-        &response.refresh_token,
-        &response.id_token,
+        &tokens.access_token,
+        &tokens.refresh_token,
+        &tokens.id_token,
     ];
     assert!(tokens.into_iter().flatten().all(|token| is_token(token)));
-    let has_both = response.access_token.is_some() && response.refresh_token.is_some();
     let credentials = Credentials::from_issuer(&response, ISSUER, CLIENT, now());
     assert_eq!(credentials.is_ok(), has_both);
     if let Ok(credentials) = credentials {

@@ -34,6 +34,7 @@ pub fn token(
         Format::Json => {
             let token = credentials.access_token()?;
             let end = credentials.expiry();
+            let account = credentials.account();
             // The names are those of this program, and those of a token response (RFC 6749 section 5.1).
             let object = json!({
                 "version": VERSION,
@@ -43,12 +44,12 @@ pub fn token(
                 "expires_at": end.map(|end| date(time_at(end))),
                 "expires_at_epoch": end,
                 "expires_in": end.map(|end| end.saturating_sub(seconds_since_epoch(now))),
-                "account_id": credentials.account_id(),
-                "email": credentials.email(),
+                "account_id": account.id,
+                "email": account.email,
                 "plan": credentials.plan(),
                 "workspace": credentials.workspace(),
-                "residency": credentials.residency(),
-                "fedramp": credentials.is_fedramp(),
+                "residency": account.residency,
+                "fedramp": account.is_fedramp,
                 "base_url": credentials.base_url(&settings::backend()?).as_str(),
                 "headers": headers_of(credentials)?,
                 "profile": profile,

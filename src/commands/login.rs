@@ -112,7 +112,7 @@ impl Login<'_> {
         callback.show(match &completed {
             Ok((credentials, _)) => {
                 let plan = credentials.plan().as_deref().map(capitalized);
-                page::signed_in(credentials.email().as_deref(), plan.as_deref())
+                page::signed_in(credentials.account().email.as_deref(), plan.as_deref())
             }
             Err(error) => page::failed(&format!("{error:#}")),
         });
@@ -150,7 +150,7 @@ impl Login<'_> {
             let response = awaiting("Completing the sign-in …", || {
                 issuer.exchange(authorization)
             })?;
-            let (url, client_id) = (issuer.url(), issuer.client_id());
+            let (url, client_id) = (issuer.url.as_str(), &issuer.client_id);
             Credentials::from_issuer(&response, url, client_id, SystemTime::now())
                 .and_then(|new| self.replace(replacement, new))
                 // A login that is not accepted, or cannot be stored, is revoked. If that fails, it expires by itself.
@@ -175,8 +175,8 @@ impl Login<'_> {
         self.check_workspace(&new)?;
         let same = replacement.earlier();
         let same = same.filter(|same| same.access_token().ok() == new.access_token().ok());
-        let is_origin = same.is_some_and(|same| same.refresh_token().is_some());
-        if is_origin && new.external_source().is_some() {
+        let is_origin = same.is_some_and(|same| same.tokens.refresh_token.is_some());
+        if is_origin && new.source().is_external() {
             let profile = self.store.profile();
             let call = settings::call_for(profile);
             bail!(
@@ -224,7 +224,7 @@ fn announce(credentials: &Credentials, profile: &str) {
 
 /// Revokes the login that this profile had before, if it is not over.
 fn retire_earlier(earlier: Earlier, new: &Credentials, profile: &str) {
-    let source = new.external_source();
+    let source = Some(new.source()).filter(|source| source.is_external());
     let retired = match earlier {
         Err(error) if error::exit_code(&error) == error::TEMPORARY => Err(error),
         // What nobody can read any more, nobody can revoke.

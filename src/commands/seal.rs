@@ -40,7 +40,7 @@ pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
     } else {
         format!("Unsealed the login: anyone who can read its file can use it (profile {profile})")
     });
-    if sealed && credentials.refresh_token().is_some() {
+    if sealed && credentials.tokens.refresh_token.is_some() {
         let call = settings::call_for(profile);
         say(&format!(
             "Older copies on disk and in backups can still be read. To make them worthless, run {call} token --force-refresh"

@@ -107,7 +107,7 @@ fn table(logins: &[LoginStatus]) -> String {
 fn cells(login: &LoginStatus) -> [String; 4] {
     let credentials = login.credentials.as_ref();
     let known = |find: fn(&Credentials) -> Option<String>| credentials.and_then(find);
-    let account = known(Credentials::email).or_else(|| known(Credentials::account_id));
+    let account = known(|found| found.account().email).or_else(|| known(Credentials::account_id));
     let workspace = known(Credentials::workspace).map(|name| format!(" ({name})"));
     let account = account.map(|account| account + &workspace.unwrap_or_default());
     let plan = login.plan().map(|plan| capitalized(&plan));
@@ -137,13 +137,13 @@ fn details(login: &LoginStatus) -> String {
         ),
         (
             "Revoked",
-            revoked.map(|it| format!("{}: {}", at(it.at), it.reason())),
+            revoked.map(|it| format!("{}: {}", at(it.at), it.reason)),
         ),
         (
             "Backoff",
             login
                 .backoff()
-                .map(|it| format!("{}: {}", next(it), it.reason())),
+                .map(|it| format!("{}: {}", next(it), it.reason)),
         ),
         ("Backend", login.backend_line()),
         ("File", Some(login.place.clone())),

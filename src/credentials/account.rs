@@ -1,98 +1,125 @@
-//! Whose the tokens are, by what is stored beside them, else by their claims.
+//! Whose the tokens are, by what is stored beside them, else by their claims (RFC 7519). Signatures are not checked: tokens
+//! come straight from the issuer over TLS (OpenID Connect Core 3.1.3.7).
 
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Credentials, TokenResponse, is_token, jwt};
+use super::{Credentials, TokenResponse, Tokens, is_token, token_of};
 use crate::text::{printable, text_of};
 
 /// The claims that say whose a token is.
-const AUTH_CLAIMS: &str = "https://api.openai.com/auth";
-const PROFILE_CLAIMS: &str = "https://api.openai.com/profile";
+const AUTH: &str = "https://api.openai.com/auth";
+const PROFILE: &str = "https://api.openai.com/profile";
 
-/// What the issuer or a command says about an access token in addition to its claims.
+/// The owner of an access token. What the issuer or a command says in addition to its claims is stored.
 #[derive(Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Account {
+    /// The ID of the ChatGPT account, which is stored with the tokens.
+    #[serde(skip)]
+    pub id: Option<String>,
+    #[serde(skip)]
+    pub user_id: Option<String>,
     pub email: Option<String>,
+    /// The plan when the token was made.
     pub plan: Option<String>,
+    /// The region that the workspace is pinned to, if it is.
     pub residency: Option<String>,
+    /// Whether it is one of a `FedRAMP` workspace, whose requests say so.
     pub is_fedramp: bool,
 }
 
+impl Account {
+    /// As the claims of the ID token say, else those of the access token.
+    pub(super) fn claimed(tokens: &Tokens) -> Self {
+        let tokens = [&tokens.id_token, &tokens.access_token].into_iter();
+        let accounts = tokens.flatten().map(|token| Self::of(&claims(token)));
+        accounts.fold(Self::default(), Self::or)
+    }
+
+    fn of(claims: &Value) -> Self {
+        let (auth, profile) = (&claims[AUTH], &claims[PROFILE]);
+        let either = |one, other| text_of(one).or_else(|| text_of(other));
+        Self {
+            id: token_of(&auth["chatgpt_account_id"]),
+            user_id: text_of(&auth["chatgpt_user_id"]),
+            email: either(&claims["email"], &profile["email"]),
+            plan: text_of(&auth["chatgpt_plan_type"]),
+            residency: either(
+                &auth["chatgpt_compute_residency"],
+                &auth["chatgpt_data_residency"],
+            ),
+            is_fedramp: auth["chatgpt_account_is_fedramp"] == true,
+        }
+    }
+
+    /// The same, with what is unknown filled in from another source.
+    fn or(self, other: Self) -> Self {
+        Self {
+            id: self.id.or(other.id),
+            user_id: self.user_id.or(other.user_id),
+            email: self.email.or(other.email),
+            plan: self.plan.or(other.plan),
+            residency: self.residency.or(other.residency),
+            is_fedramp: self.is_fedramp || other.is_fedramp,
+        }
+    }
+}
+
 impl Credentials {
-    /// The ID of the ChatGPT account: as stored, else from the claims of a token.
+    /// Whose they are: as stored, else as claimed. The texts are fit for one line of a terminal, the ID and the region for a
+    /// header.
+    pub fn account(&self) -> Account {
+        let stored = Account {
+            id: self.tokens.account_id.clone(),
+            ..self.account.clone().unwrap_or_default()
+        };
+        let account = stored.or(Account::claimed(&self.tokens));
+        let is_region = |text: &String| text != "no_constraint" && is_token(text);
+        Account {
+            email: account.email.map(|text| printable(&text)),
+            plan: account.plan.map(|text| printable(&text)),
+            residency: account.residency.filter(is_region),
+            ..account
+        }
+    }
+
+    /// The ID of the ChatGPT account.
     pub fn account_id(&self) -> Option<String> {
-        let stored = self.tokens.account_id.clone();
-        stored.or_else(|| self.claimed(account_id_in))
+        self.account().id
     }
 
     /// Whether new tokens are for the same user and account.
     pub fn is_owned_by(&self, response: &TokenResponse) -> bool {
-        let claims = response.access_token.as_deref().and_then(jwt::claims);
-        self.account_id() == response.account_id
-            && self.claimed(user_id_in) == claims.as_ref().and_then(user_id_in)
-    }
-
-    /// Fit for one line of a terminal, as all that a token or the file brings.
-    pub fn email(&self) -> Option<String> {
-        let stored = self.account.as_ref().and_then(|it| it.email.as_deref());
-        stored.map(printable).or_else(|| {
-            self.claimed(|claims| {
-                shown(&claims["email"]).or_else(|| shown(&claims[PROFILE_CLAIMS]["email"]))
-            })
-        })
-    }
-
-    /// The plan when the token was made.
-    pub fn claimed_plan(&self) -> Option<String> {
-        let stored = self.account.as_ref().and_then(|it| it.plan.as_deref());
-        stored
-            .map(printable)
-            .or_else(|| self.claimed(|claims| shown(&claims[AUTH_CLAIMS]["chatgpt_plan_type"])))
-    }
-
-    /// The region that the workspace is pinned to, if it is.
-    pub fn residency(&self) -> Option<String> {
-        let pinned = |claims: &Value| {
-            let auth = &claims[AUTH_CLAIMS];
-            text_of(&auth["chatgpt_compute_residency"])
-                .or_else(|| text_of(&auth["chatgpt_data_residency"]))
-        };
-        let stored = self.account.as_ref().and_then(|it| it.residency.clone());
-        stored
-            .or_else(|| self.claimed(pinned))
-            .filter(|region| region != "no_constraint" && is_token(region))
-    }
-
-    /// Whether the account is one of a `FedRAMP` workspace, whose requests say so.
-    pub fn is_fedramp(&self) -> bool {
-        let claimed = |claims: &Value| claims[AUTH_CLAIMS]["chatgpt_account_is_fedramp"].as_bool();
-        self.account.as_ref().is_some_and(|it| it.is_fedramp)
-            || self.claimed(claimed).unwrap_or(false)
-    }
-
-    fn claimed<T>(&self, find: impl Fn(&Value) -> Option<T>) -> Option<T> {
-        let tokens = [&self.tokens.id_token, &self.tokens.access_token];
-        let mut tokens = tokens.into_iter().flatten();
-        tokens.find_map(|token| find(&jwt::claims(token)?))
+        let (ours, theirs) = (self.account(), Account::claimed(&response.tokens));
+        ours.id == response.tokens.account_id && ours.user_id == theirs.user_id
     }
 }
 
-/// A text for people.
-fn shown(value: &Value) -> Option<String> {
-    value
-        .as_str()
-        .map(printable)
-        .filter(|text| !text.is_empty())
+/// The claims of a JWT (RFC 7519 section 3); null if it is not a JWT.
+pub(super) fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap_or_default();
+    let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('='));
+    serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default()
 }
 
-/// The ID of the user that the claims of a token name.
-pub(super) fn user_id_in(claims: &Value) -> Option<String> {
-    text_of(&claims[AUTH_CLAIMS]["chatgpt_user_id"])
+/// A count of seconds, as servers write it: a number or a string that holds one; a fraction is dropped.
+pub fn seconds_of(value: &Value) -> Option<u64> {
+    let text = || value.as_str()?.trim().parse().ok();
+    let seconds = Duration::try_from_secs_f64(value.as_f64().or_else(text)?).ok()?;
+    Some(seconds.as_secs())
 }
 
-/// The ID of the ChatGPT account that the claims of a token name.
-pub(super) fn account_id_in(claims: &Value) -> Option<String> {
-    text_of(&claims[AUTH_CLAIMS]["chatgpt_account_id"]).filter(|id| is_token(id))
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// An unsigned token with these claims.
+    pub fn token(claims: &Value) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
 }

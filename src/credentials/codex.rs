@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{ACCESS_TOKEN_MODE, Credentials, Tokens, is_token};
+use super::{ACCESS_TOKEN_MODE, Credentials, Tokens, token_of};
 use crate::error::Failure;
 use crate::settings::login_command;
 use crate::text::{printable, text_of};
@@ -23,17 +23,10 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
     check_mode(&mode)?;
     if mode == "personalaccesstoken" {
         credentials.auth_mode = Some(ACCESS_TOKEN_MODE.to_owned());
-        credentials.tokens.access_token =
-            text_of(&file["personal_access_token"]).filter(|text| is_token(text));
+        credentials.tokens.access_token = token_of(&file["personal_access_token"]);
         return Ok(credentials);
     }
-    let member = |name| text_of(&file["tokens"][name]).filter(|text| is_token(text));
-    credentials.tokens = Tokens {
-        access_token: member("access_token"),
-        refresh_token: member("refresh_token"),
-        id_token: member("id_token"),
-        account_id: member("account_id"),
-    };
+    credentials.tokens = Tokens::of(&file["tokens"]);
     credentials.last_refresh = text_of(&file["last_refresh"]);
     Ok(credentials)
 }

@@ -2,14 +2,12 @@
 //! output; the time is a parameter.
 //!
 //! `Credentials` is the record, as stored in the file. `TokenResponse` brings new tokens into it, `freshness` judges how
-//! long they still serve, `account` says whose they are, `routing` where requests with them go, `jwt` reads what they claim.
-//! `seal` encrypts what is secret.
+//! long they still serve, `account` reads whose they are, `routing` where requests with them go. `seal` encrypts what is
+//! secret.
 
 mod account;
 mod codex;
-mod command_output;
 mod freshness;
-mod jwt;
 mod request;
 mod routing;
 mod seal;
@@ -18,17 +16,19 @@ mod token_response;
 mod workload;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
-use crate::text::redact;
+use crate::text::{redact, text_of};
 use crate::time::{rfc3339, seconds_since_epoch, span, time_of, timestamp};
 use seal::Sealed;
 
@@ -64,8 +64,8 @@ pub struct Credentials {
     /// Read it with `source()`.
     source: Option<Source>,
     pub tokens: Tokens,
-    /// Whose the access token is, where it has no claims that say so.
-    pub account: Option<Account>,
+    /// Whose the access token is, as far as its claims do not say. Read it with `account()`.
+    account: Option<Account>,
     /// Where the requests of the account's workspace go, if the backend has told.
     pub routing: Option<Routing>,
     /// The fingerprint of the identity token that was exchanged last, or rejected if `revoked` says so.
@@ -98,7 +98,7 @@ pub struct Credentials {
     seal: Option<Seal>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tokens {
     #[serde(deserialize_with = "usable")]
@@ -110,16 +110,39 @@ pub struct Tokens {
     pub account_id: Option<String>,
 }
 
+impl Tokens {
+    /// Those in an object that another program wrote: a member of another type counts as missing.
+    fn of(object: &Value) -> Self {
+        Self {
+            access_token: token_of(&object["access_token"]),
+            refresh_token: token_of(&object["refresh_token"]),
+            id_token: token_of(&object["id_token"]),
+            account_id: token_of(&object["account_id"]),
+        }
+    }
+}
+
 /// A value that is not allowed in a header, or on one line, counts as missing.
 fn usable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     Ok(text.filter(|text| is_token(text)))
 }
 
+/// The same for a JSON value of any type.
+fn token_of(value: &Value) -> Option<String> {
+    text_of(value).filter(|text| is_token(text))
+}
+
+/// What a server said, fit for one line of a terminal, whatever the file has.
+fn shown<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(redact(&String::deserialize(from)?))
+}
+
 /// The issuer will not refresh these credentials any more: a person has to sign in.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Revoked {
-    reason: String,
+    #[serde(deserialize_with = "shown")]
+    pub reason: String,
     #[serde(with = "rfc3339")]
     pub at: SystemTime,
 }
@@ -127,7 +150,8 @@ pub struct Revoked {
 /// The last refresh failed, and the next one waits.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Backoff {
-    reason: String,
+    #[serde(deserialize_with = "shown")]
+    pub reason: String,
     pub attempts: u32,
     #[serde(with = "rfc3339")]
     pub at: SystemTime,
@@ -139,18 +163,6 @@ pub struct Backoff {
     /// Whether a request got no answer: it may have used up the refresh token.
     #[serde(default)]
     pub unanswered: bool,
-}
-
-impl Revoked {
-    pub fn new(reason: &str, at: SystemTime) -> Self {
-        let reason = reason.to_owned();
-        Self { reason, at }
-    }
-
-    /// The issuer's own words, fit for one line of a terminal.
-    pub fn reason(&self) -> String {
-        redact(&self.reason)
-    }
 }
 
 impl Backoff {
@@ -172,11 +184,6 @@ impl Backoff {
         }
     }
 
-    /// Why the refresh failed, fit for one line of a terminal.
-    pub fn reason(&self) -> String {
-        redact(&self.reason)
-    }
-
     /// Whether it holds at `now`. A clock that was set back before its start ends it.
     pub fn holds(&self, now: SystemTime) -> bool {
         self.at <= now && now < self.until
@@ -184,11 +191,8 @@ impl Backoff {
 
     /// How long it still lasts, for people; nothing once it is over.
     pub fn wait(&self, now: SystemTime) -> Option<String> {
-        let left = self
-            .until
-            .duration_since(now)
-            .ok()
-            .filter(|_| self.holds(now))?;
+        let left = self.until.duration_since(now).ok();
+        let left = left.filter(|_| self.holds(now))?;
         Some(span(left.as_secs() + 1))
     }
 }
@@ -215,10 +219,11 @@ impl Credentials {
         client_id: &str,
         now: SystemTime,
     ) -> Result<Self> {
-        if response.access_token.is_none() {
+        let tokens = &response.tokens;
+        if tokens.access_token.is_none() {
             bail!("the issuer's response has no access token");
         }
-        if response.refresh_token.is_none() {
+        if tokens.refresh_token.is_none() {
             bail!("the issuer's response has no refresh token");
         }
         let mut credentials = Self::new(Source::Issuer);
@@ -279,8 +284,9 @@ impl Credentials {
         if self.is_closed() || other.is_closed() {
             return self.key_id() == other.key_id() && self.last_refresh == other.last_refresh;
         }
-        match (self.refresh_token(), other.refresh_token()) {
-            (None, None) => self.tokens.access_token == other.tokens.access_token,
+        let (ours, theirs) = (&self.tokens, &other.tokens);
+        match (&ours.refresh_token, &theirs.refresh_token) {
+            (None, None) => ours.access_token == theirs.access_token,
             (ours, theirs) => ours == theirs,
         }
     }
@@ -288,37 +294,33 @@ impl Credentials {
     /// Takes over what a refresh brought, and forgets earlier failures. Tokens of another account are refused and change
     /// nothing.
     pub fn update(&mut self, response: &TokenResponse, now: SystemTime) -> Result<()> {
-        if let (Some(ours), Some(theirs)) = (&self.account_id(), &response.account_id)
-            && ours != theirs
+        let new = response.tokens.clone();
+        if let (Some(ours), Some(theirs)) = (self.account_id(), &new.account_id)
+            && ours != *theirs
         {
             bail!("the issuer returned the tokens of another account");
         }
-        let received = response.access_token.is_some();
-        let is_another = received && response.access_token != self.tokens.access_token;
+        let received = new.access_token.is_some();
+        let is_another = received && new.access_token != self.tokens.access_token;
         if is_another {
             self.rejected_at = None;
             self.rejection_backoff = None;
         }
         if is_another || received && response.prolongs {
-            self.expires_in = response.life.map(|life| life.as_secs());
-            self.expires_at = response.life.map(|life| end_of(life, now));
+            self.expires_in = response.expires_in;
+            self.expires_at = response.expires_in.map(|life| end_of(life, now));
         }
-        for (stored, new) in [
-            (&mut self.tokens.access_token, &response.access_token),
-            (&mut self.tokens.refresh_token, &response.refresh_token),
-            (&mut self.tokens.id_token, &response.id_token),
-            (&mut self.tokens.account_id, &response.account_id),
-        ] {
-            if new.is_some() {
-                stored.clone_from(new);
-            }
-        }
-        if response.account.is_some() {
-            self.account.clone_from(&response.account);
-        }
+        let old = mem::take(&mut self.tokens);
+        self.tokens = Tokens {
+            access_token: new.access_token.or(old.access_token),
+            refresh_token: new.refresh_token.or(old.refresh_token),
+            id_token: new.id_token.or(old.id_token),
+            account_id: new.account_id.or(old.account_id),
+        };
+        self.account = response.account.clone().or(self.account.take());
         self.last_refresh = Some(timestamp(now));
         if let Some(routing) = &response.routing {
-            self.set_routing(Routing::clone(routing));
+            self.set_routing(routing.clone());
         }
         self.revoked = None;
         self.backoff = None;
@@ -327,17 +329,13 @@ impl Credentials {
 
     /// Whether a response says that its token is valid for longer than ours, by a minute at least.
     pub fn is_prolonged_by(&self, response: &TokenResponse, now: SystemTime) -> bool {
-        let end = end_of(response.life.unwrap_or_default(), now);
+        let end = end_of(response.expires_in.unwrap_or_default(), now);
         end > self.expires_at.unwrap_or(0).saturating_add(freshness::NEW)
     }
 
     pub fn access_token(&self) -> Result<&str> {
         let missing = || Failure::LoginRequired("the file has no access token".to_owned());
         Ok(self.tokens.access_token.as_deref().ok_or_else(missing)?)
-    }
-
-    pub fn refresh_token(&self) -> Option<&str> {
-        self.tokens.refresh_token.as_deref()
     }
 
     /// Identifies the access token without giving it away: its SHA-256, in base64url as elsewhere in OAuth.
@@ -354,11 +352,6 @@ impl Credentials {
         }
     }
 
-    /// The command or the socket that the tokens come from, if they do.
-    pub fn external_source(&self) -> Option<&Source> {
-        self.source.as_ref().filter(|source| source.is_external())
-    }
-
     /// Whether the access token is one of an admin console: it is never refreshed, and does not say when it expires.
     pub fn is_access_token_only(&self) -> bool {
         matches!(self.source(), Source::AccessToken)
@@ -371,15 +364,16 @@ impl Credentials {
 
     /// When the access token expires, in seconds since 1970: as stored, else by its claim.
     pub fn expiry(&self) -> Option<u64> {
-        self.expires_at.or_else(|| {
-            let claims = jwt::claims(self.tokens.access_token.as_deref()?)?;
-            jwt::seconds_of(&claims["exp"])
-        })
+        let claimed = || {
+            let claims = account::claims(self.tokens.access_token.as_deref()?);
+            account::seconds_of(&claims["exp"])
+        };
+        self.expires_at.or_else(claimed)
     }
 }
 
-fn end_of(life: Duration, now: SystemTime) -> u64 {
-    seconds_since_epoch(now).saturating_add(life.as_secs())
+fn end_of(life: u64, now: SystemTime) -> u64 {
+    seconds_since_epoch(now).saturating_add(life)
 }
 
 /// The version of a record that cannot be read otherwise.
@@ -440,7 +434,7 @@ mod tests {
     }
 
     fn token_of(account: &str) -> String {
-        jwt::tests::token(&json!({AUTH_CLAIMS: {"chatgpt_account_id": account}}))
+        account::tests::token(&json!({AUTH_CLAIMS: {"chatgpt_account_id": account}}))
     }
 
     fn credentials(answer: &Value) -> Credentials {
@@ -463,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_token_that_comes_again_expires_when_it_did() {
-        let with_claims = jwt::tests::token(&json!({"iat": 0, "exp": 600}));
+        let with_claims = account::tests::token(&json!({"iat": 0, "exp": 600}));
         for (access_token, expires_in, end) in [
             (with_claims.as_str(), json!(600), NOW + 600),
             ("opaque", json!(600), NOW + 100 + 600),
@@ -614,11 +608,14 @@ mod tests {
         assert_eq!(closed.key_id(), Some(seal.key.id.as_str()));
         assert_eq!(closed.issuer.as_deref(), Some("https://issuer.example"));
         assert_eq!(closed.expires_at, Some(NOW));
-        assert!(closed.access_token().is_err() && closed.refresh_token().is_none());
+        assert!(closed.access_token().is_err() && closed.tokens.refresh_token.is_none());
         let opened = closed.open(seal).unwrap();
         assert!(!opened.is_closed() && opened.is_sealed());
-        assert_eq!(opened.refresh_token(), Some("refresh"));
-        assert_eq!(opened.email().as_deref(), Some("somebody@example.com"));
+        assert_eq!(opened.tokens.refresh_token.as_deref(), Some("refresh"));
+        assert_eq!(
+            opened.account().email.as_deref(),
+            Some("somebody@example.com")
+        );
         let mut plain = opened;
         plain.set_seal(None);
         let plain = written(&plain);
@@ -678,7 +675,7 @@ mod tests {
             1,
         );
         let closed = Credentials::parse(planted.into()).unwrap();
-        assert!(closed.access_token().is_err() && closed.email().is_none());
+        assert!(closed.access_token().is_err() && closed.account().email.is_none());
         let opened = closed.open(seal).unwrap();
         assert_eq!(opened.access_token().unwrap(), token_of("mine"));
     }

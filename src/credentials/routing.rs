@@ -176,7 +176,7 @@ impl Credentials {
     pub fn plan(&self) -> Option<String> {
         let told = self.routing.as_ref().filter(|_| self.has_newest_routing());
         let told = told.and_then(|told| told.plan.as_deref().map(printable));
-        told.or_else(|| self.claimed_plan())
+        told.or_else(|| self.account().plan)
     }
 
     /// The base URL for requests with the token. Its path is that of the backend.
@@ -205,10 +205,11 @@ impl Credentials {
         let region = told
             .and_then(|told| told.region.clone())
             .filter(|text| text != NO_CONSTRAINT && is_region(text));
-        let residency = self.residency().filter(|_| told.is_none());
-        let fedramp = self.is_fedramp().then(|| "true".to_owned());
+        let account = self.account();
+        let residency = account.residency.filter(|_| told.is_none());
+        let fedramp = account.is_fedramp.then(|| "true".to_owned());
         let headers = [
-            ("ChatGPT-Account-Id", self.account_id()),
+            ("ChatGPT-Account-Id", account.id),
             (OVERRIDE, region),
             (RESIDENCY, residency),
             ("X-OpenAI-Fedramp", fedramp),
@@ -243,7 +244,7 @@ mod tests {
     fn login(routing: Option<Routing>) -> Credentials {
         let claims = json!({"https://api.openai.com/auth": {
             "chatgpt_compute_residency": "eu", "chatgpt_account_is_fedramp": true}});
-        let token = crate::credentials::jwt::tests::token(&claims);
+        let token = crate::credentials::account::tests::token(&claims);
         let stored =
             json!({"tokens": {"access_token": "tok", "id_token": token, "account_id": "acc"}});
         let mut credentials = Credentials::parse(stored.to_string().into_bytes()).unwrap();

@@ -1,35 +1,33 @@
-//! What the token endpoint answers (RFC 6749 section 5.1), and what else brings tokens.
+//! What brings new tokens: the answer of the token endpoint (RFC 6749 section 5.1), and what a command prints, or a socket
+//! sends, for `login --from`, which is the object of `token --format json`.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::account::account_id_in;
-use super::jwt::{claims, seconds_of};
-use super::{Account, Routing, is_token};
-use crate::time::seconds_since_epoch;
+use super::account::{claims, seconds_of};
+use super::{Account, Routing, Tokens, token_of};
+use crate::text::text_of;
+use crate::time::{seconds_since_epoch, time_of};
+use crate::url::Url;
 
-/// The assumed life of a token if the response does not say (RFC 6749 section 5.1 leaves it to the client).
-pub(super) const ASSUMED_LIFE: Duration = Duration::from_secs(60 * 60);
+/// The assumed life of a token if nobody says, in seconds (RFC 6749 section 5.1 leaves it to the client).
+const ASSUMED_LIFE: u64 = 60 * 60;
 /// No token is valid for longer, in seconds: what says so counts in milliseconds, or not at all. Ten years.
-pub(super) const LONGEST_LIFE: u64 = 10 * 365 * 24 * 60 * 60;
+const LONGEST_LIFE: u64 = 10 * 365 * 24 * 60 * 60;
 
-/// New tokens. At a refresh each may be missing: the old one stays.
 #[derive(Default)]
 pub struct TokenResponse {
-    pub access_token: Option<String>,
-    pub refresh_token: Option<String>,
-    pub id_token: Option<String>,
-    /// The ID of the ChatGPT account that they are for.
-    pub account_id: Option<String>,
+    /// At a refresh each may be missing: the old one stays.
+    pub tokens: Tokens,
     /// What is said of the account beside the tokens.
     pub account: Option<Account>,
     /// Where requests with the tokens go, if that is known elsewhere.
-    pub routing: Option<Box<Routing>>,
-    /// How long the access token is valid from its receipt. None for one that is valid until it is rejected.
-    pub life: Option<Duration>,
-    /// Whether `life` also counts for a token that we have already: one with claims expires when they say.
+    pub routing: Option<Routing>,
+    /// How long the access token is valid from its receipt, in seconds. None for one that is valid until it is rejected.
+    pub expires_in: Option<u64>,
+    /// Whether that also counts for a token that we have already: one with claims expires when they say.
     pub prolongs: bool,
 }
 
@@ -37,47 +35,70 @@ impl TokenResponse {
     /// Reads a token response that was received at `now`, and sent at `sent_at` by the issuer's own clock (seconds since
     /// 1970), if it told. A member of another type counts as missing.
     pub fn parse(body: &[u8], sent_at: Option<u64>, now: SystemTime) -> Result<Self> {
-        let answer: Map<String, Value> = serde_json::from_slice(body)
-            .ok()
-            .context("it is not a JSON object")?;
-        let token = |name| {
-            let token = answer.get(name).and_then(Value::as_str);
-            token.filter(|token| is_token(token)).map(str::to_owned)
-        };
-        let (access_token, id_token) = (token("access_token"), token("id_token"));
-        let access_claims = access_token.as_deref().and_then(claims).unwrap_or_default();
-        let id_claims = id_token.as_deref().and_then(claims).unwrap_or_default();
-        let expires_in = answer.get("expires_in").and_then(seconds_of);
-        let expires_in = expires_in.filter(|seconds| (1..=LONGEST_LIFE).contains(seconds));
-        let life = claimed_life(&access_claims, sent_at, now);
-        let life = life.or(expires_in).map(Duration::from_secs);
+        let answer = object(body).context("it is not a JSON object")?;
+        let mut tokens = Tokens::of(&answer);
+        tokens.account_id = Account::claimed(&tokens).id;
+        let claims = tokens.access_token.as_deref().map(claims);
+        let claims = claims.unwrap_or_default();
+        let stated = seconds_of(&answer["expires_in"]);
+        let stated = stated.filter(|seconds| (1..=LONGEST_LIFE).contains(seconds));
+        let life = claimed_life(&claims, sent_at, now).or(stated);
         Ok(Self {
-            account_id: account_id_in(&id_claims).or_else(|| account_id_in(&access_claims)),
-            access_token,
-            refresh_token: token("refresh_token"),
-            id_token,
-            life: Some(life.unwrap_or(ASSUMED_LIFE)),
-            prolongs: expires_in.is_some() && seconds_of(&access_claims["exp"]).is_none(),
+            tokens,
+            expires_in: life.or(Some(ASSUMED_LIFE)),
+            prolongs: stated.is_some() && seconds_of(&claims["exp"]).is_none(),
             ..Self::default()
         })
     }
 
+    /// Reads the output of a command. A member of another type counts as missing, and an unknown one is ignored. The error
+    /// never quotes it.
+    pub fn from_command(output: &[u8], backend: &Url, now: SystemTime) -> Result<Self> {
+        if output.trim_ascii().is_empty() {
+            bail!("it printed nothing");
+        }
+        let object = object(output)
+            .context("it printed no JSON object like that of codex-auth token --format json")?;
+        if object["refresh_token"].is_string() || object["tokens"].is_object() {
+            bail!("it printed a refresh token, which must stay on one machine");
+        }
+        let token = token_of(&object["token"]).or_else(|| token_of(&object["access_token"]));
+        let token = token.context("it printed no access token")?;
+        let mut tokens = Tokens {
+            access_token: Some(token.clone()),
+            ..Tokens::default()
+        };
+        // Whose the token is it says itself, if it does.
+        let claimed = Account::claimed(&tokens).id;
+        tokens.account_id = claimed.or_else(|| token_of(&object["account_id"]));
+        Ok(Self {
+            tokens,
+            expires_in: Some(shortest_life(&object, &claims(&token), now)?),
+            prolongs: true,
+            account: Some(Account {
+                email: text_of(&object["email"]),
+                plan: text_of(&object["plan"]),
+                residency: text_of(&object["residency"]),
+                is_fedramp: object["fedramp"] == true,
+                ..Account::default()
+            }),
+            routing: Routing::from_command(&object, backend),
+        })
+    }
+
     /// Refuses an ID token that is not for this client, not from this issuer, or had expired at `now` (OpenID Connect
-    /// Core 3.1.3.7). The signature may go unchecked there: the token came from the issuer itself, over TLS.
+    /// Core 3.1.3.7).
     pub fn check_id_token(&self, issuer: &str, client_id: &str, now: SystemTime) -> Result<()> {
-        let Some(id_token) = &self.id_token else {
+        let Some(id_token) = &self.tokens.id_token else {
             return Ok(());
         };
-        let claims = claims(id_token).context("its ID token cannot be read")?;
+        let claims = claims(id_token);
         if claims["iss"].as_str().map(|iss| iss.trim_end_matches('/')) != Some(issuer) {
             bail!("its ID token is from another issuer");
         }
         let audience = &claims["aud"];
-        if audience.as_str() != Some(client_id)
-            && !audience
-                .as_array()
-                .is_some_and(|all| all.iter().any(|one| one == client_id))
-        {
+        let is_listed = |all: &Vec<Value>| all.iter().any(|one| one == client_id);
+        if audience != client_id && !audience.as_array().is_some_and(is_listed) {
             bail!("its ID token is for another client");
         }
         if seconds_of(&claims["exp"]).is_none_or(|end| end <= seconds_since_epoch(now)) {
@@ -85,6 +106,11 @@ impl TokenResponse {
         }
         Ok(())
     }
+}
+
+fn object(text: &[u8]) -> Option<Value> {
+    let value: Option<Value> = serde_json::from_slice(text).ok();
+    value.filter(Value::is_object)
 }
 
 /// The seconds that a token is valid, by its claims. Our clock may be wrong: so its end is compared with the issuer's clock,
@@ -98,10 +124,38 @@ fn claimed_life(claims: &Value, sent_at: Option<u64>, now: SystemTime) -> Option
     Some(left).filter(|left| *left <= LONGEST_LIFE)
 }
 
+/// The seconds that are left of the life of a command's token. The output may be an old one, so that its `expires_in` is too
+/// long; and our clock may be wrong, so that the end is reached earlier or later: the shortest of all counts.
+fn shortest_life(object: &Value, claims: &Value, now: SystemTime) -> Result<u64> {
+    let ends = [&claims["exp"], &object["expires_at_epoch"]].map(seconds_of);
+    let ends = ends.into_iter().chain([expires_at(&object["expires_at"])?]);
+    let left = |end: u64| end.saturating_sub(seconds_since_epoch(now));
+    let lives = ends.flatten().map(left);
+    let lives: Vec<u64> = lives.chain(seconds_of(&object["expires_in"])).collect();
+    if lives.iter().any(|life| *life > LONGEST_LIFE) {
+        bail!("it printed a token that is valid for more than ten years: times are in seconds");
+    }
+    match lives.into_iter().min() {
+        Some(0) => bail!("it printed a token that has expired"),
+        shortest => Ok(shortest.unwrap_or(ASSUMED_LIFE)),
+    }
+}
+
+/// Seconds since 1970: as a number, or in RFC 3339 as we print it, with the offset of UTC in either form.
+fn expires_at(value: &Value) -> Result<Option<u64>> {
+    let text = value.as_str().unwrap_or_default().replace("+00:00", "Z");
+    let end = time_of(&text).map(seconds_since_epoch);
+    let end = end.or_else(|| seconds_of(value));
+    if end.is_none() && !value.is_null() {
+        bail!("its expires_at is not an RFC 3339 time in UTC");
+    }
+    Ok(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::jwt::tests::token;
+    use crate::credentials::account::tests::token;
     use crate::time::time_at;
     use serde_json::json;
 
@@ -118,7 +172,7 @@ mod tests {
             let answer = json!({"access_token": token(claims), "expires_in": expires_in});
             let body = answer.to_string();
             let response = TokenResponse::parse(body.as_bytes(), sent_at, time_at(NOW)).unwrap();
-            response.life.unwrap().as_secs()
+            response.expires_in.unwrap()
         };
         for (claims, expires_in, sent_at, expected) in [
             (json!({"iat": 100, "exp": 700}), json!(9), None, 600),
@@ -154,7 +208,7 @@ mod tests {
     #[test]
     fn what_could_not_stand_on_one_line_is_no_token() {
         for bad in ["", "a b", "a\nb", "a\r", "ü", "a\0b", "\x1b[31m"] {
-            let read = response(&json!({"access_token": bad, "refresh_token": bad}));
+            let read = response(&json!({"access_token": bad, "refresh_token": bad})).tokens;
             assert!(
                 read.access_token.is_none() && read.refresh_token.is_none(),
                 "{bad:?}"
@@ -201,5 +255,117 @@ mod tests {
                 .check_id_token(ISSUER, "client", time_at(NOW))
                 .is_err()
         );
+    }
+
+    fn backend() -> Url {
+        Url::parse("https://chatgpt.com/backend-api").unwrap()
+    }
+
+    fn read(output: &Value) -> Result<TokenResponse, String> {
+        let output = output.to_string();
+        let read = TokenResponse::from_command(output.as_bytes(), &backend(), time_at(NOW));
+        read.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_token_expires_at_the_earliest_of_what_is_said_of_it() {
+        let jwt = |left: u64| token(&json!({"exp": NOW + left, "iat": NOW - 100}));
+        for (output, left) in [
+            (json!({"token": "opaque"}), 3600),
+            (json!({"token": "opaque", "expires_in": 70}), 70),
+            (json!({"token": "opaque", "expires_at_epoch": NOW + 60}), 60),
+            (json!({"token": jwt(50)}), 50),
+            (
+                json!({"token": jwt(50), "expires_in": 40, "expires_at_epoch": NOW + 60}),
+                40,
+            ),
+            // It was printed long ago.
+            (
+                json!({"token": jwt(50), "expires_in": 4000, "expires_at_epoch": NOW + 50}),
+                50,
+            ),
+            (json!({"access_token": jwt(50), "expires_in": null}), 50),
+            (
+                json!({"token": "opaque", "expires_at": "2033-05-18T03:34:20Z"}),
+                60,
+            ),
+            (
+                json!({"token": "opaque", "expires_at": "2033-05-18T03:34:20+00:00"}),
+                60,
+            ),
+            (json!({"token": "opaque", "expires_at": NOW + 60}), 60),
+            (json!({"token": "opaque", "expires_at": null}), 3600),
+        ] {
+            let life = read(&output).unwrap().expires_in;
+            assert_eq!(life, Some(left), "{output}");
+        }
+    }
+
+    #[test]
+    fn the_account_is_as_claimed_else_as_stated() {
+        let claims = json!({"https://api.openai.com/auth": {"chatgpt_account_id": "claimed"}});
+        let account = |token: &str| {
+            let output = json!({"token": token, "account_id": "stated"});
+            read(&output).unwrap().tokens.account_id
+        };
+        assert_eq!(account(&token(&claims)).as_deref(), Some("claimed"));
+        assert_eq!(account("opaque").as_deref(), Some("stated"));
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused_in_a_few_words() {
+        for (output, words) in [
+            (json!([]), "no JSON object"),
+            (json!({"expires_in": 7}), "no access token"),
+            (json!({"token": "two words"}), "no access token"),
+            (json!({"token": "a", "expires_in": 0}), "has expired"),
+            (
+                json!({"token": "a", "expires_at_epoch": NOW}),
+                "has expired",
+            ),
+            (
+                json!({"token": "a", "expires_at": "2020-01-01T00:00:00Z"}),
+                "has expired",
+            ),
+            (
+                json!({"token": "a", "expires_at": "tomorrow"}),
+                "expires_at is not an RFC 3339 time",
+            ),
+            (
+                json!({"token": "a", "expires_at": "2033-05-18T03:34:20+02:00"}),
+                "expires_at is not an RFC 3339 time",
+            ),
+            (
+                json!({"token": "a", "expires_at": true}),
+                "expires_at is not an RFC 3339 time",
+            ),
+            (
+                json!({"token": "a", "expires_at_epoch": (NOW + 60) * 1000}),
+                "more than ten years",
+            ),
+            (
+                json!({"token": "a", "expires_in": 3_600_000_000_u64}),
+                "more than ten years",
+            ),
+            (
+                json!({"token": token(&json!({"exp": 100, "iat": 700}))}),
+                "has expired",
+            ),
+            (
+                json!({"token": "a", "refresh_token": "r"}),
+                "a refresh token",
+            ),
+            (json!({"tokens": {"access_token": "a"}}), "a refresh token"),
+        ] {
+            let error = read(&output).err().unwrap();
+            assert!(error.contains(words), "{output}: {error}");
+        }
+        for (output, words) in [
+            (&b" \n"[..], "nothing"),
+            (b"eyJ.bare.token", "no JSON object"),
+        ] {
+            let read = TokenResponse::from_command(output, &backend(), time_at(NOW));
+            assert!(read.err().unwrap().to_string().contains(words));
+        }
     }
 }

@@ -8,9 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::account::{Account, account_id_in, user_id_in};
-use super::jwt::{claims, seconds_of};
-use super::{TokenResponse, is_token};
+use super::account::{Account, claims, seconds_of};
+use super::{TokenResponse, token_of};
 use crate::text::text_of;
 use crate::time::{seconds_since_epoch, span};
 
@@ -45,7 +44,7 @@ impl Assertion {
         };
         let text = text.trim();
         ensure!(!text.is_empty(), "it is empty");
-        let end = claims(text).and_then(|claims| seconds_of(&claims["exp"]));
+        let end = seconds_of(&claims(text)["exp"]);
         if let Some(age) = end.and_then(|end| seconds_since_epoch(now).checked_sub(end)) {
             bail!("it expired {} ago", span(age));
         }
@@ -66,7 +65,7 @@ impl TokenResponse {
     /// Reads the answer to an assertion as strictly as the official client does: every member has to be there, and the claims of
     /// the token have to agree with it.
     pub fn parse_exchanged(body: &[u8], sent_at: Option<u64>, now: SystemTime) -> Result<Self> {
-        let response = Self::parse(body, sent_at, now)?;
+        let mut response = Self::parse(body, sent_at, now)?;
         let answer: Value = serde_json::from_slice(body)?;
         for name in REQUIRED {
             ensure!(
@@ -79,18 +78,17 @@ impl TokenResponse {
             (1..=LONGEST_LIFE).contains(&life),
             "expires_in is not between 1 and {LONGEST_LIFE}"
         );
-        let claims = response.access_token.as_deref().and_then(claims);
-        let Some(claims) = claims else {
-            bail!("the access token is not a JWT");
-        };
-        let account_id = text_of(&answer["chatgpt_account_id"]).filter(|id| is_token(id));
+        let token = response.tokens.access_token.as_deref();
+        let claims = token.map(claims).filter(Value::is_object);
+        ensure!(claims.is_some(), "the access token is not a JWT");
+        let claimed = Account::claimed(&response.tokens);
+        response.tokens.account_id = token_of(&answer["chatgpt_account_id"]);
         ensure!(
-            account_id_in(&claims) == account_id
-                && user_id_in(&claims) == text_of(&answer["user_id"]),
+            claimed.id == response.tokens.account_id
+                && claimed.user_id == text_of(&answer["user_id"]),
             "the access token is for another user or account than the response says"
         );
         Ok(Self {
-            account_id,
             account: Some(Account {
                 plan: text_of(&answer["chatgpt_plan_type"]),
                 ..Account::default()

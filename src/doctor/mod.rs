@@ -117,7 +117,7 @@ fn check_source(stored: &Credentials, sign_in: &str) -> Option<Result<String>> {
         let found = |_| format!("the identity token in {file} can be used");
         return Some(identity_token(file).map(found));
     }
-    let source = stored.external_source()?;
+    let source = Some(stored.source()).filter(|source| source.is_external())?;
     Some(first_credentials(source.clone()).and_then(|newest| {
         let shown = source.in_brief();
         if stored.account_id().is_some() && stored.account_id() != newest.account_id() {

@@ -3,36 +3,38 @@
 pub mod backend;
 pub mod device;
 pub mod response;
-mod whoami;
-mod workload_identity;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use form_urlencoded::Serializer;
 use serde_json::json;
 
-use crate::credentials::TokenResponse;
+use crate::credentials::{Account, Assertion, TokenResponse, Tokens};
 use crate::net::http::{self, Client, NoResponse, Response};
+use crate::text::text_of;
 use crate::time::time_at;
 use crate::url::Url;
 
 /// API scopes are refused as invalid; `offline_access` is what brings a refresh token.
 const SCOPE: &str = "openid profile email offline_access";
+/// Exchanges an identity token for an access token (RFC 7523 section 2.1).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const TOKEN: &str = "oauth/token";
 const REVOKE: &str = "oauth/revoke";
+const WHOAMI: &str = "api/accounts/v1/user-auth-credential/whoami";
 /// How this program calls itself to the issuer.
 const ORIGINATOR: &str = "codex-auth";
 /// A person waits for it.
-const EXCHANGE_LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(30);
 /// Callers wait less long than the worker, for which the response is worth waiting.
 const REFRESH_LIMIT: Duration = Duration::from_secs(60);
 /// A person waits for it, who has what they came for already. It is for both tries together.
 const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 
 /// With 400 or 401 these error codes are final: the same refresh token will never be accepted again.
-const FINAL: [&str; 12] = [
+const FINAL: [&str; 13] = [
     "refresh_token_expired",
     "refresh_token_reused",
     "refresh_token_invalidated",
@@ -42,6 +44,7 @@ const FINAL: [&str; 12] = [
     "app_session_terminated",
     "invalid_client",
     "unauthorized_client",
+    "access_denied",
     "account_deactivated",
     "account_suspended",
     "account_deleted",
@@ -52,8 +55,8 @@ const PERSON_REQUIRED: [&str; 2] = ["interaction_required", "login_required"];
 
 /// An issuer, and the client that we are to it.
 pub struct Issuer {
-    url: Url,
-    client_id: String,
+    pub url: Url,
+    pub client_id: String,
     http: Client,
 }
 
@@ -73,8 +76,6 @@ pub struct RefreshFailure {
     pub reason: String,
     /// How long the server asks to be left alone.
     pub retry_after: Option<Duration>,
-    /// False where the answer was lost on the way: the refresh token may have been used up.
-    pub answered: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +86,8 @@ pub enum FailureKind {
     LoginRequired,
     /// It may pass, or is unknown.
     Temporary,
+    /// The same, but the answer was lost on the way: the refresh token may have been used up.
+    Unanswered,
     /// No connection was made: the issuer, or the command, cannot have noticed.
     Unreached,
     /// A command gave the stored token again.
@@ -97,26 +100,31 @@ impl RefreshFailure {
             kind,
             reason: reason.into(),
             retry_after: None,
-            answered: true,
         }
     }
 
     pub fn temporary(reason: impl Into<String>) -> Self {
         Self::new(FailureKind::Temporary, reason)
     }
+
+    /// What the issuer said.
+    fn of(response: &Response, kind: FailureKind) -> Self {
+        Self {
+            kind,
+            reason: response::describe("the issuer", response),
+            retry_after: response.retry_after,
+        }
+    }
 }
 
 impl From<NoResponse> for RefreshFailure {
     fn from(NoResponse { reason, reached }: NoResponse) -> Self {
         let kind = if reached {
-            FailureKind::Temporary
+            FailureKind::Unanswered
         } else {
             FailureKind::Unreached
         };
-        Self {
-            answered: !reached,
-            ..Self::new(kind, reason)
-        }
+        Self::new(kind, reason)
     }
 }
 
@@ -128,14 +136,6 @@ impl Issuer {
             client_id,
             http,
         })
-    }
-
-    pub fn url(&self) -> &str {
-        self.url.as_str()
-    }
-
-    pub fn client_id(&self) -> &str {
-        &self.client_id
     }
 
     /// The address that the person's browser is sent to (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
@@ -180,12 +180,12 @@ impl Issuer {
                 ("code_verifier", &authorization.verifier),
             ],
         );
-        let response = self.http.post(TOKEN, http::FORM, &form, EXCHANGE_LIMIT)?;
+        let response = self.http.post(TOKEN, http::FORM, &form, LIMIT)?;
         let tokens = response::tokens(&response).ok_or_else(|| response::unexpected(&response))?;
         // The issuer's own clock judges its token: ours may be wrong.
         let now = response.date.map_or_else(SystemTime::now, time_at);
         tokens
-            .check_id_token(self.url(), &self.client_id, now)
+            .check_id_token(self.url.as_str(), &self.client_id, now)
             .inspect_err(|_| self.revoke_unused(&tokens))
             .context("could not trust the issuer's response")?;
         Ok(tokens)
@@ -193,30 +193,69 @@ impl Issuer {
 
     /// Revokes tokens that nobody will use. If that fails, they stay valid until they expire.
     pub fn revoke_unused(&self, tokens: &TokenResponse) {
-        let _ = self.revoke(
-            tokens.refresh_token.as_deref(),
-            tokens.access_token.as_deref(),
-        );
+        let _ = self.revoke(&tokens.tokens);
     }
 
     /// Gets new tokens for a refresh token (RFC 6749 section 6).
     pub fn refresh(&self, refresh_token: &str) -> RefreshOutcome {
         let form = self.form("refresh_token", &[("refresh_token", refresh_token)]);
-        judge_refresh(&self.http.post(TOKEN, http::FORM, &form, REFRESH_LIMIT)?)
+        let response = self.http.post(TOKEN, http::FORM, &form, REFRESH_LIMIT)?;
+        response::tokens(&response)
+            .ok_or_else(|| RefreshFailure::of(&response, kind_of_failure(&response)))
+    }
+
+    /// Exchanges an identity token (the assertion), which may be accepted only once, for an access token alone. `context` is a
+    /// JSON object for the audit log.
+    pub fn exchange_assertion(
+        &self,
+        rule: &str,
+        assertion: &Assertion,
+        context: Option<&str>,
+    ) -> RefreshOutcome {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("grant_type", JWT_BEARER)
+            .append_pair("assertion", assertion.as_str())
+            .append_pair("federation_rule_id", rule)
+            .extend_pairs(context.map(|context| ("workload_identity_context", context)));
+        let response = self
+            .http
+            .post(TOKEN, http::FORM, &form.finish(), REFRESH_LIMIT)?;
+        match response.status {
+            200..=299 => {
+                let body = response::json(&response.body);
+                TokenResponse::parse_exchanged(body, response.date, SystemTime::now()).map_err(
+                    |flaw| {
+                        let words = format!("the issuer's response cannot be used: {flaw}");
+                        RefreshFailure::temporary(words)
+                    },
+                )
+            }
+            // Final for this assertion: the next one may be accepted.
+            400 | 401 | 403 if response::has_error(&response) => {
+                Err(RefreshFailure::of(&response, FailureKind::Revoked))
+            }
+            _ => Err(RefreshFailure::of(&response, FailureKind::Temporary)),
+        }
+    }
+
+    /// An access token of an admin console, and whose it is as far as the issuer says.
+    pub fn whoami(&self, access_token: &str) -> Result<TokenResponse> {
+        let bearer = [("Authorization", format!("Bearer {access_token}"))];
+        owned_token(access_token, &self.http.get(WHOAMI, &bearer, LIMIT)?)
     }
 
     /// Revokes the refresh token, and with it the login; the access token only where there is no other (RFC 7009). It takes 5 s
     /// at most. The official client sends JSON and not the form of the RFC: an issuer that does not accept the first gets the
     /// second.
-    pub fn revoke(&self, refresh_token: Option<&str>, access_token: Option<&str>) -> Result<()> {
+    pub fn revoke(&self, tokens: &Tokens) -> Result<()> {
         let begun = Instant::now();
-        let (token, hint) = match (refresh_token, access_token) {
+        let (token, hint) = match (&tokens.refresh_token, &tokens.access_token) {
             (Some(token), _) => (token, "refresh_token"),
             (None, Some(token)) => (token, "access_token"),
             (None, None) => return Ok(()),
         };
         let members = [
-            ("token", token),
+            ("token", token.as_str()),
             ("token_type_hint", hint),
             ("client_id", &self.client_id),
         ];
@@ -242,23 +281,93 @@ impl Issuer {
     }
 }
 
-fn judge_refresh(response: &Response) -> RefreshOutcome {
-    if let Some(tokens) = response::tokens(response) {
-        return Ok(tokens);
+/// Why a response to a refresh has no tokens.
+fn kind_of_failure(response: &Response) -> FailureKind {
+    let code = response::error_of(&response.body).0.unwrap_or_default();
+    match response.status {
+        400 | 401 if FINAL.contains(&code.as_str()) => FailureKind::Revoked,
+        400 | 401 if PERSON_REQUIRED.contains(&code.as_str()) => FailureKind::LoginRequired,
+        // Without an error of the issuer's it may be the page of a proxy.
+        401 if response::has_error(response) => FailureKind::LoginRequired,
+        200..=299 => FailureKind::Unanswered,
+        _ => FailureKind::Temporary,
     }
-    let (code, _) = response::error_of(&response.body);
-    let is_any = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
-    let (is_final, asks_for_person) = (is_any(&FINAL), is_any(&PERSON_REQUIRED));
-    Err(RefreshFailure {
-        kind: match response.status {
-            400 | 401 if is_final => FailureKind::Revoked,
-            400 | 401 if asks_for_person => FailureKind::LoginRequired,
-            // Without an error of the issuer's it may be the page of a proxy.
-            401 if response::has_error(response) => FailureKind::LoginRequired,
-            _ => FailureKind::Temporary,
+}
+
+fn owned_token(access_token: &str, response: &Response) -> Result<TokenResponse> {
+    let owner = response::value(response);
+    match response.status {
+        200 if owner.is_object() => {}
+        401 => {
+            let words = response::describe("the issuer", response);
+            bail!("the issuer rejected the access token: {words}")
+        }
+        _ => return Err(response::unexpected(response)),
+    }
+    Ok(TokenResponse {
+        tokens: Tokens {
+            access_token: Some(access_token.to_owned()),
+            account_id: text_of(&owner["chatgpt_account_id"]),
+            ..Tokens::default()
         },
-        reason: response::describe("the issuer", response),
-        retry_after: response.retry_after,
-        answered: !(200..=299).contains(&response.status),
+        account: Some(Account {
+            email: text_of(&owner["email"]),
+            plan: text_of(&owner["chatgpt_plan_type"]),
+            is_fedramp: owner["chatgpt_account_is_fedramp"] == true,
+            ..Account::default()
+        }),
+        ..TokenResponse::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+
+    fn judged(status: u16, body: &str) -> Result<TokenResponse> {
+        owned_token("at-1", &Response::of(status, body))
+    }
+
+    #[test]
+    fn an_owner_may_have_any_of_its_members() {
+        let body = r#"{"email":"a@b.example","chatgpt_user_id":"user-1","chatgpt_account_id":"account-1",
+                       "chatgpt_plan_type":"business","chatgpt_account_is_fedramp":true,"new":[]}"#;
+        for (body, wanted) in [
+            (
+                body,
+                [Some("account-1"), Some("a@b.example"), Some("business")],
+            ),
+            (r#"{"email":null,"chatgpt_plan_type":7}"#, [None; 3]),
+        ] {
+            let owner = judged(200, body).unwrap();
+            let account = owner.account.unwrap();
+            let found = [&owner.tokens.account_id, &account.email, &account.plan];
+            assert_eq!(found.map(|text| text.as_deref()), wanted);
+            assert_eq!(account.is_fedramp, wanted[0].is_some());
+            assert_eq!(owner.tokens.access_token.as_deref(), Some("at-1"));
+        }
+    }
+
+    #[test]
+    fn only_a_401_rejects_the_token() {
+        let body = r#"{"error":{"code":"invalid_token","message":"It was revoked."}}"#;
+        assert_eq!(
+            judged(401, body).err().unwrap().to_string(),
+            "the issuer rejected the access token: It was revoked. (invalid_token, status 401)"
+        );
+        for (status, body, is_temporary) in [
+            (200, "[]", false),
+            (200, "<html>", false),
+            (403, "", false),
+            (404, "", false),
+            (429, "", true),
+            (503, "", true),
+        ] {
+            let error = judged(status, body).err().unwrap();
+            let failure = error.downcast_ref();
+            let found = matches!(failure, Some(Failure::Temporary(_)));
+            assert_eq!(found, is_temporary, "{status} {body}");
+        }
+    }
 }

@@ -17,12 +17,15 @@ pub fn tokens(response: &Response) -> Option<TokenResponse> {
     if !(200..=299).contains(&response.status) {
         return None;
     }
-    let tokens =
-        TokenResponse::parse(json(&response.body), response.date, SystemTime::now()).ok()?;
-    let has_any = tokens.access_token.is_some()
-        || tokens.refresh_token.is_some()
-        || tokens.id_token.is_some();
-    has_any.then_some(tokens)
+    let body = json(&response.body);
+    let read = TokenResponse::parse(body, response.date, SystemTime::now()).ok()?;
+    let tokens = &read.tokens;
+    let tokens = [
+        &tokens.access_token,
+        &tokens.refresh_token,
+        &tokens.id_token,
+    ];
+    tokens.iter().any(|token| token.is_some()).then_some(read)
 }
 
 /// The body as a JSON value; null if it is not JSON.
@@ -109,7 +112,11 @@ mod tests {
         ] {
             for status in [200, 201, 203] {
                 let tokens = tokens(&Response::of(status, &body)).unwrap();
-                assert_eq!(tokens.refresh_token.as_deref(), Some("rt_1"), "{body}");
+                assert_eq!(
+                    tokens.tokens.refresh_token.as_deref(),
+                    Some("rt_1"),
+                    "{body}"
+                );
             }
             for status in [199, 300, 400, 500] {
                 assert!(tokens(&Response::of(status, &body)).is_none(), "{status}");

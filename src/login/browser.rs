@@ -89,7 +89,7 @@ fn prepare(issuer: &Issuer, port: u16, options: &Options<'_>) -> Result<Request>
     let challenge = pkce::challenge(&verifier);
     let (workspaces, switches) = (options.workspaces, options.switch_account);
     let url = issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces, switches);
-    let issuer = issuer.url().to_owned();
+    let issuer = issuer.url.to_string();
     Ok(Request {
         url,
         redirect_uri,

@@ -99,7 +99,7 @@ fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
     let kept = store.pending()?;
     let mut session: Session = serde_json::from_slice(&kept).ok()?;
     session.kept = Some(kept);
-    if session.issuer != issuer.url() || session.client_id != issuer.client_id() {
+    if session.issuer != issuer.url.as_str() || session.client_id != issuer.client_id {
         return None;
     }
     match session.poll(issuer) {
@@ -121,8 +121,8 @@ fn begin(issuer: &Issuer, store: &Store, keep: bool, command: &str) -> Result<(S
         )
     };
     let mut session = Session {
-        issuer: issuer.url().to_owned(),
-        client_id: issuer.client_id().to_owned(),
+        issuer: issuer.url.to_string(),
+        client_id: issuer.client_id.clone(),
         device_auth_id: device.id,
         user_code: device.user_code,
         interval: device.interval,

@@ -71,5 +71,5 @@ pub fn describe_login(profile: &str) -> String {
 }
 
 fn fingerprint(credentials: &Credentials) -> Option<Fingerprint> {
-    Some(Sha256::digest(credentials.refresh_token()?).into())
+    Some(Sha256::digest(credentials.tokens.refresh_token.as_ref()?).into())
 }

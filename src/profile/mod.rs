@@ -101,7 +101,8 @@ fn with_plan(credentials: &Credentials, plan: Option<String>) -> String {
     let workspace = workspace.map(|name| format!("workspace {name}"));
     let more: Vec<String> = plan.into_iter().chain(workspace).collect();
     let more = (!more.is_empty()).then(|| format!(" ({})", more.join(", ")));
-    let email = credentials.email().map(|email| format!(" as {email}"));
+    let email = credentials.account().email;
+    let email = email.map(|email| format!(" as {email}"));
     email.into_iter().chain(more).collect()
 }
 

@@ -33,11 +33,6 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>
 
 /// Revokes the refresh token, and with it the login; where there is none, the access token (RFC 7009 section 2.1).
 fn revoke(credentials: &Credentials) -> Result<()> {
-    let refresh_token = credentials.refresh_token();
-    let access_token = match refresh_token {
-        Some(_) => None,
-        None => Some(credentials.access_token()?),
-    };
     let (issuer, client_id) = credentials
         .issuer
         .as_deref()
@@ -45,5 +40,5 @@ fn revoke(credentials: &Credentials) -> Result<()> {
         .context("the stored credentials have no issuer")?;
     let issuer =
         Url::parse(issuer).context("could not trust the issuer of the stored credentials")?;
-    Issuer::new(issuer, client_id.to_owned())?.revoke(refresh_token, access_token)
+    Issuer::new(issuer, client_id.to_owned())?.revoke(&credentials.tokens)
 }

@@ -143,7 +143,7 @@ impl LoginStatus {
 
     /// The obstacle, else the reason for the backoff.
     pub fn reason(&self) -> Option<String> {
-        let reason = self.backoff().map(Backoff::reason);
+        let reason = self.backoff().map(|backoff| backoff.reason.clone());
         self.obstacle_text().or(reason)
     }
 
@@ -248,7 +248,7 @@ impl LoginStatus {
     pub fn plan_line(&self) -> Option<String> {
         let credentials = self.credentials.as_ref()?;
         let [plan, claimed] =
-            [self.plan()?, credentials.claimed_plan()?].map(|it| capitalized(&it));
+            [self.plan()?, credentials.account().plan?].map(|it| capitalized(&it));
         let line = format!("{plan}; the token still says {claimed}");
         let is_refreshed =
             matches!(self.profile, Profile::Own(_)) && !credentials.is_access_token_only();
@@ -276,7 +276,7 @@ impl LoginStatus {
             "state": self.state,
             "usable": self.is_usable(),
             "obstacle": self.obstacle_text(),
-            "email": credentials.and_then(Credentials::email),
+            "email": credentials.and_then(|found| found.account().email),
             "plan": self.plan(),
             "workspace": credentials.and_then(Credentials::workspace),
             "note": self.note(),
@@ -288,10 +288,10 @@ impl LoginStatus {
             "expires_at": credentials.and_then(Credentials::expiry).map(|end| date(time_at(end))),
             "last_refresh": credentials.and_then(Credentials::received_at).map(date),
             "revoked": credentials.and_then(|found| found.revoked.as_ref()).map(|revoked| {
-                json!({"reason": revoked.reason(), "at": date(revoked.at)})
+                json!({"reason": revoked.reason, "at": date(revoked.at)})
             }),
             "backoff": self.backoff().map(|backoff| {
-                json!({"reason": backoff.reason(), "attempts": backoff.attempts, "until": date(backoff.until)})
+                json!({"reason": backoff.reason, "attempts": backoff.attempts, "until": date(backoff.until)})
             }),
             "verify": self.verdict.as_ref().map(|verdict| match verdict {
                 Verdict::Accepted => json!({"verdict": "accepted", "reason": null}),

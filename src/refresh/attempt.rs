@@ -214,7 +214,10 @@ fn record(
         FailureKind::Unreached => return Err(error),
         FailureKind::Revoked => {
             credentials.assertion = provider.assertion();
-            credentials.revoked = Some(Revoked::new(&failure.reason, SystemTime::now()));
+            credentials.revoked = Some(Revoked {
+                reason: failure.reason,
+                at: SystemTime::now(),
+            });
             credentials.backoff = None;
         }
         _ => credentials.backoff = Some(next_backoff(credentials.backoff.as_ref(), &failure)),
@@ -307,7 +310,7 @@ fn next_backoff(earlier: Option<&Backoff>, failure: &RefreshFailure) -> Backoff 
     let mut backoff = Backoff::after(earlier, &failure.reason, [SECOND, MINUTE], now);
     backoff.login_required = failure.kind == FailureKind::LoginRequired;
     // The same refresh token is tried again: if its answer was lost, it may still be good.
-    backoff.unanswered |= !failure.answered;
+    backoff.unanswered |= failure.kind == FailureKind::Unanswered;
     let pause = backoff.until.duration_since(now).unwrap_or_default();
     // Up to a quarter more, so that many machines do not come back at the same moment.
     let pause = pause.mul_f64(rand::rng().random_range(1.0..1.25));

@@ -46,11 +46,11 @@ pub(super) fn check(
     match (&credentials.revoked, backoff) {
         // The next identity token may be accepted.
         (Some(_), _) if may_be_new() => {}
-        (Some(revoked), _) => return Err(refused(source, profile, &revoked.reason())),
+        (Some(revoked), _) => return Err(refused(source, profile, &revoked.reason)),
         (None, Some(backoff)) if backoff.login_required => {
-            return Err(refused(source, profile, &backoff.reason()));
+            return Err(refused(source, profile, &backoff.reason));
         }
-        (None, Some(backoff)) => return Err(failed(source, &backoff.reason())),
+        (None, Some(backoff)) => return Err(failed(source, &backoff.reason)),
         (None, None) => {}
     }
     let is_forced = request.is_forwarded && request.force_refresh;

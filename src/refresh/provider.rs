@@ -129,7 +129,7 @@ fn check_usable(
     response: &TokenResponse,
     request: &ForwardedRequest,
 ) -> Result<(), RefreshFailure> {
-    match (credentials.account_id(), &response.account_id) {
+    match (credentials.account_id(), &response.tokens.account_id) {
         (Some(ours), Some(theirs)) if ours != *theirs => {
             return Err(RefreshFailure::temporary(
                 "it printed a token of another account",
@@ -142,7 +142,7 @@ fn check_usable(
         }
         _ => {}
     }
-    let is_same = response.access_token.as_deref() == credentials.access_token().ok();
+    let is_same = response.tokens.access_token == credentials.tokens.access_token;
     let is_longer = credentials.is_prolonged_by(response, SystemTime::now());
     let asks_for_another = request.asks_for_another();
     if !is_same || is_longer && !asks_for_another {
@@ -180,7 +180,7 @@ fn issuer_parts<'a>(credentials: &'a Credentials, profile: &str) -> Result<(&'a 
     }
     let client_id = credentials.client_id.as_deref();
     let has_issuer = credentials.issuer.as_ref().is_some_and(|it| !it.is_empty());
-    let parts = client_id.zip(credentials.refresh_token());
+    let parts = client_id.zip(credentials.tokens.refresh_token.as_deref());
     Ok(parts.filter(|_| has_issuer).ok_or_else(|| {
         let words = "the stored credentials have no issuer or no refresh token";
         Failure::LoginRequired(format!("{words}: run {login}"))

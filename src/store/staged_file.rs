@@ -209,7 +209,7 @@ pub(super) fn recover(target: &Path) -> Result<bool> {
     let path = &path(target);
     // Without a refresh token a record of the issuer's would lose the login.
     let is_of_use = |staged: &Credentials| {
-        staged.is_closed() || staged.refresh_token().is_some() || staged.source().is_stored()
+        staged.is_closed() || staged.tokens.refresh_token.is_some() || staged.source().is_stored()
     };
     let Some(staged) = check_staged(path)?.filter(is_of_use) else {
         return Ok(remove_if_there(path).map(|()| false)?);

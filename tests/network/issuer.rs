@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use codex_auth::credentials::Credentials;
+use codex_auth::credentials::{Credentials, Tokens};
 use codex_auth::issuer::backend::{self, Verdict};
 use codex_auth::issuer::{FailureKind, Issuer};
 use codex_auth::url::Url;
@@ -28,7 +28,7 @@ fn refresh_token(fake: &FakeIssuer) -> String {
 /// A description of the outcome of a refresh.
 fn refresh(url: &str, refresh_token: &str) -> String {
     match issuer(url).refresh(refresh_token) {
-        Ok(tokens) => format!("tokens {}", tokens.refresh_token.unwrap()),
+        Ok(tokens) => format!("tokens {}", tokens.tokens.refresh_token.unwrap()),
         Err(failure) => {
             let (reason, retry_after) = (failure.reason, failure.retry_after);
             match failure.kind {
@@ -109,11 +109,13 @@ fn an_issuer_that_was_not_reached_cannot_have_seen_the_refresh_token() {
 
 #[test]
 fn only_what_the_issuer_says_of_the_refresh_token_is_final() {
-    for status in [400, 401] {
-        assert_eq!(
-            refresh_with(error(status, "account_deactivated")),
-            format!("revoked: Words. (account_deactivated, status {status})")
-        );
+    for code in ["account_deactivated", "access_denied"] {
+        for status in [400, 401] {
+            assert_eq!(
+                refresh_with(error(status, code)),
+                format!("revoked: Words. ({code}, status {status})")
+            );
+        }
     }
     assert_eq!(
         refresh_with(error(403, "invalid_grant")),
@@ -123,12 +125,10 @@ fn only_what_the_issuer_says_of_the_refresh_token_is_final() {
 
 #[test]
 fn a_401_that_nobody_has_described_asks_for_a_login() {
-    for code in ["access_denied", "something_new"] {
-        assert_eq!(
-            refresh_with(error(401, code)),
-            format!("unauthorized: Words. ({code}, status 401), None")
-        );
-    }
+    assert_eq!(
+        refresh_with(error(401, "something_new")),
+        "unauthorized: Words. (something_new, status 401), None"
+    );
     let busy = Answer::json(401, &json!({"detail": "Words."})).with("Retry-After", "7");
     assert_eq!(
         refresh_with(Trouble::Answer(busy)),
@@ -155,8 +155,8 @@ fn a_401_that_nobody_has_described_asks_for_a_login() {
         );
     }
     assert_eq!(
-        refresh_with(error(400, "access_denied")),
-        "failed: Words. (access_denied, status 400), None, true"
+        refresh_with(error(400, "something_new")),
+        "failed: Words. (something_new, status 400), None, true"
     );
 }
 
@@ -169,9 +169,14 @@ fn either_token_is_revoked_in_either_form() {
         let token = |name: &str| granted[name].as_str().unwrap().to_owned();
         let (access, refresh) = (token("access_token"), token("refresh_token"));
         let issuer = issuer(fake.url());
-        issuer.revoke(None, Some(&access)).unwrap();
+        let mut tokens = Tokens {
+            access_token: Some(access.clone()),
+            ..Tokens::default()
+        };
+        issuer.revoke(&tokens).unwrap();
         assert!(fake.would_refresh(&refresh));
-        issuer.revoke(Some(&refresh), Some(&access)).unwrap();
+        tokens.refresh_token = Some(refresh.clone());
+        issuer.revoke(&tokens).unwrap();
         assert!(!fake.would_refresh(&refresh));
         assert_eq!(fake.revoked(), [access, refresh]);
         let requests = fake.requests_to(Endpoint::Revoke);
@@ -183,7 +188,11 @@ fn either_token_is_revoked_in_either_form() {
 fn a_revocation_that_fails_otherwise_is_not_tried_as_a_form() {
     let fake = FakeIssuer::start();
     fake.plan(Endpoint::Revoke, Trouble::status(503));
-    let error = issuer(fake.url()).revoke(Some("rt_1"), None);
+    let tokens = Tokens {
+        refresh_token: Some("rt_1".to_owned()),
+        ..Tokens::default()
+    };
+    let error = issuer(fake.url()).revoke(&tokens);
     assert_eq!(
         error.unwrap_err().to_string(),
         "server error at the issuer, or at a proxy in front of it (status 503)"
@@ -200,7 +209,7 @@ fn the_owner_of_an_access_token_is_told() {
     });
     let token = fake.issue_personal_token();
     let owner = issuer(fake.url()).whoami(&token).unwrap();
-    assert_eq!(owner.account_id.as_deref(), Some("account-1"));
+    assert_eq!(owner.tokens.account_id.as_deref(), Some("account-1"));
     let account = owner.account.unwrap();
     assert_eq!(account.email.as_deref(), Some("someone@mail.example"));
     assert_eq!(account.plan.as_deref(), Some("plus"));
@@ -239,7 +248,7 @@ fn the_backend_tells_where_the_requests_of_a_workspace_go() {
         credentials.set_routing(routing);
         assert_eq!(credentials.workspace().as_deref(), Some("Lab"));
         assert_eq!(credentials.plan().as_deref(), Some("business"));
-        assert_eq!(credentials.claimed_plan().as_deref(), Some("plus"));
+        assert_eq!(credentials.account().plan.as_deref(), Some("plus"));
         assert_eq!(
             credentials.base_url(&backend).as_str(),
             format!("{origin}/backend-api")
