@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::TOKEN;
+use super::{FORCED, TOKEN};
 use crate::login;
 use support::browser;
 use support::desktop::{Desktop, assert_sealed, leaks};
@@ -159,6 +159,69 @@ fn a_login_that_comes_from_a_command_is_sealed_too() {
     assert_ne!(first.line(), second.line());
     fs::remove_file(sandbox.file("owner")).unwrap();
     assert_sealed(sandbox);
+}
+
+/// Nothing readable is left of the rule, the path or the token; each exchange is stored sealed, and so is a rejected one.
+#[test]
+fn a_login_by_workload_identity_is_sealed_too() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    sandbox.issuer.set(|its| its.access_life = 600);
+    let identity = sandbox.folder().join("identity");
+    let rotate = || fs::write(&identity, sandbox.issuer.issue_identity_token(300)).unwrap();
+    let assert_hidden = |exchanges| {
+        assert_sealed(sandbox);
+        let text = fs::read_to_string(sandbox.file("default")).unwrap();
+        let path = identity.to_str().unwrap();
+        assert!(!text.contains("rule-1") && !text.contains(path), "{text}");
+        assert_eq!(sandbox.issuer.count(Endpoint::Assertion), exchanges);
+    };
+    let path = identity.to_str().unwrap();
+    let login = [
+        "login",
+        "--workload-identity",
+        "--federation-rule",
+        "rule-1",
+        "--identity-token",
+        path,
+    ];
+    rotate();
+    assert_eq!(sandbox.run(&login).code, 0);
+    let plain = sandbox.stored();
+    sandbox.age(-60);
+    let sealed = "Sealed the login with a key in the keyring (profile default)\n";
+    sandbox.run(&["seal"]).assert(0, "", sealed);
+    assert_hidden(1);
+    rotate();
+    let token = sandbox.run(&["token"]);
+    assert_hidden(2);
+    let again = sandbox.run(&["token"]);
+    assert_eq!(token.assert(0, TOKEN, "").line(), again.line());
+    let refused = "codex-auth: could not use the identity token in [FOLDER]/identity: The identity token does not match the rule. \
+                   (invalid_grant, status 400)\n";
+    fs::write(&identity, "eyJub25l.e30.x").unwrap();
+    for _ in 0..2 {
+        sandbox.run(&FORCED).assert(1, "", refused);
+        assert_hidden(3);
+    }
+    let unsealed =
+        "Unsealed the login: anyone who can read its file can use it (profile default)\n";
+    sandbox.run(&["unseal"]).assert(0, "", unsealed);
+    assert_eq!(
+        (desktop.keys(), &sandbox.stored()["source"]),
+        (0, &plain["source"])
+    );
+    rotate();
+    sandbox.run(&FORCED).assert(0, TOKEN, "");
+    rotate();
+    let signed_in =
+        format!("Signed in as [..]\n{WITH_KEY}  Its tokens come from workload identity ([..]\n");
+    let login = [&login[..], &["--seal"]].concat();
+    sandbox.run(&login).assert(0, "", &signed_in);
+    assert_hidden(5);
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
 }
 
 #[test]
