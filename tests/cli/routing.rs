@@ -516,6 +516,62 @@ fn every_other_kind_of_login_asks_too() {
     assert_eq!(sandbox.issuer.count(CHECK), 2);
 }
 
+/// There is no ID token: the claims of the access token decide where the backend does not say.
+#[test]
+fn a_workload_asks_at_its_login_and_at_each_exchange() {
+    let sandbox = Sandbox::new();
+    sandbox.issuer.set(|its| {
+        its.access_life = 600;
+        let claims = json!({"chatgpt_account_is_fedramp": true, "chatgpt_compute_residency": "us"});
+        its.account.claims = claims.as_object().unwrap().clone();
+    });
+    let identity = sandbox.folder().join("identity");
+    let rotate = || std::fs::write(&identity, sandbox.issuer.issue_identity_token(300)).unwrap();
+    route(&sandbox, &json!({}));
+    rotate();
+    let login = [
+        "login",
+        "--workload-identity",
+        "--federation-rule",
+        "rule-1",
+    ];
+    let path = identity.to_str().unwrap();
+    let login = [&login[..], &["--identity-token", path]].concat();
+    assert_eq!(sandbox.run(&login).code, 0);
+    let (account, fedramp) = (
+        ("ChatGPT-Account-Id", "account-1"),
+        ("X-OpenAI-Fedramp", "true"),
+    );
+    let base_url = format!("{}/backend-api", sandbox.issuer.url());
+    assert_told(&sandbox, &base_url, &[account, (RESIDENCY, "us"), fedramp]);
+    assert_eq!(sandbox.issuer.count(CHECK), 1);
+    route(&sandbox, &us_cr());
+    sandbox.age(-60);
+    rotate();
+    sandbox.run(&["token"]).assert(0, TOKEN, "");
+    let origin = other_origin(&sandbox);
+    sandbox.await_stored(|stored| stored["routing"]["origin"] == origin.as_str());
+    let base_url = format!("{origin}/backend-api");
+    assert_told(
+        &sandbox,
+        &base_url,
+        &[account, (OVERRIDE, "us_cr"), fedramp],
+    );
+    let status = sandbox.run(&["status"]);
+    let words = "Signed in as someone@mail.example (Plus, workspace Lab)\n...\n";
+    status.assert(0, words, "");
+    sandbox.run(&["token", "--verify"]).assert(0, TOKEN, "");
+    let asked = sandbox.issuer.requests_to(Endpoint::Usage);
+    assert_eq!(asked[0].header("host"), origin.strip_prefix("http://"));
+    assert_eq!(
+        (
+            sandbox.issuer.count(CHECK),
+            sandbox.issuer.count(Endpoint::Assertion)
+        ),
+        (2, 2)
+    );
+}
+
 #[cfg(unix)]
 mod from_a_command {
     use super::*;
