@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -12,12 +13,12 @@ use support::fake_issuer::{Endpoint, Trouble, now};
 use support::process::{Output, Running};
 use support::sandbox::{LIFE, Sandbox, skip};
 
-const ANSWER: &str = "Hello from the backend\n";
+pub const ANSWER: &str = "Hello from the backend\n";
 
 /// The arguments of all processes. Not every Linux has a `ps`, and no other system has a `/proc`.
 fn argument_lists() -> String {
     if !cfg!(target_os = "linux") {
-        let output = std::process::Command::new("ps")
+        let output = Command::new("ps")
             .args(["-A", "-ww", "-o", "args="])
             .output()
             .unwrap();
@@ -31,9 +32,9 @@ fn argument_lists() -> String {
 }
 
 /// A person with Codex, whose configuration is what `setup codex` printed.
-struct Person {
+pub struct Person {
     codex: PathBuf,
-    sandbox: Sandbox,
+    pub sandbox: Sandbox,
 }
 
 /// Where Codex is, if it is here.
@@ -60,8 +61,7 @@ impl Person {
 
     /// In a workspace of which the backend at this URL tells so, which was learned when the token was last refreshed.
     fn in_workspace(told: fn(&str) -> Value) -> Option<Self> {
-        let codex = find()?;
-        let mut sandbox = Sandbox::new();
+        let sandbox = Sandbox::new();
         sandbox.plant_expiring_in((LIFE - 3600).cast_signed(), LIFE);
         let told = told(sandbox.issuer.url());
         if !told.is_null() {
@@ -70,6 +70,12 @@ impl Person {
             refreshed.assert(0, "[TOKEN]\n", "");
             sandbox.await_stored(|stored| stored["routing"].is_object());
         }
+        Self::with(sandbox)
+    }
+
+    /// Signed in as this sandbox is.
+    pub fn with(mut sandbox: Sandbox) -> Option<Self> {
+        let codex = find()?;
         sandbox.set("CODEX_HOME", sandbox.folder().join("codex"));
         // Whatever it may want to ask the outside ends here; loopback goes without a proxy.
         sandbox.set("HTTPS_PROXY", "http://127.0.0.1:9");
@@ -96,8 +102,13 @@ impl Person {
         self.sandbox.folder().join("codex")
     }
 
-    /// Asks Codex something. A configuration with members that it does not know is an error.
-    fn ask(&self) -> Running {
+    /// Asks Codex something.
+    pub fn ask(&self) -> Running {
+        self.sandbox.start(self.command())
+    }
+
+    /// Codex with a question. A configuration with members that it does not know is an error.
+    pub fn command(&self) -> Command {
         let arguments = [
             "exec",
             "--strict-config",
@@ -110,10 +121,8 @@ impl Person {
         ];
         let arguments = arguments.map(OsString::from);
         let codex = self.codex.clone().into_os_string();
-        self.sandbox.start(
-            self.sandbox
-                .command_of(&[&[codex], &arguments[..]].concat()),
-        )
+        self.sandbox
+            .command_of(&[&[codex], &arguments[..]].concat())
     }
 
     /// The requests for an answer of the model.

@@ -61,3 +61,5 @@ mod status;
 mod terminal;
 mod verify;
 mod workload;
+#[cfg(unix)]
+mod workload_codex;

@@ -13,11 +13,11 @@ const ASSERTION: Endpoint = Endpoint::Assertion;
 const TOKEN: &str = "[TOKEN]\n";
 const LOGIN: [&str; 2] = ["login", "--workload-identity"];
 const SIGNED_IN: &str = "Signed in as someone@mail.example (Plus)\n  Its tokens come from workload identity (rule rule-1, identity token [FOLDER]/identity)\n";
-const RULE: &str = "OPENAI_FEDERATION_RULE_ID";
-const FILE: &str = "OPENAI_IDENTITY_TOKEN_FILE";
+pub const RULE: &str = "OPENAI_FEDERATION_RULE_ID";
+pub const FILE: &str = "OPENAI_IDENTITY_TOKEN_FILE";
 
 /// A job whose platform writes identity tokens to a file.
-struct Job(Sandbox);
+pub struct Job(pub Sandbox);
 
 impl Job {
     fn new() -> Self {
@@ -32,7 +32,7 @@ impl Job {
 
     /// One that has signed in; the variables are not needed any more.
     #[track_caller]
-    fn signed_in() -> Self {
+    pub fn signed_in() -> Self {
         let mut job = Self::new();
         job.0.run(&LOGIN).assert(0, "", SIGNED_IN);
         job.0.unset(RULE);
@@ -45,7 +45,7 @@ impl Job {
     }
 
     /// The platform writes a new identity token.
-    fn rotate(&self) {
+    pub fn rotate(&self) {
         self.write(&format!("{}\n", self.0.issuer.issue_identity_token(300)));
     }
 
@@ -434,7 +434,7 @@ fn a_day_costs_one_exchange_for_each_life_of_a_token() {
 }
 
 #[test]
-fn sealing_status_and_verify_work_as_ever() {
+fn status_and_verify_work_as_ever() {
     let job = Job::signed_in();
     let status = job.0.run(&["status"]);
     assert_eq!(status.code, 0, "{}", status.stdout);

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Error, ErrorKind, Read};
-use std::net::TcpStream;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -124,7 +123,7 @@ impl Answer {
 }
 
 /// The next request of a connection; `None` when the client has closed it.
-pub fn read_request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
+pub fn read_request(stream: &mut BufReader<impl Read>) -> io::Result<Option<Request>> {
     let head = read_head(stream)?;
     if head.is_empty() {
         return Ok(None);
@@ -150,7 +149,7 @@ pub fn read_request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Requ
 }
 
 /// The answer that a server gives; without a length its body goes to the end of the connection.
-pub fn read_answer(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
+pub fn read_answer(stream: &mut BufReader<impl Read>) -> io::Result<Answer> {
     let head = read_head(stream)?;
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
@@ -169,14 +168,14 @@ pub fn read_answer(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
 }
 
 /// The bytes up to the empty line, or to the end of the connection.
-fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
+fn read_head(stream: &mut BufReader<impl Read>) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut limited = stream.take(LONGEST_HEAD as u64);
     while limited.read_until(b'\n', &mut head)? > 0 && !head.ends_with(b"\r\n\r\n") {}
     Ok(head)
 }
 
-fn read_body(stream: &mut BufReader<TcpStream>, length: Option<usize>) -> io::Result<Vec<u8>> {
+fn read_body(stream: &mut BufReader<impl Read>, length: Option<usize>) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     let Some(length) = length else {
         stream.read_to_end(&mut body)?;
