@@ -2,15 +2,14 @@
 
 use std::array;
 use std::fs;
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use toml_parser::parser::{EventKind, RecursionGuard, parse_document};
-use toml_parser::{Raw, Source};
+use toml::Spanned;
+use toml::de::DeTable;
 
 use super::{read, read_foreign};
 use crate::credentials::{Credentials, parse_codex};
@@ -19,9 +18,6 @@ use crate::{keyring, settings};
 
 /// The name under which Codex stores its logins in the keyring.
 const SERVICE: &str = "Codex Auth";
-
-/// How deep arrays and inline tables of a configuration may be nested, as the parser works recursively.
-const MOST_NESTED: u32 = 80;
 
 /// How often a file that is not whole is read again, and after which pause.
 const REPEATS: u32 = 3;
@@ -66,68 +62,50 @@ pub enum Place {
 
 /// Where Codex keeps its login.
 pub fn place() -> Result<Place> {
-    let mut values = Vec::new();
-    for path in settings::codex_configurations()? {
-        let read = || toml_values(&read_foreign(&path)?.unwrap_or_default());
-        values.extend(read().with_context(|| format!("could not read {}", path.display()))?);
-    }
-    Ok(place_of(&values))
-}
-
-/// The place that these values of configurations name. The last one wins.
-fn place_of(values: &[(Vec<String>, String)]) -> Place {
-    let value = |key: &[&str]| {
-        let value = values.iter().rfind(|(name, _)| name == key);
-        value.map(|(_, value)| value.as_str())
+    let mut configuration = Configuration {
+        store: "file".to_owned(),
+        is_encrypted: cfg!(windows),
     };
-    let is_encrypted =
-        value(&["features", "secret_auth_storage"]).map_or(cfg!(windows), |value| value == "true");
-    match (value(&["cli_auth_credentials_store"]), is_encrypted) {
-        (Some("keyring"), false) => Place::Keyring,
-        (Some("keyring"), true) => Place::Encrypted,
-        (Some("auto"), false) => Place::KeyringElseFile,
-        (Some("auto"), true) => Place::EncryptedElseFile,
-        _ => Place::File,
+    for path in settings::codex_configurations()? {
+        let mut read = || configuration.read(&read_foreign(&path)?.unwrap_or_default());
+        read().with_context(|| format!("could not read {}", path.display()))?;
     }
+    Ok(configuration.place())
 }
 
-/// The values in a TOML document, each with the keys that lead to it. Those in an array have the keys of its table.
-fn toml_values(bytes: &[u8]) -> Result<Vec<(Vec<String>, String)>> {
-    let document = str::from_utf8(bytes)?;
-    let (mut events, mut error, mut values) = (Vec::new(), None, Vec::new());
-    let tokens = Source::new(document).lex().into_vec();
-    let mut receiver = RecursionGuard::new(&mut events, MOST_NESTED);
-    parse_document(&tokens, &mut receiver, &mut error);
-    // The keys of the table, of those around an inline table, and those after them.
-    let (mut table, mut outer, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-    for event in events {
-        let (mut text, span) = (String::new(), event.span());
-        let raw = &document[span.start()..span.end()];
-        let raw = Raw::new_unchecked(raw, event.encoding(), span);
-        match event.kind() {
-            EventKind::StdTableOpen | EventKind::ArrayTableOpen => table.clear(),
-            EventKind::StdTableClose | EventKind::ArrayTableClose => table = mem::take(&mut keys),
-            EventKind::InlineTableOpen => {
-                let inner = [table.clone(), mem::take(&mut keys)].concat();
-                outer.push(mem::replace(&mut table, inner));
-            }
-            EventKind::InlineTableClose => table = outer.pop().unwrap_or_default(),
-            EventKind::SimpleKey => {
-                raw.decode_key(&mut text, &mut error);
-                keys.push(text);
-            }
-            EventKind::Scalar => {
-                let _kind = raw.decode_scalar(&mut text, &mut error);
-                let name = [table.clone(), mem::take(&mut keys)].concat();
-                values.push((name, text));
-            }
-            EventKind::ArrayClose => keys.clear(),
-            _ => {}
+/// What Codex's configuration files say about its login: a later one overrides an earlier one.
+struct Configuration {
+    store: String,
+    is_encrypted: bool,
+}
+
+impl Configuration {
+    fn read(&mut self, bytes: &[u8]) -> Result<()> {
+        // The parser's message would quote a line, which may contain an API key.
+        let table = DeTable::parse(str::from_utf8(bytes)?);
+        let table = table.ok().context("it is not valid TOML")?.into_inner();
+        if let Some(store) = table.get("cli_auth_credentials_store") {
+            store
+                .get_ref()
+                .as_str()
+                .unwrap_or_default()
+                .clone_into(&mut self.store);
         }
+        let features = table.get("features").map(Spanned::get_ref);
+        if let Some(feature) = features.and_then(|table| table.get("secret_auth_storage")) {
+            self.is_encrypted = feature.get_ref().as_bool() == Some(true);
+        }
+        Ok(())
     }
-    match error {
-        Some(_) => bail!("it is not valid TOML"),
-        None => Ok(values),
+
+    fn place(&self) -> Place {
+        match (self.store.as_str(), self.is_encrypted) {
+            ("keyring", false) => Place::Keyring,
+            ("keyring", true) => Place::Encrypted,
+            ("auto", false) => Place::KeyringElseFile,
+            ("auto", true) => Place::EncryptedElseFile,
+            _ => Place::File,
+        }
     }
 }
 
@@ -206,12 +184,15 @@ mod tests {
     }
 
     /// The place that these configurations name, with the default of Linux and macOS.
-    fn place_in(texts: &[&str]) -> Result<Place> {
-        let mut values = toml_values(b"features = { secret_auth_storage = false }")?;
+    fn place_in<T: AsRef<[u8]>>(texts: &[T]) -> Result<Place> {
+        let mut configuration = Configuration {
+            store: String::new(),
+            is_encrypted: false,
+        };
         for text in texts {
-            values.extend(toml_values(text.as_bytes())?);
+            configuration.read(text.as_ref())?;
         }
-        Ok(place_of(&values))
+        Ok(configuration.place())
     }
 
     #[test]
@@ -286,7 +267,7 @@ mod tests {
         ] {
             assert!(place_in(&[text]).is_err(), "{text:.40}");
         }
-        assert!(toml_values(b"a = \"\xff\"").is_err());
+        assert!(place_in(&[b"a = \"\xff\""]).is_err());
     }
 
     /// As `printf %s /no/such/codex | sha256sum` has it.
