@@ -16,10 +16,8 @@ use crate::settings;
 /// The bus itself, by its name and its path.
 const BUS: [&str; 2] = ["org.freedesktop.DBus", "/org/freedesktop/DBus"];
 
-const UNREACHABLE: &str = "the keyring cannot be reached";
-
-/// The longest message to read, in bytes: a keyring's replies are far shorter.
-const MAX_MESSAGE: usize = 1024 * 1024;
+/// The longest part of a message to read, in bytes: a keyring's replies are far shorter.
+const LONGEST: u32 = 1024 * 1024;
 
 /// The sender chooses the byte order of a message. This one is native to all processors that we build for.
 const LITTLE_ENDIAN: u8 = b'l';
@@ -43,36 +41,30 @@ pub struct Bus {
 }
 
 impl Bus {
-    pub fn session() -> Result<Self> {
-        let (stream, serial) = (connect()?, 0);
-        let mut bus = Self { stream, serial };
-        bus.authenticate()?;
-        let none = Arguments::none();
-        bus.call(BUS, "org.freedesktop.DBus.Hello()", &none, None)?;
-        Ok(bus)
-    }
-
     /// The bus knows our user from the socket (EXTERNAL), but wants to be told.
-    fn authenticate(&mut self) -> Result<()> {
+    pub fn session() -> Result<Self> {
+        let mut stream = connect()?;
         let user = rustix::process::geteuid().as_raw().to_string();
         // The decimal digits, hex-encoded: `3` is 33.
         let user: String = user.chars().flat_map(|digit| ['3', digit]).collect();
-        let hello = format!("\0AUTH EXTERNAL {user}\r\n");
-        self.stream.write_all(hello.as_bytes())?;
+        stream.write_all(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
         // Nothing follows the line, which has a few dozen bytes, until we send BEGIN.
         let mut line = String::new();
-        BufReader::new((&self.stream).take(1024)).read_line(&mut line)?;
+        BufReader::new((&stream).take(1024)).read_line(&mut line)?;
         if !line.starts_with("OK ") {
             return Err(malformed());
         }
-        Ok(self.stream.write_all(b"BEGIN\r\n")?)
+        stream.write_all(b"BEGIN\r\n")?;
+        let mut bus = Self { stream, serial: 0 };
+        bus.call(BUS, "org.freedesktop.DBus.Hello()", &Arguments::NONE, None)?;
+        Ok(bus)
     }
 
     /// Subscribes to the signals of the object with this path.
     pub fn watch(&mut self, path: &str) -> Result<()> {
-        let rule = Arguments::none().text(&format!("type='signal',path='{path}'"));
-        self.call(BUS, "org.freedesktop.DBus.AddMatch(s)", &rule, None)?;
-        Ok(())
+        let rule = Arguments::NONE.text(&format!("type='signal',path='{path}'"));
+        let added = self.call(BUS, "org.freedesktop.DBus.AddMatch(s)", &rule, None);
+        added.map(drop)
     }
 
     /// Calls a method, written with its interface and the types of its arguments, on an object: its owner and its path. Returns
@@ -134,23 +126,20 @@ impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => no_bus(),
-            ErrorKind::PermissionDenied => Self::Other(
-                format!(
-                    "{UNREACHABLE}: could not connect to the session bus: {}",
-                    describe_refused(&error)
-                ),
-                "run it outside the sandbox, as the user of the desktop session",
-            ),
+            ErrorKind::PermissionDenied => Self::Other(format!(
+                "the keyring cannot be reached: could not connect to the session bus: {}: run it outside the sandbox, as the \
+                 user of the desktop session",
+                describe_refused(&error)
+            )),
             _ => Self::failed(&error.to_string()),
         }
     }
 }
 
 fn no_bus() -> Problem {
-    Problem::Other(
-        format!("{UNREACHABLE}: there is no session bus here"),
-        "run it in your desktop session, where DBUS_SESSION_BUS_ADDRESS is set",
-    )
+    let what = "the keyring cannot be reached: there is no session bus here: run it in your desktop session, where \
+                DBUS_SESSION_BUS_ADDRESS is set";
+    Problem::Other(what.to_owned())
 }
 
 fn malformed() -> Problem {
@@ -160,40 +149,41 @@ fn malformed() -> Problem {
 /// What the error of a call means, by its name.
 fn returned(name: &str) -> Problem {
     if name.ends_with(".Error.IsLocked") {
-        Problem::Locked
-    } else if name.ends_with(".ServiceUnknown") || name.contains(".Spawn.") {
-        let advice = "start GNOME Keyring, KWallet or KeePassXC, and try again";
-        Problem::Other("no keyring is running".to_owned(), advice)
-    } else {
-        Problem::failed(name)
+        return Problem::Locked;
     }
+    if name.ends_with(".ServiceUnknown") || name.contains(".Spawn.") {
+        let what =
+            "no keyring is running: start GNOME Keyring, KWallet or KeePassXC, and try again";
+        return Problem::Other(what.to_owned());
+    }
+    Problem::failed(name)
 }
 
 /// A call as a message.
-fn call(serial: u32, object: [&str; 2], method: &str, arguments: &Arguments) -> Vec<u8> {
+fn call(serial: u32, [owner, path]: [&str; 2], method: &str, arguments: &Arguments) -> Vec<u8> {
     let (method, types) = method.split_once('(').unwrap_or_default();
     let (interface, name) = method.rsplit_once('.').unwrap_or_default();
     let types = types.strip_suffix(')').unwrap_or_default();
+    let fields = Arguments::NONE.field(DESTINATION, "s").text(owner);
+    let fields = fields.field(PATH, "o").text(path);
+    let fields = fields.field(INTERFACE, "s").text(interface);
+    let fields = fields.field(MEMBER, "s").text(name);
+    let fields = fields.field(SIGNATURE, "g").signature(types);
+    message(METHOD_CALL, serial, &fields, arguments)
+}
+
+fn message(kind: u8, serial: u32, fields: &Arguments, arguments: &Arguments) -> Vec<u8> {
     // No flags, version 1 of the protocol.
-    let message = Arguments(vec![LITTLE_ENDIAN, METHOD_CALL, 0, 1]);
-    let message = message.number(length(&arguments.0)).number(serial);
-    let message = message.array(8, |fields| {
-        let fields = fields.field(DESTINATION, "s").text(object[0]);
-        let fields = fields.field(PATH, "o").text(object[1]);
-        let fields = fields.field(INTERFACE, "s").text(interface);
-        let fields = fields.field(MEMBER, "s").text(name);
-        fields.field(SIGNATURE, "g").signature(types)
-    });
-    message.align(8).raw(&arguments.0).0
+    let start = Arguments(vec![LITTLE_ENDIAN, kind, 0, 1]);
+    let start = start.number(length(&arguments.0)).number(serial);
+    start.array(8, fields).align(8).raw(&arguments.0).0
 }
 
 /// Marshals the arguments of a call. All of them are ours, and short.
 pub struct Arguments(Vec<u8>);
 
 impl Arguments {
-    pub fn none() -> Self {
-        Self(Vec::new())
-    }
+    pub const NONE: Self = Self(Vec::new());
 
     fn raw(mut self, bytes: &[u8]) -> Self {
         self.0.extend(bytes);
@@ -227,16 +217,10 @@ impl Arguments {
         self.raw(&[length]).raw(types.as_bytes()).raw(&[0])
     }
 
-    /// An array, with the alignment of its elements.
-    pub fn array(self, alignment: usize, elements: impl FnOnce(Self) -> Self) -> Self {
-        let empty = self.number(0);
-        let place = empty.0.len() - 4;
-        let empty = empty.align(alignment);
-        let start = empty.0.len();
-        let mut filled = elements(empty);
-        let length = length(&filled.0[start..]).to_le_bytes();
-        filled.0[place..place + 4].copy_from_slice(&length);
-        filled
+    /// An array of elements with this alignment.
+    pub fn array(self, alignment: usize, elements: &Self) -> Self {
+        let start = self.number(length(&elements.0));
+        start.align(alignment).raw(&elements.0)
     }
 
     /// A field of a header. Its value, of this type, follows.
@@ -249,7 +233,7 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or_default()
 }
 
-/// A message from the bus.
+/// A message from the bus, with the fields of its header as text.
 struct Message {
     kind: u8,
     fields: HashMap<u8, String>,
@@ -258,45 +242,36 @@ struct Message {
 
 impl Message {
     fn read(stream: &mut UnixStream) -> Result<Self> {
-        let mut start = [0; 16];
-        stream.read_exact(&mut start)?;
-        let mut sizes = Body::new(start[4..].to_vec());
-        let [body, _serial, fields] = [sizes.number()?, sizes.number()?, sizes.number()?];
-        let (body, fields) = (body as usize, fields as usize);
-        // Each one first: on 32 bits their sum and the padding could wrap.
-        let is_too_long = fields.max(body) > MAX_MESSAGE || fields + body > MAX_MESSAGE;
-        if start[0] != LITTLE_ENDIAN || is_too_long {
+        let mut start = Body::read(stream, 16)?;
+        let &[order, kind, _flags, _version] = start.take(4)? else {
+            return Err(malformed());
+        };
+        let [body, _serial, end] = [start.number()?, start.number()?, start.number()?];
+        if order != LITTLE_ENDIAN || body.max(end) > LONGEST {
             return Err(malformed());
         }
-        let padded = fields.next_multiple_of(8);
-        let mut bytes = vec![0; padded + body];
-        stream.read_exact(&mut bytes)?;
-        let body = Body::new(bytes.split_off(padded));
-        bytes.truncate(fields);
-        let (kind, fields) = (start[1], read_fields(Body::new(bytes))?);
+        // It begins at a multiple of 8 in the message, so its own alignment counts.
+        let mut header = Body::read(stream, end.next_multiple_of(8))?;
+        header.bytes.truncate(end as usize);
+        let mut fields = HashMap::new();
+        while header.at < header.bytes.len() {
+            header.align(8);
+            let code = header.take(1)?[0];
+            let value = match header.signature()?.as_str() {
+                "u" => header.number()?.to_string(),
+                "s" | "o" => header.text()?,
+                "g" => header.signature()?,
+                _ => return Err(malformed()),
+            };
+            fields.insert(code, value);
+        }
+        let body = Body::read(stream, body)?;
         Ok(Self { kind, fields, body })
     }
 
     fn field(&self, field: u8) -> &str {
         self.fields.get(&field).map_or("", String::as_str)
     }
-}
-
-/// The fields of a header, as text. They begin at a multiple of 8 in the message, so their own alignment counts.
-fn read_fields(mut from: Body) -> Result<HashMap<u8, String>> {
-    let mut fields = HashMap::new();
-    while from.at < from.bytes.len() {
-        from.align(8);
-        let code = from.take(1)?[0];
-        let value = match from.signature()?.as_str() {
-            "u" => from.number()?.to_string(),
-            "s" | "o" => from.text()?,
-            "g" => from.signature()?,
-            _ => return Err(malformed()),
-        };
-        fields.insert(code, value);
-    }
-    Ok(fields)
 }
 
 /// The arguments of a reply or a signal, read in order. One that is not of the expected type is an error.
@@ -306,8 +281,10 @@ pub struct Body {
 }
 
 impl Body {
-    fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, at: 0 }
+    fn read(stream: &mut UnixStream, size: u32) -> Result<Self> {
+        let mut bytes = vec![0; size as usize];
+        stream.read_exact(&mut bytes)?;
+        Ok(Self { bytes, at: 0 })
     }
 
     /// Skips to a multiple of this, where a struct begins.
@@ -315,10 +292,10 @@ impl Body {
         self.at = self.at.next_multiple_of(to);
     }
 
-    fn take(&mut self, count: usize) -> Result<&[u8]> {
-        let end = self.at.checked_add(count).ok_or_else(malformed)?;
-        let taken = self.bytes.get(self.at..end).ok_or_else(malformed)?;
-        self.at = end;
+    fn take(&mut self, size: u32) -> Result<&[u8]> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let taken = rest.get(..size as usize).ok_or_else(malformed)?;
+        self.at += taken.len();
         Ok(taken)
     }
 
@@ -329,12 +306,12 @@ impl Body {
     }
 
     pub fn bytes(&mut self) -> Result<Vec<u8>> {
-        let size = self.number()? as usize;
+        let size = self.number()?;
         self.take(size).map(<[u8]>::to_vec)
     }
 
     pub fn text(&mut self) -> Result<String> {
-        let size = self.number()? as usize;
+        let size = self.number()?;
         self.string(size)
     }
 
@@ -344,7 +321,7 @@ impl Body {
     }
 
     /// This many bytes, and the zero after them.
-    fn string(&mut self, size: usize) -> Result<String> {
+    fn string(&mut self, size: u32) -> Result<String> {
         let text = self.take(size)?.to_vec();
         self.take(1)?;
         String::from_utf8(text).map_err(|_| malformed())
@@ -379,7 +356,7 @@ mod tests {
             "autolaunch:",
         ] {
             let outcome = connect_to(address);
-            assert!(matches!(outcome, Err(Problem::Other(..))), "{address}");
+            assert!(matches!(outcome, Err(Problem::Other(_))), "{address}");
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a bus,%");
@@ -402,15 +379,14 @@ mod tests {
 
     #[test]
     fn a_call_is_read_as_it_was_written() {
-        let arguments = Arguments::none()
+        let entry = Arguments::NONE.text("key").signature("s").text("x");
+        let arguments = Arguments::NONE
             .text("name")
-            .array(4, |objects| objects.text("/object"))
+            .array(4, &Arguments::NONE.text("/object"))
             .align(8)
             .bytes(b"secret")
             .number(1)
-            .array(8, |entry| {
-                entry.align(8).text("key").signature("s").text("x")
-            });
+            .array(8, &entry);
         let sent = call(7, OBJECT, "a.b.Prompt(sao(ayb)a{sv})", &arguments);
         let message = received(&sent).ok().unwrap();
         assert_eq!(message.kind, METHOD_CALL);
@@ -439,15 +415,10 @@ mod tests {
 
     /// A message to us with one number in it: a reply to a call, or the signal `Completed` of an object.
     fn message_to_us(kind: u8, reply_to: u32, path: &str, number: u32) -> Vec<u8> {
-        let message = Arguments(vec![LITTLE_ENDIAN, kind, 0, 1])
-            .number(4)
-            .number(1);
-        let message = message.array(8, |fields| {
-            let fields = fields.field(REPLY_SERIAL, "u").number(reply_to);
-            let fields = fields.field(PATH, "o").text(path);
-            fields.field(MEMBER, "s").text("Completed")
-        });
-        message.align(8).number(number).0
+        let fields = Arguments::NONE.field(REPLY_SERIAL, "u").number(reply_to);
+        let fields = fields.field(PATH, "o").text(path);
+        let fields = fields.field(MEMBER, "s").text("Completed");
+        message(kind, 1, &fields, &Arguments::NONE.number(number))
     }
 
     /// The number that the seventh call of a connection returns when the bus sends these messages, then closes it.
@@ -458,8 +429,7 @@ mod tests {
             theirs.write_all(message).unwrap();
         }
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
-        bus.call(OBJECT, PROMPT, &Arguments::none(), signal)?
-            .number()
+        bus.call(OBJECT, PROMPT, &Arguments::NONE, signal)?.number()
     }
 
     #[test]
@@ -470,7 +440,7 @@ mod tests {
         let outcome = called(None, &[another.clone(), signal.clone(), reply]);
         assert_eq!(outcome.ok(), Some(3));
         let outcome = called(None, &[another, signal]);
-        assert!(matches!(outcome, Err(Problem::Other(..))));
+        assert!(matches!(outcome, Err(Problem::Other(_))));
         let error = message_to_us(ERROR, 7, "/", 0);
         assert!(called(None, &[error]).is_err());
     }
@@ -507,20 +477,16 @@ mod tests {
             let length = u32::try_from(field.len()).unwrap();
             Arguments(header(0, length)).raw(field).align(8).0
         };
-        let largest = u32::try_from(MAX_MESSAGE).unwrap();
         for (body, fields) in [
             (0, u32::MAX),
             (u32::MAX, 0),
             (u32::MAX, u32::MAX),
             (8, u32::MAX - 6),
-            (largest, 1),
-            (largest + 1, 0),
+            (LONGEST, 1),
+            (LONGEST + 1, 0),
         ] {
             let outcome = received(&header(body, fields));
-            assert!(
-                matches!(outcome, Err(Problem::Other(..))),
-                "{body} {fields}"
-            );
+            assert!(matches!(outcome, Err(Problem::Other(_))), "{body} {fields}");
         }
         let mut big_endian = header(0, 0);
         big_endian[0] = b'B';

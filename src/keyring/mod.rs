@@ -15,7 +15,6 @@ mod system;
 #[path = "secret_service.rs"]
 mod system;
 
-use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,33 +37,28 @@ pub enum Problem {
     /// A person has to unlock it.
     Locked,
     /// What else is wrong, and what to do about it.
-    Other(String, &'static str),
+    Other(String),
 }
 
 impl Problem {
     /// It failed for this reason.
     fn failed(reason: &str) -> Self {
-        let what = format!("the keyring failed: {}", printable(reason));
-        Self::Other(what, "try again later")
-    }
-
-    /// What is wrong, and what to do about it.
-    pub fn describe(&self) -> (&str, &'static str) {
-        match self {
-            Self::Locked if cfg!(target_os = "macos") => (
-                "the keyring is locked",
-                "unlock it, or run codex-auth seal to allow this program, and try again",
-            ),
-            Self::Locked => ("the keyring is locked", "unlock it, and try again"),
-            Self::Other(what, advice) => (what, advice),
-        }
+        let reason = printable(reason);
+        Self::Other(format!("the keyring failed: {reason}: try again later"))
     }
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        let (what, advice) = problem.describe();
-        Self::Temporary(format!("{what}: {advice}"))
+        let unlock = if cfg!(target_os = "macos") {
+            "unlock it, or run codex-auth seal to allow this program"
+        } else {
+            "unlock it"
+        };
+        Self::Temporary(match problem {
+            Problem::Locked => format!("the keyring is locked: {unlock}, and try again"),
+            Problem::Other(what) => what,
+        })
     }
 }
 
@@ -99,7 +93,8 @@ pub fn is_locked(service: &str, account: &str) -> Result<bool> {
 pub fn unlock(service: &str, account: &str) -> Result<()> {
     let [service, account] = [service, account].map(str::to_owned);
     let unlocked = time::within(PROMPT_LIMIT, move || system::unlock(&service, &account));
-    unlocked.unwrap_or_else(|error| Err(unanswered(error.kind(), PROMPT_LIMIT)))
+    // Nobody has unlocked it so far.
+    unlocked.unwrap_or(Err(Problem::Locked))
 }
 
 fn within_limit<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -107,17 +102,9 @@ fn within_limit<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'st
     let begun = Instant::now();
     let outcome = time::within(*left, work);
     *left = left.saturating_sub(begun.elapsed());
-    outcome.unwrap_or_else(|error| Err(unanswered(error.kind(), LIMIT)))
-}
-
-/// No answer came: the limit has passed, or no thread could be started.
-fn unanswered(why: ErrorKind, limit: Duration) -> Problem {
-    if why != ErrorKind::TimedOut {
-        return Problem::failed(&why.to_string());
-    }
-    let limit = time::length(limit);
-    let what = format!("the keyring did not answer within {limit}");
-    Problem::Other(what, "try again later")
+    let limit = time::length(LIMIT);
+    let what = format!("the keyring did not answer within {limit}: try again later");
+    outcome.unwrap_or(Err(Problem::Other(what)))
 }
 
 #[cfg(test)]
@@ -130,7 +117,7 @@ mod tests {
         let (end, hanging) = mpsc::channel::<()>();
         *LEFT.lock().unwrap() = Duration::from_millis(1);
         let outcome = within_limit(move || Ok(hanging.recv().is_ok()));
-        assert!(matches!(outcome, Err(Problem::Other(..))));
+        assert!(matches!(outcome, Err(Problem::Other(_))));
         assert!(LEFT.lock().unwrap().is_zero());
         drop(end);
     }

@@ -15,58 +15,57 @@ const ATTRIBUTES: &str = "org.freedesktop.Secret.Item.Attributes";
 struct Keyring(Bus);
 
 pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
-    let mut keyring = Keyring::connect()?;
-    match keyring.find(service, account)? {
-        Some(item) => keyring.secret(&item).map(Some),
-        None => Ok(None),
-    }
+    let mut keyring = Keyring(Bus::session()?);
+    let Some(item) = keyring.find(service, account)? else {
+        return Ok(None);
+    };
+    let session = Arguments::NONE.text(&keyring.open_session()?);
+    let mut secret = keyring.call(&item, "Secret.Item.GetSecret(o)", &session)?;
+    // A struct: the session and the parameters of an encryption come first.
+    secret.align(8);
+    secret.text()?;
+    secret.bytes()?;
+    secret.bytes().map(Some)
 }
 
-pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<()> {
-    let mut keyring = Keyring::connect()?;
+pub fn write(service: &str, account: &str, name: &str, bytes: &[u8]) -> Result<()> {
+    let mut keyring = Keyring(Bus::session()?);
     let collection = keyring.unlocked_collection()?;
     let session = keyring.open_session()?;
-    let properties = Arguments::none().array(8, |properties| {
-        let label = properties.align(8).text(LABEL).signature("s").text(name);
-        let attributes = label.align(8).text(ATTRIBUTES).signature("a{ss}");
-        put_attributes(attributes, service, account)
-    });
+    let properties = Arguments::NONE.text(LABEL).signature("s").text(name);
+    let properties = properties.align(8).text(ATTRIBUTES).signature("a{ss}");
+    let properties = properties.array(8, &attributes(service, account));
     // The secret: its session, the parameters of an encryption, its bytes and their type.
-    let secret = properties.align(8).text(&session).bytes(&[]).bytes(secret);
+    let secret = Arguments::NONE.array(8, &properties).align(8);
+    let secret = secret.text(&session).bytes(&[]).bytes(bytes);
     // It replaces an item with the same attributes.
     let arguments = secret.text("application/octet-stream").number(1);
     let method = "Secret.Collection.CreateItem(a{sv}(oayays)b)";
     let mut reply = keyring.call(&collection, method, &arguments)?;
-    match reply.text()?.as_str() {
-        // It would prompt first.
-        NONE => Err(Problem::Locked),
-        _ => Ok(()),
-    }
+    // Without an item, it would prompt first.
+    let is_stored = reply.text()? != NONE;
+    is_stored.then_some(()).ok_or(Problem::Locked)
 }
 
 pub fn remove(service: &str, account: &str) -> Result<()> {
-    let mut keyring = Keyring::connect()?;
+    let mut keyring = Keyring(Bus::session()?);
     let Some(item) = keyring.find(service, account)? else {
         return Ok(());
     };
-    let mut reply = keyring.call(&item, "Secret.Item.Delete()", &Arguments::none())?;
-    match reply.text()?.as_str() {
-        NONE => Ok(()),
-        // It would prompt first.
-        _ => Err(Problem::Locked),
-    }
+    let mut reply = keyring.call(&item, "Secret.Item.Delete()", &Arguments::NONE)?;
+    // With a prompt, it would prompt first.
+    let is_removed = reply.text()? == NONE;
+    is_removed.then_some(()).ok_or(Problem::Locked)
 }
 
 pub fn unlock(service: &str, account: &str) -> Result<()> {
-    let mut keyring = Keyring::connect()?;
+    let mut keyring = Keyring(Bus::session()?);
     let collection = keyring.default_collection()?;
     // The item may be in another collection.
     let [_, mut locked] = keyring.search(service, account)?;
     locked.push(collection);
-    let locked = Arguments::none().array(4, |array| {
-        let put = |array: Arguments, object: &String| array.text(object);
-        locked.iter().fold(array, put)
-    });
+    let put = |array: Arguments, object: &String| array.text(object);
+    let locked = Arguments::NONE.array(4, &locked.iter().fold(Arguments::NONE, put));
     let mut reply = keyring.call(SERVICE, "Secret.Service.Unlock(ao)", &locked)?;
     reply.texts()?;
     let prompt = reply.text()?;
@@ -74,7 +73,7 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
         keyring.0.watch(&prompt)?;
         let (prompt, method) = ([NAME, &prompt], "org.freedesktop.Secret.Prompt.Prompt(s)");
         // We have no window that it could belong to.
-        let window = Arguments::none().text("");
+        let window = Arguments::NONE.text("");
         let completed = keyring.0.call(prompt, method, &window, Some("Completed"));
         if completed?.number()? != 0 {
             // It was dismissed.
@@ -85,10 +84,6 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
 }
 
 impl Keyring {
-    fn connect() -> Result<Self> {
-        Bus::session().map(Self)
-    }
-
     /// Calls a method of a keyring's object. All their interfaces are of freedesktop.org.
     fn call(&mut self, path: &str, method: &str, arguments: &Arguments) -> Result<Body> {
         let method = format!("org.freedesktop.{method}");
@@ -100,7 +95,7 @@ impl Keyring {
     ///
     /// Never the first call: GNOME Keyring may not have registered its client yet, and then crashes.
     fn open_session(&mut self) -> Result<String> {
-        let plain = Arguments::none().text("plain").signature("s").text("");
+        let plain = Arguments::NONE.text("plain").signature("s").text("");
         let mut reply = self.call(SERVICE, "Secret.Service.OpenSession(sv)", &plain)?;
         // The parameters of an encryption come first.
         reply.signature()?;
@@ -111,7 +106,7 @@ impl Keyring {
     fn default_collection(&mut self) -> Result<String> {
         // GNOME Keyring may answer none to the first call of a client that it has not registered yet.
         for _ in 0..2 {
-            let alias = Arguments::none().text("default");
+            let alias = Arguments::NONE.text("default");
             let mut reply = self.call(SERVICE, "Secret.Service.ReadAlias(s)", &alias)?;
             let collection = reply.text()?;
             if collection != NONE {
@@ -124,7 +119,7 @@ impl Keyring {
     /// The default collection, which must be unlocked.
     fn unlocked_collection(&mut self) -> Result<String> {
         let collection = self.default_collection()?;
-        let property = Arguments::none().text("org.freedesktop.Secret.Collection");
+        let property = Arguments::NONE.text("org.freedesktop.Secret.Collection");
         let property = property.text("Locked");
         let mut reply = self.call(&collection, "DBus.Properties.Get(ss)", &property)?;
         reply.signature()?;
@@ -136,7 +131,7 @@ impl Keyring {
 
     /// The items that are unlocked, and those that are not.
     fn search(&mut self, service: &str, account: &str) -> Result<[Vec<String>; 2]> {
-        let wanted = put_attributes(Arguments::none(), service, account);
+        let wanted = Arguments::NONE.array(8, &attributes(service, account));
         let mut reply = self.call(SERVICE, "Secret.Service.SearchItems(a{ss})", &wanted)?;
         Ok([reply.texts()?, reply.texts()?])
     }
@@ -154,23 +149,10 @@ impl Keyring {
             item => Ok(item),
         }
     }
-
-    /// The secret of an item that is unlocked.
-    fn secret(&mut self, item: &str) -> Result<Vec<u8>> {
-        let session = Arguments::none().text(&self.open_session()?);
-        let mut secret = self.call(item, "Secret.Item.GetSecret(o)", &session)?;
-        // A struct: the session and the parameters of an encryption come first.
-        secret.align(8);
-        secret.text()?;
-        secret.bytes()?;
-        secret.bytes()
-    }
 }
 
-/// The names that most programs use, including Codex.
-fn put_attributes(to: Arguments, service: &str, account: &str) -> Arguments {
-    to.array(8, |entries| {
-        let service = entries.align(8).text("service").text(service);
-        service.align(8).text("username").text(account)
-    })
+/// The names that most programs use, including Codex: the entries of an `a{ss}`.
+fn attributes(service: &str, account: &str) -> Arguments {
+    let service = Arguments::NONE.text("service").text(service);
+    service.align(8).text("username").text(account)
 }
