@@ -1,15 +1,17 @@
 //! Replacing the stored login with a new one. What that needs is prepared before a code is spent: a staged file and, if the
 //! login is to be sealed, a key in the keyring.
 
+use std::mem;
+
 use anyhow::{Context, Result};
 
 use super::{lock, stores};
 use crate::credentials::{Credentials, Seal};
 use crate::error::{self, Failure};
-use crate::settings;
-use crate::store::sealing::{self, NewKey, find_key, remove_key};
+use crate::store::sealing::{NewKey, SERVICE, find_key, remove_key};
 use crate::store::{Lock, StagedFile, Store};
 use crate::terminal::{say, warn};
+use crate::{keyring, settings};
 
 const NOT_SEALED: &str = "could not seal the login";
 
@@ -63,18 +65,17 @@ impl<'a> Replacement<'a> {
 
     /// Stores the new login and returns the earlier one, whose key is removed. Beside a sealed login no device login is kept.
     pub fn save(self, credentials: &mut Credentials) -> Result<Earlier> {
+        let before = self.earlier().and_then(Credentials::key_id);
+        let before = before.map(str::to_owned);
+        // The key stays even if this fails: the file may be complete, and replace the stored one at the next lock.
+        mem::forget(self.new_key);
         credentials.set_seal(self.seal);
         self.staged.save_or_discard(credentials)?;
         if credentials.is_sealed() {
             self.store.forget_pending();
         }
-        if let Some(new_key) = self.new_key {
-            new_key.keep();
-        }
-        let before = self.earlier.as_ref().ok().and_then(Option::as_ref);
-        let before = before.and_then(Credentials::key_id);
-        if before != credentials.key_id() {
-            forget_key(before);
+        if before.as_deref() != credentials.key_id() {
+            forget_key(before.as_deref());
         }
         Ok(self.earlier)
     }
@@ -98,17 +99,18 @@ fn find_or_make_key(store: &Store, earlier: &Earlier) -> Result<(Seal, Option<Ne
 }
 
 pub fn will_be_sealed(store: &Store, asked: Option<bool>) -> Result<bool> {
-    match asked {
-        Some(asked) => Ok(asked),
-        None => Ok(store.is_sealed() || settings::wants_seal()?),
-    }
+    Ok(match asked {
+        Some(asked) => asked,
+        None => store.is_sealed() || settings::wants_seal()?,
+    })
 }
 
-/// Asks the person to unlock the keyring, if it is locked.
+/// Asks the person to unlock the keyring, if it is locked. Where there is no key yet, any name tells.
 pub fn unlock(id: Option<&str>) -> Result<(), Failure> {
-    if sealing::is_locked(id)? {
+    let id = id.unwrap_or("any");
+    if keyring::is_locked(SERVICE, id)? {
         say("The keyring is locked: unlock it to continue.");
-        sealing::unlock(id)?;
+        keyring::unlock(SERVICE, id)?;
     }
     Ok(())
 }
@@ -122,11 +124,10 @@ pub fn key_id(store: &Store) -> Option<String> {
 /// Removes a key that nothing is sealed with any more. One that another file names is kept: that file may be sealed with it,
 /// or be a backup that is restored later.
 pub fn forget_key(id: Option<&str>) {
-    let is_named = |store: Store| key_id(&store).as_deref() == id;
-    let Some(unnamed) = id.filter(|_| !stores().any(is_named)) else {
-        return;
-    };
-    if let Err(error) = remove_key(unnamed) {
+    if let Some(id) = id
+        && !stores().any(|store| key_id(&store).as_deref() == Some(id))
+        && let Err(error) = remove_key(id)
+    {
         warn(&format!(
             "could not remove the key, which is no longer needed: {error}"
         ));

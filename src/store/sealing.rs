@@ -1,7 +1,6 @@
 //! The keys of sealed files. Each is in the keyring, and is read from there once in the life of a process: before the lock, and
 //! so before a refresh token is spent.
 
-use std::mem;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -10,18 +9,15 @@ use anyhow::{Context, Result, bail};
 use super::{Store, read, staged_file};
 use crate::credentials::{Credentials, Key, Seal};
 use crate::error::Failure;
-use crate::keyring::{self, Problem};
+use crate::keyring;
 
 /// The name under which the keyring has our keys.
-const SERVICE: &str = "codex-auth";
-
-/// The name of no key, to ask whether the keyring is open at all.
-const ANY: &str = "any";
+pub const SERVICE: &str = "codex-auth";
 
 /// The keys that this process has.
 static KEYS: Mutex<Vec<Key>> = Mutex::new(Vec::new());
 
-/// A key that was made just now. It is removed again when it is dropped, unless it is kept.
+/// A key that was made just now. It is removed again when it is dropped.
 pub struct NewKey(Key);
 
 impl NewKey {
@@ -41,11 +37,6 @@ impl NewKey {
     pub fn key(&self) -> &Key {
         &self.0
     }
-
-    /// Something is sealed with it now.
-    pub fn keep(self) {
-        mem::forget(self);
-    }
 }
 
 impl Drop for NewKey {
@@ -53,16 +44,6 @@ impl Drop for NewKey {
         // What stays behind opens nothing.
         let _ = remove_key(&self.0.id);
     }
-}
-
-/// Whether a person has to unlock the keyring before it gives this key, or takes a new one.
-pub fn is_locked(id: Option<&str>) -> Result<bool, Problem> {
-    keyring::is_locked(SERVICE, id.unwrap_or(ANY))
-}
-
-/// Has the person unlock it.
-pub fn unlock(id: Option<&str>) -> Result<(), Problem> {
-    keyring::unlock(SERVICE, id.unwrap_or(ANY))
 }
 
 /// Removes a key that nothing is sealed with any more.

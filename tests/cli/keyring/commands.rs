@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{FORCED, TOKEN};
+use crate::faults::traced;
 use crate::login;
 use support::browser;
 use support::desktop::{Desktop, assert_sealed, leaks};
@@ -408,6 +409,31 @@ fn a_key_stays_as_long_as_another_file_names_it() {
     assert_eq!(desktop.keys(), 1);
     fs::rename(sandbox.file("work"), sandbox.file("default")).unwrap();
     sandbox.run(&["token"]).assert(0, TOKEN, "");
+}
+
+/// As where the file system becomes read-only meanwhile: the new file can neither replace the stored one nor be removed. The
+/// next command that takes the lock completes it.
+#[test]
+fn a_key_stays_where_a_file_that_is_sealed_with_it_is_left_behind() {
+    let Some(desktop) = Desktop::start() else {
+        return;
+    };
+    let sandbox = &desktop.sandbox;
+    sandbox.plant();
+    // The first two find nothing to remove.
+    let faults = [
+        "inject=?rename,?renameat,renameat2:error=EROFS",
+        "inject=?unlink,unlinkat:error=EROFS:when=3+",
+    ];
+    let Some(command) = traced(sandbox, &faults.map(str::to_owned), &["seal"]) else {
+        return;
+    };
+    let output = sandbox.start(command).finish();
+    output.assert(1, "", "codex-auth: could not save [..]\n");
+    assert!(sandbox.file("default").with_extension("json.new").exists());
+    assert_eq!(desktop.keys(), 1);
+    sandbox.run(&FORCED).assert(0, TOKEN, "");
+    assert_sealed(sandbox);
 }
 
 #[test]
