@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::output::{Colour, coloured, is_terminal, print};
 use crate::cli::StatusArgs;
-use crate::credentials::{Backoff, Credentials};
+use crate::credentials::{Backoff, Credentials, Source};
 use crate::issuer::backend::{Usage, Window};
-use crate::profile::Profile;
 use crate::profile::status::{LoginStatus, State};
+use crate::profile::{Profile, problem};
 use crate::terminal::{awaiting, fitted, result_width};
 use crate::text::{capitalized, printable};
 use crate::time::{moment, seconds_since_epoch, span};
@@ -125,7 +125,9 @@ fn details(login: &LoginStatus) -> String {
     let found = login.credentials.as_ref();
     let revoked = found.and_then(|found| found.revoked.as_ref());
     let issuer = found.and_then(|found| found.issuer.as_deref());
-    let sealed = login.is_sealed().then_some("with a key in the keyring");
+    let is_sealed = found.is_some_and(Credentials::is_sealed);
+    let sealed = is_sealed.then_some("with a key in the keyring");
+    let source = found.map(Credentials::source).filter(|it| it.is_stored());
     let lines = [
         ("Profile", Some(login.profile.name().to_owned())),
         ("Account ID", found.and_then(Credentials::account_id)),
@@ -149,8 +151,8 @@ fn details(login: &LoginStatus) -> String {
         ("File", Some(login.place.clone())),
         ("Sealed", sealed.map(str::to_owned)),
         ("Issuer", issuer.map(printable)),
-        ("Source", login.source()),
-        ("Note", login.note()),
+        ("Source", source.map(Source::describe)),
+        ("Note", found.and_then(problem)),
     ];
     let known = lines
         .into_iter()
@@ -160,7 +162,7 @@ fn details(login: &LoginStatus) -> String {
 }
 
 fn colour(login: &LoginStatus) -> Colour {
-    if login.is_usable() {
+    if login.is_usable {
         Colour::Good
     } else {
         Colour::Bad

@@ -25,10 +25,10 @@ pub fn findings(asked: Profile) -> Vec<Finding> {
 
 fn of_login(login: &LoginStatus) -> Finding {
     let (profile, cell) = (login.profile.name(), login.cell());
-    let (level, found) = match login.reason().or_else(|| login.note()) {
+    let (level, found) = match login.problem() {
         None => (Level::Ok, cell),
         Some(_) if login.state == State::None => (Level::Warning, cell),
-        Some(_) if !login.is_usable() => (Level::Problem, cell),
+        Some(_) if !login.is_usable => (Level::Problem, cell),
         // The token is valid, but no other one follows it.
         Some(reason) if login.obstacle.is_some() => (Level::Problem, format!("{cell}: {reason}")),
         Some(reason) => (Level::Warning, format!("{cell}: {reason}")),
@@ -46,9 +46,10 @@ fn of_copies() -> Vec<Finding> {
         ))
     });
     let logins = known.logins.iter().enumerate();
-    let copied = logins.filter_map(|(number, (profile, token))| {
+    let copied = logins.filter_map(|(number, (profile, login))| {
         let mut before = known.logins[..number].iter();
-        let other = copies::describe_login(&before.find(|(_, other)| other == token)?.0);
+        let copy = before.find(|(_, other)| other.tokens.refresh_token == login.tokens.refresh_token)?;
+        let other = copies::describe_login(&copy.0);
         let login = settings::login_command(profile);
         Some(Finding::new(Level::Problem, "sharing", format!(
             "{profile} is a copy of {other}: whichever is refreshed first invalidates the other: run codex-auth --profile {profile} logout --no-revoke, then {login}"

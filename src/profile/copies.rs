@@ -4,22 +4,17 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::{fs, iter};
 
-use sha2::{Digest, Sha256};
-
 use super::stores;
 use crate::credentials::Credentials;
 use crate::error;
 use crate::settings::CODEX_PROFILE;
 use crate::store::{Store, codex_file};
 
-/// Identifies a refresh token without revealing it.
-type Fingerprint = [u8; 32];
-
 /// The logins here that can be compared, and those that cannot.
 #[derive(Default)]
 pub struct Known {
     /// Every login that has a refresh token, by its profile: Codex's own, then ours in order.
-    pub logins: Vec<(String, Fingerprint)>,
+    pub logins: Vec<(String, Credentials)>,
     /// The profiles whose login cannot be read now, but later: the keyring does not give its key.
     pub closed: Vec<String>,
 }
@@ -36,13 +31,15 @@ pub fn known() -> Known {
     let mut known = Known::default();
     for (profile, login) in iter::once((CODEX_PROFILE, codex_file::load())).chain(own) {
         let profile = profile.to_owned();
-        match login.map(|login| login.as_ref().and_then(fingerprint)) {
-            Ok(found) => known.logins.extend(found.map(|found| (profile, found))),
+        match login {
+            Ok(Some(login)) if login.tokens.refresh_token.is_some() => {
+                known.logins.push((profile, login));
+            }
             Err(error) if error::exit_code(&error) == error::TEMPORARY => {
                 known.closed.push(profile);
             }
             // What cannot be read at all is left out.
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
     known
@@ -50,10 +47,12 @@ pub fn known() -> Known {
 
 /// Why the login of `profile` must not be revoked: another one here is, or may be, a copy of it.
 pub fn reason_to_keep(credentials: &Credentials, profile: &str) -> Option<String> {
-    let ours = fingerprint(credentials)?;
+    let token = credentials.tokens.refresh_token.as_ref()?;
     let known = known();
     let mut others = known.logins.iter().filter(|(other, _)| other != profile);
-    if let Some((other, _)) = others.find(|(_, theirs)| *theirs == ours) {
+    if let Some((other, _)) =
+        others.find(|(_, login)| login.tokens.refresh_token.as_ref() == Some(token))
+    {
         return Some(format!("it is a copy of {}", describe_login(other)));
     }
     let other = describe_login(known.closed.iter().find(|other| *other != profile)?);
@@ -68,8 +67,4 @@ pub fn describe_login(profile: &str) -> String {
         CODEX_PROFILE => "Codex's own login".to_owned(),
         _ => format!("the profile {profile}"),
     }
-}
-
-fn fingerprint(credentials: &Credentials) -> Option<Fingerprint> {
-    Some(Sha256::digest(credentials.tokens.refresh_token.as_ref()?).into())
 }

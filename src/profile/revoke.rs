@@ -1,12 +1,12 @@
 //! Revoking a login that is no longer used, at the issuer that gave it.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::copies;
 use crate::credentials::{Credentials, Source};
 use crate::issuer::Issuer;
+use crate::refresh::stored_issuer;
 use crate::terminal::awaiting;
-use crate::url::Url;
 
 /// Revokes the login that a profile had. Returns the reason if it must not, or cannot, be revoked from here.
 pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>> {
@@ -33,12 +33,7 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>
 
 /// Revokes the refresh token, and with it the login; where there is none, the access token (RFC 7009 section 2.1).
 fn revoke(credentials: &Credentials) -> Result<()> {
-    let (issuer, client_id) = credentials
-        .issuer
-        .as_deref()
-        .zip(credentials.client_id.as_deref())
-        .context("the stored credentials have no issuer")?;
-    let issuer =
-        Url::parse(issuer).context("could not trust the issuer of the stored credentials")?;
-    Issuer::new(issuer, client_id.to_owned())?.revoke(&credentials.tokens)
+    let issuer = stored_issuer(credentials)?;
+    let client_id = credentials.client_id.clone().unwrap_or_default();
+    Issuer::new(issuer, client_id)?.revoke(&credentials.tokens)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Profile, codex, problem, with_plan};
-use crate::credentials::{Backoff, Credentials, Freshness, TokenRequest};
+use crate::credentials::{Backoff, Credentials, Freshness, Source, TokenRequest};
 use crate::error;
 use crate::issuer::backend::{self, Usage, Verdict, Window};
 use crate::refresh;
@@ -48,6 +48,8 @@ pub struct LoginStatus {
     pub credentials: Option<Credentials>,
     /// Why `token` fails, now or once the stored token has expired. A backoff is not an obstacle: it ends by itself.
     pub obstacle: Option<Error>,
+    /// Whether a token can be had without a person, now or after a backoff.
+    pub is_usable: bool,
     /// What the backend says of the token and of the plan's limits, if it was asked.
     pub verdict: Option<Verdict>,
     pub usage: Option<Result<Usage>>,
@@ -60,32 +62,38 @@ impl LoginStatus {
             Profile::Own(store) => (store.path().display().to_string(), store.load_closed()),
             Profile::Codex => (codex_file::shown_place()?, codex_file::load()),
         };
-        let is_there = !matches!(kept, Ok(None));
+        let is_absent = matches!(kept, Ok(None));
+        let obstacle_to = |found: &Credentials| match &profile {
+            Profile::Own(store) => refresh::obstacle_to_refresh(store, found, now),
+            Profile::Codex => codex::check(found, &TokenRequest::default(), now).err(),
+        };
         let (credentials, obstacle) = match profile.stored() {
             Ok(found) => {
-                let obstacle = match &profile {
-                    Profile::Own(store) => refresh::obstacle_to_refresh(store, &found, now),
-                    Profile::Codex => codex::check(&found, &TokenRequest::default(), now).err(),
-                };
+                let obstacle = obstacle_to(&found);
                 (Some(found), obstacle)
             }
             Err(error) => {
-                let kept = kept.ok().flatten().filter(Credentials::is_closed);
-                (kept, Some(error))
+                let closed = kept.ok().flatten().filter(Credentials::is_closed);
+                (closed, Some(error))
             }
         };
-        let code = obstacle.as_ref().map_or(0, error::exit_code);
+        let is_temporary = obstacle.as_ref().map(error::exit_code) == Some(error::TEMPORARY);
         let state = match &credentials {
-            None if !is_there => State::None,
-            Some(found) if !found.is_closed() || code == error::TEMPORARY => state_of(found, now),
+            None if is_absent => State::None,
+            Some(found) if is_temporary || !found.is_closed() => state_of(found, now),
             _ => State::Unreadable,
         };
+        let is_valid = |found: &Credentials| found.is_valid(now) && !found.is_closed();
+        // Codex's is not printed when little is left of it.
+        let is_printed =
+            matches!(profile, Profile::Own(_)) && credentials.as_ref().is_some_and(is_valid);
         Ok(Self {
             profile,
             now,
             state,
             place,
             credentials,
+            is_usable: obstacle.is_none() || is_printed,
             obstacle,
             verdict: None,
             usage: None,
@@ -94,44 +102,31 @@ impl LoginStatus {
 
     /// Asks the backend about a token that is valid. One that it rejects counts as expired.
     pub fn ask(&mut self, verify: bool, usage: bool) -> Result<()> {
-        let Some(valid) = self.valid() else {
+        let is_valid = |found: &&Credentials| found.is_valid(self.now) && !found.is_closed();
+        let Some(valid) = self.credentials.as_ref().filter(is_valid) else {
             self.usage = usage.then(|| Err(anyhow!("there is no valid token")));
             return Ok(());
         };
         let backend = settings::backend()?;
         let usage = usage.then(|| backend::usage(&backend, valid));
         let verdict = verify.then(|| backend::check(&backend, valid, VERIFY_LIMIT));
-        if verdict == Some(Verdict::Rejected) && self.obstacle.is_none() {
-            self.obstacle = match &self.profile {
+        if verdict == Some(Verdict::Rejected) {
+            let reason = match &self.profile {
                 Profile::Own(store) => refresh::check_refreshable(valid, store.profile())
                     .err()
                     .map(|error| error.context("the backend rejects the token")),
                 Profile::Codex => Some(codex::rejected(valid)),
             };
+            self.obstacle = self.obstacle.take().or(reason);
+            self.is_usable = self.obstacle.is_none();
         }
         (self.verdict, self.usage) = (verdict, usage);
         Ok(())
     }
 
-    /// The login, if its token is there and valid.
-    fn valid(&self) -> Option<&Credentials> {
-        let credentials = self.credentials.as_ref();
-        credentials.filter(|found| found.is_valid(self.now) && !found.is_closed())
-    }
-
-    fn is_rejected(&self) -> bool {
-        self.verdict == Some(Verdict::Rejected)
-    }
-
-    /// Whether a token can be had without a person, now or after a backoff.
-    pub fn is_usable(&self) -> bool {
-        let is_own = matches!(self.profile, Profile::Own(_));
-        self.obstacle.is_none() || is_own && self.valid().is_some() && !self.is_rejected()
-    }
-
     /// 0 if a token can be had without a person, else that of `token`.
     pub fn exit_code(&self) -> u8 {
-        let obstacle = self.obstacle.as_ref().filter(|_| !self.is_usable());
+        let obstacle = self.obstacle.as_ref().filter(|_| !self.is_usable);
         obstacle.map_or(0, error::exit_code)
     }
 
@@ -141,34 +136,33 @@ impl LoginStatus {
         backoff.filter(|backoff| backoff.holds(self.now))
     }
 
-    /// The obstacle, else the reason for the backoff.
-    pub fn reason(&self) -> Option<String> {
-        let reason = self.backoff().map(|backoff| backoff.reason.clone());
-        self.obstacle_text().or(reason)
-    }
-
-    fn obstacle_text(&self) -> Option<String> {
-        self.obstacle.as_ref().map(|error| format!("{error:#}"))
+    /// What is not as it should be: the obstacle, else the reason for a backoff, else a problem that shows elsewhere.
+    pub fn problem(&self) -> Option<String> {
+        let obstacle = self.obstacle.as_ref().map(|error| format!("{error:#}"));
+        let reason = obstacle.or_else(|| self.backoff().map(|backoff| backoff.reason.clone()));
+        reason.or_else(|| problem(self.credentials.as_ref()?))
     }
 
     /// The headline, which says whether the user has to do anything.
     pub fn headline(&self) -> String {
         let found = self.credentials.as_ref();
         let who = found.map_or_else(String::new, |found| with_plan(found, self.plan()));
-        match self.obstacle_text() {
+        match &self.obstacle {
             None => format!("Signed in{who}"),
-            Some(obstacle) if self.is_usable() => {
-                format!("Signed in{who} until the token expires: {obstacle}")
+            Some(obstacle) if self.is_usable => {
+                format!("Signed in{who} until the token expires: {obstacle:#}")
             }
-            Some(obstacle) if self.state == State::None => capitalized(&obstacle),
-            Some(obstacle) => format!("No token: {obstacle}"),
+            Some(obstacle) if self.state == State::None => capitalized(&format!("{obstacle:#}")),
+            Some(obstacle) => format!("No token: {obstacle:#}"),
         }
     }
 
     /// How long the token is valid and what happens then; in a table, what keeps it from being used.
     pub fn cell(&self) -> String {
-        let obstacle = self.obstacle_text().filter(|_| !self.is_usable());
-        obstacle.unwrap_or_else(|| self.token(|_, _| String::new()))
+        match &self.obstacle {
+            Some(obstacle) if !self.is_usable => format!("{obstacle:#}"),
+            _ => self.token(|_, _| String::new()),
+        }
     }
 
     /// The same with the time.
@@ -200,41 +194,36 @@ impl LoginStatus {
 
     /// When another token comes, if at all.
     fn next_refresh(&self, found: &Credentials) -> String {
-        match (&self.profile, &self.obstacle, self.backoff()) {
-            _ if self.is_rejected() => "rejected by the backend".to_owned(),
-            _ if found.is_access_token_only() => "never refreshed".to_owned(),
-            (Profile::Codex, ..) => "refreshed by Codex".to_owned(),
-            _ if self.state == State::Revoked => "cannot be refreshed".to_owned(),
-            (Profile::Own(store), ..) if refresh::forbidden_here(store, found).is_some() => {
-                format!("not refreshed in {SANDBOX}")
+        let words = match (&self.profile, self.backoff()) {
+            _ if self.verdict == Some(Verdict::Rejected) => "rejected by the backend",
+            _ if found.is_access_token_only() => "never refreshed",
+            (Profile::Codex, _) => "refreshed by Codex",
+            _ if self.state == State::Revoked => "cannot be refreshed",
+            (Profile::Own(store), _) if refresh::forbidden_here(store, found).is_some() => {
+                return format!("not refreshed in {SANDBOX}");
             }
-            (_, Some(_), _) => "cannot be refreshed".to_owned(),
-            (_, _, Some(backoff)) => {
-                let wait = seconds_since_epoch(backoff.until);
-                let wait = wait.saturating_sub(seconds_since_epoch(self.now));
-                format!("next refresh in {}", rounded_span(wait))
+            _ if self.obstacle.is_some() => "cannot be refreshed",
+            (_, Some(backoff)) => {
+                let wait = backoff.until.duration_since(self.now).unwrap_or_default();
+                return format!("next refresh in {}", rounded_span(wait.as_secs()));
             }
-            _ if self.state == State::Fresh => "then refreshed automatically".to_owned(),
-            _ => "refreshed at its next use".to_owned(),
-        }
+            _ if self.state == State::Fresh => "then refreshed automatically",
+            _ => "refreshed at its next use",
+        };
+        words.to_owned()
     }
 
     /// What the backend says of the token, if it was asked.
     pub fn backend_line(&self) -> Option<String> {
         Some(match self.verdict.as_ref()? {
             Verdict::Accepted => "accepts the token".to_owned(),
-            Verdict::Rejected if self.is_usable() => {
+            Verdict::Rejected if self.is_usable => {
                 let call = settings::call_for(self.profile.name());
                 format!("rejects the token: {call} token --force-refresh gets a new one")
             }
             Verdict::Rejected => "rejects the token".to_owned(),
             Verdict::Unknown(reason) => format!("unreachable: {reason}"),
         })
-    }
-
-    /// A problem that does not keep `token` from printing, but will show elsewhere.
-    pub fn note(&self) -> Option<String> {
-        problem(self.credentials.as_ref()?)
     }
 
     /// The plan: what the backend says now, or said when the token was received, else the token's claim.
@@ -257,37 +246,26 @@ impl LoginStatus {
         (plan != claimed).then(|| line + &advice.unwrap_or_default())
     }
 
-    /// Where the tokens come from, if not from the issuer.
-    pub fn source(&self) -> Option<String> {
-        let source = self.credentials.as_ref()?.source();
-        source.is_stored().then(|| source.describe())
-    }
-
-    pub fn is_sealed(&self) -> bool {
-        let credentials = self.credentials.as_ref();
-        credentials.is_some_and(Credentials::is_sealed)
-    }
-
     /// One object of `status --json`: the man page has its members, none of which is ever missing.
     pub fn to_json(&self) -> Value {
-        let credentials = self.credentials.as_ref();
+        let found = self.credentials.as_ref();
         json!({
             "profile": self.profile.name(),
             "state": self.state,
-            "usable": self.is_usable(),
-            "obstacle": self.obstacle_text(),
-            "email": credentials.and_then(|found| found.account().email),
+            "usable": self.is_usable,
+            "obstacle": self.obstacle.as_ref().map(|error| format!("{error:#}")),
+            "email": found.and_then(|found| found.account().email),
             "plan": self.plan(),
-            "workspace": credentials.and_then(Credentials::workspace),
-            "note": self.note(),
-            "account_id": credentials.and_then(Credentials::account_id),
-            "issuer": credentials.and_then(|found| found.issuer.as_deref()),
-            "source": self.source(),
+            "workspace": found.and_then(Credentials::workspace),
+            "note": found.and_then(problem),
+            "account_id": found.and_then(Credentials::account_id),
+            "issuer": found.and_then(|found| found.issuer.as_deref()),
+            "source": found.map(Credentials::source).filter(|it| it.is_stored()).map(Source::describe),
             "store": self.place,
-            "sealed": self.is_sealed(),
-            "expires_at": credentials.and_then(Credentials::expiry).map(|end| date(time_at(end))),
-            "last_refresh": credentials.and_then(Credentials::received_at).map(date),
-            "revoked": credentials.and_then(|found| found.revoked.as_ref()).map(|revoked| {
+            "sealed": found.is_some_and(Credentials::is_sealed),
+            "expires_at": found.and_then(Credentials::expiry).map(|end| date(time_at(end))),
+            "last_refresh": found.and_then(Credentials::received_at).map(date),
+            "revoked": found.and_then(|found| found.revoked.as_ref()).map(|revoked| {
                 json!({"reason": revoked.reason, "at": date(revoked.at)})
             }),
             "backoff": self.backoff().map(|backoff| {

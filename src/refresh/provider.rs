@@ -187,7 +187,8 @@ fn issuer_parts<'a>(credentials: &'a Credentials, profile: &str) -> Result<(&'a 
     })?)
 }
 
-fn stored_issuer(credentials: &Credentials) -> Result<Url> {
+/// The issuer that gave the credentials.
+pub fn stored_issuer(credentials: &Credentials) -> Result<Url> {
     Url::parse(credentials.issuer.as_deref().unwrap_or_default())
         .context("could not trust the issuer of the stored credentials")
 }

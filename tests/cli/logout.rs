@@ -96,7 +96,10 @@ fn a_login_that_is_damaged_or_incomplete_is_removed_too() {
             "{",
             "could not read [HOME]/default.json: the file is damaged (line 1, column 1)",
         ),
-        ("{}", "the file has no access token"),
+        (
+            "{}",
+            "could not trust the issuer of the stored credentials: not a URL",
+        ),
     ] {
         let sandbox = Sandbox::new();
         sandbox.store("default", text);
