@@ -9,8 +9,9 @@
 FROM docker.io/library/rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 COPY . .
-RUN rustup target add "$(uname -m)-unknown-linux-musl" \
-    && CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh) cargo install --locked --path . --target "$(uname -m)-unknown-linux-musl" --root /out --no-track \
+RUN target=$(uname -m)-unknown-linux-musl \
+    && rustup target add "$target" \
+    && CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh "$target") cargo install --locked --path . --target "$target" --root /out --no-track \
     && install -d -m 700 /out/volume/store
 
 FROM scratch

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # MPL-2.0 only binds those who change its files. Dependencies of `dirs` use it.
 licences='^(MIT|MPL-2\.0|Apache-2\.0|BSD-3-Clause|ISC|Unlicense|Zlib|0BSD|Unicode-3\.0|CDLA-Permissive-2\.0)$'
 unwanted='^(openssl|openssl-sys|native-tls|aws-lc-rs|aws-lc-sys|boring|mbedtls|schannel-tls|tokio|async-std|hyper|reqwest)$'
-only_once='^(rustls|ring|rustls-webpki|webpki-roots|ureq)$'
+only_once='^(rustls|ring|rustls-webpki|webpki-root-certs|ureq)$'
 
 # Only dependencies linked into the program, on any platform: no dev-dependencies.
 linked=$(cargo tree --locked --edges normal,build --target all --prefix none --format '{p}' | sed 's/ (.*//; s/ v/ /' | sort -u)

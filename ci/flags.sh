@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the value of CARGO_ENCODED_RUSTFLAGS that makes builds reproducible. Without it, messages in the program contain the paths of
-# the sources, and so the name of the user who built it.
+# Prints the value of CARGO_ENCODED_RUSTFLAGS that makes builds for a Rust target reproducible. Without it, messages in the program contain
+# the paths of the sources, and so the name of the user who built it. Usage: ci/flags.sh TARGET
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,8 @@ native() { if command -v cygpath >/dev/null; then cygpath --windows "$1"; else p
 
 # The crates' sources must be fetched before their folder can be found.
 cargo fetch --quiet --locked >&2
-flags=()
+# It replaces what .cargo/config.toml sets.
+mapfile -t flags < <(sed -n "/^\[target.$1\]$/,/^$/s/^rustflags = \[\"\(.*\)\"\]$/\1/p" .cargo/config.toml)
 for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
     flags+=("--remap-path-prefix=$(native "$registry")=/registry")
 done

@@ -267,7 +267,7 @@ rm -rf "$dist"
 mkdir -p "$dist"
 [ "$rust" = "$(sed -n 's/^release-rust = "\(.*\)"$/\1/p' Cargo.toml)" ] || say "Rust $rust is not the one for releases, so the bytes differ"
 documents
-CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh) cargo build --quiet --locked --release --target "$target"
+CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh "$target") cargo build --quiet --locked --release --target "$target"
 build_archive
 bill_of_materials >"$dist/$name.cdx.json"
 (cd "$dist" && checksum "$name.cdx.json")

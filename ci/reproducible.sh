@@ -9,7 +9,7 @@ fail() { echo "FAILED ci/reproducible.sh: $*"; exit 1; }
 skip() { echo "SKIPPED ci/reproducible.sh: $*"; exit; }
 [ -d "$(rustc --print target-libdir --target "$target")" ] || skip "no Rust target $target here"
 
-build() { CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh) cargo build --quiet --locked --release --target "$target"; }
+build() { CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh "$target") cargo build --quiet --locked --release --target "$target"; }
 
 mkdir -p target
 folder=$(mktemp -d)

@@ -18,7 +18,7 @@ fi
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh) cargo install --quiet --locked --path . --target "$target" --root "$folder" --no-track
+CARGO_ENCODED_RUSTFLAGS=$(ci/flags.sh "$target") cargo install --quiet --locked --path . --target "$target" --root "$folder" --no-track
 program=$folder/bin/codex-auth
 
 size=$(stat -c %s "$program")

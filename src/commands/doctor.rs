@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use super::output::{Colour, coloured, print};
+use super::output::{Colour, coloured, print_coloured};
 use crate::cli::DoctorArgs;
 use crate::doctor::{self, Finding, Level};
 use crate::settings;
@@ -21,7 +21,7 @@ const FOUND: usize = 16;
 /// Exit code 1 means that there is a problem. What `--json` prints is described in the man page.
 pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
     let findings = doctor::findings(settings::profile(profile)?);
-    print(&if args.json {
+    print_coloured(&if args.json {
         let report = json!({
             "version": VERSION,
             "program": env!("CARGO_PKG_VERSION"),

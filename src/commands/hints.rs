@@ -8,7 +8,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use strsim::damerau_levenshtein;
 
-use super::output::print;
+use super::output::print_coloured;
 use crate::cli;
 use crate::settings::is_profile_name;
 use crate::terminal;
@@ -19,7 +19,7 @@ const HINTS: &str = include_str!("../help/hints.txt");
 /// Prints the help or the version that was asked for, or else what is wrong with the arguments.
 pub fn show(error: &Error, arguments: &[OsString]) -> Result<ExitCode> {
     if !error.use_stderr() {
-        return print(&error.render().ansi().to_string());
+        return print_coloured(&error.render().ansi().to_string());
     }
     // What is wrong comes first, up to an empty line; tips and the usage follow.
     let text = error.render().to_string();

@@ -17,9 +17,13 @@ pub enum Colour {
     Warning = 33,
 }
 
+/// Prints a result with colours, where stdout shows them.
+pub fn print_coloured(result: &str) -> Result<ExitCode> {
+    print(&styled(result, &io::stdout()))
+}
+
 /// Writes a result to stdout, all at once. A reader that has gone away is no failure.
 pub fn print(result: &str) -> Result<ExitCode> {
-    let result = styled(result, &io::stdout());
     match stdout().and_then(|mut stdout| stdout.write_all(result.as_bytes())) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("could not write to stdout")

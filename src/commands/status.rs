@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::output::{Colour, coloured, is_terminal, print};
+use super::output::{Colour, coloured, is_terminal, print_coloured};
 use crate::cli::StatusArgs;
 use crate::credentials::{Backoff, Credentials, Source};
 use crate::issuer::backend::{Usage, Window};
@@ -45,7 +45,7 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
         Ok(login)
     };
     let logins = profiles.into_iter().map(look).collect::<Result<Vec<_>>>()?;
-    print(&match (args.json, args.all) {
+    print_coloured(&match (args.json, args.all) {
         (true, all) => format!("{:#}\n", as_json(&logins, all)),
         (false, true) => table(&logins),
         (false, false) => logins.iter().map(details).collect(),

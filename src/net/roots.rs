@@ -22,16 +22,16 @@ pub fn load() -> Result<Roots> {
     let folders = folders.map(|list| env::split_paths(&list).collect::<Vec<_>>());
     let mut roots = match (settings::path(settings::CA_FILE)?, folders) {
         (Some(file), folders) => {
-            let named = read("SSL_CERT_FILE", &file)?;
-            let anchors = [named, anchors(&search(&folders.unwrap_or_default()))].concat();
+            let mut anchors = read("SSL_CERT_FILE", &file)?;
+            anchors.extend(anchors_of(&search(&folders.unwrap_or_default())));
             let source = format!("those of SSL_CERT_FILE ({})", file.display());
             Roots { anchors, source }
         }
         (None, Some(folders)) => Roots {
-            anchors: anchors(&search(&folders)),
+            anchors: anchors_of(&search(&folders)),
             source: "those of SSL_CERT_DIR".to_owned(),
         },
-        (None, None) => system_roots(native()),
+        (None, None) => system_roots(anchors_of(&native())),
     };
     if roots.anchors.is_empty() {
         bail!("SSL_CERT_DIR contains no folder with certificates: correct or unset it");
@@ -46,7 +46,7 @@ pub fn load() -> Result<Roots> {
 }
 
 /// What the system trusts. `load_native_certs` would treat an empty `SSL_CERT_FILE` as a path.
-fn native() -> Vec<TrustAnchor<'static>> {
+fn native() -> Vec<CertificateDer<'static>> {
     #[cfg(all(unix, not(target_os = "macos")))]
     {
         let known = openssl_probe::probe();
@@ -54,17 +54,17 @@ fn native() -> Vec<TrustAnchor<'static>> {
         let mut certificates = [file.certs, search(&known.cert_dir)].concat();
         certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
         certificates.dedup();
-        anchors(&certificates)
+        certificates
     }
     #[cfg(not(all(unix, not(target_os = "macos"))))]
-    anchors(&rustls_native_certs::load_native_certs().certs)
+    rustls_native_certs::load_native_certs().certs
 }
 
 /// The system's roots, or the built-in ones if there are none, as in a container without a CA bundle.
 fn system_roots(mut anchors: Vec<TrustAnchor<'static>>) -> Roots {
     let mut source = "those of the system";
     if anchors.is_empty() {
-        anchors = webpki_roots::TLS_SERVER_ROOTS.to_vec();
+        anchors = anchors_of(webpki_root_certs::TLS_SERVER_ROOT_CERTS);
         source = "the built-in ones, because the system has none";
     }
     let source = source.to_owned();
@@ -83,7 +83,7 @@ fn read(variable: &str, file: &Path) -> Result<Vec<TrustAnchor<'static>>> {
         .collect::<Result<_, _>>()
         .ok()
         .with_context(|| format!("{}: the file is damaged", could_not()))?;
-    let found = anchors(&certificates);
+    let found = anchors_of(&certificates);
     if found.is_empty() {
         bail!(
             "{}: it contains no certificate (BEGIN CERTIFICATE)",
@@ -101,7 +101,7 @@ fn search(folders: &[PathBuf]) -> Vec<CertificateDer<'static>> {
 }
 
 /// The certificates as trust anchors, without those that rustls cannot parse: some systems keep ancient ones.
-fn anchors(certificates: &[CertificateDer<'_>]) -> Vec<TrustAnchor<'static>> {
+fn anchors_of(certificates: &[CertificateDer<'_>]) -> Vec<TrustAnchor<'static>> {
     let understood = |certificate| webpki::anchor_from_trusted_cert(certificate).ok();
     let anchors = certificates.iter().filter_map(understood);
     anchors.map(|anchor| anchor.to_owned()).collect()
@@ -117,13 +117,14 @@ mod tests {
         let authority = rcgen::CertificateParams::default()
             .self_signed(&key)
             .unwrap();
-        let own = system_roots(anchors(&[authority.der().clone()]));
+        let own = system_roots(anchors_of(&[authority.der().clone()]));
         assert_eq!(
             (own.anchors.len(), own.source.as_str()),
             (1, "those of the system")
         );
         let built_in = system_roots(Vec::new());
-        assert_eq!(built_in.anchors.len(), webpki_roots::TLS_SERVER_ROOTS.len());
+        let known = webpki_root_certs::TLS_SERVER_ROOT_CERTS.len();
+        assert_eq!(built_in.anchors.len(), known);
         assert_eq!(
             built_in.source,
             "the built-in ones, because the system has none"
