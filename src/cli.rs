@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 use crate::error::EXIT_CODES;
 use crate::settings::VARIABLES;
 use crate::text::entries;
+use crate::time::duration;
 
 /// Sign in to ChatGPT/Codex once, then print a fresh access token on demand
 ///
@@ -345,21 +346,6 @@ pub fn variable(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Parses a duration such as `90s`, `5m`, `2h` or `1d`; a bare number is in seconds. The limit is ten years: adding it to
-/// the clock must not overflow.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
-    let length = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|_| "write it as 90s, 5m, 2h or 1d".to_owned())?,
-    };
-    if length > LONGEST {
-        return Err("it is more than ten years".to_owned());
-    }
-    Ok(length)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,34 +354,6 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_read_as_people_write_them() {
-        for (text, seconds) in [
-            ("90s", 90),
-            ("5m", 300),
-            ("2h", 7200),
-            ("1d", 86400),
-            ("7", 7),
-            ("0", 0),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in [
-            "",
-            "s",
-            "-1s",
-            "-1",
-            "5mm",
-            "soon",
-            "٣s",
-            "99999999999999999999d",
-            "4000d",
-            "400000000",
-        ] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 
     #[test]

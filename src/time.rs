@@ -101,6 +101,21 @@ pub fn stamp(seconds: u64) -> String {
     }
 }
 
+/// Parses a length of time such as `90s`, `5m`, `2h` or `1d`; a bare number is in seconds. The limit is ten years: adding it
+/// to the clock must not overflow.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+    let length = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "write it as 90s, 5m, 2h or 1d".to_owned())?,
+    };
+    if length > LONGEST {
+        return Err("it is more than ten years".to_owned());
+    }
+    Ok(length)
+}
+
 /// A length of time as it was asked for: `8 seconds`, `2 hours`, `1 hour 30 minutes`.
 pub fn length(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -150,6 +165,34 @@ mod tests {
         let hangs = within(Duration::from_millis(1), move || never.recv());
         assert_eq!(hangs.unwrap_err().kind(), ErrorKind::TimedOut);
         assert_eq!(within(Duration::from_secs(3600), || 7).unwrap(), 7);
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("5m", 300),
+            ("2h", 7200),
+            ("1d", 86400),
+            ("7", 7),
+            ("0", 0),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "-1",
+            "5mm",
+            "soon",
+            "٣s",
+            "99999999999999999999d",
+            "4000d",
+            "400000000",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -21,9 +21,9 @@ use codex_auth::issuer::response;
 use codex_auth::login::callback::navigation::{self, Navigation};
 use codex_auth::login::redirect::{self, AuthorizationResponse, Expectation};
 use codex_auth::net::{http, proxy};
-use codex_auth::time::time_at;
+use codex_auth::text;
+use codex_auth::time::{self, time_at};
 use codex_auth::url::Url;
-use codex_auth::{cli, text};
 
 const NOW: u64 = 2_000_000_000;
 const ISSUER: &str = "https://issuer.example";
@@ -166,11 +166,11 @@ fn claims(bytes: &[u8]) {
             panic!("a token response is not taken for one");
         };
         assert!(response.tokens.account_id.as_deref().is_none_or(is_token));
-        if let Ok(credentials) = Credentials::from_issuer(&response, ISSUER, CLIENT, now()) {
-            assert_tokens(&credentials);
-            assert_shown(&credentials);
-        }
-        if response.check_id_token(ISSUER, CLIENT, now()).is_ok() {
+        let mut credentials = Credentials::new(Source::Issuer);
+        assert!(credentials.update(&response, now()).is_ok());
+        assert_tokens(&credentials);
+        assert_shown(&credentials);
+        if response.check_login(ISSUER, CLIENT, now()).is_ok() {
             assert_for_us(&serde_json::from_slice(&payload).unwrap_or_default());
         }
     }
@@ -231,9 +231,10 @@ fn token_response(bytes: &[u8]) {
         &tokens.id_token,
     ];
     assert!(tokens.into_iter().flatten().all(|token| is_token(token)));
-    let credentials = Credentials::from_issuer(&response, ISSUER, CLIENT, now());
-    assert_eq!(credentials.is_ok(), has_both);
-    if let Ok(credentials) = credentials {
+    if response.check_login(ISSUER, CLIENT, now()).is_ok() {
+        assert!(has_both);
+        let mut credentials = Credentials::new(Source::Issuer);
+        assert!(credentials.update(&response, now()).is_ok());
         assert_tokens(&credentials);
         assert!(credentials.expires_in.is_some());
         assert!(credentials.expires_at.is_some_and(|end| end > NOW));
@@ -343,10 +344,10 @@ fn callback_request(bytes: &[u8]) {
 /// A duration: at most ten years, and in seconds it reads as itself.
 fn duration(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    match cli::duration(&text) {
+    match time::duration(&text) {
         Ok(read) => {
             assert!(read <= 3650 * DAY);
-            assert_eq!(cli::duration(&format!("{}s", read.as_secs())), Ok(read));
+            assert_eq!(time::duration(&format!("{}s", read.as_secs())), Ok(read));
         }
         Err(text) => assert!(is_clean(&text)),
     }

@@ -150,9 +150,11 @@ impl Login<'_> {
             let response = awaiting("Completing the sign-in …", || {
                 issuer.exchange(authorization)
             })?;
-            let (url, client_id) = (issuer.url.as_str(), &issuer.client_id);
-            Credentials::from_issuer(&response, url, client_id, SystemTime::now())
-                .and_then(|new| self.replace(replacement, new))
+            let mut new = Credentials::new(Source::Issuer);
+            new.issuer = Some(issuer.url.to_string());
+            new.client_id = Some(issuer.client_id.clone());
+            new.update(&response, SystemTime::now())
+                .and_then(|()| self.replace(replacement, new))
                 // A login that is not accepted, or cannot be stored, is revoked. If that fails, it expires by itself.
                 .inspect_err(|_| issuer.revoke_unused(&response))
         };

@@ -37,23 +37,23 @@ impl Account {
     /// As the claims of the ID token say, else those of the access token.
     pub(super) fn claimed(tokens: &Tokens) -> Self {
         let tokens = [&tokens.id_token, &tokens.access_token].into_iter();
-        let accounts = tokens.flatten().map(|token| Self::of(&claims(token)));
-        accounts.fold(Self::default(), Self::or)
+        tokens.flatten().fold(Self::default(), |known, token| {
+            let claims = claims(token);
+            let objects = [&claims[AUTH], &claims, &claims[PROFILE]].map(Self::of);
+            objects.into_iter().fold(known, Self::or)
+        })
     }
 
-    fn of(claims: &Value) -> Self {
-        let (auth, profile) = (&claims[AUTH], &claims[PROFILE]);
-        let either = |one, other| text_of(one).or_else(|| text_of(other));
+    /// As an object of the issuer's says.
+    pub fn of(object: &Value) -> Self {
+        let text = |name: &str| text_of(&object[name]);
         Self {
-            id: token_of(&auth["chatgpt_account_id"]),
-            user_id: text_of(&auth["chatgpt_user_id"]),
-            email: either(&claims["email"], &profile["email"]),
-            plan: text_of(&auth["chatgpt_plan_type"]),
-            residency: either(
-                &auth["chatgpt_compute_residency"],
-                &auth["chatgpt_data_residency"],
-            ),
-            is_fedramp: auth["chatgpt_account_is_fedramp"] == true,
+            id: token_of(&object["chatgpt_account_id"]),
+            user_id: text("chatgpt_user_id"),
+            email: text("email"),
+            plan: text("chatgpt_plan_type"),
+            residency: text("chatgpt_compute_residency").or_else(|| text("chatgpt_data_residency")),
+            is_fedramp: object["chatgpt_account_is_fedramp"] == true,
         }
     }
 

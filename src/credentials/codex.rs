@@ -19,33 +19,17 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
         .filter(Value::is_object)
         .context("the file is damaged: it is not a JSON object")?;
     let mut credentials = Credentials::default();
-    let mode = mode(&file);
-    check_mode(&mode)?;
-    if mode == "personalaccesstoken" {
-        credentials.auth_mode = Some(ACCESS_TOKEN_MODE.to_owned());
-        credentials.tokens.access_token = token_of(&file["personal_access_token"]);
-        return Ok(credentials);
-    }
-    credentials.tokens = Tokens::of(&file["tokens"]);
-    credentials.last_refresh = text_of(&file["last_refresh"]);
-    Ok(credentials)
-}
-
-/// How Codex is signed in, by its own rule: as its mode says, or else by the credentials present.
-fn mode(file: &Value) -> String {
-    let has = |member: &str| text_of(&file[member]).is_some();
-    match text_of(&file["auth_mode"]) {
-        Some(mode) => mode.replace('_', "").to_ascii_lowercase(),
-        None if has("personal_access_token") => "personalaccesstoken".to_owned(),
-        None if has("OPENAI_API_KEY") => "apikey".to_owned(),
-        None => "chatgpt".to_owned(),
-    }
-}
-
-/// Fails unless the mode is one with a token that ChatGPT accepts.
-fn check_mode(mode: &str) -> Result<()> {
-    let kind = match mode {
-        "chatgpt" | "chatgptauthtokens" | "personalaccesstoken" => return Ok(()),
+    let kind = match mode(&file).as_str() {
+        "chatgpt" | "chatgptauthtokens" => {
+            credentials.tokens = Tokens::of(&file["tokens"]);
+            credentials.last_refresh = text_of(&file["last_refresh"]);
+            return Ok(credentials);
+        }
+        "personalaccesstoken" => {
+            credentials.auth_mode = Some(ACCESS_TOKEN_MODE.to_owned());
+            credentials.tokens.access_token = token_of(&file["personal_access_token"]);
+            return Ok(credentials);
+        }
         "apikey" => "an API key",
         "headers" => "its own HTTP headers",
         "agentidentity" => "an agent identity",
@@ -57,6 +41,17 @@ fn check_mode(mode: &str) -> Result<()> {
         "Codex is signed in with {kind}, not with ChatGPT: use the profile default instead: run {login}"
     ))
     .into())
+}
+
+/// How Codex is signed in, by its own rule: as its mode says, or else by the credentials present.
+fn mode(file: &Value) -> String {
+    let has = |member: &str| text_of(&file[member]).is_some();
+    match text_of(&file["auth_mode"]) {
+        Some(mode) => mode.replace('_', "").to_ascii_lowercase(),
+        None if has("personal_access_token") => "personalaccesstoken".to_owned(),
+        None if has("OPENAI_API_KEY") => "apikey".to_owned(),
+        None => "chatgpt".to_owned(),
+    }
 }
 
 #[cfg(test)]

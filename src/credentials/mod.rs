@@ -32,7 +32,7 @@ use crate::text::{redact, text_of};
 use crate::time::{rfc3339, seconds_since_epoch, span, time_of, timestamp};
 use seal::Sealed;
 
-pub use account::Account;
+pub use account::{Account, seconds_of};
 pub use codex::parse_codex;
 pub use freshness::Freshness;
 pub use request::{ForwardedRequest, TokenRequest};
@@ -212,27 +212,6 @@ impl Credentials {
         }
     }
 
-    /// New credentials from the response to an authorization code. They need an access token and a refresh token.
-    pub fn from_issuer(
-        response: &TokenResponse,
-        issuer: &str,
-        client_id: &str,
-        now: SystemTime,
-    ) -> Result<Self> {
-        let tokens = &response.tokens;
-        if tokens.access_token.is_none() {
-            bail!("the issuer's response has no access token");
-        }
-        if tokens.refresh_token.is_none() {
-            bail!("the issuer's response has no refresh token");
-        }
-        let mut credentials = Self::new(Source::Issuer);
-        credentials.issuer = Some(issuer.to_owned());
-        credentials.client_id = Some(client_id.to_owned());
-        credentials.update(response, now)?;
-        Ok(credentials)
-    }
-
     /// Reads a stored record of ours, which may be sealed. The error never quotes it. A damaged one asks for a login, which
     /// replaces it; one that a newer version wrote is left alone.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
@@ -246,10 +225,11 @@ impl Credentials {
             .filter(|text| text.trim_start().starts_with('{'))
             .ok_or_else(|| damaged("damaged: it is not a JSON object"))?;
         let parsed: Result<Self, _> = serde_json::from_str(&original);
+        let any = || -> Value { serde_json::from_str(&original).unwrap_or_default() };
         let (version, newest) = match &parsed {
             Ok(record) if record.is_closed() => (record.version, SEALED_VERSION),
             Ok(record) => (record.version, VERSION),
-            Err(_) => (version_of(&original), VERSION),
+            Err(_) => (any()["version"].as_u64(), VERSION),
         };
         if version.is_some_and(|version| version > newest) {
             bail!("the file was written by a newer codex-auth: update codex-auth");
@@ -376,16 +356,6 @@ fn end_of(life: u64, now: SystemTime) -> u64 {
     seconds_since_epoch(now).saturating_add(life)
 }
 
-/// The version of a record that cannot be read otherwise.
-fn version_of(text: &str) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Version {
-        version: u64,
-    }
-    let found: Version = serde_json::from_str(text).ok()?;
-    Some(found.version)
-}
-
 /// A JSON object whose members are kept to the letter.
 type Members = BTreeMap<String, Box<RawValue>>;
 
@@ -438,13 +408,9 @@ mod tests {
     }
 
     fn credentials(answer: &Value) -> Credentials {
-        Credentials::from_issuer(
-            &response(answer),
-            "https://issuer.example",
-            "client",
-            time_at(NOW),
-        )
-        .unwrap()
+        let mut credentials = Credentials::new(Source::Issuer);
+        credentials.update(&response(answer), time_at(NOW)).unwrap();
+        credentials
     }
 
     fn parse(value: &Value) -> Credentials {

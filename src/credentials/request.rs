@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::is_token;
+use crate::time::duration;
 
 /// What a caller asks of a token.
 #[derive(Default, Clone, Copy, Serialize, Deserialize)]
@@ -39,18 +39,19 @@ pub struct ForwardedRequest {
 
 impl ForwardedRequest {
     /// Reads the value of the variable. An entry that is not understood is an error, as what it asks for would not be done.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut request = Self::default();
         for entry in text.split(',').map(str::trim) {
-            match entry.split_once('=').unwrap_or((entry, "")) {
-                ("min-ttl", value) => request.min_ttl = Some(duration(value)?),
-                ("force-refresh", "") if !entry.contains('=') => request.force_refresh = true,
-                ("rejected", value) if is_token(value) => {
-                    request.rejected = Some(value.to_owned());
+            match entry.split_once('=') {
+                Some(("min-ttl", value)) => request.min_ttl = Some(duration(value)?),
+                None if entry == "force-refresh" => request.force_refresh = true,
+                Some(("rejected", hash)) if is_token(hash) => {
+                    request.rejected = Some(hash.to_owned());
                 }
-                _ => bail!(
-                    "use min-ttl=DURATION, force-refresh and rejected=HASH, separated by commas"
-                ),
+                _ => {
+                    let words = "use min-ttl=DURATION, force-refresh and rejected=HASH, separated by commas";
+                    return Err(words.to_owned());
+                }
             }
         }
         Ok(request)
@@ -66,22 +67,11 @@ impl fmt::Display for ForwardedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let min_ttl = self.min_ttl.map(|ttl| format!("min-ttl={}", ttl.as_secs()));
         let force = self.force_refresh.then(|| "force-refresh".to_owned());
-        let rejected = self
-            .rejected
-            .as_ref()
-            .map(|hash| format!("rejected={hash}"));
+        let rejected = self.rejected.as_ref();
+        let rejected = rejected.map(|hash| format!("rejected={hash}"));
         let entries: Vec<String> = [min_ttl, force, rejected].into_iter().flatten().collect();
         f.write_str(&entries.join(","))
     }
-}
-
-/// As the option reads it: a bare number is seconds.
-fn duration(text: &str) -> Result<Duration> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    humantime::parse_duration(text)
-        .map_err(|_| anyhow!("min-ttl takes a duration such as 90s, 5m or 1h"))
 }
 
 #[cfg(test)]

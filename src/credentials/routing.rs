@@ -1,7 +1,9 @@
 //! Where requests with an access token go, and the headers that go with it: as the backend tells for a workspace
 //! (`accounts/check`), else as the claims of the tokens say.
 
-use anyhow::{Result, ensure};
+use std::iter;
+
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,7 +13,6 @@ use crate::url::Url;
 
 /// What the backend says where it asks for nothing special.
 const NO_CONSTRAINT: &str = "NO_CONSTRAINT";
-const LONGEST_REGION: usize = 16;
 const OVERRIDE: &str = "X-OpenAI-Account-Routing-Override";
 const RESIDENCY: &str = "x-openai-internal-codex-residency";
 
@@ -39,12 +40,17 @@ pub struct Routing {
 impl Routing {
     /// Reads the answer of `accounts/check` of this backend: `accounts` is a list, or in older ones a map.
     pub fn parse(answer: &Value, account_id: &str, backend: &Url) -> Result<Self> {
-        let accounts = &answer["accounts"];
-        ensure!(
-            accounts.is_array() || accounts.is_object(),
-            "it lists no accounts"
-        );
-        let Some(entry) = find(accounts, account_id) else {
+        // An account has its members itself, or in older answers in an object within. Its ID has two names.
+        let is_its = |entry: &Value| entry["id"] == account_id || entry["account_id"] == account_id;
+        let found = match &answer["accounts"] {
+            Value::Array(list) => list.iter().find(|entry| is_its(entry)),
+            Value::Object(map) => map
+                .iter()
+                .find(|(id, entry)| *id == account_id || is_its(&entry["account"]))
+                .map(|(_, entry)| entry),
+            _ => bail!("it lists no accounts"),
+        };
+        let Some(entry) = found else {
             return Ok(Self {
                 is_missing: true,
                 ..Self::default()
@@ -99,53 +105,33 @@ impl Routing {
             Some(name) => format!("workspace {}", printable(name)),
             None => "this workspace".to_owned(),
         };
-        if self.is_missing {
-            return Some("this account does not belong to the login".to_owned());
+        match self {
+            _ if self.is_missing => Some("this account does not belong to the login".to_owned()),
+            _ if self.is_deactivated => Some(format!("{workspace} is deactivated")),
+            _ if self.is_ignored => Some(format!(
+                "ignored the backend's routing for {workspace}: it is outside chatgpt.com"
+            )),
+            _ => None,
         }
-        if self.is_deactivated {
-            return Some(format!("{workspace} is deactivated"));
-        }
-        self.is_ignored.then(|| {
-            format!("ignored the backend's routing for {workspace}: it is outside chatgpt.com")
-        })
     }
 }
 
-/// The entry of an account, the first one if there are several. In a map it is called by the ID, or has it within.
-fn find<'a>(accounts: &'a Value, account_id: &str) -> Option<&'a Value> {
-    // An ID has two names.
-    let is_its = |entry: &Value| entry["id"] == account_id || entry["account_id"] == account_id;
-    match accounts {
-        Value::Object(map) => map
-            .iter()
-            .find(|(id, entry)| *id == account_id || is_its(&entry["account"]))
-            .map(|(_, entry)| entry),
-        list => list.as_array()?.iter().find(|entry| is_its(entry)),
-    }
-}
-
+/// Whether a text is a value of the override header: a short word of small letters.
 fn is_region(text: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-    text == NO_CONSTRAINT || text.len() <= LONGEST_REGION && text.bytes().all(is_word)
+    text == NO_CONSTRAINT || text.len() <= 16 && text.bytes().all(is_word)
 }
 
 /// An origin that the token may be sent to: chatgpt.com or a host below it, over https. A backend on this machine, which only
 /// tests have, may name another one on this machine.
 fn origin(text: &str, backend: &Url) -> Option<Url> {
     let url = Url::parse(text).ok()?;
-    let is_usual = url.is_https() && url.port() == 443 && is_chatgpt(url.host());
+    let host = format!(".{}", url.host());
+    let is_chatgpt = host.ends_with(".chatgpt.com") && !host.contains("..");
+    let is_usual = url.is_https() && url.port() == 443 && is_chatgpt;
     let is_test = backend.is_loopback() && url.is_loopback();
     let has_path = text.strip_suffix('/').unwrap_or(text) != url.origin();
     (is_usual || is_test).then_some(url).filter(|_| !has_path)
-}
-
-fn is_chatgpt(host: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        !label.is_empty() && label.bytes().all(is_plain)
-    };
-    let name = host.strip_suffix(".chatgpt.com");
-    host == "chatgpt.com" || name.is_some_and(|name| name.split('.').all(is_label))
 }
 
 impl Credentials {
@@ -181,20 +167,18 @@ impl Credentials {
 
     /// The base URL for requests with the token. Its path is that of the backend.
     pub fn base_url(&self, backend: &Url) -> Url {
-        let told = self
-            .routing
-            .as_ref()
-            .and_then(|told| told.origin.as_deref());
-        let origin = told.and_then(|text| origin(text, backend));
-        origin.map_or_else(|| backend.clone(), |origin| backend.at_origin(&origin))
+        let told = self.routing.as_ref().and_then(|told| told.origin.as_ref());
+        match told.and_then(|text| origin(text, backend)) {
+            Some(origin) => backend.at_origin(&origin),
+            None => backend.clone(),
+        }
     }
 
     /// The headers of a request to the backend: the token, and those that go with it.
     pub fn headers(&self) -> Result<Vec<(&'static str, String)>> {
         let authorization = format!("Bearer {}", self.access_token()?);
-        let mut headers = vec![("Authorization", authorization)];
-        headers.extend(self.account_headers());
-        Ok(headers)
+        let headers = iter::once(("Authorization", authorization));
+        Ok(headers.chain(self.account_headers()).collect())
     }
 
     /// The headers that do not change with the token: whose it is, where the workspace's requests are handled, and whether it
@@ -202,20 +186,24 @@ impl Credentials {
     pub fn account_headers(&self) -> Vec<(&'static str, String)> {
         let told = self.routing.as_ref();
         let told = told.filter(|told| told.origin.is_some() || told.region.is_some());
-        let region = told
-            .and_then(|told| told.region.clone())
-            .filter(|text| text != NO_CONSTRAINT && is_region(text));
+        let region = told.and_then(|told| told.region.clone());
         let account = self.account();
-        let residency = account.residency.filter(|_| told.is_none());
-        let fedramp = account.is_fedramp.then(|| "true".to_owned());
         let headers = [
             ("ChatGPT-Account-Id", account.id),
-            (OVERRIDE, region),
-            (RESIDENCY, residency),
-            ("X-OpenAI-Fedramp", fedramp),
+            (
+                OVERRIDE,
+                region.filter(|text| text != NO_CONSTRAINT && is_region(text)),
+            ),
+            (RESIDENCY, account.residency.filter(|_| told.is_none())),
+            (
+                "X-OpenAI-Fedramp",
+                account.is_fedramp.then(|| "true".to_owned()),
+            ),
         ];
-        let known = |(name, value): (&'static str, Option<String>)| Some((name, value?));
-        headers.into_iter().filter_map(known).collect()
+        let known = headers
+            .into_iter()
+            .map(|(name, value)| Some((name, value?)));
+        known.flatten().collect()
     }
 }
 

@@ -43,19 +43,15 @@ pub struct Key {
 
 impl Key {
     pub fn generate() -> Result<Self> {
-        let id = u128::from_be_bytes(random()?);
-        Ok(Self {
-            id: format!("{id:032x}"),
-            bytes: random()?,
-        })
+        let id = format!("{:032x}", u128::from_be_bytes(random()?));
+        let bytes = random()?;
+        Ok(Self { id, bytes })
     }
 
     /// A key that was kept elsewhere, if it is one.
     pub fn new(id: &str, bytes: &[u8]) -> Option<Self> {
-        Some(Self {
-            id: id.to_owned(),
-            bytes: bytes.try_into().ok()?,
-        })
+        let (id, bytes) = (id.to_owned(), bytes.try_into().ok()?);
+        Some(Self { id, bytes })
     }
 }
 
@@ -112,16 +108,16 @@ impl Credentials {
 
     /// Opens sealed credentials. They are sealed again in the same way when they are written.
     pub fn open(self, seal: Seal) -> Result<Self> {
-        let damaged = || {
-            let words = "it is sealed, but cannot be opened: it was modified or renamed";
-            Failure::LoginRequired(words.to_owned())
-        };
         let sealed = self.sealed.as_ref().context("it is not sealed")?;
         let secret = seal.open(sealed, &self.authenticated(&seal)?);
-        let secret = secret.ok_or_else(damaged)?;
+        let secret = secret.ok_or_else(|| {
+            let words = "it is sealed, but cannot be opened: it was modified or renamed";
+            Failure::LoginRequired(words.to_owned())
+        })?;
         let mut members: Members = serde_json::from_str(&self.original)?;
         members.retain(|name, _| is_readable(name));
-        members.extend(secret.into_iter().filter(|(name, _)| !is_readable(name)));
+        let secret = secret.into_iter();
+        members.extend(secret.filter(|(name, _)| !is_readable(name)));
         let original = serde_json::to_string(&members)?;
         let opened: Self = serde_json::from_str(&original)?;
         Ok(Self {

@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::{redact, shell_word};
 
-/// How a socket is shown: as a URL of this scheme.
-const SOCKET: &str = "unix:";
 /// The characters of a command that are shown in a message at most, its last word aside.
 const BRIEF: usize = 60;
 /// What is behind such a name may be a secret, however short.
@@ -58,7 +56,7 @@ impl Source {
             Self::Issuer => "the issuer".to_owned(),
             Self::AccessToken => "an access token".to_owned(),
             Self::Command(words) => shown_words(words).join(" "),
-            Self::Socket(path) => format!("{SOCKET}{path}"),
+            Self::Socket(path) => format!("unix:{path}"),
             Self::Workload { rule, file } => {
                 format!("workload identity (rule {rule}, identity token {file})")
             }
@@ -81,27 +79,21 @@ impl Source {
 fn shown_words(words: &[String]) -> Vec<String> {
     let mut hides_next = false;
     let shown = words.iter().map(|word| {
-        let word = match word
-            .split_once("://")
-            .map(|(scheme, rest)| (scheme, rest.rsplit_once('@')))
-        {
-            Some((scheme, Some((_, host)))) => format!("{scheme}://…@{host}"),
-            _ => word.clone(),
-        };
         if mem::take(&mut hides_next) {
             return "…".to_owned();
         }
-        let secret = secret_in(&word);
-        hides_next = secret.unwrap_or(word.len() + 1) == word.len();
+        let secret = secret_in(word);
+        hides_next = secret == Some(word.len());
         match secret {
-            Some(at) if at < word.len() => shell_word(&word[..at]) + "…",
-            _ => shell_word(&word),
+            Some(at) if !hides_next => shell_word(&word[..at]) + "…",
+            _ => shell_word(word),
         }
     });
     shown.collect()
 }
 
-/// Where what may be a secret begins: behind a name such as `password` and `=` or `:`, or behind an option of such a name.
+/// Where what may be a secret begins: behind a name such as `password` and `=` or `:`, behind an option of such a name, or
+/// where a URL has a user.
 fn secret_in(word: &str) -> Option<usize> {
     let lower = word.to_ascii_lowercase() + " ";
     let names = SECRET_NAMES
@@ -113,7 +105,8 @@ fn secret_in(word: &str) -> Option<usize> {
         let is_end = |c: char| matches!(c, '=' | ':') || is_option && c == ' ';
         Some((at + lower[at..].find(is_end)? + 1).min(word.len()))
     });
-    ends.min()
+    let user = word.find("://").filter(|_| word.contains('@'));
+    ends.chain(user.map(|at| at + 3)).min()
 }
 
 #[cfg(test)]
@@ -151,7 +144,7 @@ mod tests {
             (&["get", "password=hunter2"], "get password=…"),
             (&["get", "--api-key", "k", "-v"], "get --api-key … -v"),
             (&["get", "--api-key=k"], "get --api-key=…"),
-            (&["curl", "https://me:pw@host/x"], "curl 'https://…@host/x'"),
+            (&["curl", "https://me:pw@host/x"], "curl https://…"),
             (
                 &["curl", "https://host/x?client_secret=a&b=c"],
                 "curl 'https://host/x?client_secret='…",

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::account::{claims, seconds_of};
@@ -86,24 +86,28 @@ impl TokenResponse {
         })
     }
 
-    /// Refuses an ID token that is not for this client, not from this issuer, or had expired at `now` (OpenID Connect
-    /// Core 3.1.3.7).
-    pub fn check_id_token(&self, issuer: &str, client_id: &str, now: SystemTime) -> Result<()> {
+    /// Refuses the response to an authorization code if a token is missing that a login needs, or if its ID token is not for
+    /// this client, not from this issuer, or had expired at `now` (OpenID Connect Core 3.1.3.7).
+    pub fn check_login(&self, issuer: &str, client_id: &str, now: SystemTime) -> Result<()> {
+        ensure!(self.tokens.access_token.is_some(), "it has no access token");
+        ensure!(
+            self.tokens.refresh_token.is_some(),
+            "it has no refresh token"
+        );
         let Some(id_token) = &self.tokens.id_token else {
             return Ok(());
         };
         let claims = claims(id_token);
-        if claims["iss"].as_str().map(|iss| iss.trim_end_matches('/')) != Some(issuer) {
-            bail!("its ID token is from another issuer");
-        }
+        let from = claims["iss"].as_str().unwrap_or_default();
+        let is_from_it = from.trim_end_matches('/') == issuer;
+        ensure!(is_from_it, "its ID token is from another issuer");
         let audience = &claims["aud"];
         let is_listed = |all: &Vec<Value>| all.iter().any(|one| one == client_id);
-        if audience != client_id && !audience.as_array().is_some_and(is_listed) {
-            bail!("its ID token is for another client");
-        }
-        if seconds_of(&claims["exp"]).is_none_or(|end| end <= seconds_since_epoch(now)) {
-            bail!("its ID token has already expired");
-        }
+        let is_for_us = audience == client_id || audience.as_array().is_some_and(is_listed);
+        ensure!(is_for_us, "its ID token is for another client");
+        let end = seconds_of(&claims["exp"]).unwrap_or(0);
+        let is_valid = end > seconds_since_epoch(now);
+        ensure!(is_valid, "its ID token has already expired");
         Ok(())
     }
 }
@@ -217,10 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn an_id_token_is_for_this_client_from_this_issuer_and_has_not_expired() {
+    fn a_login_has_both_tokens_and_its_id_token_is_for_this_client_from_this_issuer_and_has_not_expired()
+     {
         let check = |claims: &Value| {
-            let read = response(&json!({"id_token": token(claims)}));
-            let checked = read.check_id_token(ISSUER, "client", time_at(NOW));
+            let answer =
+                json!({"access_token": "a", "refresh_token": "r", "id_token": token(claims)});
+            let checked = response(&answer).check_login(ISSUER, "client", time_at(NOW));
             checked.map_err(|error| error.to_string())
         };
         let good = json!({"iss": ISSUER, "aud": ["other", "client"], "exp": NOW + 1});
@@ -249,12 +255,18 @@ mod tests {
             let error = Err("its ID token has already expired".to_owned());
             assert_eq!(check(&with("exp", end)), error);
         }
-        let broken = response(&json!({"id_token": "a.b.c"}));
-        assert!(
-            broken
-                .check_id_token(ISSUER, "client", time_at(NOW))
-                .is_err()
-        );
+        let check = |answer: &Value| response(answer).check_login(ISSUER, "client", time_at(NOW));
+        for (answer, is_login) in [
+            (json!({"access_token": "a", "refresh_token": "r"}), true),
+            (
+                json!({"access_token": "a", "refresh_token": "r", "id_token": "a.b.c"}),
+                false,
+            ),
+            (json!({"access_token": "a"}), false),
+            (json!({"refresh_token": "r"}), false),
+        ] {
+            assert_eq!(check(&answer).is_ok(), is_login, "{answer}");
+        }
     }
 
     fn backend() -> Url {

@@ -89,10 +89,7 @@ impl TokenResponse {
             "the access token is for another user or account than the response says"
         );
         Ok(Self {
-            account: Some(Account {
-                plan: text_of(&answer["chatgpt_plan_type"]),
-                ..Account::default()
-            }),
+            account: Some(Account::of(&answer)),
             ..response
         })
     }

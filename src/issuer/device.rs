@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::issuer::{Authorization, Issuer, response};
+use super::{Authorization, Issuer, LIMIT, response};
+use crate::credentials::seconds_of;
 use crate::net::http::{self, Response};
 use crate::text::text_of;
 
-/// A person waits for the code.
-const LIMIT: Duration = Duration::from_secs(30);
 /// A poll that is late is made again: the person's answer waits at the issuer.
 const POLL_LIMIT: Duration = Duration::from_secs(10);
 /// The longest time that a server can silence a poll for: a person waits.
@@ -68,12 +67,9 @@ impl Issuer {
         let body = json!({"client_id": self.client_id}).to_string();
         let path = "api/accounts/deviceauth/usercode";
         let response = self.http.post(path, http::JSON, &body, LIMIT)?;
-        match response.status {
-            200 => match device_code(&response) {
-                Some(code) => Ok(Some(code)),
-                None => Err(response::unexpected(&response)),
-            },
-            404 => Ok(None),
+        match (response.status, device_code(&response)) {
+            (200, Some(code)) => Ok(Some(code)),
+            (404, _) => Ok(None),
             _ => Err(response::unexpected(&response)),
         }
     }
@@ -98,25 +94,19 @@ fn device_code(response: &Response) -> Option<DeviceCode> {
     Some(DeviceCode {
         id: text_of(&body["device_auth_id"])?,
         user_code: text_of(&body["user_code"]).or_else(|| text_of(&body["usercode"]))?,
-        interval: interval(&body["interval"]),
+        interval: seconds_of(&body["interval"]).filter(|seconds| *seconds > 0),
     })
 }
 
-/// Seconds, as a number or as a string that holds one; a fraction counts as whole. Anything else is no interval.
-fn interval(value: &Value) -> Option<u64> {
-    let number = match value {
-        Value::String(text) => text.trim().parse().ok(),
-        other => other.as_f64(),
-    };
-    let seconds = number.filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0)?;
-    Some(Duration::try_from_secs_f64(seconds.ceil()).map_or(u64::MAX, |wait| wait.as_secs()))
-}
-
 fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
-    if response.status == 200
-        && let Some(authorization) = device_authorization(response, redirect_uri)
-    {
-        return Polled::Approved(authorization);
+    let body = response::value(response);
+    let approved = [&body["authorization_code"], &body["code_verifier"]].map(text_of);
+    if let (200, [Some(code), Some(verifier)]) = (response.status, approved) {
+        return Polled::Approved(Authorization {
+            code,
+            redirect_uri: redirect_uri.to_owned(),
+            verifier,
+        });
     }
     let (code, message) = response::error_of(&response.body);
     let code = code.unwrap_or_default();
@@ -131,21 +121,11 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
     // 403 and 404 are what this issuer says for "not yet"; the first code is what RFC 8628 section 3.5 says for it.
     let known = matches!(code.as_str(), "authorization_pending" | "slow_down");
     let awaited = matches!(response.status, 403 | 404) || refused && known;
+    let retry_after = response.retry_after;
     Polled::Pending(Pending {
-        slower: code == "slow_down" || response.status == 429 && response.retry_after.is_none(),
-        retry_after: response
-            .retry_after
-            .map(|time| time.min(LONGEST_RETRY_AFTER)),
+        slower: code == "slow_down" || response.status == 429 && retry_after.is_none(),
+        retry_after: retry_after.map(|time| time.min(LONGEST_RETRY_AFTER)),
         problem: (!awaited).then(|| response::describe("the issuer", response)),
-    })
-}
-
-fn device_authorization(response: &Response, redirect_uri: &str) -> Option<Authorization> {
-    let body = response::value(response);
-    Some(Authorization {
-        code: text_of(&body["authorization_code"])?,
-        redirect_uri: redirect_uri.to_owned(),
-        verifier: text_of(&body["code_verifier"])?,
     })
 }
 
@@ -162,6 +142,7 @@ fn ends_device_login(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     /// The outcome in one word.
     fn polled(response: &Response) -> &'static str {
@@ -176,24 +157,30 @@ mod tests {
 
     #[test]
     fn an_interval_is_a_number_of_seconds_in_any_spelling() {
+        let interval = |value: &Value| {
+            let body = json!({"device_auth_id": "d", "user_code": "A", "interval": value});
+            device_code(&Response::of(200, &body.to_string()))
+                .unwrap()
+                .interval
+        };
         for (value, seconds) in [
             (json!("5"), 5),
             (json!(5), 5),
             (json!(" 7 "), 7),
-            (json!(2.5), 3),
-            (json!("0.2"), 1),
-            (json!(1e300), u64::MAX),
+            (json!(2.5), 2),
         ] {
             assert_eq!(interval(&value), Some(seconds), "{value}");
         }
         for value in [
             json!(0),
             json!("0"),
+            json!("0.2"),
             json!(-1),
             json!(""),
             json!("soon"),
             json!("NaN"),
             json!("inf"),
+            json!(1e300),
             json!(null),
             json!(true),
             json!([5]),

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::credentials::{Account, Assertion, TokenResponse, Tokens};
 use crate::net::http::{self, Client, NoResponse, Response};
-use crate::text::text_of;
+
 use crate::time::time_at;
 use crate::url::Url;
 
@@ -24,8 +24,7 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const TOKEN: &str = "oauth/token";
 const REVOKE: &str = "oauth/revoke";
 const WHOAMI: &str = "api/accounts/v1/user-auth-credential/whoami";
-/// How this program calls itself to the issuer.
-const ORIGINATOR: &str = "codex-auth";
+
 /// A person waits for it.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Callers wait less long than the worker, for which the response is worth waiting.
@@ -130,11 +129,10 @@ impl From<NoResponse> for RefreshFailure {
 
 impl Issuer {
     pub fn new(url: Url, client_id: String) -> Result<Self> {
-        let http = Client::new(&url)?;
         Ok(Self {
+            http: Client::new(&url)?,
             url,
             client_id,
-            http,
         })
     }
 
@@ -148,17 +146,19 @@ impl Issuer {
         switch_account: bool,
     ) -> String {
         let mut query = Serializer::new(String::new());
-        query
-            .append_pair("response_type", "code")
-            .append_pair("client_id", &self.client_id)
-            .append_pair("redirect_uri", redirect_uri)
-            .append_pair("scope", SCOPE)
-            .append_pair("code_challenge", challenge)
-            .append_pair("code_challenge_method", "S256")
-            .append_pair("state", state)
-            .append_pair("id_token_add_organizations", "true")
-            .append_pair("codex_cli_simplified_flow", "true")
-            .append_pair("originator", ORIGINATOR);
+        query.extend_pairs([
+            ("response_type", "code"),
+            ("client_id", &self.client_id),
+            ("redirect_uri", redirect_uri),
+            ("scope", SCOPE),
+            ("code_challenge", challenge),
+            ("code_challenge_method", "S256"),
+            ("state", state),
+            ("id_token_add_organizations", "true"),
+            ("codex_cli_simplified_flow", "true"),
+            // How this program calls itself to the issuer.
+            ("originator", "codex-auth"),
+        ]);
         if switch_account {
             // OpenID Connect Core 1.0, 3.1.2.1: ask for a sign-in, even where the browser is signed in.
             query.append_pair("prompt", "login");
@@ -169,23 +169,22 @@ impl Issuer {
         format!("{}?{}", self.url.join("oauth/authorize"), query.finish())
     }
 
-    /// Exchanges an authorization code for tokens (RFC 6749 section 4.1.3). What they say of themselves in the ID token
-    /// is checked; tokens that fail the check are revoked, as nobody else would do it.
+    /// Exchanges an authorization code for the tokens of a login (RFC 6749 section 4.1.3). Tokens that fail the check of what
+    /// they are, and what the ID token says, are revoked, as nobody else would do it.
     pub fn exchange(&self, authorization: &Authorization) -> Result<TokenResponse> {
-        let form = self.form(
-            "authorization_code",
-            &[
-                ("code", &authorization.code),
-                ("redirect_uri", &authorization.redirect_uri),
-                ("code_verifier", &authorization.verifier),
-            ],
-        );
-        let response = self.http.post(TOKEN, http::FORM, &form, LIMIT)?;
+        let members = [
+            ("grant_type", "authorization_code"),
+            ("client_id", &self.client_id),
+            ("code", &authorization.code),
+            ("redirect_uri", &authorization.redirect_uri),
+            ("code_verifier", &authorization.verifier),
+        ];
+        let response = self.post_form(TOKEN, &members, LIMIT)?;
         let tokens = response::tokens(&response).ok_or_else(|| response::unexpected(&response))?;
         // The issuer's own clock judges its token: ours may be wrong.
         let now = response.date.map_or_else(SystemTime::now, time_at);
         tokens
-            .check_id_token(self.url.as_str(), &self.client_id, now)
+            .check_login(self.url.as_str(), &self.client_id, now)
             .inspect_err(|_| self.revoke_unused(&tokens))
             .context("could not trust the issuer's response")?;
         Ok(tokens)
@@ -198,8 +197,12 @@ impl Issuer {
 
     /// Gets new tokens for a refresh token (RFC 6749 section 6).
     pub fn refresh(&self, refresh_token: &str) -> RefreshOutcome {
-        let form = self.form("refresh_token", &[("refresh_token", refresh_token)]);
-        let response = self.http.post(TOKEN, http::FORM, &form, REFRESH_LIMIT)?;
+        let members = [
+            ("grant_type", "refresh_token"),
+            ("client_id", &self.client_id),
+            ("refresh_token", refresh_token),
+        ];
+        let response = self.post_form(TOKEN, &members, REFRESH_LIMIT)?;
         response::tokens(&response)
             .ok_or_else(|| RefreshFailure::of(&response, kind_of_failure(&response)))
     }
@@ -212,30 +215,25 @@ impl Issuer {
         assertion: &Assertion,
         context: Option<&str>,
     ) -> RefreshOutcome {
-        let mut form = Serializer::new(String::new());
-        form.append_pair("grant_type", JWT_BEARER)
-            .append_pair("assertion", assertion.as_str())
-            .append_pair("federation_rule_id", rule)
-            .extend_pairs(context.map(|context| ("workload_identity_context", context)));
-        let response = self
-            .http
-            .post(TOKEN, http::FORM, &form.finish(), REFRESH_LIMIT)?;
-        match response.status {
+        let mut members = vec![
+            ("grant_type", JWT_BEARER),
+            ("assertion", assertion.as_str()),
+            ("federation_rule_id", rule),
+        ];
+        members.extend(context.map(|context| ("workload_identity_context", context)));
+        let response = self.post_form(TOKEN, &members, REFRESH_LIMIT)?;
+        let kind = match response.status {
             200..=299 => {
                 let body = response::json(&response.body);
-                TokenResponse::parse_exchanged(body, response.date, SystemTime::now()).map_err(
-                    |flaw| {
-                        let words = format!("the issuer's response cannot be used: {flaw}");
-                        RefreshFailure::temporary(words)
-                    },
-                )
+                let read = TokenResponse::parse_exchanged(body, response.date, SystemTime::now());
+                let unusable = |flaw| format!("the issuer's response cannot be used: {flaw}");
+                return read.map_err(|flaw| RefreshFailure::temporary(unusable(flaw)));
             }
             // Final for this assertion: the next one may be accepted.
-            400 | 401 | 403 if response::has_error(&response) => {
-                Err(RefreshFailure::of(&response, FailureKind::Revoked))
-            }
-            _ => Err(RefreshFailure::of(&response, FailureKind::Temporary)),
-        }
+            400 | 401 | 403 if response::has_error(&response) => FailureKind::Revoked,
+            _ => FailureKind::Temporary,
+        };
+        Err(RefreshFailure::of(&response, kind))
     }
 
     /// An access token of an admin console, and whose it is as far as the issuer says.
@@ -262,10 +260,8 @@ impl Issuer {
         let json = json!(HashMap::from(members)).to_string();
         let mut response = self.http.post(REVOKE, http::JSON, &json, REVOKE_LIMIT)?;
         if matches!(response.status, 400 | 415) {
-            let mut form = Serializer::new(String::new());
-            let form = form.extend_pairs(members).finish();
             let left = REVOKE_LIMIT.saturating_sub(begun.elapsed());
-            response = self.http.post(REVOKE, http::FORM, &form, left)?;
+            response = self.post_form(REVOKE, &members, left)?;
         }
         match response.status {
             200..=299 => Ok(()),
@@ -273,11 +269,15 @@ impl Issuer {
         }
     }
 
-    fn form(&self, grant_type: &str, more: &[(&str, &str)]) -> String {
+    fn post_form(
+        &self,
+        path: &str,
+        members: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Response, NoResponse> {
         let mut form = Serializer::new(String::new());
-        form.append_pair("grant_type", grant_type)
-            .append_pair("client_id", &self.client_id);
-        form.extend_pairs(more).finish()
+        let form = form.extend_pairs(members).finish();
+        self.http.post(path, http::FORM, &form, limit)
     }
 }
 
@@ -304,18 +304,14 @@ fn owned_token(access_token: &str, response: &Response) -> Result<TokenResponse>
         }
         _ => return Err(response::unexpected(response)),
     }
+    let account = Account::of(&owner);
     Ok(TokenResponse {
         tokens: Tokens {
             access_token: Some(access_token.to_owned()),
-            account_id: text_of(&owner["chatgpt_account_id"]),
+            account_id: account.id.clone(),
             ..Tokens::default()
         },
-        account: Some(Account {
-            email: text_of(&owner["email"]),
-            plan: text_of(&owner["chatgpt_plan_type"]),
-            is_fedramp: owner["chatgpt_account_is_fedramp"] == true,
-            ..Account::default()
-        }),
+        account: Some(account),
         ..TokenResponse::default()
     })
 }

@@ -599,7 +599,7 @@ fn an_exchange_that_fails_leaves_the_old_login_as_it_was() {
         (
             Trouble::body("{\"access_token\":\"a\"}"),
             1,
-            "the issuer's response has no refresh token",
+            "could not trust the issuer's response: it has no refresh token",
         ),
         (Trouble::redirect("/elsewhere"), 1, "[..]"),
         (Trouble::megabytes(2), 75, "[..]"),
@@ -682,7 +682,7 @@ fn a_login_without_an_access_token_is_revoked() {
     login.finish().assert(
         1,
         "",
-        "...\ncodex-auth: could not sign in: the issuer's response has no access token\n",
+        "...\ncodex-auth: could not sign in: could not trust the issuer's response: it has no access token\n",
     );
     assert_untouched(&sandbox, &planted);
     assert_eq!(
