@@ -30,7 +30,7 @@ const ISSUER: &str = "https://issuer.example";
 const CLIENT: &str = "client";
 const STATE: &str = "right-state";
 const PORT: u16 = 1455;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 /// The most characters of a cleaned text.
 const LONGEST_PRINTABLE: usize = 301;
 

@@ -481,7 +481,7 @@ mod tests {
             }
         }"#;
         let mut credentials = Credentials::parse(text.into()).unwrap();
-        let pauses = [Duration::from_secs(1), Duration::from_secs(60)];
+        let pauses = [Duration::from_secs(1), Duration::from_mins(1)];
         let backoff = Backoff::after(credentials.backoff.as_ref(), "busy", pauses, time_at(NOW));
         credentials.backoff = Some(backoff);
         let once = written(&credentials);

@@ -13,7 +13,7 @@ use crate::text::text_of;
 /// A poll that is late is made again: the person's answer waits at the issuer.
 const POLL_LIMIT: Duration = Duration::from_secs(10);
 /// The longest time that a server can silence a poll for: a person waits.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// What error codes contain that end the flow.
 const FINAL_WORDS: [&str; 7] = [
@@ -279,13 +279,13 @@ mod tests {
     #[test]
     fn no_server_silences_polls_for_longer_than_a_minute() {
         let busy = Response {
-            retry_after: Some(Duration::from_secs(3600)),
+            retry_after: Some(Duration::from_hours(1)),
             ..Response::of(503, "")
         };
         let Polled::Pending(pending) = judge_poll(&busy, "") else {
             panic!("it is not pending");
         };
-        assert_eq!(pending.retry_after, Some(Duration::from_secs(60)));
+        assert_eq!(pending.retry_after, Some(Duration::from_mins(1)));
     }
 
     #[test]

@@ -28,7 +28,7 @@ const WHOAMI: &str = "api/accounts/v1/user-auth-credential/whoami";
 /// A person waits for it.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Callers wait less long than the worker, for which the response is worth waiting.
-const REFRESH_LIMIT: Duration = Duration::from_secs(60);
+const REFRESH_LIMIT: Duration = Duration::from_mins(1);
 /// A person waits for it, who has what they came for already. It is for both tries together.
 const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 

@@ -25,7 +25,7 @@ use crate::time;
 /// How long all calls of one process may take together: programs that call us give up after a few seconds.
 const LIMIT: Duration = Duration::from_secs(3);
 /// How long a person may take to unlock the keyring.
-const PROMPT_LIMIT: Duration = Duration::from_secs(60);
+const PROMPT_LIMIT: Duration = Duration::from_mins(1);
 
 /// How much of `LIMIT` is left.
 static LEFT: Mutex<Duration> = Mutex::new(LIMIT);

@@ -262,7 +262,7 @@ impl Session {
 mod tests {
     use super::*;
 
-    const MINUTES: Duration = Duration::from_secs(15 * 60);
+    const MINUTES: Duration = Duration::from_mins(15);
 
     fn seconds(wait: Option<Duration>) -> Option<u64> {
         wait.map(|wait| wait.as_secs())

@@ -27,7 +27,7 @@ const LONGEST_BODY: u64 = 1 << 20;
 pub const FORM: &str = "application/x-www-form-urlencoded";
 pub const JSON: &str = "application/json";
 /// The longest wait that a server can ask for.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 /// What a server answered, whatever its status was.
 #[derive(Default)]

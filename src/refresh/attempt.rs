@@ -22,14 +22,14 @@ use crate::settings::login_command;
 use crate::store::{StagedFile, Store};
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 /// A server's `Retry-After` is honoured up to this: a mistake there must not end a login.
 const LONGEST_RETRY_AFTER: Duration = HOUR;
 /// How long a refresh ahead of time waits for the lock: as long as others may take to check whether it is held.
 const DUE_PATIENCE: Duration = Duration::from_millis(100);
 /// How long, and how often, new credentials are tried to be saved that could not be stored at once.
-const SAVING: Duration = Duration::from_secs(10 * 60);
+const SAVING: Duration = Duration::from_mins(10);
 const SAVING_PAUSE: Duration = SECOND;
 
 /// Why there is to be another token.

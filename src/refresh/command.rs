@@ -17,7 +17,7 @@ use crate::text::{is_whole_object, redact};
 use crate::time::{length, start, within};
 
 /// As long as a request to the issuer.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 /// The most that is read of stdout, and of stderr, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 /// How long the end of stderr is awaited once the command has ended: what it started may hold it open.

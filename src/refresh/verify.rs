@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::time::{time_of, timestamp};
 
 /// How long the backend is not asked again about a token that it rejected.
-const REJECTION_HOLDS: Duration = Duration::from_secs(60);
+const REJECTION_HOLDS: Duration = Duration::from_mins(1);
 
 /// How long the backend may take while the caller waits for it: a twentieth of the usual `--timeout`, and as much of a longer
 /// one.

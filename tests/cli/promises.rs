@@ -82,7 +82,7 @@ fn after_a_401_that_nobody_has_described_the_issuer_is_left_alone_for_a_minute()
         humantime::parse_rfc3339(text).unwrap()
     };
     let pause = time("until").duration_since(time("at")).unwrap();
-    assert!(pause >= Duration::from_secs(60), "{pause:?}");
+    assert!(pause >= Duration::from_mins(1), "{pause:?}");
 }
 
 /// Nobody can unmount the file system of a folder that a process is in.

@@ -45,7 +45,7 @@ fn edit(sandbox: &Sandbox, change: impl FnOnce(&mut Value)) {
 /// Makes the backoff longer than any test: an hour.
 fn prolong_backoff(sandbox: &Sandbox) {
     edit(sandbox, |login| {
-        let until = time_of(&login["backoff"]["at"]) + Duration::from_secs(3600);
+        let until = time_of(&login["backoff"]["at"]) + Duration::from_hours(1);
         login["backoff"]["until"] = json!(humantime::format_rfc3339_micros(until).to_string());
     });
 }

@@ -103,7 +103,7 @@ fn probe() {
         return;
     };
     thread::spawn(|| {
-        thread::sleep(Duration::from_secs(60));
+        thread::sleep(Duration::from_mins(1));
         eprintln!("the request does not end");
         process::exit(99)
     });

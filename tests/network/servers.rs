@@ -69,7 +69,7 @@ pub fn listen(talk: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
 /// The next of what a server heard. It is awaited as long as nothing is broken.
 #[track_caller]
 pub fn next(heard: &mpsc::Receiver<String>) -> String {
-    heard.recv_timeout(Duration::from_secs(60)).unwrap()
+    heard.recv_timeout(Duration::from_mins(1)).unwrap()
 }
 
 /// A port at which nobody listens.

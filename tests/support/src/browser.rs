@@ -10,7 +10,7 @@ pub use crate::fake_issuer::wire::Answer;
 use crate::fake_issuer::wire::read_answer;
 
 /// How long a server may be silent. It is only reached when something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Opens an address as a browser does, redirects included, and gives the page that it ends on.
 #[track_caller]

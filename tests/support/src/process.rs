@@ -10,7 +10,7 @@ use crate::browser::{self, Answer};
 use crate::expect;
 
 /// How long the program may take. It is only reached when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until a look finds what another process does, and gives it. It looks again and again: this is for what no event
 /// tells of.

@@ -33,7 +33,7 @@ pub use wire::{Answer, Request};
 pub const CLIENT_ID: &str = "app_EMoamEEZ73f0CkXaXp7hrann";
 
 /// How long an event is awaited before the test is given up. It is only reached when something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 /// How the issuer serves while nothing else is planned. `FakeIssuer::set` changes it at any time.
