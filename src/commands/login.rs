@@ -45,7 +45,8 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
         command: settings::login_command(store.profile()) + &workspaces.collect::<String>(),
     };
     let current = Replacement::try_out(store, login.sealed)?;
-    if let Some(who) = current.as_ref().filter(|_| is_watched()).map(as_whom) {
+    if let Some(current) = current.filter(|_| is_watched()) {
+        let who = as_whom(&current, current.plan());
         tell(&format!(
             "You are signed in{who} until the new login is stored."
         ));
@@ -205,7 +206,8 @@ impl Login<'_> {
 }
 
 fn announce(credentials: &Credentials, profile: &str) {
-    succeed(&format!("Signed in{}", as_whom(credentials)));
+    let who = as_whom(credentials, credentials.plan());
+    succeed(&format!("Signed in{who}"));
     if credentials.is_sealed() {
         say("The login is sealed with a key in the keyring.");
     }

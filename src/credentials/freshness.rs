@@ -51,8 +51,9 @@ impl Credentials {
         end.saturating_sub(seconds_since_epoch(now))
     }
 
+    /// Whether it can be used now: it is there, and has not expired.
     pub fn is_valid(&self, now: SystemTime) -> bool {
-        self.seconds_left(now) > 0
+        self.seconds_left(now) > 0 && !self.is_closed()
     }
 
     /// Whether the token was received just now: then it is not refreshed for its life's sake, however short that is. What comes

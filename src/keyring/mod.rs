@@ -5,14 +5,9 @@
 
 #[cfg(all(unix, not(target_os = "macos")))]
 mod dbus;
-#[cfg(windows)]
-#[path = "credential_manager.rs"]
-mod system;
-#[cfg(target_os = "macos")]
-#[path = "keychain.rs"]
-mod system;
-#[cfg(all(unix, not(target_os = "macos")))]
-#[path = "secret_service.rs"]
+#[cfg_attr(windows, path = "credential_manager.rs")]
+#[cfg_attr(target_os = "macos", path = "keychain.rs")]
+#[cfg_attr(not(any(windows, target_os = "macos")), path = "secret_service.rs")]
 mod system;
 
 use std::sync::{Mutex, PoisonError};

@@ -42,7 +42,7 @@ pub fn write(service: &str, account: &str, name: &str, bytes: &[u8]) -> Result<(
     let arguments = secret.text("application/octet-stream").number(1);
     let method = "Secret.Collection.CreateItem(a{sv}(oayays)b)";
     let mut reply = keyring.call(&collection, method, &arguments)?;
-    // Without an item, it would prompt first.
+    // No item yet: it would have to prompt first.
     let is_stored = reply.text()? != NONE;
     is_stored.then_some(()).ok_or(Problem::Locked)
 }
@@ -53,7 +53,7 @@ pub fn remove(service: &str, account: &str) -> Result<()> {
         return Ok(());
     };
     let mut reply = keyring.call(&item, "Secret.Item.Delete()", &Arguments::NONE)?;
-    // With a prompt, it would prompt first.
+    // With a prompt, it is not removed before that is answered.
     let is_removed = reply.text()? == NONE;
     is_removed.then_some(()).ok_or(Problem::Locked)
 }
@@ -74,11 +74,7 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
         let (prompt, method) = ([NAME, &prompt], "org.freedesktop.Secret.Prompt.Prompt(s)");
         // We have no window that it could belong to.
         let window = Arguments::NONE.text("");
-        let completed = keyring.0.call(prompt, method, &window, Some("Completed"));
-        if completed?.number()? != 0 {
-            // It was dismissed.
-            return Err(Problem::Locked);
-        }
+        keyring.0.call(prompt, method, &window, Some("Completed"))?;
     }
     keyring.unlocked_collection().map(drop)
 }

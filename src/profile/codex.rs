@@ -19,13 +19,6 @@ pub fn load() -> Result<Credentials> {
     Ok(credentials)
 }
 
-/// Codex's token, if it satisfies the request.
-pub fn valid_token(request: &TokenRequest) -> Result<ValidToken> {
-    let credentials = load()?;
-    check(&credentials, request, SystemTime::now())?;
-    Ok(credentials.into())
-}
-
 /// Codex's token, after the backend was asked whether it accepts it.
 pub fn verified(token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     match verify::verdict(&token.credentials, verify::check_limit(request)) {

@@ -9,7 +9,7 @@ pub mod replacement;
 pub mod revoke;
 pub mod status;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
@@ -58,7 +58,11 @@ impl Profile {
     pub fn valid_token(&self, request: &TokenRequest) -> Result<ValidToken> {
         match self {
             Self::Own(store) => refresh::valid_token(store, request),
-            Self::Codex => codex::valid_token(request),
+            Self::Codex => {
+                let credentials = codex::load()?;
+                codex::check(&credentials, request, SystemTime::now())?;
+                Ok(credentials.into())
+            }
         }
     }
 
@@ -91,11 +95,7 @@ pub fn stores() -> impl Iterator<Item = Store> {
 }
 
 /// Whose login it is: ` as someone@mail.example (Plus, workspace Lab)`; nothing if it does not tell.
-pub fn as_whom(credentials: &Credentials) -> String {
-    with_plan(credentials, credentials.plan())
-}
-
-fn with_plan(credentials: &Credentials, plan: Option<String>) -> String {
+pub fn as_whom(credentials: &Credentials, plan: Option<String>) -> String {
     let plan = plan.map(|plan| capitalized(&plan));
     let workspace = credentials.workspace();
     let workspace = workspace.map(|name| format!("workspace {name}"));

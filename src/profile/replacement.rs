@@ -30,20 +30,19 @@ pub struct Replacement<'a> {
 impl<'a> Replacement<'a> {
     /// `sealed` says how the new login is to be stored: without it, as the one before.
     pub fn prepare(store: &'a Store, lock: &'a Lock, sealed: Option<bool>) -> Result<Self> {
-        let is_sealed = will_be_sealed(store, sealed)?;
         let earlier = store.load();
-        let staged = if is_sealed {
-            lock.stage_sealed()?
+        let (staged, seal, new_key) = if will_be_sealed(store, sealed)? {
+            let staged = lock.stage_sealed()?;
+            let (seal, new_key) = find_or_make_key(store, &earlier).context(NOT_SEALED)?;
+            (staged, Some(seal), new_key)
         } else {
-            lock.stage()?
+            (lock.stage()?, None, None)
         };
-        let key = is_sealed.then(|| find_or_make_key(store, &earlier).context(NOT_SEALED));
-        let (seal, new_key) = key.transpose()?.unzip();
         Ok(Self {
             store,
             staged,
             seal,
-            new_key: new_key.flatten(),
+            new_key,
             earlier,
         })
     }

@@ -7,7 +7,7 @@ use anyhow::{Error, Result, anyhow};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Profile, codex, problem, with_plan};
+use super::{Profile, as_whom, codex, problem};
 use crate::credentials::{Backoff, Credentials, Freshness, Source, TokenRequest};
 use crate::error;
 use crate::issuer::backend::{self, Usage, Verdict, Window};
@@ -83,10 +83,9 @@ impl LoginStatus {
             Some(found) if is_temporary || !found.is_closed() => state_of(found, now),
             _ => State::Unreadable,
         };
-        let is_valid = |found: &Credentials| found.is_valid(now) && !found.is_closed();
+        let is_valid = credentials.as_ref().is_some_and(|it| it.is_valid(now));
         // Codex's is not printed when little is left of it.
-        let is_printed =
-            matches!(profile, Profile::Own(_)) && credentials.as_ref().is_some_and(is_valid);
+        let is_printed = matches!(profile, Profile::Own(_)) && is_valid;
         Ok(Self {
             profile,
             now,
@@ -102,8 +101,8 @@ impl LoginStatus {
 
     /// Asks the backend about a token that is valid. One that it rejects counts as expired.
     pub fn ask(&mut self, verify: bool, usage: bool) -> Result<()> {
-        let is_valid = |found: &&Credentials| found.is_valid(self.now) && !found.is_closed();
-        let Some(valid) = self.credentials.as_ref().filter(is_valid) else {
+        let found = self.credentials.as_ref();
+        let Some(valid) = found.filter(|found| found.is_valid(self.now)) else {
             self.usage = usage.then(|| Err(anyhow!("there is no valid token")));
             return Ok(());
         };
@@ -146,7 +145,7 @@ impl LoginStatus {
     /// The headline, which says whether the user has to do anything.
     pub fn headline(&self) -> String {
         let found = self.credentials.as_ref();
-        let who = found.map_or_else(String::new, |found| with_plan(found, self.plan()));
+        let who = found.map_or_else(String::new, |found| as_whom(found, self.plan()));
         match &self.obstacle {
             None => format!("Signed in{who}"),
             Some(obstacle) if self.is_usable => {
