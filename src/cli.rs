@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::builder::Styles;
+use clap::builder::{PossibleValue, PossibleValuesParser, Styles};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
@@ -10,6 +10,7 @@ use crate::error::EXIT_CODES;
 use crate::settings::VARIABLES;
 use crate::text::entries;
 use crate::time::duration;
+use crate::url::Url;
 
 /// Sign in to ChatGPT/Codex once, then print a fresh access token on demand
 ///
@@ -60,7 +61,11 @@ pub enum Command {
     /// Diagnose login and refresh problems
     Doctor(DoctorArgs),
     /// Print a completion script
-    Completions(CompletionsArgs),
+    Completions {
+        /// Target shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
     /// Print the man page
     Man,
 }
@@ -229,49 +234,18 @@ pub struct ExecArgs {
 #[derive(Args)]
 pub struct SetupArgs {
     /// The program to configure
-    #[arg(value_enum)]
-    pub program: Program,
+    #[arg(value_parser = programs())]
+    pub program: String,
     /// Where the program sends its requests; default: the ChatGPT backend
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub base_url: Option<String>,
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, value_parser = Url::parse)]
+    pub base_url: Option<Url>,
 }
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
-    /// OpenAI Codex CLI
-    Codex,
-    /// Anthropic Claude Code, through the litellm gateway or --base-url
-    ClaudeCode,
-    /// GitHub Copilot CLI
-    Copilot,
-    /// A plugin for opencode
-    Opencode,
-    Pi,
-    /// VT Code
-    Vtcode,
-    /// Hermes agent
-    Hermes,
-    /// Charm crush, through the litellm gateway or --base-url
-    Crush,
-    /// OpenAI SDK for Python
-    OpenaiPython,
-    /// OpenAI SDK for Node
-    OpenaiNode,
-    /// OpenAI Agents SDK for Python
-    OpenaiAgents,
-    /// AI SDK for Node
-    AiSdk,
-    /// A gateway for programs that do not support the Responses API
-    Litellm,
-    Curl,
-    /// Programs that read only their environment: Qwen Code, aider, llm, ...
-    Env,
-    /// A systemd timer that keeps the token valid for sandboxes
-    Systemd,
-    /// A cron job that keeps the token valid for sandboxes
-    Cron,
-    /// A launchd agent that keeps the token valid for sandboxes, on macOS
-    Launchd,
+/// The programs that `setup` knows.
+fn programs() -> PossibleValuesParser {
+    let programs = include_str!("help/programs.txt").lines();
+    let programs = programs.filter_map(|line| line.split_once(": "));
+    PossibleValuesParser::new(programs.map(|(name, help)| PossibleValue::new(name).help(help)))
 }
 
 #[derive(Args)]
@@ -309,13 +283,6 @@ pub struct DoctorArgs {
     /// Also list passed checks
     #[arg(long)]
     pub verbose: bool,
-}
-
-#[derive(Args)]
-pub struct CompletionsArgs {
-    /// Target shell
-    #[arg(value_enum)]
-    pub shell: clap_complete::Shell,
 }
 
 /// Parses the ID of a ChatGPT workspace, ignoring surrounding blanks.

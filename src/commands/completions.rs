@@ -1,14 +1,12 @@
 //! `completions`: the script for a shell, and the candidates that it asks this program for at every TAB.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::{env, fs, path};
 
 use anyhow::{Context, Result};
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, Command, CommandFactory, arg};
 use clap_complete::Shell;
 use clap_complete::engine::{
     ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
@@ -16,7 +14,7 @@ use clap_complete::engine::{
 use clap_complete::env::{CompleteEnv, Shells};
 
 use super::output::print;
-use crate::cli::{self, CompletionsArgs};
+use crate::cli::Cli;
 use crate::settings::{CODEX_PROFILE, COMPLETE};
 use crate::{settings, store};
 
@@ -25,8 +23,8 @@ const NAME: &str = "codex-auth";
 /// The function of the script for zsh.
 const ZSH_FUNCTION: &str = "_clap_dynamic_completer_codex_auth";
 
-pub fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
-    print(&script(args.shell)?)
+pub fn completions(shell: Shell) -> Result<ExitCode> {
+    print(&script(shell)?)
 }
 
 /// The script that makes a shell call this program for completions.
@@ -66,18 +64,12 @@ pub fn complete() -> ExitCode {
 /// The command line, with what can be completed instead of its values.
 fn command() -> Command {
     let (typed, current) = line();
-    let is_typed = |word: &str| typed.iter().any(|typed| typed == word);
     // Where a program or a shell is to be chosen, options are offered only to somebody who begins one.
-    let chooses = is_typed("setup") || is_typed("completions");
+    let chooses = typed.iter().any(|it| it == "setup" || it == "completions");
     let hides_options = chooses && !current.to_string_lossy().starts_with('-');
-    // What was typed and may not be repeated is not offered again; nor is `--profile` beside `--all`.
     let as_offered = |argument: Arg| {
-        let Some(option) = argument.get_long().map(|name| format!("--{name}")) else {
-            return argument;
-        };
-        let repeats = matches!(argument.get_action(), ArgAction::Append);
-        let is_spent = !repeats && is_typed(&option) || option == "--profile" && is_typed("--all");
-        argument.hide(is_spent || hides_options)
+        let is_option = argument.get_long().is_some();
+        argument.hide(is_option && hides_options)
     };
     let profiles = |profile: Arg| profile.add(ArgValueCandidates::new(profiles));
     let command_line = |subcommand: Command| {
@@ -85,17 +77,11 @@ fn command() -> Command {
         subcommand.mut_arg("command", |command| command.add(completer))
     };
     // Of the parser's own flags it would offer the short forms alone.
-    let flag = |name, help| {
-        Arg::new(name)
-            .long(name)
-            .help(help)
-            .action(ArgAction::SetTrue)
-    };
-    cli::command()
+    Cli::command()
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .arg(flag("help", "Print help").global(true))
-        .arg(flag("version", "Print version"))
+        .arg(arg!(--help "Print help").global(true))
+        .arg(arg!(--version "Print version"))
         .mut_arg("profile", profiles)
         .mut_subcommand("exec", command_line)
         .mut_subcommand("login", command_line)
@@ -122,26 +108,24 @@ fn profiles() -> Vec<CompletionCandidate> {
 /// The command that `exec`, or `login --from`, runs, and its arguments: they come behind a `--` that the person has typed.
 fn command_line(current: &OsStr) -> Vec<CompletionCandidate> {
     let (typed, _) = line();
-    let Some(dashes) = typed.iter().position(|word| word == "--") else {
-        return Vec::new();
-    };
-    let is_command = dashes + 1 == typed.len();
-    let is_path = current.to_string_lossy().contains(std::path::is_separator);
-    if is_command && !is_path {
-        programs(current)
-    } else {
-        PathCompleter::any().complete(current)
+    let beginning = current.to_string_lossy();
+    match typed.iter().position(|word| word == "--") {
+        None => Vec::new(),
+        Some(dashes) if dashes + 1 == typed.len() && !beginning.contains(path::is_separator) => {
+            programs(&beginning)
+        }
+        Some(_) => PathCompleter::any().complete(current),
     }
 }
 
 /// The programs in `PATH` whose names begin so.
-fn programs(beginning: &OsStr) -> Vec<CompletionCandidate> {
-    let beginning = beginning.to_string_lossy();
-    let in_folder = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
-    let entries = settings::program_folders().into_iter().flat_map(in_folder);
-    let names = entries.map(|entry| entry.file_name());
+fn programs(beginning: &str) -> Vec<CompletionCandidate> {
+    let folders = settings::program_folders()
+        .into_iter()
+        .flat_map(fs::read_dir);
+    let names = folders.flatten().flatten().map(|entry| entry.file_name());
     let names: BTreeSet<OsString> = names
-        .filter(|name| name.to_string_lossy().starts_with(&*beginning))
+        .filter(|name| name.to_string_lossy().starts_with(beginning))
         .collect();
     names.into_iter().map(CompletionCandidate::new).collect()
 }

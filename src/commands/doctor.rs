@@ -11,7 +11,6 @@ use crate::cli::DoctorArgs;
 use crate::doctor::{self, Finding, Level};
 use crate::settings;
 use crate::terminal::fitted;
-use crate::text::capitalized;
 
 /// The form of what `--json` prints. A member that is added does not change it.
 const VERSION: u64 = 1;
@@ -39,21 +38,20 @@ pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
 
 /// Where we run, then the findings that need attention; with `verbose`, all of them.
 fn as_text(findings: &[Finding], verbose: bool) -> String {
-    let head = fitted(&program_and_system(), 0);
-    let is_shown = |finding: &&Finding| verbose || finding.level != Level::Ok;
-    let shown: String = findings.iter().filter(is_shown).map(line).collect();
-    let count = |level| findings.iter().filter(|one| one.level == level).count();
-    let passed = count(Level::Ok);
-    let passed = fitted(&format!("{passed} checks passed (--verbose lists them)"), 2);
-    let passed = format!("{} {passed}\n", mark(Level::Ok));
-    let passed = if verbose { "" } else { &passed };
-    let counted = |level, what| match count(level) {
-        0 => format!("no {what}s"),
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
+    let shown = findings
+        .iter()
+        .filter(|it| verbose || it.level != Level::Ok);
+    let shown: String = shown.map(line).collect();
+    let count = |level, what| {
+        let count = findings.iter().filter(|it| it.level == level).count();
+        format!("{count} {what}{}", if count == 1 { "" } else { "s" })
     };
-    let problems = capitalized(&counted(Level::Problem, "problem"));
-    let warnings = counted(Level::Warning, "warning");
+    let passed = count(Level::Ok, "check") + " passed (--verbose lists them)";
+    let passed = format!("{} {}\n", mark(Level::Ok), fitted(&passed, 2));
+    let passed = if verbose { "" } else { &passed };
+    let problems = count(Level::Problem, "problem");
+    let warnings = count(Level::Warning, "warning");
+    let head = fitted(&program_and_system(), 0);
     format!("{head}\n{shown}{passed}{problems}, {warnings}.\n")
 }
 

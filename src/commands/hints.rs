@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use clap::{Command, CommandFactory};
 use strsim::damerau_levenshtein;
 
 use super::output::print_coloured;
-use crate::cli;
+use crate::cli::Cli;
 use crate::settings::is_profile_name;
 use crate::terminal;
 
@@ -36,7 +36,7 @@ pub fn show(error: &Error, arguments: &[OsString]) -> Result<ExitCode> {
 
 /// What to do, behind the cause. Nothing where that says which values are possible, and none is close.
 fn advice(error: &Error, arguments: &[OsString]) -> String {
-    let mut whole = cli::command();
+    let mut whole = Cli::command();
     whole.build();
     let typed: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let mut commands = typed.iter().filter_map(|word| whole.find_subcommand(word));
@@ -50,35 +50,23 @@ fn advice(error: &Error, arguments: &[OsString]) -> String {
         ErrorKind::UnknownArgument => (ContextKind::InvalidArg, ContextKind::SuggestedArg),
         _ => (ContextKind::InvalidValue, ContextKind::SuggestedValue),
     };
-    let values = possible_values(command);
-    let wrong = match text(error, wrong) {
-        Some(wrong) => wrong,
-        None if error.kind() == ErrorKind::MissingRequiredArgument && !values.is_empty() => {
-            return format!(": use one of {}", values.join(", "));
-        }
-        None => return format!(": try {call} --help"),
+    let Some(wrong) = text(error, wrong) else {
+        return format!(": try {call} --help");
     };
     // Two typing errors at most: of what is less similar, none is likely.
-    let is_likely = |suggestion: &&str| damerau_levenshtein(wrong, suggestion) <= 2;
-    let likely = text(error, suggested).filter(is_likely);
-    let is_value = error.get(ContextKind::InvalidValue).is_some();
-    // `--format <FORMAT>` of a wrong value.
-    let argument = text(error, ContextKind::InvalidArg).filter(|_| is_value);
-    let option = argument.and_then(|argument| argument.split_once('<'));
-    let likely = likely.map(|likely| format!("{call} {}{likely}", option.map_or("", |it| it.0)));
-    let meant = || hint(wrong, &whole, command.get_name(), &typed);
-    match likely.or_else(|| if is_value { None } else { meant() }) {
+    let likely = text(error, suggested).filter(|likely| damerau_levenshtein(wrong, likely) <= 2);
+    if let Some(likely) = likely {
+        // `--format <FORMAT>` of a wrong value.
+        let argument = text(error, ContextKind::InvalidArg).and_then(|it| it.split_once('<'));
+        return format!(": try {call} {}{likely}", argument.map_or("", |it| it.0));
+    }
+    if error.get(ContextKind::InvalidValue).is_some() {
+        return String::new();
+    }
+    match hint(wrong, &whole, command.get_name(), &typed) {
         Some(meant) => format!(": try {meant}"),
-        None if is_value => String::new(),
         None => format!(": try {call} --help"),
     }
-}
-
-/// What can be chosen from, where the argument of a command is a choice.
-fn possible_values(command: &Command) -> Vec<String> {
-    let choices = command.get_positionals();
-    let values = choices.flat_map(clap::Arg::get_possible_values);
-    values.map(|value| value.get_name().to_owned()).collect()
 }
 
 /// What was probably meant: a command or an option of another tool, or a missing `--` or `--profile`.
@@ -95,12 +83,14 @@ fn hint(word: &str, whole: &Command, command: &str, typed: &[&str]) -> Option<St
         }
         _ => {}
     }
-    let known = |typed: &str| {
-        let mut hints = HINTS.lines().filter_map(|line| line.split_once(": "));
-        hints.find(|(words, _)| words.split(", ").any(|words| words == typed))
-    };
-    let (_, meant) = known(&format!("{command} {word}")).or_else(|| known(word))?;
-    Some(meant.to_owned())
+    let in_command = format!("{command} {word}");
+    let hints = HINTS.lines().filter_map(|line| line.split_once(": "));
+    let mut known = hints.filter(|(words, _)| {
+        words
+            .split(", ")
+            .any(|words| words == in_command || words == word)
+    });
+    Some(known.next()?.1.to_owned())
 }
 
 /// A detail of an error; of several the last, which is the parser's best.

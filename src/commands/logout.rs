@@ -2,16 +2,17 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 
+use super::worst;
 use crate::cli::LogoutArgs;
 use crate::credentials::Credentials;
+use crate::error::{LOGIN_REQUIRED, TEMPORARY, exit_code, from_code};
 use crate::profile::replacement::forget_key;
 use crate::profile::revoke::retire;
 use crate::profile::{self, lock};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::terminal::{complain, say, warn};
-use crate::{error, store};
 
 pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     if !args.all {
@@ -21,21 +22,15 @@ pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     if profiles.is_empty() {
         say("Not signed in.");
     }
-    // One that cannot be removed does not keep the others.
-    let sign_out = |profile| sign_out(&Store::new(profile)?, args);
-    let failures = profiles.into_iter().filter_map(|one| sign_out(one).err());
-    let failures: Vec<Error> = failures
-        .inspect(|failure| complain(&format!("{failure:#}")))
-        .collect();
-    Ok(ExitCode::from(worst(&failures)))
-}
-
-/// The exit code for all of them: a failure that is not temporary outweighs those that are.
-fn worst(failures: &[Error]) -> u8 {
-    let codes = failures.iter().map(error::exit_code);
-    codes
-        .min_by_key(|&code| code == error::TEMPORARY)
-        .unwrap_or(0)
+    let mut codes = Vec::new();
+    for profile in profiles {
+        // One that cannot be removed does not keep the others.
+        if let Err(error) = Store::new(profile).and_then(|store| sign_out(&store, args)) {
+            complain(&format!("{error:#}"));
+            codes.push(exit_code(&error));
+        }
+    }
+    Ok(worst(&codes))
 }
 
 /// Removes the login of a profile, then revokes it, and says so.
@@ -54,17 +49,16 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
         return Ok(());
     }
     let lock = lock(store)?;
-    let stored = store.load();
-    // It may be readable later, here or by another version; without its file it could never be revoked.
-    if let Err(error) = &stored
-        && !args.no_revoke
-        && error::exit_code(error) != error::LOGIN_REQUIRED
-    {
-        let words = format!(
-            "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file anyway"
-        );
-        return Err(error::from_code(error::exit_code(error), words));
-    }
+    let stored = match store.load() {
+        // It may be readable later, here or by another version; without its file it could never be revoked.
+        Err(error) if !args.no_revoke && exit_code(&error) != LOGIN_REQUIRED => {
+            let words = format!(
+                "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file anyway"
+            );
+            return Err(from_code(exit_code(&error), words));
+        }
+        stored => stored,
+    };
     lock.remove()?;
     drop(lock);
     // A file that did not open may name the key of another one.
@@ -75,7 +69,7 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
             not_signed_in();
             return Ok(());
         }
-        Err(error) if args.no_revoke && error::exit_code(&error) == error::TEMPORARY => {
+        Err(error) if args.no_revoke && exit_code(&error) == TEMPORARY => {
             Ok(Some(", and its key is still in the keyring".to_owned()))
         }
         _ if args.no_revoke => Ok(Some(String::new())),
@@ -91,20 +85,4 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
         )),
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Failure;
-
-    #[test]
-    fn the_same_call_is_worth_another_try_only_if_every_failure_was_temporary() {
-        let temporary = || Failure::Temporary("held".to_owned()).into();
-        let lasting = || Error::msg("read-only");
-        assert_eq!(worst(&[]), 0);
-        assert_eq!(worst(&[temporary(), temporary()]), 75);
-        assert_eq!(worst(&[temporary(), lasting()]), 1);
-        assert_eq!(worst(&[lasting(), temporary()]), 1);
-    }
 }

@@ -38,8 +38,15 @@ pub fn start_page() -> Result<ExitCode> {
 
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let profile = cli.profile;
-    check_usage(profile.as_deref(), &cli.command)?;
     match cli.command {
+        // The parser cannot check a global option against one of a subcommand.
+        Command::Status(StatusArgs { all: true, .. })
+        | Command::Logout(LogoutArgs { all: true, .. })
+            if profile.is_some() =>
+        {
+            let message = "--all cannot be used with --profile: --all means every profile";
+            Err(Failure::Usage(message.to_owned()).into())
+        }
         Command::Login(args) => login::login(&store(profile)?, &args),
         Command::Token(args) => token(profile, &args),
         Command::AccountId => account_id(profile),
@@ -50,27 +57,38 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::doctor(profile, &args),
         Command::Exec(args) => exec::exec(profile, &args),
         Command::Setup(args) => setup::setup(profile, &args),
-        Command::Completions(args) => completions::completions(&args),
+        Command::Completions { shell } => completions::completions(shell),
         Command::Man => print(PAGE),
     }
-}
-
-/// Checks what clap cannot: whether a global option conflicts with one of a subcommand.
-fn check_usage(profile: Option<&str>, command: &Command) -> Result<()> {
-    let all = matches!(
-        command,
-        Command::Status(StatusArgs { all: true, .. })
-            | Command::Logout(LogoutArgs { all: true, .. })
-    );
-    if all && profile.is_some() {
-        let message = "--all cannot be used with --profile: --all means every profile";
-        return Err(Failure::Usage(message.to_owned()).into());
-    }
-    Ok(())
 }
 
 fn account_id(profile: Option<String>) -> Result<ExitCode> {
     let id = Profile::chosen(profile)?.stored()?.account_id();
     let id = id.context("the stored credentials have no ChatGPT account ID")?;
     print(&format!("{id}\n"))
+}
+
+/// The exit code for several: a failure that another try does not cure outweighs a temporary one.
+fn worst(codes: &[u8]) -> ExitCode {
+    let failures = codes.iter().filter(|code| **code != 0);
+    failures.min().copied().unwrap_or(0).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_call_is_worth_another_try_only_if_every_failure_was_temporary() {
+        for (codes, expected) in [
+            (&[][..], 0),
+            (&[0, 0], 0),
+            (&[75, 0, 75], 75),
+            (&[75, 1], 1),
+            (&[4, 75], 4),
+            (&[0, 4, 1], 1),
+        ] {
+            assert_eq!(worst(codes), ExitCode::from(expected), "{codes:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The result of a command: written to stdout here, and nowhere else.
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -35,9 +35,4 @@ pub fn print(result: &str) -> Result<ExitCode> {
 /// A text in its colour.
 pub fn coloured(text: &str, colour: Colour) -> String {
     painted(text, &(colour as u8).to_string())
-}
-
-/// Whether stdout is a terminal.
-pub fn is_terminal() -> bool {
-    io::stdout().is_terminal()
 }

@@ -1,15 +1,17 @@
 //! `status`: who is signed in, and for how long. It never prints a token.
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::output::{Colour, coloured, is_terminal, print_coloured};
+use super::output::{Colour, coloured, print_coloured};
+use super::worst;
 use crate::cli::StatusArgs;
-use crate::credentials::{Backoff, Credentials, Source};
-use crate::issuer::backend::{Usage, Window};
+use crate::credentials::{Credentials, Source};
+use crate::issuer::backend::Window;
 use crate::profile::status::{LoginStatus, State};
 use crate::profile::{Profile, problem};
 use crate::terminal::{awaiting, fitted, result_width};
@@ -19,8 +21,6 @@ use crate::{error, store};
 
 /// The form of what `--json` prints. A member that is added does not change it.
 const VERSION: u64 = 1;
-/// The columns of a full bar.
-const BAR: u8 = 10;
 /// The column of a token printed below its profile, and the column of the values.
 const TOKEN: usize = 2;
 const VALUE: usize = 14;
@@ -50,16 +50,11 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
         (false, true) => table(&logins),
         (false, false) => logins.iter().map(details).collect(),
     })?;
-    Ok(ExitCode::from(worst_exit_code(&logins)))
-}
-
-/// That of the worst of them: a failure that signing in does not cure comes first.
-fn worst_exit_code(logins: &[LoginStatus]) -> u8 {
-    if logins.is_empty() {
-        return error::LOGIN_REQUIRED;
-    }
-    let codes = logins.iter().map(LoginStatus::exit_code);
-    codes.filter(|code| *code != 0).min().unwrap_or(0)
+    let codes: Vec<u8> = logins.iter().map(LoginStatus::exit_code).collect();
+    Ok(match codes.as_slice() {
+        [] => error::LOGIN_REQUIRED.into(),
+        codes => worst(codes),
+    })
 }
 
 /// The object of a login with a `version`; with `--all`, only `version` and `profiles`, a list of such objects.
@@ -80,28 +75,26 @@ fn table(logins: &[LoginStatus]) -> String {
         return "Not signed in: run codex-auth login\n".to_owned();
     }
     let heading = ["PROFILE", "ACCOUNT", "PLAN", "TOKEN"].map(str::to_owned);
-    let rows = logins.iter().map(cells);
-    let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
-    let widths = [0, 1, 2, 3].map(|column| {
-        let lengths = rows.iter().map(|cells| cells[column].chars().count());
+    let rows: Vec<_> = logins.iter().map(cells).collect();
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(|column| {
+        let rows = rows.iter().chain([&heading]);
+        let lengths = rows.map(|cells| cells[column].chars().count());
         lengths.max().unwrap_or_default()
     });
-    let has_room = widths.iter().sum::<usize>() + 2 * 3 <= result_width();
-    let [first, second, third, _] = widths;
-    let line = |[profile, account, plan, token]: &[String; 4], colour: Option<Colour>| {
+    let has_room = first + second + third + fourth + 2 * 3 <= result_width();
+    let line = |[profile, account, plan, token]: &[String; 4], colour| {
         let columns = format!("{profile:first$}  {account:second$}  {plan:third$}");
-        let shown = |token: &str| colour.map_or(token.to_owned(), |colour| coloured(token, colour));
         if has_room {
-            return format!("{columns}  {}", shown(token));
+            format!("{columns}  {}\n", coloured(token, colour))
+        } else {
+            let token = coloured(&fitted(token, TOKEN), colour);
+            format!("{}\n  {token}\n", columns.trim_end())
         }
-        format!("{}\n  {}", columns.trim_end(), shown(&fitted(token, TOKEN)))
     };
-    let described = logins.iter().zip(&rows[1..]).map(|(login, row)| {
-        let line = line(row, Some(colour(login)));
-        format!("{line}\n{}", limits(login))
-    });
-    let heading = coloured(&line(&rows[0], None), Colour::Heading);
-    format!("{heading}\n{}", described.collect::<String>())
+    let described = logins.iter().zip(&rows);
+    let described = described.map(|(login, row)| line(row, colour(login)) + &limits(login));
+    let heading = line(&heading, Colour::Heading);
+    coloured(heading.trim_end(), Colour::Heading) + "\n" + &described.collect::<String>()
 }
 
 fn cells(login: &LoginStatus) -> [String; 4] {
@@ -121,9 +114,12 @@ fn details(login: &LoginStatus) -> String {
         return headline;
     }
     let at = |time| moment(seconds_since_epoch(time), login.now);
-    let next = |backoff: &Backoff| format!("next refresh {}", at(backoff.until));
     let found = login.credentials.as_ref();
+    let received = found.and_then(Credentials::received_at);
     let revoked = found.and_then(|found| found.revoked.as_ref());
+    let revoked = revoked.map(|it| format!("{}: {}", at(it.at), it.reason));
+    let backoff = login.backoff();
+    let backoff = backoff.map(|it| format!("next refresh {}: {}", at(it.until), it.reason));
     let issuer = found.and_then(|found| found.issuer.as_deref());
     let is_sealed = found.is_some_and(Credentials::is_sealed);
     let sealed = is_sealed.then_some("with a key in the keyring");
@@ -133,20 +129,9 @@ fn details(login: &LoginStatus) -> String {
         ("Account ID", found.and_then(Credentials::account_id)),
         ("Plan", login.plan_line()),
         ("Token", found.map(|_| login.token_line())),
-        (
-            "Refreshed",
-            found.and_then(Credentials::received_at).map(at),
-        ),
-        (
-            "Revoked",
-            revoked.map(|it| format!("{}: {}", at(it.at), it.reason)),
-        ),
-        (
-            "Backoff",
-            login
-                .backoff()
-                .map(|it| format!("{}: {}", next(it), it.reason)),
-        ),
+        ("Refreshed", received.map(at)),
+        ("Revoked", revoked),
+        ("Backoff", backoff),
         ("Backend", login.backend_line()),
         ("File", Some(login.place.clone())),
         ("Sealed", sealed.map(str::to_owned)),
@@ -154,10 +139,10 @@ fn details(login: &LoginStatus) -> String {
         ("Source", source.map(Source::describe)),
         ("Note", found.and_then(problem)),
     ];
-    let known = lines
+    let lines = lines
         .into_iter()
-        .filter_map(|(name, text)| Some((name, text?)));
-    let lines: String = known.map(|(name, text)| line(name, &text)).collect();
+        .filter_map(|(name, text)| Some(line(name, &text?)));
+    let lines: String = lines.collect();
     headline + &lines + &limits(login)
 }
 
@@ -175,22 +160,21 @@ fn line(name: &str, value: &str) -> String {
 
 /// A line for each of the plan's limits.
 fn limits(login: &LoginStatus) -> String {
-    match &login.usage {
-        None => String::new(),
-        Some(Err(error)) => line("Usage", &format!("unknown: {error:#}")),
-        Some(Ok(usage)) => match lines_of(usage, login.now) {
-            lines if lines.is_empty() => line("Usage", "unknown: the backend reports no limits"),
-            lines => lines,
-        },
-    }
-}
-
-fn lines_of(usage: &Usage, now: SystemTime) -> String {
+    let usage = match &login.usage {
+        None => return String::new(),
+        Some(Err(error)) => return line("Usage", &format!("unknown: {error:#}")),
+        Some(Ok(usage)) => usage,
+    };
     let windows = usage.windows.iter();
-    let windows = windows.map(|window| line(&window_name(window), &window_use(window, now)));
+    let windows = windows.map(|it| line(&window_name(it), &window_use(it, login.now)));
     let credits = usage.credits.as_deref();
     let credits = credits.map(|credits| line("Credits", &printable(credits)));
-    windows.chain(credits).collect()
+    match windows.chain(credits).collect() {
+        lines if String::is_empty(&lines) => {
+            line("Usage", "unknown: the backend reports no limits")
+        }
+        lines => lines,
+    }
 }
 
 fn window_name(window: &Window) -> String {
@@ -203,14 +187,8 @@ fn window_name(window: &Window) -> String {
 
 /// `37% used, resets in 2 hours (…)`, after a bar on a terminal.
 fn window_use(window: &Window, now: SystemTime) -> String {
-    let used = window.used_percent.map(|percent| {
-        let bar = if is_terminal() {
-            bar(percent) + " "
-        } else {
-            String::new()
-        };
-        format!("{bar}{percent:.0}% used")
-    });
+    let used = window.used_percent;
+    let used = used.map(|percent| format!("{}{percent:.0}% used", bar(percent)));
     let reset = window.reset_at;
     let reset = reset.map(|at| format!("resets {}", moment(at, now)));
     let limit = window.limit.as_deref();
@@ -219,13 +197,17 @@ fn window_use(window: &Window, now: SystemTime) -> String {
     parts.join(", ") + &limit
 }
 
+/// Ten columns and a blank; nothing where stdout is no terminal.
 fn bar(percent: f64) -> String {
+    if !io::stdout().is_terminal() {
+        return String::new();
+    }
     let is_full = |tenth: &u8| percent >= f64::from(*tenth) * 10.0 - 5.0;
-    let full = (1..=BAR).filter(is_full).count();
+    let full = (1..=10).filter(is_full).count();
     let colour = match percent {
         90.0.. => Colour::Bad,
         70.0.. => Colour::Warning,
         _ => Colour::Good,
     };
-    coloured(&"█".repeat(full), colour) + &"░".repeat(usize::from(BAR) - full)
+    coloured(&"█".repeat(full), colour) + &"░".repeat(10 - full) + " "
 }

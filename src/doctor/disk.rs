@@ -1,8 +1,8 @@
 //! Findings about the store: its folder, the files in it, and what its file system can do.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
+use std::{fs, iter};
 
 use anyhow::{Result, bail};
 
@@ -18,30 +18,19 @@ use crate::text::shell_path;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn findings() -> Vec<Finding> {
-    let folder = match settings::home() {
-        Ok(folder) => folder,
-        Err(error) => return vec![Finding::of("store", Err(error))],
-    };
-    let was_there = folder.exists();
-    let stored = try_out(&folder).map(|()| format!("logins can be stored in {}", folder.display()));
-    let exposed = others_can_read("store", &folder).filter(|_| stored.is_ok());
-    let mut findings = vec![exposed.unwrap_or_else(|| Finding::of("store", stored))];
+    let was_there = settings::home().is_ok_and(|folder| folder.exists());
+    let store = try_out().unwrap_or_else(|error| Finding::of("store", Err(error)));
     if !was_there {
         // The next login creates it again.
         store::remove_empty_folder();
     }
-    findings.extend(stores().flat_map(|store| of_files(&store)));
-    findings
+    let files = stores().flat_map(|store| of_files(&store));
+    iter::once(store).chain(files).collect()
 }
 
 /// Goes through the steps of a refresh on the disk, with a file of no profile.
-fn try_out(folder: &Path) -> Result<()> {
-    if folder.exists() && !folder.is_dir() {
-        let shown = folder.display();
-        bail!(
-            "{shown} is not a folder: move it out of the way, or set CODEX_AUTH_HOME to a folder"
-        );
-    }
+fn try_out() -> Result<Finding> {
+    let folder = settings::home()?;
     let trial = Store::for_trial()?;
     let lock = trial.lock(PATIENCE)?;
     if trial.locked_by().is_none() {
@@ -56,30 +45,32 @@ fn try_out(folder: &Path) -> Result<()> {
     let removed = lock.remove();
     drop(lock);
     trial.end_trial();
-    replaced.and(removed)
+    replaced.and(removed)?;
+    let found = format!("logins can be stored in {}", folder.display());
+    let exposed = others_can_read("store", &folder);
+    Ok(exposed.unwrap_or_else(|| Finding::of("store", Ok(found))))
 }
 
 /// Findings about the files of a profile. What keeps them from being replaced is an obstacle of the login.
 fn of_files(store: &Store) -> Vec<Finding> {
     let path = store.path();
     let shown = path.display();
-    let mut findings = Vec::new();
-    if let Some(left) = store.unsealed_leftover() {
+    let left = store.unsealed_leftover().map(|left| {
         let (left, call) = (left.display(), call_for(store.profile()));
-        let found = format!(
+        Finding::new(Level::Warning, "file", format!(
             "{left} was left behind by a killed command, and may contain unencrypted tokens: run {call} seal"
-        );
-        findings.push(Finding::new(Level::Warning, "file", found));
-    }
-    if mount_options(&path).is_some() {
+        ))
+    });
+    let mount = mount_options(&path).map(|_| {
         let found = format!(
             "{shown} is a mount point, so no refresh can be stored: mount its folder instead"
         );
-        findings.push(Finding::new(Level::Problem, "file", found));
-    }
-    findings.extend(others_can_read("file", &path));
+        Finding::new(Level::Problem, "file", found)
+    });
+    let exposed = others_can_read("file", &path);
+    let findings: Vec<Finding> = left.into_iter().chain(mount).chain(exposed).collect();
     if findings.is_empty() {
-        findings.push(Finding::of("file", Ok(format!("{shown} is private"))));
+        return vec![Finding::of("file", Ok(format!("{shown} is private")))];
     }
     findings
 }

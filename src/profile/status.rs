@@ -1,6 +1,7 @@
 //! How the login of a profile stands, and how that is said: as a headline, in a table, as JSON, as an exit code. `status` shows it,
 //! `doctor` makes findings of it.
 
+use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Error, Result, anyhow};
@@ -184,10 +185,10 @@ impl LoginStatus {
         };
         let now = seconds_since_epoch(self.now);
         let span = rounded_span(end.abs_diff(now));
-        if end > now {
-            format!("valid for {span}{}, {next}", dated("until ", end))
-        } else {
-            format!("expired {span} ago{}, {next}", dated("", end))
+        match end.cmp(&now) {
+            Ordering::Greater => format!("valid for {span}{}, {next}", dated("until ", end)),
+            Ordering::Equal => format!("expired just now{}, {next}", dated("", end)),
+            Ordering::Less => format!("expired {span} ago{}, {next}", dated("", end)),
         }
     }
 

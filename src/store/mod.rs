@@ -51,9 +51,10 @@ impl Store {
     /// The place of any profile but Codex's, which is only read.
     pub fn new(profile: String) -> Result<Self> {
         if settings::is_codexs(&profile) {
-            bail!(
+            return Err(Failure::Usage(format!(
                 "could not use the profile {profile}: it is Codex's own login, which codex-auth only reads: choose another --profile"
-            );
+            ))
+            .into());
         }
         Ok(Self {
             folder: settings::home()?,

@@ -76,7 +76,7 @@ fn the_name_is_codexs_however_it_is_written() {
     for name in ["Codex", "CODEX"] {
         let output = sandbox.run(&["--profile", name, "token"]);
         output.assert(0, "[TOKEN]\n", "");
-        assert_eq!(sandbox.run(&["--profile", name, "logout"]).code, 1);
+        assert_eq!(sandbox.run(&["--profile", name, "logout"]).code, 2);
         sandbox.store(name, "{}");
     }
     let output = sandbox.run(&["logout", "--all"]);
@@ -261,7 +261,7 @@ fn nobody_signs_in_to_codexs_profile_or_out_of_it() {
     for arguments in [&["login"][..], &["logout"], &["logout", "--no-revoke"]] {
         let arguments = [&["--profile", "codex"], arguments].concat();
         sandbox.run(&arguments).assert(
-            1,
+            2,
             "",
             "codex-auth: could not use the profile codex: it is Codex's own login, which codex-auth only reads: choose another --profile\n",
         );

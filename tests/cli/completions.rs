@@ -12,7 +12,7 @@ const LINES: &[(&str, &str)] = &[
     ("log", "login logout"),
     ("token --form", "--format"),
     ("token --format headers-", "headers-json"),
-    ("token --format json --for", "--force-refresh"),
+    ("token --format json --forc", "--force-refresh"),
     ("setup claude", "claude-code"),
     ("completions po", "powershell"),
     ("--profile wo", "work"),

@@ -158,7 +158,7 @@ fn the_json_has_stable_names() {
 
 #[test]
 fn before_the_first_login_that_is_said_first_and_nothing_is_left() {
-    let sandbox = without_login();
+    let mut sandbox = without_login();
     assert_report(
         &sandbox,
         &[],
@@ -170,7 +170,13 @@ fn before_the_first_login_that_is_said_first_and_nothing_is_left() {
     );
     sandbox.run(&["doctor"]).assert(
         0,
-        "codex-auth [..]\n! login         default: not signed in: run codex-auth login\n✓ [..]\nNo problems, 1 warning.\n",
+        "codex-auth [..]\n! login         default: not signed in: run codex-auth login\n✓ [..]\n0 problems, 1 warning.\n",
+        "",
+    );
+    sandbox.set("CODEX_SANDBOX_NETWORK_DISABLED", "1");
+    sandbox.run(&["doctor"]).assert(
+        0,
+        "codex-auth [..]\n! login [..]\n! sandbox [..]\n✓ 1 check passed (--verbose lists them)\n0 problems, 2 warnings.\n",
         "",
     );
     assert!(!sandbox.home().exists());
@@ -186,7 +192,7 @@ fn a_store_that_is_no_folder_is_found() {
         1,
         "problem  login: default: could not read [HOME]/default.json: [..]\n\
          ok       sharing: [..]\n\
-         problem  store: [HOME] is not a folder: move it out of the way, or set CODEX_AUTH_HOME to a folder\n...\n",
+         problem  store: could not lock [HOME]/.doctor.json: [..]\n...\n",
     );
     sandbox.set("CODEX_AUTH_HOME", "relative");
     assert_report(
@@ -308,12 +314,12 @@ fn what_passed_is_only_counted_unless_asked_for() {
         env!("CARGO_PKG_VERSION")
     );
     let passed =
-        format!("{header}✓ 9 checks passed (--verbose lists them)\nNo problems, no warnings.\n");
+        format!("{header}✓ 9 checks passed (--verbose lists them)\n0 problems, 0 warnings.\n");
     sandbox.run(&["doctor"]).assert(0, &passed, "");
     #[cfg(unix)]
     {
         let (_, screen) = Terminal::of(sandbox.command(&["doctor"]), 39).finish();
-        let passed = "\n✓ 9 checks passed (--verbose lists\n  them)\nNo problems, no warnings.\n";
+        let passed = "\n✓ 9 checks passed (--verbose lists\n  them)\n0 problems, 0 warnings.\n";
         assert!(screen.ends_with(passed), "{screen}");
     }
     sandbox.set("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");

@@ -80,11 +80,11 @@ fn values_that_are_missing_or_wrong_are_named() {
     for (arguments, stderr) in [
         (
             &["setup"][..],
-            format!("missing <PROGRAM>: use one of {programs}"),
+            "missing <PROGRAM>: try codex-auth setup --help".to_owned(),
         ),
         (
             &["completions"],
-            "missing <SHELL>: use one of bash, elvish, fish, powershell, zsh".to_owned(),
+            "missing <SHELL>: try codex-auth completions --help".to_owned(),
         ),
         (
             &["setup", "cursor"],

@@ -306,7 +306,7 @@ fn status_and_doctor_say_that_it_is_a_sandbox() {
              ! sandbox       {CANNOT_WRITE}: a token is printed while it is valid, and refreshed outside: codex-auth setup \
              systemd, cron or launchd prints what keeps it valid\n\
              ✓ 2 checks passed (--verbose lists them)\n\
-             No problems, 1 warning.\n"
+             0 problems, 1 warning.\n"
         );
         maker
             .run(&sandbox, READ_ONLY, &["doctor"])

@@ -52,7 +52,7 @@ fn without_variables_of_ours_the_program_is_called_as_it_is() {
         0,
         "...\nbase_url = \"https://chatgpt.com/backend-api/codex\"\n...\n\
          command = \"[..]codex-auth[..]\"\nargs = [\"--profile\", \"default\", [..]]\n...\n",
-        "",
+        "codex-auth: warning: ACCOUNT-ID is a placeholder: not signed in: run codex-auth login, then setup again\n",
     );
 }
 
@@ -203,16 +203,16 @@ fn without_a_login_there_is_a_placeholder() {
     let sandbox = Sandbox::new();
     sandbox.run(&["--profile", "work", "setup", "codex"]).assert(
         0,
-        "...\n# Not signed in: ACCOUNT-ID is a placeholder. Run setup again after\n#   codex-auth --profile work login\nmodel_provider [..]\n...\nhttp_headers = { \"ChatGPT-Account-Id\" = \"ACCOUNT-ID\" }\n...\n",
-        "",
+        "# Codex CLI: [..]\n...\nmodel_provider [..]\n...\nhttp_headers = { \"ChatGPT-Account-Id\" = \"ACCOUNT-ID\" }\n...\n",
+        "codex-auth: warning: ACCOUNT-ID is a placeholder: not signed in: run codex-auth --profile work login, then setup again\n",
     );
     sandbox.store("work", "{");
     sandbox
         .run(&["--profile", "work", "setup", "codex"])
         .assert(
             0,
-            "...\n# Not signed in: ACCOUNT-ID is a placeholder. [..]\n...\n",
-            "",
+            "# Codex CLI: [..]\n...\n",
+            "codex-auth: warning: ACCOUNT-ID is a placeholder: could not read [HOME]/work.json: the file is damaged [..]: run codex-auth --profile work login, then setup again\n",
         );
 }
 
@@ -235,8 +235,9 @@ fn a_header_that_a_program_could_run_is_left_out() {
         let told = format!("{}{}", output.stdout, output.stderr);
         assert_eq!(output.code, 0, "{told}");
         assert!(!told.contains("touch"), "{told}");
-        let note = "Header ChatGPT-Account-Id left out: its value is unusual.";
-        assert!(told.contains(note), "{told}");
+        let note =
+            "codex-auth: warning: header ChatGPT-Account-Id left out: its value is unusual\n";
+        assert!(output.stderr.contains(note), "{told}");
     }
 }
 
@@ -330,7 +331,7 @@ fn a_base_url_that_would_show_the_token_is_refused() {
     sandbox.run(&arguments).assert(
         2,
         "",
-        "codex-auth: --base-url cannot be used: plain http is only allowed to a loopback address\n",
+        "codex-auth: invalid value 'http://proxy.example' for '--base-url <URL>': plain http is only allowed to a loopback address\n",
     );
 }
 
@@ -609,8 +610,8 @@ mod on_unix {
         );
         sandbox.run(&["setup", "curl"]).assert(
             0,
-            "...\n# Its environment needs the same CODEX_AUTH_HOME as here.\n{ env CODEX_AUTH_CHATGPT_URL=[..]\n",
-            "",
+            "...\n{ env CODEX_AUTH_CHATGPT_URL=[..]\n",
+            "codex-auth: warning: ACCOUNT-ID is a placeholder: [..]\ncodex-auth: warning: the program's environment needs the same CODEX_AUTH_HOME as here\n",
         );
     }
 }

@@ -419,6 +419,8 @@ fn codexs_login_is_shown_as_codexs() {
         "No token: Codex's token [..]: run codex to refresh it\n...\n  Token:      expired [..] ([..]), refreshed by Codex\n...\n",
         "",
     );
+    let expired = sandbox.run(&status).stdout;
+    assert!(!expired.contains(" 0 seconds"), "{expired}");
     sandbox.store_codex(&json!({ "OPENAI_API_KEY": "sk-of-somebody" }).to_string());
     sandbox.run(&status).assert(
         4,

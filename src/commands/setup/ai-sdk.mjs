@@ -15,7 +15,7 @@ const chatgpt = createOpenAI({
   baseURL: "{{url}}",
   headers: { {{headers}} },
   fetch: async (url, init) => {
-    const { stdout } = await run("{{program}}", [{{args}}]);
+    const { stdout } = await run("{{program}}", ["{{args}}"]);
     const headers = new Headers(init.headers);
     headers.set("authorization", `Bearer ${stdout.trim()}`);
     return fetch(url, { ...init, headers });

@@ -30,7 +30,7 @@ cached = {"token": None, "until": 0.0}
 
 def token(self):
     if time.monotonic() >= cached["until"]:
-        command = ["{{program}}", {{args}}]
+        command = ["{{words}}"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise GetAccessTokenError(message=done.stderr.strip(), status_code=401)

@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 
 
 def token():
-    command = ["{{program}}", {{args}}]
+    command = ["{{words}}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip()
 

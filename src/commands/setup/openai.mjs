@@ -12,7 +12,7 @@ import OpenAI from "openai";
 const run = promisify(execFile);
 
 const client = new OpenAI({
-  apiKey: async () => (await run("{{program}}", [{{args}}])).stdout.trim(),
+  apiKey: async () => (await run("{{program}}", ["{{args}}"])).stdout.trim(),
   baseURL: "{{url}}",
   defaultHeaders: { {{headers}} },
 });

@@ -20,7 +20,7 @@ const accepted = ({ max_output_tokens, ...body }) => ({
 });
 
 const send = async (url, init) => {
-  const { stdout } = await run("{{program}}", [{{args}}]);
+  const { stdout } = await run("{{program}}", ["{{args}}"]);
   const headers = new Headers(init.headers);
   headers.set("authorization", `Bearer ${stdout.trim()}`);
   headers.delete("content-length");

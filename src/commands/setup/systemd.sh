@@ -18,7 +18,7 @@ Description=Keep the token of codex-auth{{of_profile}} valid
 
 [Service]
 Type=oneshot
-ExecStart={{words}}
+ExecStart="{{words}}"
 # Discard the token.
 StandardOutput=null
 # Let a refresh in progress finish.
