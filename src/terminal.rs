@@ -11,6 +11,7 @@ use anstream::adapter::strip_str;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use terminal_size::terminal_size_of;
+use textwrap::{Options, WordSeparator, WordSplitter, fill};
 
 use crate::settings;
 use crate::text::on_one_line;
@@ -236,30 +237,15 @@ fn knows_sequences(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !settings::has_dumb_terminal() && system::enable_sequences()
 }
 
-/// Breaks a paragraph into lines of at most `width` columns, all but the first behind an indent. A word that is longer
-/// stands alone.
+/// Breaks a paragraph between words into lines of at most `width` columns, in which a style takes none; all but the first are indented.
 fn wrap(paragraph: &str, width: usize, indent: usize) -> String {
-    let margin = format!("\n{}", " ".repeat(indent));
-    let mut words = paragraph.split(' ');
-    let mut lines = words.next().unwrap_or_default().to_owned();
-    let mut used = columns(&lines);
-    for word in words {
-        if used + 1 + columns(word) > width && used > indent {
-            lines += &margin;
-            used = indent;
-        } else {
-            lines += " ";
-            used += 1;
-        }
-        lines += word;
-        used += columns(word);
-    }
-    lines
-}
-
-/// The columns of a text, in which a style takes none.
-fn columns(text: &str) -> usize {
-    strip_str(text).to_string().chars().count()
+    let indent = " ".repeat(indent);
+    let options = Options::new(width).subsequent_indent(&indent);
+    let options = options.word_separator(WordSeparator::AsciiSpace);
+    let whole_words = options
+        .word_splitter(WordSplitter::NoHyphenation)
+        .break_words(false);
+    fill(paragraph, whole_words)
 }
 
 fn write(text: &str) {
