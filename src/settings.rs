@@ -68,9 +68,9 @@ pub const CODEX_PROFILE: &str = "codex";
 
 /// The profile to use: the option, else `CODEX_AUTH_PROFILE`, else `default`. An invalid name is wrong usage.
 pub fn profile(option: Option<String>) -> Result<String> {
-    let (name, origin) = match (option, variable("CODEX_AUTH_PROFILE")) {
+    let (name, origin) = match (option, lossy("CODEX_AUTH_PROFILE")) {
         (Some(name), _) => (name, "--profile"),
-        (None, Some(name)) => (name.to_string_lossy().into_owned(), "CODEX_AUTH_PROFILE"),
+        (None, Some(name)) => (name, "CODEX_AUTH_PROFILE"),
         (None, None) => return Ok("default".to_owned()),
     };
     if is_codexs(&name) {
@@ -169,7 +169,7 @@ pub fn codex_configurations() -> Result<Vec<PathBuf>> {
 /// The addresses of the session bus, if the environment has any.
 #[cfg(unix)]
 pub fn session_bus() -> Option<String> {
-    variable("DBUS_SESSION_BUS_ADDRESS").map(|list| list.to_string_lossy().into_owned())
+    lossy("DBUS_SESSION_BUS_ADDRESS")
 }
 
 /// The folder of the session bus if neither is set.
@@ -292,7 +292,7 @@ pub fn has_dumb_terminal() -> bool {
 
 /// The browsers listed in `BROWSER`.
 pub fn browser() -> Option<String> {
-    variable("BROWSER").map(|list| list.to_string_lossy().into_owned())
+    lossy("BROWSER")
 }
 
 /// Whether this is a sandbox of Codex, or of sandbox-runtime, which Claude Code uses.
@@ -310,16 +310,8 @@ pub fn absolute(path: &str) -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// The same for a program. One without a path is looked for in `PATH` each time.
-pub fn absolute_program(program: &str) -> Result<String> {
-    if has_path(program.as_ref()) {
-        absolute(program)
-    } else {
-        Ok(program.to_owned())
-    }
-}
-
-fn has_path(program: &OsStr) -> bool {
+/// Whether a program is named by its path.
+pub fn has_path(program: &OsStr) -> bool {
     Path::new(program).components().count() > 1
 }
 
@@ -352,6 +344,11 @@ pub fn variables_set() -> Vec<&'static str> {
 /// The value of a variable, if it is set and not empty.
 pub fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The same as text, with replacements for what is not UTF-8.
+fn lossy(name: &str) -> Option<String> {
+    variable(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 pub fn is_set(name: &str) -> bool {

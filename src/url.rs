@@ -11,9 +11,10 @@ use ureq::http::Uri;
 pub struct Url {
     /// Without a slash at the end.
     text: String,
-    host: String,
-    port: u16,
-    is_https: bool,
+    /// A name or an address; an IPv6 address has no brackets.
+    pub host: String,
+    pub port: u16,
+    pub is_https: bool,
 }
 
 impl Url {
@@ -44,19 +45,6 @@ impl Url {
     /// Without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// A name or an address; an IPv6 address has no brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub fn is_https(&self) -> bool {
-        self.is_https
     }
 
     /// Whether it leads to this machine itself.
@@ -156,8 +144,8 @@ mod tests {
             ("http://localhost.:8", "localhost.", 8),
         ] {
             let url = Url::parse(text).unwrap();
-            assert_eq!((url.host(), url.port()), (host, port), "{text}");
-            assert_eq!(url.is_https(), text.starts_with("https:"), "{text}");
+            assert_eq!((url.host.as_str(), url.port), (host, port), "{text}");
+            assert_eq!(url.is_https, text.starts_with("https:"), "{text}");
         }
         for text in [
             "http://a.example",
@@ -229,8 +217,8 @@ mod tests {
             ("https://a.example", "http://[::1]:7"),
         ] {
             let moved = Url::parse(text).unwrap().at_origin(&origin);
-            assert_eq!((moved.as_str(), moved.port()), (wanted, 7));
-            assert!(moved.is_loopback() && !moved.is_https());
+            assert_eq!((moved.as_str(), moved.port), (wanted, 7));
+            assert!(moved.is_loopback() && !moved.is_https);
         }
     }
 }

@@ -212,7 +212,7 @@ fn command_output(bytes: &[u8]) {
     );
     assert!(credentials.is_valid(now()));
     assert!(!credentials.is_prolonged_by(&response, now()));
-    let host = credentials.base_url(&backend).host().to_owned();
+    let host = credentials.base_url(&backend).host.clone();
     assert!(
         host == "chatgpt.com" || host.ends_with(".chatgpt.com"),
         "{host}"

@@ -77,14 +77,17 @@ fn source(args: &LoginArgs) -> Result<Option<Source>> {
         let (rule, file) = settings::workload(rule, file)?;
         return Ok(Some(Source::Workload { rule, file }));
     }
-    let Some((program, arguments)) = args.command.split_first() else {
+    let mut words = args.command.clone();
+    let Some(program) = words.first_mut() else {
         return Ok(None);
     };
     if !settings::is_installed(program) {
         bail!("{FAILED}: {}: command not found", printable(program));
     }
-    let mut words = vec![settings::absolute_program(program)?];
-    words.extend(arguments.iter().cloned());
+    // One without a path is looked for in `PATH` each time.
+    if settings::has_path(program.as_ref()) {
+        *program = settings::absolute(program)?;
+    }
     Ok(Some(Source::Command(words)))
 }
 

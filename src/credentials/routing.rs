@@ -126,9 +126,9 @@ fn is_region(text: &str) -> bool {
 /// tests have, may name another one on this machine.
 fn origin(text: &str, backend: &Url) -> Option<Url> {
     let url = Url::parse(text).ok()?;
-    let host = format!(".{}", url.host());
+    let host = format!(".{}", url.host);
     let is_chatgpt = host.ends_with(".chatgpt.com") && !host.contains("..");
-    let is_usual = url.is_https() && url.port() == 443 && is_chatgpt;
+    let is_usual = url.is_https && url.port == 443 && is_chatgpt;
     let is_test = backend.is_loopback() && url.is_loopback();
     let has_path = text.strip_suffix('/').unwrap_or(text) != url.origin();
     (is_usual || is_test).then_some(url).filter(|_| !has_path)

@@ -64,10 +64,10 @@ impl Dialer {
                 stream = tls::encrypt(config, proxy.host(), stream)
                     .map_err(|reason| format!("proxy: {reason}"))?;
             }
-            proxy.open_tunnel(&mut stream, route.url.host(), route.url.port())?;
+            proxy.open_tunnel(&mut stream, &route.url.host, route.url.port)?;
         }
         if let Some(config) = &route.tls {
-            stream = tls::encrypt(config, route.url.host(), stream)?;
+            stream = tls::encrypt(config, &route.url.host, stream)?;
         }
         // The request needs time for its answer.
         if begun.elapsed() > longest {
@@ -81,7 +81,7 @@ impl Dialer {
         let route = &self.route;
         let (host, port) = match &route.proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
-            None => (route.url.host(), route.url.port()),
+            None => (route.url.host.as_str(), route.url.port),
         };
         let addresses = resolve(host, port, LONGEST_RESOLVE.min(self.limit / 3));
         let addresses = addresses.map_err(|_| match route.proxy {

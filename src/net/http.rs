@@ -68,7 +68,7 @@ impl Client {
         Ok(Self(Arc::new(Route {
             url: base.clone(),
             proxy: proxy::for_url(base)?,
-            tls: base.is_https().then(tls::config).transpose()?,
+            tls: base.is_https.then(tls::config).transpose()?,
         })))
     }
 
@@ -122,7 +122,7 @@ impl Client {
     }
 
     fn at_host(&self, problem: &str) -> String {
-        let host = self.0.url.host();
+        let host = &self.0.url.host;
         match &self.0.proxy {
             Some(proxy) => format!("{host} through the proxy {proxy}: {problem}"),
             None => format!("{host}: {problem}"),

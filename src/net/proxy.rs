@@ -43,7 +43,7 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     let Some((variable, value)) = settings::proxy()? else {
         return Ok(None);
     };
-    let (host, port) = (url.host(), url.port());
+    let (host, port) = (&url.host, url.port);
     if settings::no_proxy()?.is_some_and(|list| is_listed(&list, host, port)) {
         return Ok(None);
     }
