@@ -112,16 +112,12 @@ checksum() {
     if has sha256sum; then sha256sum "$1"; else shasum -a 256 "$1"; fi >"$1.sha256"
 }
 
-# Checks that the crate builds on its own. Its build does not read .cargo/config.toml, so the compiler is named here.
+# Checks that the crate builds on its own.
 check_crate() {
     cargo package --quiet --locked --allow-dirty --no-verify
     tar -xzf "target/package/codex-auth-$version.crate" -C "$folder"
-    local variable=CC_${target//-/_} target_dir=$PWD/target
-    (
-        cd "$folder/codex-auth-$version"
-        [[ $target != *-musl ]] || export "$variable=gcc"
-        CARGO_TARGET_DIR=$target_dir cargo build --quiet --locked --target "$target"
-    )
+    local target_dir=$PWD/target
+    (cd "$folder/codex-auth-$version" && CARGO_TARGET_DIR=$target_dir cargo build --quiet --locked)
     say "the crate builds on its own, $(stat -c %s "target/package/codex-auth-$version.crate") bytes"
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Linux binary as in the README, and checks that it is static and small, that a fresh token takes one read of one file, that
 # it runs in an empty root, and that it passes the tests. Needs Rust's musl target, gcc and binutils; strace to count system calls; and
-# for the empty root python3, unshare, ip and root.
+# for the empty root python3, unshare, ip and root. Arguments filter the tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,4 +55,4 @@ fi
 # Its C library and allocator differ from those of the binary that `cargo test` builds.
 # Programs that call it, and shells, see no difference.
 CODEX_AUTH_TEST_BIN=$program cargo test --quiet --locked --test cli --test network -- \
-    --skip callers:: --skip completions:: --skip setup::
+    --skip callers:: --skip completions:: --skip setup:: "$@"

@@ -24,7 +24,7 @@ end() {
 }
 trap end EXIT
 
-cargo clippy --locked --target $target --workspace --all-targets -- -D warnings
+export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS='-D warnings'
 cargo build --locked --target $target
 tests=$(cargo test --locked --target $target --test cli --no-run --message-format json |
     jq -r 'select(.target.name == "cli" and .executable) | .executable')
