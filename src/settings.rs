@@ -190,7 +190,7 @@ pub fn workload(rule: Option<&str>, file: Option<&str>) -> Result<(String, Strin
     let needed = |option: &str, given: Option<&str>, name: &str| {
         let value = given.map_or_else(|| text(name), |given| Ok(Some(given.to_owned())))?;
         let why = || Failure::Usage(format!("--workload-identity needs {name} or {option}"));
-        anyhow::Ok(value.ok_or_else(why)?)
+        anyhow::Ok(value.filter(|it| !it.is_empty()).ok_or_else(why)?)
     };
     let rule = needed("--federation-rule", rule, WORKLOAD[0])?;
     let path = needed("--identity-token", file, WORKLOAD[1])?;

@@ -17,7 +17,7 @@ use crate::credentials::{Credentials, Source};
 use crate::login::callback;
 use crate::login::opener::{self, Environment};
 use crate::profile::Profile;
-use crate::refresh::{first_credentials, identity_token};
+use crate::refresh::first_credentials;
 use crate::sandbox;
 use crate::settings::{self, login_command};
 use crate::text::printable;
@@ -110,12 +110,10 @@ fn of_programs() -> Option<Finding> {
     (programs.len() > 1).then(|| Finding::new(Level::Warning, "program", found))
 }
 
-/// Asks what gives the profile its tokens, if not the issuer, as a refresh would. An identity token is only read: an exchange
-/// would use it up.
+/// Asks what gives the profile its tokens, if not the issuer, as a refresh would. An identity token would be used up by that.
 fn check_source(stored: &Credentials, sign_in: &str) -> Option<Result<String>> {
     if let Source::Workload { file, .. } = stored.source() {
-        let found = |_| format!("the identity token in {file} can be used");
-        return Some(identity_token(file).map(found));
+        return Some(Ok(format!("the identity token is read from {file}")));
     }
     let source = Some(stored.source()).filter(|source| source.is_external())?;
     Some(first_credentials(source.clone()).and_then(|newest| {

@@ -81,7 +81,9 @@ impl LoginStatus {
         let is_temporary = obstacle.as_ref().map(error::exit_code) == Some(error::TEMPORARY);
         let state = match &credentials {
             None if is_absent => State::None,
-            Some(found) if is_temporary || !found.is_closed() => state_of(found, now),
+            Some(found) if is_temporary || !found.is_closed() => {
+                state_of(found, obstacle.is_some(), now)
+            }
             _ => State::Unreadable,
         };
         let is_valid = credentials.as_ref().is_some_and(|it| it.is_valid(now));
@@ -281,10 +283,11 @@ impl LoginStatus {
     }
 }
 
-fn state_of(credentials: &Credentials, now: SystemTime) -> State {
+fn state_of(credentials: &Credentials, has_obstacle: bool, now: SystemTime) -> State {
     let backoff = credentials.backoff.as_ref();
     match credentials.freshness(&TokenRequest::default(), now) {
-        _ if credentials.revoked.is_some() => State::Revoked,
+        // Without an obstacle there is another identity token by now.
+        _ if has_obstacle && credentials.revoked.is_some() => State::Revoked,
         _ if backoff.is_some_and(|backoff| backoff.holds(now)) => State::Backoff,
         Freshness::Fresh => State::Fresh,
         Freshness::Stale if !credentials.is_valid(now) => State::Expired,

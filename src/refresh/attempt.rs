@@ -205,8 +205,10 @@ fn record(
 ) -> Result<()> {
     let is_revoked = failure.kind == FailureKind::Revoked;
     if is_revoked && credentials.backoff.as_ref().is_some_and(|it| it.unanswered) {
-        failure.reason +=
-            "; an earlier refresh got no answer, and may have used up the refresh token";
+        failure.reason += "; an earlier refresh got no answer, and may have used up the ";
+        failure.reason += provider
+            .assertion()
+            .map_or("refresh token", |_| "identity token");
     }
     let error = error_of(&failure, credentials.source(), &task.profile);
     match failure.kind {

@@ -29,7 +29,7 @@ use crate::time;
 use attempt::{Reason, Task};
 use obstacle::check;
 pub use obstacle::{forbidden_here, load, not_signed_in, obstacle_to_refresh};
-pub use provider::{check_refreshable, identity_token, stored_issuer};
+pub use provider::{check_refreshable, stored_issuer};
 use report::Report;
 pub use routing::learn_routing;
 use worker::Job;

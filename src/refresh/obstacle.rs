@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Error, Result};
 
 use super::failure::{failed, refused};
-use super::provider::{check_refreshable, is_sent};
+use super::provider::{check_refreshable, identity_token, is_sent};
 use crate::credentials::{Credentials, Source, TokenRequest};
 use crate::error::{self, Failure};
 use crate::sandbox;
@@ -75,7 +75,13 @@ pub fn obstacle_to_refresh(
         Err(error) if error::exit_code(&error) != error::TEMPORARY => Some(error),
         _ => match forbidden_here(store, credentials) {
             Some(failure) => (!credentials.is_valid(now)).then(|| failure.into()),
-            None => store.check_replaceable().err(),
+            None => store
+                .check_replaceable()
+                .err()
+                .or_else(|| match credentials.source() {
+                    Source::Workload { file, .. } => identity_token(file).err(),
+                    _ => None,
+                }),
         },
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use support::fake_issuer::{Account, Endpoint, Trouble};
+use support::fake_issuer::{Account, Answer, Endpoint, Trouble};
 use support::process::Output;
 use support::sandbox::Sandbox;
 
@@ -51,6 +51,13 @@ impl Job {
 
     fn write(&self, text: &str) {
         fs::write(self.file(), text).unwrap();
+    }
+
+    /// The pause after a failure is over.
+    fn end_backoff(&self) {
+        let mut stored = self.0.stored();
+        stored["backoff"]["until"] = json!("2020-01-01T00:00:00Z");
+        self.0.store("default", &stored.to_string());
     }
 
     fn exchanges(&self) -> usize {
@@ -121,6 +128,11 @@ fn what_is_asked_for_is_complete_or_wrong_usage() {
             "--workload-identity needs OPENAI_FEDERATION_RULE_ID or --federation-rule",
         ),
         (
+            vec![(FILE, "/identity")],
+            vec!["--federation-rule", ""],
+            "--workload-identity needs OPENAI_FEDERATION_RULE_ID or --federation-rule",
+        ),
+        (
             vec![(RULE, "rule-1"), (FILE, "identity")],
             vec![],
             "invalid OPENAI_IDENTITY_TOKEN_FILE \"identity\": use an absolute path",
@@ -143,7 +155,9 @@ fn what_is_asked_for_is_complete_or_wrong_usage() {
         &["--device-code"][..],
         &["--with-access-token"],
         &["--no-browser"],
+        &["--switch-account"],
         &["--from-socket", "/s"],
+        &["--from", "--", "remote"],
     ] {
         let output = job.0.run(&[&LOGIN[..], other].concat());
         assert_eq!(output.code, 2, "{other:?}: {}", output.stderr);
@@ -199,6 +213,7 @@ fn a_file_without_a_usable_identity_token_is_tried_again_as_soon_as_there_is_one
         (Some(String::new()), "it is empty"),
         (Some(" \n".to_owned()), "it is empty"),
         (Some("x".repeat(20_000)), "it is larger than 16 KiB"),
+        (Some("x".repeat(16 * 1024 + 1)), "it is larger than 16 KiB"),
         (Some(expired), "it expired 3 minutes ago"),
     ] {
         match text {
@@ -215,9 +230,32 @@ fn a_file_without_a_usable_identity_token_is_tried_again_as_soon_as_there_is_one
         "codex-auth: could not use the identity token in [FOLDER]/identity: it is not UTF-8\n";
     job.token().assert(75, "", words);
     assert_eq!(job.exchanges(), 1);
-    job.rotate();
+    // Exactly 16 KiB.
+    job.write(&format!("{:16384}", job.0.issuer.issue_identity_token(300)));
     job.token().assert(0, TOKEN, "");
     assert_eq!(job.exchanges(), 2);
+}
+
+/// As Kubernetes has it: the file is a link, by way of a folder that is one, too, and is replaced.
+#[cfg(unix)]
+#[test]
+fn a_link_to_the_identity_token_is_followed_at_each_exchange() {
+    use std::os::unix::fs::symlink;
+
+    let job = Job::signed_in();
+    let (folder, current) = (job.0.folder(), job.0.folder().join("..data"));
+    fs::remove_file(job.file()).unwrap();
+    symlink("..data/token", job.file()).unwrap();
+    for (count, name) in [(2, "..1"), (3, "..2")] {
+        fs::create_dir(folder.join(name)).unwrap();
+        let identity = job.0.issuer.issue_identity_token(300);
+        fs::write(folder.join(name).join("token"), identity).unwrap();
+        symlink(name, folder.join("..new")).unwrap();
+        fs::rename(folder.join("..new"), &current).unwrap();
+        job.0.age(-60);
+        job.token().assert(0, TOKEN, "");
+        assert_eq!(job.exchanges(), count);
+    }
 }
 
 #[cfg(unix)]
@@ -250,8 +288,16 @@ fn what_the_issuer_refuses_is_not_sent_again() {
     job.token().assert(1, "", other);
     job.write(&spent);
     job.rotate();
+    job.0
+        .issuer
+        .plan(ASSERTION, Trouble::error(401, "invalid_token"));
+    let words = "codex-auth: could not use the identity token in [FOLDER]/identity: planned by the test (invalid_token, status 401)\n";
+    for _ in 0..2 {
+        job.token().assert(1, "", words);
+    }
+    job.rotate();
     job.token().assert(0, TOKEN, "");
-    assert_eq!(job.exchanges(), 4);
+    assert_eq!(job.exchanges(), 5);
 }
 
 #[test]
@@ -268,6 +314,66 @@ fn a_rule_that_is_gone_is_told_with_the_issuers_words() {
     assert_eq!(job.exchanges(), 2);
 }
 
+/// What the issuer says may repeat what it was sent.
+#[test]
+fn an_issuer_that_repeats_the_identity_token_does_not_give_it_away() {
+    let job = Job::signed_in();
+    job.0.age(-60);
+    job.rotate();
+    let repeat = Trouble::Of(|request| {
+        let message = format!("Not {} again", request.form()["assertion"]);
+        let error = json!({"error": {"code": "invalid_grant", "message": message}});
+        Trouble::Answer(Answer::json(400, &error))
+    });
+    job.0.issuer.plan(ASSERTION, repeat);
+    let words = "codex-auth: could not use the identity token in [FOLDER]/identity: Not … again (invalid_grant, status 400)\n";
+    job.token().assert(1, "", words);
+    let stored = job.0.stored().to_string();
+    let identity_token = fs::read_to_string(job.file()).unwrap();
+    assert!(stored.contains("Not … again") && !stored.contains(identity_token.trim()));
+}
+
+/// Nothing was asked, so nobody has to wait.
+#[test]
+fn an_issuer_that_cannot_be_reached_uses_up_nothing() {
+    let job = Job::signed_in();
+    job.0.age(-60);
+    job.rotate();
+    let issuer = job.0.stored()["issuer"].clone();
+    let set_issuer = |url: &Value| {
+        let mut stored = job.0.stored();
+        stored["issuer"] = url.clone();
+        job.0.store("default", &stored.to_string());
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    set_issuer(&json!(closed));
+    let words =
+        "codex-auth: could not exchange the identity token: 127.0.0.1: connection refused\n";
+    job.token().assert(75, "", words);
+    assert_eq!(job.0.stored()["backoff"], Value::Null);
+    set_issuer(&issuer);
+    job.token().assert(0, TOKEN, "");
+    assert_eq!(job.exchanges(), 2);
+}
+
+#[test]
+fn an_answer_that_is_lost_may_have_used_up_the_identity_token() {
+    let job = Job::signed_in();
+    job.0.age(-60);
+    job.rotate();
+    job.0.issuer.plan(ASSERTION, Trouble::DropAfter);
+    let words = "codex-auth: could not exchange the identity token: 127.0.0.1: connection closed before the response was complete\n";
+    job.token().assert(75, "", words);
+    job.end_backoff();
+    let words = "codex-auth: could not use the identity token in [FOLDER]/identity: The identity token was used before. (invalid_grant, status 400); an earlier refresh got no answer, and may have used up the identity token\n";
+    job.token().assert(1, "", words);
+    job.rotate();
+    job.token().assert(0, TOKEN, "");
+    assert_eq!(job.exchanges(), 4);
+}
+
 #[test]
 fn temporary_failures_pause_and_pass() {
     let job = Job::signed_in();
@@ -278,9 +384,7 @@ fn temporary_failures_pause_and_pass() {
         assert_eq!(job.token().code, 75, "{status}");
         assert_eq!(job.token().code, 75, "{status}");
         let before = job.exchanges();
-        let mut stored = job.0.stored();
-        stored["backoff"]["until"] = json!("2020-01-01T00:00:00Z");
-        job.0.store("default", &stored.to_string());
+        job.end_backoff();
         job.token().assert(0, TOKEN, "");
         assert_eq!(job.exchanges(), before + 1, "{status}");
     }
@@ -295,10 +399,8 @@ fn a_page_instead_of_an_answer_is_temporary() {
         job.rotate();
         job.0.issuer.plan(ASSERTION, Trouble::status(status));
         assert_eq!(job.token().code, 75, "{status}");
-        let mut stored = job.0.stored();
-        assert_eq!(stored["revoked"], Value::Null, "{status}");
-        stored["backoff"]["until"] = json!("2020-01-01T00:00:00Z");
-        job.0.store("default", &stored.to_string());
+        assert_eq!(job.0.stored()["revoked"], Value::Null, "{status}");
+        job.end_backoff();
         job.token().assert(0, TOKEN, "");
     }
 }
@@ -318,11 +420,17 @@ fn an_answer_that_the_official_client_refuses_is_refused() {
     ] {
         job.rotate();
         job.0.issuer.set(|its| its.omit = vec![member]);
-        let output = job.0.run(&LOGIN);
         let words = format!(
             "codex-auth: could not sign in: could not exchange the identity token: the issuer's response cannot be used: {member} is missing\n"
         );
-        output.assert(75, "", &words);
+        job.0.run(&LOGIN).assert(75, "", &words);
+        job.rotate();
+        job.0.issuer.set(|its| {
+            its.omit = Vec::new();
+            its.null = vec![member];
+        });
+        job.0.run(&LOGIN).assert(75, "", &words);
+        job.0.issuer.set(|its| its.null = Vec::new());
     }
     job.0.issuer.set(|its| its.omit = vec!["chatgpt_plan_type"]);
     for (life, words) in [
@@ -346,6 +454,37 @@ fn an_answer_that_the_official_client_refuses_is_refused() {
     job.0.issuer.set(|its| its.opaque_access_token = false);
     job.rotate();
     job.0.run(&LOGIN).assert(0, "", SIGNED_IN);
+}
+
+/// The claims of the token have to agree with what the answer says.
+#[test]
+fn an_answer_that_contradicts_its_token_is_refused() {
+    let job = Job::new();
+    let token = job.0.issuer.issue_tokens(0)["access_token"].clone();
+    let answer = json!({
+        "access_token": token,
+        "token_type": "Bearer",
+        "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "expires_in": 600,
+        "scope": "openid",
+        "user_id": "user-of-someone@mail.example",
+        "chatgpt_account_id": "account-1",
+        "chatgpt_account_user_id": "user-of-someone@mail.example__account-1",
+    });
+    for member in ["user_id", "chatgpt_account_id"] {
+        let mut wrong = answer.clone();
+        wrong[member] = json!("another");
+        job.0
+            .issuer
+            .plan(ASSERTION, Trouble::body(&wrong.to_string()));
+        let words = "codex-auth: could not sign in: could not exchange the identity token: the issuer's response cannot be used: the access token is for another user or account than the response says\n";
+        job.0.run(&LOGIN).assert(75, "", words);
+    }
+    job.0
+        .issuer
+        .plan(ASSERTION, Trouble::body(&answer.to_string()));
+    let login = job.0.run(&LOGIN);
+    login.assert(0, "", SIGNED_IN);
 }
 
 #[test]
@@ -386,11 +525,23 @@ fn the_context_of_the_audit_log_is_sent_along_and_has_to_be_an_object() {
         requests[1].form()["workload_identity_context"],
         r#"{"run":"7"}"#
     );
+    job.0.set(RULE, "rule-1");
+    job.0.set(FILE, job.file());
+    job.rotate();
+    job.0.run(&LOGIN).assert(0, "", SIGNED_IN);
+    let requests = job.0.issuer.requests_to(ASSERTION);
+    assert_eq!(
+        requests[2].form()["workload_identity_context"],
+        r#"{"run":"7"}"#
+    );
     job.0.set("OPENAI_WORKLOAD_IDENTITY_CONTEXT", "[]");
     job.0.age(-60);
     job.rotate();
-    let words = "codex-auth: invalid OPENAI_WORKLOAD_IDENTITY_CONTEXT: use a JSON object\n";
-    job.token().assert(2, "", words);
+    let words = "invalid OPENAI_WORKLOAD_IDENTITY_CONTEXT: use a JSON object\n";
+    job.token().assert(2, "", &format!("codex-auth: {words}"));
+    let output = job.0.run(&LOGIN);
+    output.assert(2, "", &format!("codex-auth: could not sign in: {words}"));
+    assert_eq!(job.exchanges(), 3);
 }
 
 /// The official client hides them from the commands that it runs, too.
@@ -433,15 +584,60 @@ fn a_day_costs_one_exchange_for_each_life_of_a_token() {
     assert_eq!(job.0.issuer.reuses(), 0);
 }
 
+/// What `status` says at first and of the token, its exit code, and what `doctor` says of the login.
 #[test]
-fn status_and_verify_work_as_ever() {
+fn status_and_doctor_say_what_is_wrong_with_the_identity_token() {
+    const WHO: &str = "Signed in as someone@mail.example (Plus)";
+    const WHAT: &str = "could not use the identity token in [FOLDER]/identity";
+
     let job = Job::signed_in();
-    let status = job.0.run(&["status"]);
-    assert_eq!(status.code, 0, "{}", status.stdout);
-    let words = "workload identity (rule rule-1, identity token ";
-    assert!(status.stdout.contains(words), "{}", status.stdout);
+    let assert_told = |code, headline: &str, token: &str, state: &str| {
+        let source = "workload identity (rule rule-1, identity token [FOLDER]/identity)";
+        let words =
+            format!("{headline}\n...\n  Token:      [..]{token}\n...\n  Source:     {source}\n");
+        job.0.run(&["status"]).assert(code, &words, "");
+        let status = job.0.run(&["status", "--json"]);
+        assert_eq!(status.code, code);
+        let status: Value = serde_json::from_str(&status.stdout).unwrap();
+        assert_eq!(status["state"], state);
+        let doctor = job.0.run(&["doctor", "--json"]);
+        let obstacle = headline.split_once(": ").map(|(_, words)| words);
+        assert_eq!(doctor.code, i32::from(obstacle.is_some()));
+        let found = doctor.named(&doctor.stdout);
+        assert_eq!(
+            found.matches("\"problem\"").count(),
+            usize::from(obstacle.is_some())
+        );
+        assert!(found.contains(obstacle.unwrap_or(token)), "{found}");
+    };
+    assert_told(0, WHO, "then refreshed automatically", "fresh");
+    fs::remove_file(job.file()).unwrap();
+    let missing = format!("{WHO} until the token expires: {WHAT}: it does not exist");
+    assert_told(0, &missing, "cannot be refreshed", "fresh");
+    job.0.age(-60);
+    let missing = format!("No token: {WHAT}: it does not exist");
+    assert_told(75, &missing, "cannot be refreshed", "expired");
+    job.write(&job.0.issuer.issue_identity_token(-180));
+    let expired = format!("No token: {WHAT}: it expired 3 minutes ago");
+    assert_told(75, &expired, "cannot be refreshed", "expired");
+    job.write("eyJub25l.e30.x");
+    assert_told(0, WHO, "refreshed at its next use", "expired");
+    assert_eq!(job.token().code, 1);
+    let refused = format!(
+        "No token: {WHAT}: The identity token does not match the rule. (invalid_grant, status 400)"
+    );
+    assert_told(1, &refused, "cannot be refreshed", "revoked");
+    job.rotate();
+    assert_told(0, WHO, "refreshed at its next use", "expired");
+    // Nothing of that used it up.
+    job.token().assert(0, TOKEN, "");
+    assert_eq!(job.exchanges(), 3);
+}
+
+#[test]
+fn a_token_that_the_backend_rejects_is_replaced() {
+    let job = Job::signed_in();
     job.0.run(&["token", "--verify"]).assert(0, TOKEN, "");
-    // A token that the backend rejects is replaced by a new exchange.
     job.0.issuer.reject_access_tokens();
     job.rotate();
     job.0.age(400);
