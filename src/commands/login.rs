@@ -240,7 +240,7 @@ fn retire_earlier(earlier: Earlier, new: &Credentials, profile: &str) {
         Ok(Some(earlier)) => match source.filter(|_| new.account_id() == earlier.account_id()) {
             Some(source) => Ok(Some(format!(
                 "{} may get its tokens from a copy of it",
-                source.in_brief()
+                source.describe()
             ))),
             None => retire(&earlier, profile),
         },

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Credentials, TokenResponse, Tokens, is_token, token_of};
+use super::{Credentials, TokenResponse, Tokens, is_token};
 use crate::text::{printable, text_of};
 
 /// The claims that say whose a token is.
@@ -34,39 +34,27 @@ pub struct Account {
 }
 
 impl Account {
-    /// As the claims of the ID token say, else those of the access token.
-    pub(super) fn claimed(tokens: &Tokens) -> Self {
-        let tokens = [&tokens.id_token, &tokens.access_token].into_iter();
-        tokens.flatten().fold(Self::default(), |known, token| {
-            let claims = claims(token);
-            let objects = [&claims[AUTH], &claims, &claims[PROFILE]].map(Self::of);
-            objects.into_iter().fold(known, Self::or)
-        })
-    }
-
-    /// As an object of the issuer's says.
-    pub fn of(object: &Value) -> Self {
-        let text = |name: &str| text_of(&object[name]);
+    /// As these objects of the issuer's say; the first one that says something of it counts.
+    pub fn of(objects: &[&Value]) -> Self {
+        let text = |name| objects.iter().find_map(|object| text_of(&object[name]));
+        let compute = text("chatgpt_compute_residency");
+        let is_fedramp = |object: &&Value| object["chatgpt_account_is_fedramp"] == true;
         Self {
-            id: token_of(&object["chatgpt_account_id"]),
+            id: text("chatgpt_account_id").filter(|id| is_token(id)),
             user_id: text("chatgpt_user_id"),
             email: text("email"),
             plan: text("chatgpt_plan_type"),
-            residency: text("chatgpt_compute_residency").or_else(|| text("chatgpt_data_residency")),
-            is_fedramp: object["chatgpt_account_is_fedramp"] == true,
+            residency: compute.or_else(|| text("chatgpt_data_residency")),
+            is_fedramp: objects.iter().any(is_fedramp),
         }
     }
 
-    /// The same, with what is unknown filled in from another source.
-    fn or(self, other: Self) -> Self {
-        Self {
-            id: self.id.or(other.id),
-            user_id: self.user_id.or(other.user_id),
-            email: self.email.or(other.email),
-            plan: self.plan.or(other.plan),
-            residency: self.residency.or(other.residency),
-            is_fedramp: self.is_fedramp || other.is_fedramp,
-        }
+    /// As the claims of the ID token say, else those of the access token.
+    pub(super) fn claimed(tokens: &Tokens) -> Self {
+        let tokens = [&tokens.id_token, &tokens.access_token].into_iter();
+        let claims: Vec<Value> = tokens.flatten().map(|token| claims(token)).collect();
+        let objects = claims.iter().flat_map(|it| [&it[AUTH], it, &it[PROFILE]]);
+        Self::of(&objects.collect::<Vec<_>>())
     }
 }
 
@@ -74,17 +62,16 @@ impl Credentials {
     /// Whose they are: as stored, else as claimed. The texts are fit for one line of a terminal, the ID and the region for a
     /// header.
     pub fn account(&self) -> Account {
-        let stored = Account {
-            id: self.tokens.account_id.clone(),
-            ..self.account.clone().unwrap_or_default()
-        };
-        let account = stored.or(Account::claimed(&self.tokens));
+        let stored = self.account.clone().unwrap_or_default();
+        let claimed = Account::claimed(&self.tokens);
         let is_region = |text: &String| text != "no_constraint" && is_token(text);
         Account {
-            email: account.email.map(|text| printable(&text)),
-            plan: account.plan.map(|text| printable(&text)),
-            residency: account.residency.filter(is_region),
-            ..account
+            id: self.tokens.account_id.clone().or(claimed.id),
+            user_id: claimed.user_id,
+            email: stored.email.or(claimed.email).map(|it| printable(&it)),
+            plan: stored.plan.or(claimed.plan).map(|it| printable(&it)),
+            residency: stored.residency.or(claimed.residency).filter(is_region),
+            is_fedramp: stored.is_fedramp || claimed.is_fedramp,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Credentials, TokenRequest};
+use super::{Credentials, TokenRequest, TokenResponse};
 use crate::time::seconds_since_epoch;
 
 /// The life that a token must have left if nobody says otherwise, in seconds.
@@ -10,7 +10,7 @@ const MIN_TTL: u64 = 5 * 60;
 /// The shortest time before a token expires in which it is refreshed ahead of time, in seconds.
 const SHORTEST_WINDOW: u64 = 10 * 60;
 /// What was received less than so many seconds ago is as good as can be had.
-pub(super) const NEW: u64 = 60;
+const NEW: u64 = 60;
 
 /// How good a stored token is for a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,20 +26,15 @@ impl Credentials {
     /// How good the access token is for a request. Its life is counted from its receipt, on this machine's clock.
     pub fn freshness(&self, request: &TokenRequest, now: SystemTime) -> Freshness {
         let (left, window) = (self.seconds_left(now), self.window());
-        let needed = request
-            .min_ttl
-            .map_or(MIN_TTL.min(window / 2), |ttl| ttl.as_secs());
+        let usual = Duration::from_secs(MIN_TTL.min(window / 2));
+        let needed = request.min_ttl.unwrap_or(usual).as_secs().max(1);
         // More left than a whole life: the clock has been set back since, so the time left is unknown.
-        let is_from_the_future = self
-            .expires_in
-            .is_some_and(|life| left > life.saturating_add(NEW));
-        if request.force_refresh || is_from_the_future || left == 0 || left < needed {
-            return Freshness::Stale;
-        }
-        if left <= self.refresh_window.unwrap_or(window).min(window) {
-            Freshness::Due
-        } else {
-            Freshness::Fresh
+        let most = self.expires_in.unwrap_or(u64::MAX).saturating_add(NEW);
+        let due = self.refresh_window.unwrap_or(window).min(window);
+        match left {
+            _ if request.force_refresh || left < needed || left > most => Freshness::Stale,
+            _ if left <= due => Freshness::Due,
+            _ => Freshness::Fresh,
         }
     }
 
@@ -66,7 +61,7 @@ impl Credentials {
         let limit = NEW.min(self.expires_in.unwrap_or(u64::MAX) / 2);
         let received = self.received_at();
         let age = received.and_then(|received| now.duration_since(received).ok());
-        age.is_some_and(|age| age < Duration::from_secs(limit))
+        age.is_some_and(|age| age.as_secs() < limit)
     }
 
     /// Whether the token is valid for as long as it has to be. The seconds since its receipt do not count against one that was
@@ -87,8 +82,12 @@ impl Credentials {
     /// Whether a whole life of such a token is less than what is asked for. That of one from a command is not known.
     pub fn lives_too_short(&self, request: &TokenRequest) -> bool {
         let life = self.expires_in.filter(|_| !self.source().is_external());
-        let both = request.min_ttl.zip(life);
-        both.is_some_and(|(ttl, life)| ttl.as_secs() > life)
+        request.min_ttl.unwrap_or_default().as_secs() > life.unwrap_or(u64::MAX)
+    }
+
+    /// Whether a response says that its token is valid for longer than ours, by a minute at least.
+    pub fn is_prolonged_by(&self, response: &TokenResponse, now: SystemTime) -> bool {
+        response.expires_in.unwrap_or(0) > self.seconds_left(now).saturating_add(NEW)
     }
 
     /// Chooses the moment from which the token is refreshed ahead of time, in the first half of the usual time for it: many
@@ -102,12 +101,11 @@ impl Credentials {
     /// The last tenth of the token's life, at least ten minutes, at most half of the life; in seconds. None of it where nobody
     /// refreshes the token: there is no better one to wait for.
     fn window(&self) -> u64 {
-        let life = self.expires_in;
         if self.is_access_token_only() {
             return 0;
         }
-        let longest = life.unwrap_or(u64::MAX) / 2;
-        SHORTEST_WINDOW.max(life.unwrap_or(0) / 10).min(longest)
+        let usual = SHORTEST_WINDOW.max(self.expires_in.unwrap_or(0) / 10);
+        usual.min(self.expires_in.unwrap_or(u64::MAX) / 2)
     }
 }
 

@@ -200,9 +200,11 @@ impl Backoff {
 impl Credentials {
     /// New credentials, without any tokens yet.
     pub fn new(source: Source) -> Self {
-        let auth_mode = match source {
-            Source::AccessToken => ACCESS_TOKEN_MODE,
-            _ => "chatgpt",
+        let is_issued = source != Source::AccessToken;
+        let auth_mode = if is_issued {
+            "chatgpt"
+        } else {
+            ACCESS_TOKEN_MODE
         };
         Self {
             version: Some(VERSION),
@@ -288,7 +290,8 @@ impl Credentials {
         }
         if is_another || received && response.prolongs {
             self.expires_in = response.expires_in;
-            self.expires_at = response.expires_in.map(|life| end_of(life, now));
+            let now = seconds_since_epoch(now);
+            self.expires_at = response.expires_in.map(|life| now.saturating_add(life));
         }
         let old = mem::take(&mut self.tokens);
         self.tokens = Tokens {
@@ -305,12 +308,6 @@ impl Credentials {
         self.revoked = None;
         self.backoff = None;
         Ok(())
-    }
-
-    /// Whether a response says that its token is valid for longer than ours, by a minute at least.
-    pub fn is_prolonged_by(&self, response: &TokenResponse, now: SystemTime) -> bool {
-        let end = end_of(response.expires_in.unwrap_or_default(), now);
-        end > self.expires_at.unwrap_or(0).saturating_add(freshness::NEW)
     }
 
     pub fn access_token(&self) -> Result<&str> {
@@ -350,10 +347,6 @@ impl Credentials {
         };
         self.expires_at.or_else(claimed)
     }
-}
-
-fn end_of(life: u64, now: SystemTime) -> u64 {
-    seconds_since_epoch(now).saturating_add(life)
 }
 
 /// A JSON object whose members are kept to the letter.

@@ -1,8 +1,6 @@
 //! Where requests with an access token go, and the headers that go with it: as the backend tells for a workspace
 //! (`accounts/check`), else as the claims of the tokens say.
 
-use std::iter;
-
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,21 +42,17 @@ impl Routing {
         let is_its = |entry: &Value| entry["id"] == account_id || entry["account_id"] == account_id;
         let found = match &answer["accounts"] {
             Value::Array(list) => list.iter().find(|entry| is_its(entry)),
-            Value::Object(map) => map
-                .iter()
-                .find(|(id, entry)| *id == account_id || is_its(&entry["account"]))
-                .map(|(_, entry)| entry),
+            Value::Object(map) => {
+                let named = || map.values().find(|entry| is_its(&entry["account"]));
+                map.get(account_id).or_else(named)
+            }
             _ => bail!("it lists no accounts"),
         };
-        let Some(entry) = found else {
-            return Ok(Self {
-                is_missing: true,
-                ..Self::default()
-            });
-        };
-        let [account, outer] = [&entry["account"], entry];
+        let outer = found.unwrap_or(&Value::Null);
+        let account = &outer["account"];
         let member = |name| text_of(&account[name]).or_else(|| text_of(&outer[name]));
-        let routing = Self {
+        let mut routing = Self {
+            is_missing: found.is_none(),
             origin: member("workspace_backend_origin"),
             region: member("account_routing_override"),
             workspace: member("name"),
@@ -66,16 +60,11 @@ impl Routing {
             is_deactivated: account["is_deactivated"] == true || outer["is_deactivated"] == true,
             ..Self::default()
         };
-        if routing.is_allowed(backend) {
-            return Ok(routing);
+        if !routing.is_allowed(backend) {
+            // Half of it would send requests where nobody wants them.
+            (routing.origin, routing.region, routing.is_ignored) = (None, None, true);
         }
-        // Half of it would send requests where nobody wants them.
-        Ok(Self {
-            origin: None,
-            region: None,
-            is_ignored: true,
-            ..routing
-        })
+        Ok(routing)
     }
 
     /// What another machine knows, by what `token --format json` prints there. None if that is nothing beside the claims.
@@ -177,8 +166,9 @@ impl Credentials {
     /// The headers of a request to the backend: the token, and those that go with it.
     pub fn headers(&self) -> Result<Vec<(&'static str, String)>> {
         let authorization = format!("Bearer {}", self.access_token()?);
-        let headers = iter::once(("Authorization", authorization));
-        Ok(headers.chain(self.account_headers()).collect())
+        let mut headers = self.account_headers();
+        headers.insert(0, ("Authorization", authorization));
+        Ok(headers)
     }
 
     /// The headers that do not change with the token: whose it is, where the workspace's requests are handled, and whether it
@@ -187,18 +177,14 @@ impl Credentials {
         let told = self.routing.as_ref();
         let told = told.filter(|told| told.origin.is_some() || told.region.is_some());
         let region = told.and_then(|told| told.region.clone());
+        let region = region.filter(|text| text != NO_CONSTRAINT && is_region(text));
         let account = self.account();
+        let fedramp = account.is_fedramp.then(|| "true".to_owned());
         let headers = [
             ("ChatGPT-Account-Id", account.id),
-            (
-                OVERRIDE,
-                region.filter(|text| text != NO_CONSTRAINT && is_region(text)),
-            ),
+            (OVERRIDE, region),
             (RESIDENCY, account.residency.filter(|_| told.is_none())),
-            (
-                "X-OpenAI-Fedramp",
-                account.is_fedramp.then(|| "true".to_owned()),
-            ),
+            ("X-OpenAI-Fedramp", fedramp),
         ];
         let known = headers
             .into_iter()

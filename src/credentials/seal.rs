@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::error::Unspecified;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
@@ -30,15 +31,13 @@ const READABLE: [&str; 12] = [
     "rejection_backoff",
     "replaces",
 ];
-/// The length of a key, in bytes.
-const KEY: usize = 32;
 
 /// The key of one file. It has no `Debug`: nothing prints it.
 #[derive(Clone)]
 pub struct Key {
     /// Its name, as stored in the file: a random number.
     pub id: String,
-    pub bytes: [u8; KEY],
+    pub bytes: [u8; 32],
 }
 
 impl Key {
@@ -72,10 +71,8 @@ pub(super) struct Sealed {
 }
 
 impl Seal {
-    fn cipher(&self) -> Result<LessSafeKey> {
-        UnboundKey::new(&CHACHA20_POLY1305, &self.key.bytes)
-            .map(LessSafeKey::new)
-            .map_err(|_| anyhow!("could not use the key"))
+    fn cipher(&self) -> Result<LessSafeKey, Unspecified> {
+        UnboundKey::new(&CHACHA20_POLY1305, &self.key.bytes).map(LessSafeKey::new)
     }
 
     /// Decrypts it, unless it, or `bound`, is not what it was, or another key closed it.
@@ -116,8 +113,7 @@ impl Credentials {
         })?;
         let mut members: Members = serde_json::from_str(&self.original)?;
         members.retain(|name, _| is_readable(name));
-        let secret = secret.into_iter();
-        members.extend(secret.filter(|(name, _)| !is_readable(name)));
+        members.extend(secret);
         let original = serde_json::to_string(&members)?;
         let opened: Self = serde_json::from_str(&original)?;
         Ok(Self {
@@ -129,10 +125,8 @@ impl Credentials {
 
     /// Has them sealed when they are written, or not any more.
     pub fn set_seal(&mut self, seal: Option<Seal>) {
-        self.version = Some(match seal {
-            Some(_) => SEALED_VERSION,
-            None => VERSION,
-        });
+        let is_sealed = seal.is_some();
+        self.version = Some(if is_sealed { SEALED_VERSION } else { VERSION });
         // Nobody can read it off the token then.
         self.expires_at = self.expiry();
         self.seal = seal;
@@ -143,11 +137,11 @@ impl Credentials {
         let (mut readable, secret): (Members, Members) =
             members.into_iter().partition(|(name, _)| is_readable(name));
         let nonce: [u8; NONCE_LEN] = random()?;
-        let mut data = serde_json::to_vec(&secret)?;
         let unique = Nonce::assume_unique_for_key(nonce);
         let bound = Aad::from(self.authenticated(seal)?);
-        seal.cipher()?
-            .seal_in_place_append_tag(unique, bound, &mut data)
+        let mut data = serde_json::to_vec(&secret)?;
+        seal.cipher()
+            .and_then(|cipher| cipher.seal_in_place_append_tag(unique, bound, &mut data))
             .map_err(|_| anyhow!("could not encrypt the credentials"))?;
         let sealed = Sealed {
             key: seal.key.id.clone(),
@@ -177,8 +171,7 @@ fn is_readable(member: &str) -> bool {
 
 fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
     let mut bytes = [0; LENGTH];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| anyhow!("could not get random numbers from the system"))?;
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| anyhow!("could not get random numbers from the system"))?;
     Ok(bytes)
 }

@@ -89,7 +89,7 @@ impl TokenResponse {
             "the access token is for another user or account than the response says"
         );
         Ok(Self {
-            account: Some(Account::of(&answer)),
+            account: Some(Account::of(&[&answer])),
             ..response
         })
     }

@@ -117,7 +117,7 @@ fn check_source(stored: &Credentials, sign_in: &str) -> Option<Result<String>> {
     }
     let source = Some(stored.source()).filter(|source| source.is_external())?;
     Some(first_credentials(source.clone()).and_then(|newest| {
-        let shown = source.in_brief();
+        let shown = source.describe();
         if stored.account_id().is_some() && stored.account_id() != newest.account_id() {
             bail!("{shown}: its token is for another account: run {sign_in} --from again");
         }

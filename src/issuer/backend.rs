@@ -98,24 +98,20 @@ fn verdict(response: &Response) -> Verdict {
 /// Whether a 401 is about where the request came from or went to: then another token would not help.
 fn is_about_location(response: &Response) -> bool {
     let (code, message) = response::error_of(&response.body);
-    let error = [code, message].into_iter().flatten();
-    let error = error.collect::<Vec<_>>().join(" ").to_ascii_lowercase();
-    ["region", "residency", "workspace"]
-        .iter()
-        .any(|word| error.contains(word))
+    let error = format!("{code:?} {message:?}").to_ascii_lowercase();
+    let mut words = ["region", "residency", "workspace"].iter();
+    words.any(|word| error.contains(word))
 }
 
 fn read_usage(answer: &Value) -> Usage {
     let credits = &answer["credits"];
     let balance = match &credits["balance"] {
-        Value::Number(number) => Some(number.to_string()),
-        other => text_of(other),
+        Value::Number(number) => number.to_string(),
+        other => text_of(other).unwrap_or("some".to_owned()),
     };
-    let credits = match (&credits["unlimited"], &credits["has_credits"]) {
-        (Value::Bool(true), _) => Some("unlimited".to_owned()),
-        (_, Value::Bool(true)) => Some(balance.unwrap_or("some".to_owned())),
-        _ => None,
-    };
+    let has = |name: &str| credits[name] == true;
+    let unlimited = has("unlimited").then(|| "unlimited".to_owned());
+    let credits = unlimited.or_else(|| has("has_credits").then_some(balance));
     let limit = &answer["rate_limit"];
     let mut all = windows(None, limit);
     // A list of limits that have names, or a map from names to limits.

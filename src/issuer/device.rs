@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Authorization, Issuer, LIMIT, response};
+use super::{Authorization, FINAL, Issuer, LIMIT, response};
 use crate::credentials::seconds_of;
 use crate::net::http::{self, Response};
 use crate::text::text_of;
@@ -15,16 +15,8 @@ const POLL_LIMIT: Duration = Duration::from_secs(10);
 /// The longest time that a server can silence a poll for: a person waits.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// What error codes contain that end the flow.
-const FINAL_WORDS: [&str; 7] = [
-    "denied",
-    "declined",
-    "rejected",
-    "expired",
-    "invalid_client",
-    "unauthorized_client",
-    "invalid_grant",
-];
+/// What error codes contain that end the flow, besides those of a refresh.
+const FINAL_WORDS: [&str; 4] = ["denied", "declined", "rejected", "expired"];
 
 /// A login that the person completes on another device.
 pub struct DeviceCode {
@@ -110,13 +102,12 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
     }
     let (code, message) = response::error_of(&response.body);
     let code = code.unwrap_or_default();
+    let reason = response::describe("the issuer", response);
     let refused = (400..500).contains(&response.status) && response.status != 429;
     if refused && ends_device_login(&code) {
-        return Polled::Refused(if code == "access_denied" && message.is_none() {
-            response::ACCESS_DENIED.to_owned()
-        } else {
-            response::describe("the issuer", response)
-        });
+        let is_bare = code == "access_denied" && message.is_none();
+        let bare = is_bare.then(|| response::ACCESS_DENIED.to_owned());
+        return Polled::Refused(bare.unwrap_or(reason));
     }
     // 403 and 404 are what this issuer says for "not yet"; the first code is what RFC 8628 section 3.5 says for it.
     let known = matches!(code.as_str(), "authorization_pending" | "slow_down");
@@ -125,18 +116,18 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
     Polled::Pending(Pending {
         slower: code == "slow_down" || response.status == 429 && retry_after.is_none(),
         retry_after: retry_after.map(|time| time.min(LONGEST_RETRY_AFTER)),
-        problem: (!awaited).then(|| response::describe("the issuer", response)),
+        problem: (!awaited).then_some(reason),
     })
 }
 
 /// Whether an error code says that this device login cannot succeed any more. How the issuer spells that is not
 /// documented, so any of these words in it counts; prose, which a filter on the way may send, is no code.
 fn ends_device_login(code: &str) -> bool {
-    let is_code = code
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    let is_in_code = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    let is_code = code.bytes().all(is_in_code);
     let code = code.to_ascii_lowercase();
-    is_code && FINAL_WORDS.iter().any(|word| code.contains(word))
+    let is_final = |word: &&str| code.contains(word);
+    is_code && (FINAL_WORDS.iter().any(is_final) || FINAL.iter().any(is_final))
 }
 
 #[cfg(test)]

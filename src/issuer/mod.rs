@@ -304,7 +304,7 @@ fn owned_token(access_token: &str, response: &Response) -> Result<TokenResponse>
         }
         _ => return Err(response::unexpected(response)),
     }
-    let account = Account::of(&owner);
+    let account = Account::of(&[&owner]);
     Ok(TokenResponse {
         tokens: Tokens {
             access_token: Some(access_token.to_owned()),

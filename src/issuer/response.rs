@@ -37,8 +37,8 @@ pub fn value(response: &Response) -> Value {
 pub fn unexpected(response: &Response) -> anyhow::Error {
     let reason = describe("the issuer", response);
     match response.status {
-        200..=299 if response.flaw.is_some() => Failure::Temporary(reason).into(),
         408 | 429 | 500.. => Failure::Temporary(reason).into(),
+        200..=299 if response.flaw.is_some() => Failure::Temporary(reason).into(),
         _ => anyhow::Error::msg(reason),
     }
 }

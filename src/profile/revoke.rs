@@ -13,7 +13,7 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>
     let source = credentials.source();
     let reason = match source {
         Source::Command(_) | Source::Socket(_) => {
-            let source = source.in_brief();
+            let source = source.describe();
             Some(format!("it is held where {source} gets its tokens"))
         }
         Source::Workload { .. } => {

@@ -24,7 +24,7 @@ pub fn refused(source: &Source, profile: &str, reason: &str) -> Error {
             return anyhow!("could not use the identity token in {file}: {reason}");
         }
         Source::Command(_) | Source::Socket(_) => {
-            let source = source.in_brief();
+            let source = source.describe();
             format!("could not get a token from {source}: sign in there: {reason}")
         }
         Source::Issuer | Source::AccessToken => {
@@ -40,7 +40,7 @@ pub fn failed(source: &Source, reason: &str) -> Error {
     let act = match source {
         Source::Workload { .. } => "exchange the identity token",
         Source::Command(_) | Source::Socket(_) => {
-            &format!("get a token from {}", source.in_brief())
+            &format!("get a token from {}", source.describe())
         }
         Source::Issuer | Source::AccessToken => "refresh the token",
     };
