@@ -19,7 +19,7 @@ pub fn findings() -> Vec<Finding> {
         Ok(roots) => roots,
         Err(error) => return vec![Finding::of("certificates", Err(error))],
     };
-    let (count, source) = (roots.anchors.len(), roots.source);
+    let (count, source) = (roots.store.len(), roots.source);
     let found = format!("{count} are trusted: {source}");
     let mut findings = vec![Finding::of("certificates", Ok(found))];
     match ask_issuer() {
@@ -33,7 +33,7 @@ pub fn findings() -> Vec<Finding> {
 fn ask_issuer() -> Result<Vec<Finding>> {
     let issuer = settings::issuer()?;
     let proxy = proxy::for_url(&issuer)?;
-    let proxy = proxy.map_or_else(String::new, |proxy| format!(" through {proxy}"));
+    let proxy = proxy.map_or_else(String::new, |proxy| format!(" through {}", proxy.shown));
     let begun = Instant::now();
     let response = Client::new(&issuer)?.get(".well-known/jwks.json", &[], LIMIT)?;
     let (status, time) = (response.status, begun.elapsed().as_millis());

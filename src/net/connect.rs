@@ -1,11 +1,11 @@
 //! The connection of one request: through the proxy if there is one, with TLS for https.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
+use ureq::Error;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
@@ -40,13 +40,9 @@ pub struct Dialer {
 impl Connector for Dialer {
     type Out = Connection;
 
-    fn connect(
-        &self,
-        _: &ConnectionDetails,
-        _: Option<()>,
-    ) -> Result<Option<Connection>, ureq::Error> {
+    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, Error> {
         let stream = self.dial();
-        let stream = stream.map_err(|reason| ureq::Error::Other(reason.into()))?;
+        let stream = stream.map_err(|reason| Error::Other(reason.into()))?;
         let buffers = LazyBuffers::new(BUFFER, BUFFER);
         Ok(Some(Connection { stream, buffers }))
     }
@@ -54,42 +50,36 @@ impl Connector for Dialer {
 
 impl Dialer {
     fn dial(&self) -> Result<Stream, String> {
-        let (begun, route) = (Instant::now(), &self.route);
-        let longest = self.limit / 3 * 2;
-        let socket = self.reach(LONGEST_CONNECT.min(longest))?;
-        let socket = Socket::new(socket, self.limit.saturating_sub(begun.elapsed()));
+        let (begun, longest) = (Instant::now(), self.limit / 3 * 2);
+        let Route { url, proxy, tls } = &*self.route;
+        let (host, port) = match proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => (url.host.as_str(), url.port),
+        };
+        let addresses = resolve(host, port, LONGEST_RESOLVE.min(self.limit / 3));
+        let addresses = addresses.map_err(|_| match proxy {
+            _ if lacks_network().is_some() => NO_NETWORK,
+            Some(_) => "could not resolve proxy (is this machine online?)",
+            None => "could not resolve host (is this machine online? behind a company proxy, is https_proxy set?)",
+        })?;
+        let socket = race(&addresses, LONGEST_CONNECT.min(longest))
+            .and_then(|socket| Socket::new(socket, self.limit.saturating_sub(begun.elapsed())));
         let mut stream = Stream::Plain(socket.map_err(|error| describe_io(&error))?);
-        if let (Some(proxy), Some(config)) = (&route.proxy, &route.tls) {
+        if let (Some(proxy), Some(config)) = (proxy, tls) {
             if proxy.is_https() {
-                stream = tls::encrypt(config, proxy.host(), stream)
+                stream = tls::encrypt(config, host, stream)
                     .map_err(|reason| format!("proxy: {reason}"))?;
             }
-            proxy.open_tunnel(&mut stream, &route.url.host, route.url.port)?;
+            proxy.open_tunnel(&mut stream, &url.host, url.port)?;
         }
-        if let Some(config) = &route.tls {
-            stream = tls::encrypt(config, &route.url.host, stream)?;
+        if let Some(config) = tls {
+            stream = tls::encrypt(config, &url.host, stream)?;
         }
         // The request needs time for its answer.
         if begun.elapsed() > longest {
             return Err("connection timed out".to_owned());
         }
         Ok(stream)
-    }
-
-    /// Connects to the server, or to its proxy.
-    fn reach(&self, limit: Duration) -> Result<TcpStream, String> {
-        let route = &self.route;
-        let (host, port) = match &route.proxy {
-            Some(proxy) => (proxy.host(), proxy.port()),
-            None => (route.url.host.as_str(), route.url.port),
-        };
-        let addresses = resolve(host, port, LONGEST_RESOLVE.min(self.limit / 3));
-        let addresses = addresses.map_err(|_| match route.proxy {
-            _ if lacks_network().is_some() => NO_NETWORK,
-            Some(_) => "could not resolve proxy (is this machine online?)",
-            None => "could not resolve host (is this machine online? behind a company proxy, is https_proxy set?)",
-        })?;
-        race(&addresses, limit).map_err(|error| describe_io(&error))
     }
 }
 
@@ -105,12 +95,12 @@ impl Transport for Connection {
         &mut self.buffers
     }
 
-    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
         self.stream.write_all(&self.buffers.output()[..amount])?;
         Ok(self.stream.flush()?)
     }
 
-    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         let count = self.stream.read(self.buffers.input_append_buf())?;
         self.buffers.input_appended(count);
         Ok(count > 0)

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use ureq::config::Config;
 use ureq::http::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 use ureq::http::{self, Request, Uri, request};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
-use ureq::{Agent, AsSendBody, Body, SendBody};
+use ureq::{Agent, AsSendBody, Body, Error, SendBody};
 
 use crate::error::Failure;
 use crate::net::connect::{Dialer, Route};
@@ -52,6 +53,9 @@ pub struct NoResponse {
     pub reached: bool,
 }
 
+/// What becomes of a request.
+pub type Outcome = Result<Response, NoResponse>;
+
 impl From<NoResponse> for anyhow::Error {
     fn from(error: NoResponse) -> Self {
         Failure::Temporary(error.reason).into()
@@ -73,36 +77,20 @@ impl Client {
     }
 
     /// `limit` bounds the whole request, from resolving the name to the last byte of the response.
-    pub fn get(
-        &self,
-        path: &str,
-        headers: &[(&str, String)],
-        limit: Duration,
-    ) -> Result<Response, NoResponse> {
-        let head = Request::get(self.0.url.join(path));
-        let head = headers
-            .iter()
-            .fold(head, |head, (name, value)| head.header(*name, value));
+    pub fn get(&self, path: &str, headers: &[(&str, String)], limit: Duration) -> Outcome {
+        let mut head = Request::get(self.0.url.join(path));
+        for (name, value) in headers {
+            head = head.header(*name, value);
+        }
         self.send(head, SendBody::none(), limit)
     }
 
-    pub fn post(
-        &self,
-        path: &str,
-        content_type: &str,
-        mut body: &str,
-        limit: Duration,
-    ) -> Result<Response, NoResponse> {
+    pub fn post(&self, path: &str, content_type: &str, mut body: &str, limit: Duration) -> Outcome {
         let head = Request::post(self.0.url.join(path)).header(CONTENT_TYPE, content_type);
         self.send(head, body.as_body(), limit)
     }
 
-    fn send(
-        &self,
-        head: request::Builder,
-        body: SendBody<'_>,
-        limit: Duration,
-    ) -> Result<Response, NoResponse> {
+    fn send(&self, head: request::Builder, body: SendBody<'_>, limit: Duration) -> Outcome {
         let config = Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
@@ -113,20 +101,17 @@ impl Client {
         // So that a server that sends a wrong length does not keep us waiting.
         let request = head.header(CONNECTION, "close").body(body);
         let response = request.map_or_else(|error| Err(error.into()), |it| agent.run(it));
+        let host = &self.0.url.host;
+        let place = match &self.0.proxy {
+            Some(proxy) => format!("{host} through the proxy {}", proxy.shown),
+            None => host.clone(),
+        };
         let response = response.map_err(|error| NoResponse {
-            reason: self.at_host(&describe(&error, limit)),
+            reason: format!("{place}: {}", describe(&error, limit)),
             // Only `Dialer` fails with this kind.
-            reached: !matches!(error, ureq::Error::Other(_)),
+            reached: !matches!(error, Error::Other(_)),
         })?;
         Ok(receive(response, limit))
-    }
-
-    fn at_host(&self, problem: &str) -> String {
-        let host = &self.0.url.host;
-        match &self.0.proxy {
-            Some(proxy) => format!("{host} through the proxy {proxy}: {problem}"),
-            None => format!("{host}: {problem}"),
-        }
     }
 }
 
@@ -135,12 +120,7 @@ impl Client {
 struct Unresolved;
 
 impl Resolver for Unresolved {
-    fn resolve(
-        &self,
-        _: &Uri,
-        _: &ureq::config::Config,
-        _: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         Ok(self.empty())
     }
 }
@@ -171,14 +151,14 @@ fn receive(response: http::Response<Body>, limit: Duration) -> Response {
     received
 }
 
-fn describe(error: &ureq::Error, limit: Duration) -> String {
+fn describe(error: &Error, limit: Duration) -> String {
     match error {
-        ureq::Error::Other(reason) => reason.to_string(),
-        ureq::Error::Io(error) if error.kind() == ErrorKind::TimedOut => {
+        Error::Other(reason) => reason.to_string(),
+        Error::Io(error) if error.kind() == ErrorKind::TimedOut => {
             format!("request timed out after {} s", limit.as_secs_f32())
         }
-        ureq::Error::Io(error) => describe_io(error),
-        ureq::Error::BodyExceedsLimit(_) => "response is longer than 1 MiB".to_owned(),
+        Error::Io(error) => describe_io(error),
+        Error::BodyExceedsLimit(_) => "response is longer than 1 MiB".to_owned(),
         other => format!("invalid HTTP response: {}", redact(&other.to_string())),
     }
 }

@@ -1,12 +1,12 @@
 //! Which proxy a request goes through, by curl's rules for the proxy variables, and how to open a tunnel through it.
 
-use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use httparse::EMPTY_HEADER;
 use ipnet::IpNet;
 use ureq::ProxyProtocol;
 
@@ -17,19 +17,12 @@ use crate::url::{Url, split_authority, without_brackets};
 /// The longest head of a response to CONNECT, in bytes. A usual one has a few hundred.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// The proxy for a URL. It is shown with the variable that names it, and without its password.
 #[derive(Debug)]
 pub struct Proxy {
-    variable: &'static str,
     inner: ureq::Proxy,
-}
-
-impl fmt::Display for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = self.inner.uri().scheme_str().unwrap_or("http");
-        let (host, port) = (self.inner.host(), self.inner.port());
-        write!(f, "{scheme}://{host}:{port} ({})", self.variable)
-    }
+    variable: &'static str,
+    /// Its address, with the variable that names it, and without its password.
+    pub shown: String,
 }
 
 /// The proxy for a URL, if it has one: that of `https_proxy`, else of `all_proxy`, unless `NO_PROXY` covers the host.
@@ -47,25 +40,28 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     if settings::no_proxy()?.is_some_and(|list| is_listed(&list, host, port)) {
         return Ok(None);
     }
-    let inner = parse(&value).with_context(|| {
+    let proxy = parse(variable, &value).with_context(|| {
         format!(
             "invalid {variable}: use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h \
              (in the password, write %40 for @ and the like)"
         )
     })?;
-    Ok(Some(Proxy { variable, inner }))
+    Ok(Some(proxy))
 }
 
 /// The proxy that a variable names. With an invalid host or port the request could end up elsewhere.
-fn parse(value: &str) -> Option<ureq::Proxy> {
-    let proxy = ureq::Proxy::new(value).ok()?;
-    let authority = proxy.uri().authority()?.as_str();
+fn parse(variable: &'static str, value: &str) -> Option<Proxy> {
+    let inner = ureq::Proxy::new(value).ok()?;
+    let authority = inner.uri().authority()?.as_str();
     let (_user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let is_socks4 = matches!(
-        proxy.protocol(),
-        ProxyProtocol::Socks4 | ProxyProtocol::Socks4A
-    );
-    (split_authority(host).is_ok() && !is_socks4).then_some(proxy)
+    split_authority(host).ok()?;
+    let (scheme, host, port) = (inner.uri().scheme_str()?, inner.host(), inner.port());
+    let shown = format!("{scheme}://{host}:{port} ({variable})");
+    Some(Proxy {
+        inner,
+        variable,
+        shown,
+    })
 }
 
 impl Proxy {
@@ -85,43 +81,26 @@ impl Proxy {
     /// Opens a tunnel to a server. The error says why that failed.
     pub fn open_tunnel(&self, stream: &mut Stream, host: &str, port: u16) -> Result<(), String> {
         use ErrorKind::{ConnectionReset, InvalidData, UnexpectedEof};
-        let variable = self.variable;
-        if let ProxyProtocol::Http | ProxyProtocol::Https = self.inner.protocol() {
-            let opened = self.open_by_connect(stream, host, port);
-            return opened.map_err(|error| match error.kind() {
-                UnexpectedEof => "proxy closed the connection".to_owned(),
-                InvalidData => "proxy does not speak HTTP".to_owned(),
-                _ => describe_io(&error),
-            });
-        }
-        let opened = self.open_by_socks(stream, &self.socks_target(host, port)?);
-        opened.map_err(|error| match error.kind() {
-            InvalidData | UnexpectedEof | ConnectionReset => format!(
-                "proxy does not speak SOCKS (if it is an HTTP proxy, use http:// in {variable})"
-            ),
-            _ => describe_io(&error),
-        })
-    }
-
-    /// The user and the password, if either is given.
-    fn login(&self) -> Option<(&str, &str)> {
-        let (user, password) = (self.inner.username(), self.inner.password());
-        let is_given = user.is_some() || password.is_some();
-        is_given.then(|| (user.unwrap_or_default(), password.unwrap_or_default()))
-    }
-
-    fn login_rejected(&self) -> io::Error {
-        let variable = self.variable;
-        io::Error::other(match self.login() {
-            Some(_) => format!("proxy rejected the user name or password in {variable}"),
-            None => format!(
-                "proxy authentication required: set {variable} to http://USER:PASSWORD@HOST:PORT, or socks5h"
-            ),
+        let (protocol, opened) = match self.inner.protocol() {
+            ProxyProtocol::Http | ProxyProtocol::Https => {
+                ("HTTP", self.open_by_connect(stream, host, port))
+            }
+            _ => ("SOCKS5", self.open_by_socks(stream, host, port)),
+        };
+        opened.map_err(|error| match error.downcast_ref::<io::Error>() {
+            None => error.to_string(),
+            Some(io) => match io.kind() {
+                InvalidData | UnexpectedEof | ConnectionReset => format!(
+                    "proxy does not speak {protocol}, or closed the connection (is the scheme in {} right?)",
+                    self.variable
+                ),
+                _ => describe_io(io),
+            },
         })
     }
 
     /// CONNECT (RFC 9110 section 9.3.6).
-    fn open_by_connect(&self, stream: &mut Stream, host: &str, port: u16) -> io::Result<()> {
+    fn open_by_connect(&self, stream: &mut Stream, host: &str, port: u16) -> Result<()> {
         let host = match host.parse::<Ipv6Addr>() {
             Ok(address) => format!("[{address}]"),
             Err(_) => host.to_owned(),
@@ -139,63 +118,75 @@ impl Proxy {
         while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD {
             head.extend(read::<1>(stream)?);
         }
-        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut headers = [EMPTY_HEADER; 100];
         let mut response = httparse::Response::new(&mut headers);
         let parsed = response.parse(&head);
         match response.code.filter(|_| parsed.is_ok()) {
             Some(200..=299) => Ok(()),
-            Some(407) => Err(self.authentication_refused(response.headers)),
-            Some(status) => Err(refused(&format!("status {status}"))),
-            None => Err(ErrorKind::InvalidData.into()),
+            Some(407) => {
+                let headers = response.headers.iter();
+                let offers =
+                    headers.filter(|it| it.name.eq_ignore_ascii_case("proxy-authenticate"));
+                let offers: String = offers.map(|it| String::from_utf8_lossy(it.value)).collect();
+                bail!(self.login_rejected(&offers.to_ascii_lowercase()))
+            }
+            Some(status) => bail!("proxy refused to connect (status {status})"),
+            None => Err(io::Error::from(ErrorKind::InvalidData).into()),
         }
     }
 
-    /// Which authentication the proxy wants. We only know Basic.
-    fn authentication_refused(&self, headers: &[httparse::Header<'_>]) -> io::Error {
-        let is_offered = |scheme: &&str| {
-            headers.iter().any(|header| {
-                let mut words = header.value.split(|byte| b", ".contains(byte));
-                header.name.eq_ignore_ascii_case("proxy-authenticate")
-                    && words.any(|word| word.eq_ignore_ascii_case(scheme.as_bytes()))
-            })
-        };
-        let others = ["NTLM", "Negotiate", "Kerberos", "Digest", "Bearer"];
-        let others: Vec<_> = others.into_iter().filter(is_offered).collect();
-        if others.is_empty() || is_offered(&"Basic") {
-            return self.login_rejected();
+    /// The user and the password, if they are given.
+    fn login(&self) -> Option<(&str, &str)> {
+        let password = self.inner.password().unwrap_or_default();
+        self.inner.username().map(|user| (user, password))
+    }
+
+    /// Why the proxy did not accept our login. Of what it `offers` in `Proxy-Authenticate`, we only know Basic.
+    fn login_rejected(&self, offers: &str) -> String {
+        let variable = self.variable;
+        let mut others = vec!["NTLM", "Negotiate", "Kerberos", "Digest", "Bearer"];
+        others.retain(|scheme| offers.contains(&scheme.to_ascii_lowercase()));
+        if !others.is_empty() && !offers.contains("basic") {
+            format!(
+                "proxy wants authentication by {}, and codex-auth knows Basic only: run a local relay such as px or cntlm, \
+                 and set {variable} to its address",
+                others.join(" or ")
+            )
+        } else if self.login().is_some() {
+            format!("proxy rejected the user name or password in {variable}")
+        } else {
+            format!(
+                "proxy authentication required: set {variable} to http://USER:PASSWORD@HOST:PORT, or socks5h"
+            )
         }
-        let (others, variable) = (others.join(" or "), self.variable);
-        io::Error::other(format!(
-            "proxy wants authentication by {others}, and codex-auth knows Basic only: run a local relay such as px or cntlm, and \
-             set {variable} to its address"
-        ))
     }
 
     /// SOCKS version 5 (RFC 1928), with a user and a password where they are given (RFC 1929).
-    fn open_by_socks(&self, stream: &mut Stream, target: &[u8]) -> io::Result<()> {
+    fn open_by_socks(&self, stream: &mut Stream, host: &str, port: u16) -> Result<()> {
+        let target = self.socks_target(host, port)?;
         let methods: &[u8] = match self.login() {
             Some(_) => &[5, 2, 0, 2],
             None => &[5, 1, 0],
         };
-        match (ask_socks(stream, methods)?, self.login()) {
-            (0, _) => {}
+        let is_accepted = match (ask_socks(stream, methods)?, self.login()) {
+            (0, _) => true,
             (2, Some((user, password))) => {
                 let mut login = vec![1];
                 for text in [user, password] {
-                    let length = u8::try_from(text.len()).map_err(|_| self.login_rejected())?;
-                    login.push(length);
+                    login.push(u8::try_from(text.len())?);
                     login.extend(text.as_bytes());
                 }
-                if ask_socks(stream, &login)? != 0 {
-                    return Err(self.login_rejected());
-                }
+                ask_socks(stream, &login)? == 0
             }
-            _ => return Err(self.login_rejected()),
-        }
-        let outcome = ask_socks(stream, &[&[5, 1, 0], target].concat())?;
-        if outcome != 0 {
-            return Err(refused(&format!("SOCKS error {outcome}")));
-        }
+            _ => false,
+        };
+        ensure!(is_accepted, self.login_rejected(""));
+        let request = [&[5, 1, 0], &target[..], &port.to_be_bytes()].concat();
+        let outcome = ask_socks(stream, &request)?;
+        ensure!(
+            outcome == 0,
+            "proxy refused to connect (SOCKS error {outcome})"
+        );
         // Skip the address and the port that the proxy connects from.
         let [_reserved, kind] = read(stream)?;
         let length = match kind {
@@ -203,33 +194,27 @@ impl Proxy {
             4 => 16,
             _ => read::<1>(stream)?[0].into(),
         };
-        stream.read_exact(&mut vec![0; length + 2])
+        Ok(stream.read_exact(&mut vec![0; length + 2])?)
     }
 
     /// Where the proxy is to connect to (RFC 1928 section 5): an address, or a name that it resolves itself.
-    fn socks_target(&self, host: &str, port: u16) -> Result<Vec<u8>, String> {
-        let mut address = host.parse().ok();
-        if address.is_none() && self.inner.protocol() == ProxyProtocol::Socks5 {
-            let variable = self.variable;
-            let found = resolve(host, port, LONGEST_RESOLVE);
-            let found = found.map_err(|_| format!(
-                "could not resolve host (use socks5h:// in {variable} to have the proxy resolve it)"
-            ))?;
-            address = found.first().map(SocketAddr::ip);
-        }
-        let mut target = match (address, u8::try_from(host.len())) {
-            (Some(IpAddr::V4(address)), _) => [&[1][..], &address.octets()].concat(),
-            (Some(IpAddr::V6(address)), _) => [&[4][..], &address.octets()].concat(),
-            (None, Ok(length)) => [&[3, length], host.as_bytes()].concat(),
-            (None, Err(_)) => return Err("the host name is too long".to_owned()),
+    fn socks_target(&self, host: &str, port: u16) -> Result<Vec<u8>> {
+        let address = if self.inner.protocol() == ProxyProtocol::Socks5 {
+            let found = resolve(host, port, LONGEST_RESOLVE).ok();
+            let found = found.with_context(|| {
+                let variable = self.variable;
+                format!("could not resolve host (use socks5h:// in {variable} to have the proxy resolve it)")
+            })?;
+            found.first().map(SocketAddr::ip)
+        } else {
+            host.parse().ok()
         };
-        target.extend(port.to_be_bytes());
-        Ok(target)
+        Ok(match address {
+            Some(IpAddr::V4(address)) => [&[1][..], &address.octets()].concat(),
+            Some(IpAddr::V6(address)) => [&[4][..], &address.octets()].concat(),
+            None => [&[3, u8::try_from(host.len())?], host.as_bytes()].concat(),
+        })
     }
-}
-
-fn refused(why: &str) -> io::Error {
-    io::Error::other(format!("proxy refused to connect ({why})"))
 }
 
 /// The status in the reply of a SOCKS proxy. Before it comes the version, as in the request.
@@ -251,10 +236,9 @@ fn read<const LENGTH: usize>(stream: &mut Stream) -> io::Result<[u8; LENGTH]> {
 /// Whether a list as in `NO_PROXY` covers a host: names with their subdomains, addresses, ranges of them, each with or
 /// without a port, or `*` for all. Names are never resolved to compare them with addresses.
 pub fn is_listed(list: &str, host: &str, port: u16) -> bool {
-    let host = bare(host).to_ascii_lowercase();
-    list.split([',', ' ', '\t'])
-        .filter(|entry| !entry.is_empty())
-        .any(|entry| covers(&entry.to_ascii_lowercase(), &host, port))
+    let (list, host) = (list.to_ascii_lowercase(), bare(host).to_ascii_lowercase());
+    let mut entries = list.split([',', ' ', '\t']);
+    entries.any(|entry| !entry.is_empty() && covers(entry, &host, port))
 }
 
 fn covers(entry: &str, host: &str, port: u16) -> bool {
@@ -263,17 +247,16 @@ fn covers(entry: &str, host: &str, port: u16) -> bool {
         Some((name, port)) if name.ends_with(']') || !name.contains(':') => (name, port.parse()),
         _ => (entry, Ok(port)),
     };
-    if wanted != Ok(port) {
-        return false;
-    }
     let entry = bare(entry);
-    if let Ok(address) = host.parse::<IpAddr>() {
+    let is_covered = if let Ok(address) = host.parse::<IpAddr>() {
         let is_in = |range: IpNet| range.contains(&address);
-        return entry == "*" || entry.parse() == Ok(address) || entry.parse().is_ok_and(is_in);
-    }
-    let domain = entry.trim_start_matches("*.").trim_start_matches('.');
-    let under = host.strip_suffix(domain);
-    entry == "*" || under.is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
+        entry.parse() == Ok(address) || entry.parse().is_ok_and(is_in)
+    } else {
+        let domain = entry.trim_start_matches("*.").trim_start_matches('.');
+        let under = host.strip_suffix(domain);
+        under.is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
+    };
+    wanted == Ok(port) && (entry == "*" || is_covered)
 }
 
 /// A host without the brackets of IPv6 and the trailing dot.
@@ -360,11 +343,7 @@ mod tests {
             ("socks5://10.0.0.1", "socks5://10.0.0.1:1080 (v)"),
             ("socks5h://[2001:db8::1]:9", "socks5h://[2001:db8::1]:9 (v)"),
         ] {
-            let proxy = Proxy {
-                variable: "v",
-                inner: parse(value).unwrap(),
-            };
-            assert_eq!(proxy.to_string(), shown);
+            assert_eq!(parse("v", value).unwrap().shown, shown);
         }
     }
 
@@ -384,7 +363,7 @@ mod tests {
             "pac+http://proxy.example/wpad",
             "/etc/proxy",
         ] {
-            assert!(parse(value).is_none(), "{value}");
+            assert!(parse("v", value).is_none(), "{value}");
         }
     }
 }

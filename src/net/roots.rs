@@ -4,45 +4,47 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, TrustAnchor};
+use rustls_native_certs::load_certs_from_paths;
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use crate::settings;
+use crate::settings::{self, CA_FILE, CA_FOLDERS, EXTRA_CA_FILE};
 
 pub struct Roots {
-    pub anchors: Vec<TrustAnchor<'static>>,
+    pub store: RootCertStore,
     /// Where they are from, in words.
     pub source: String,
 }
 
-/// The roots to trust. A variable that names no certificate is an error. Takes a few milliseconds.
+/// The roots to trust, without those that rustls cannot parse: some systems keep ancient ones. A file that gives none is an
+/// error. Takes a few milliseconds.
 pub fn load() -> Result<Roots> {
-    let folders = settings::path(settings::CA_FOLDERS)?;
-    let folders = folders.map(|list| env::split_paths(&list).collect::<Vec<_>>());
-    let mut roots = match (settings::path(settings::CA_FILE)?, folders) {
-        (Some(file), folders) => {
-            let mut anchors = read("SSL_CERT_FILE", &file)?;
-            anchors.extend(anchors_of(&search(&folders.unwrap_or_default())));
-            let source = format!("those of SSL_CERT_FILE ({})", file.display());
-            Roots { anchors, source }
+    let mut store = RootCertStore::empty();
+    let mut sources = Vec::new();
+    if let Some(list) = settings::path(CA_FOLDERS)? {
+        let folders: Vec<_> = env::split_paths(&list).collect();
+        store.add_parsable_certificates(search(None, &folders));
+        sources.push(format!("those of {CA_FOLDERS}"));
+    } else if !settings::is_set(CA_FILE) {
+        sources.push(add_system(&mut store, native()).to_owned());
+    }
+    for variable in [CA_FILE, EXTRA_CA_FILE] {
+        if let Some(file) = settings::path(variable)? {
+            let shown = file.display();
+            let added = add_file(&mut store, &file);
+            added.with_context(|| format!("could not read {shown} (from {variable})"))?;
+            sources.push(format!("those of {variable} ({shown})"));
         }
-        (None, Some(folders)) => Roots {
-            anchors: anchors_of(&search(&folders)),
-            source: "those of SSL_CERT_DIR".to_owned(),
-        },
-        (None, None) => system_roots(anchors_of(&native())),
-    };
-    if roots.anchors.is_empty() {
-        bail!("SSL_CERT_DIR contains no folder with certificates: correct or unset it");
     }
-    if let Some(file) = settings::path(settings::EXTRA_CA_FILE)? {
-        let more = read("CODEX_CA_CERTIFICATE", &file)?;
-        roots.anchors.extend(more);
-        let (source, file) = (roots.source, file.display());
-        roots.source = format!("{source} and those of CODEX_CA_CERTIFICATE ({file})");
-    }
-    Ok(roots)
+    ensure!(
+        !store.is_empty(),
+        "SSL_CERT_DIR contains no folder with certificates: correct or unset it"
+    );
+    let source = sources.join(" and ");
+    Ok(Roots { store, source })
 }
 
 /// What the system trusts. `load_native_certs` would treat an empty `SSL_CERT_FILE` as a path.
@@ -50,61 +52,41 @@ fn native() -> Vec<CertificateDer<'static>> {
     #[cfg(all(unix, not(target_os = "macos")))]
     {
         let known = openssl_probe::probe();
-        let file = rustls_native_certs::load_certs_from_paths(known.cert_file.as_deref(), None);
-        let mut certificates = [file.certs, search(&known.cert_dir)].concat();
-        certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
-        certificates.dedup();
-        certificates
+        search(known.cert_file.as_deref(), &known.cert_dir)
     }
     #[cfg(not(all(unix, not(target_os = "macos"))))]
     rustls_native_certs::load_native_certs().certs
 }
 
-/// The system's roots, or the built-in ones if there are none, as in a container without a CA bundle.
-fn system_roots(mut anchors: Vec<TrustAnchor<'static>>) -> Roots {
-    let mut source = "those of the system";
-    if anchors.is_empty() {
-        anchors = anchors_of(webpki_root_certs::TLS_SERVER_ROOT_CERTS);
-        source = "the built-in ones, because the system has none";
+/// Adds the system's roots, or the built-in ones if there are none, as in a container without a CA bundle. Gives their source.
+fn add_system(store: &mut RootCertStore, native: Vec<CertificateDer<'static>>) -> &'static str {
+    if store.add_parsable_certificates(native).0 > 0 {
+        return "those of the system";
     }
-    let source = source.to_owned();
-    Roots { anchors, source }
+    store.add_parsable_certificates(TLS_SERVER_ROOT_CERTS.iter().cloned());
+    "the built-in ones, because the system has none"
 }
 
-/// The certificates in a PEM file, at least one. Anything but a regular file, such as a FIFO, could block for ever.
-fn read(variable: &str, file: &Path) -> Result<Vec<TrustAnchor<'static>>> {
-    let shown = file.display();
-    let could_not = || format!("could not read {shown} (from {variable})");
-    if !fs::metadata(file).with_context(could_not)?.is_file() {
-        bail!("{}: not a regular file", could_not());
-    }
-    let pem = fs::read(file).with_context(could_not)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .ok()
-        .with_context(|| format!("{}: the file is damaged", could_not()))?;
-    let found = anchors_of(&certificates);
-    if found.is_empty() {
-        bail!(
-            "{}: it contains no certificate (BEGIN CERTIFICATE)",
-            could_not()
-        );
-    }
-    Ok(found)
+/// Adds what is in a PEM file. Anything but a regular file, such as a FIFO, could block for ever.
+fn add_file(store: &mut RootCertStore, file: &Path) -> Result<()> {
+    ensure!(fs::metadata(file)?.is_file(), "not a regular file");
+    let pem = fs::read(file)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.ok().context("the file is damaged")?;
+    let (added, _) = store.add_parsable_certificates(certificates);
+    ensure!(added > 0, "it contains no certificate (BEGIN CERTIFICATE)");
+    Ok(())
 }
 
-/// The certificates in folders. Other files and missing folders are ignored.
-fn search(folders: &[PathBuf]) -> Vec<CertificateDer<'static>> {
-    let found =
-        |folder: &PathBuf| rustls_native_certs::load_certs_from_paths(None, Some(folder)).certs;
-    folders.iter().flat_map(found).collect()
-}
-
-/// The certificates as trust anchors, without those that rustls cannot parse: some systems keep ancient ones.
-fn anchors_of(certificates: &[CertificateDer<'_>]) -> Vec<TrustAnchor<'static>> {
-    let understood = |certificate| webpki::anchor_from_trusted_cert(certificate).ok();
-    let anchors = certificates.iter().filter_map(understood);
-    anchors.map(|anchor| anchor.to_owned()).collect()
+/// The certificates in a file and in folders, each once. Other files and missing folders are ignored.
+fn search(file: Option<&Path>, folders: &[PathBuf]) -> Vec<CertificateDer<'static>> {
+    let mut found = load_certs_from_paths(file, None).certs;
+    for folder in folders {
+        found.extend(load_certs_from_paths(None, Some(folder)).certs);
+    }
+    found.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    found.dedup();
+    found
 }
 
 #[cfg(test)]
@@ -117,17 +99,17 @@ mod tests {
         let authority = rcgen::CertificateParams::default()
             .self_signed(&key)
             .unwrap();
-        let own = system_roots(anchors_of(&[authority.der().clone()]));
-        assert_eq!(
-            (own.anchors.len(), own.source.as_str()),
-            (1, "those of the system")
-        );
-        let built_in = system_roots(Vec::new());
-        let known = webpki_root_certs::TLS_SERVER_ROOT_CERTS.len();
-        assert_eq!(built_in.anchors.len(), known);
-        assert_eq!(
-            built_in.source,
-            "the built-in ones, because the system has none"
-        );
+        for (native, count, source) in [
+            (vec![authority.der().clone()], 1, "those of the system"),
+            (
+                Vec::new(),
+                TLS_SERVER_ROOT_CERTS.len(),
+                "the built-in ones, because the system has none",
+            ),
+        ] {
+            let mut store = RootCertStore::empty();
+            assert_eq!(add_system(&mut store, native), source);
+            assert_eq!(store.len(), count);
+        }
     }
 }

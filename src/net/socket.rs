@@ -2,15 +2,14 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::sandbox::NO_NETWORK;
 use crate::text::redact;
-use crate::time::within;
+use crate::time::{start, within};
 use crate::url::is_localhost;
 
 /// Resolvers give up after 10 s.
@@ -33,11 +32,11 @@ pub fn resolve(host: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketA
     found.map(Iterator::collect)
 }
 
-/// The first connection to one of these addresses, or the last failure. The address families alternate, and the next address is
-/// tried before the last one has failed (RFC 8305).
+/// The first connection to one of these addresses, or the last failure. The next address is tried before the last one has
+/// failed (RFC 8305), so that a dead address costs a moment only.
 pub fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + limit;
-    let mut waiting = in_turns(addresses).into_iter();
+    let mut waiting = addresses.iter().copied();
     let mut pending = 0;
     let mut failure = io::Error::from(ErrorKind::TimedOut);
     let (sender, outcomes) = mpsc::channel();
@@ -46,10 +45,8 @@ pub fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> 
         let mut patience = left;
         if let Some(address) = waiting.next().filter(|_| !left.is_zero()) {
             let sender = sender.clone();
-            thread::Builder::new().spawn(move || {
-                // Nobody receives it after the first success; then it is closed.
-                let _ = sender.send(TcpStream::connect_timeout(&address, left));
-            })?;
+            // Nobody receives it after the first success; then it is closed.
+            start(move || drop(sender.send(TcpStream::connect_timeout(&address, left))))?;
             pending += 1;
             patience = left.min(ATTEMPT_DELAY);
         } else if pending == 0 {
@@ -61,20 +58,10 @@ pub fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> 
                 pending -= 1;
                 failure = error;
             }
-            Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(failure),
+            Err(_) if left.is_zero() => return Err(failure),
             Err(_) => {}
         }
     }
-}
-
-/// The addresses with alternating families, beginning with that of the first one.
-fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
-    let is_first_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let of_family = |is_ipv6: bool| addresses.iter().filter(move |one| one.is_ipv6() == is_ipv6);
-    let mut first = of_family(is_first_ipv6);
-    let mut second = of_family(!is_first_ipv6);
-    let turns = (0..addresses.len()).flat_map(|_| [first.next(), second.next()]);
-    turns.flatten().copied().collect()
 }
 
 /// A socket with a time limit. It waits in short steps: while this process is stopped the clock goes on, but at most one step is
@@ -146,20 +133,22 @@ impl Write for Stream {
 
 /// What went wrong with a connection.
 pub fn describe_io(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        ErrorKind::TimedOut => "connection timed out".to_owned(),
-        ErrorKind::PermissionDenied if cfg!(unix) => NO_NETWORK.to_owned(),
-        ErrorKind::HostUnreachable => "no route to host".to_owned(),
-        ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
-            "network unreachable".to_owned()
+    use ErrorKind::{
+        AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset,
+        HostUnreachable, NetworkUnreachable, PermissionDenied, TimedOut, UnexpectedEof,
+    };
+    let words = match error.kind() {
+        ConnectionRefused => "connection refused",
+        TimedOut => "connection timed out",
+        PermissionDenied if cfg!(unix) => NO_NETWORK,
+        HostUnreachable | NetworkUnreachable | AddrNotAvailable => "network unreachable",
+        ConnectionReset => "connection reset by peer",
+        ConnectionAborted | BrokenPipe | UnexpectedEof => {
+            "connection closed before the response was complete"
         }
-        ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
-        ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
-            "connection closed before the response was complete".to_owned()
-        }
-        _ => redact(&error.to_string()),
-    }
+        _ => return redact(&error.to_string()),
+    };
+    words.to_owned()
 }
 
 #[cfg(test)]
@@ -172,27 +161,6 @@ mod tests {
     fn parsed(addresses: &[&str]) -> Vec<SocketAddr> {
         let addresses = addresses.iter().map(|address| address.parse().unwrap());
         addresses.collect()
-    }
-
-    #[test]
-    fn both_families_take_turns() {
-        for (given, wanted) in [
-            (
-                vec!["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"],
-                vec!["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"],
-            ),
-            (
-                vec!["1.1.1.1:1", "1.1.1.2:1", "[::1]:1"],
-                vec!["1.1.1.1:1", "[::1]:1", "1.1.1.2:1"],
-            ),
-            (
-                vec!["1.1.1.1:1", "1.1.1.2:1"],
-                vec!["1.1.1.1:1", "1.1.1.2:1"],
-            ),
-            (vec![], vec![]),
-        ] {
-            assert_eq!(in_turns(&parsed(&given)), parsed(&wanted));
-        }
     }
 
     #[test]

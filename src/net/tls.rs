@@ -7,30 +7,22 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, OtherError,
-    RootCertStore, SignatureScheme, StreamOwned,
+    SignatureScheme, StreamOwned,
 };
 
-use crate::net::roots;
+use crate::net::roots::{self, Roots};
 use crate::net::socket::Stream;
 use crate::text::printable;
 
 /// The configuration that trusts our roots. They are loaded here, so that an invalid variable fails early.
 pub fn config() -> Result<Arc<ClientConfig>> {
-    let roots = roots::load()?;
-    let store = RootCertStore {
-        roots: roots.anchors,
-    };
-    let provider = Arc::new(ring::default_provider());
-    let webpki = WebPkiServerVerifier::builder_with_provider(store.into(), provider.clone())
-        .build()
-        .context("could not use the trusted certificates")?;
-    let source = roots.source;
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+    let Roots { store, source } = roots::load()?;
+    let webpki = WebPkiServerVerifier::builder(store.into()).build();
+    let webpki = webpki.context("could not use the trusted certificates")?;
+    let config = ClientConfig::builder()
         .dangerous() // It checks as ever, and only tells more.
         .with_custom_certificate_verifier(Arc::new(Verifier { webpki, source }))
         .with_no_client_auth();
@@ -39,53 +31,41 @@ pub fn config() -> Result<Arc<ClientConfig>> {
 
 /// Performs the handshake with a host. The error says why it failed.
 pub fn encrypt(config: &Arc<ClientConfig>, host: &str, plain: Stream) -> Result<Stream, String> {
-    let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
-    let connection = ClientConnection::new(Arc::clone(config), name.to_owned());
-    let connection = connection.map_err(|error| describe(&error))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    let connection = ClientConnection::new(Arc::clone(config), name);
+    let connection = connection.map_err(|error| error.to_string())?;
     let mut stream = Box::new(StreamOwned::new(connection, plain));
     match stream.conn.complete_io(&mut stream.sock) {
         Ok(_) => Ok(Stream::Tls(stream)),
-        Err(error) => Err(describe_io(&error)),
+        Err(error) => Err(describe(&error)),
     }
 }
 
-fn describe_io(error: &io::Error) -> String {
-    let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match (cause, error.kind()) {
-        (Some(cause), _) => describe(cause),
-        (None, ErrorKind::TimedOut) => {
-            "TLS handshake timed out (is a firewall in the way?)".to_owned()
-        }
-        _ => "connection closed during the TLS handshake (is a firewall in the way?)".to_owned(),
-    }
-}
-
-fn describe(error: &rustls::Error) -> String {
-    use CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
-        NotValidYetContext, Other,
-    };
+fn describe(error: &io::Error) -> String {
+    use CertificateError::{ExpiredContext, NotValidForNameContext, NotValidYetContext, Other};
     use rustls::Error::{InvalidCertificate, InvalidMessage};
-    match error {
-        InvalidCertificate(Other(untrusted)) => return untrusted.to_string(),
-        InvalidCertificate(Expired | ExpiredContext { .. }) => {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let words = match cause {
+        Some(InvalidCertificate(Other(untrusted))) => return untrusted.to_string(),
+        Some(InvalidCertificate(ExpiredContext { .. })) => {
             "certificate has expired (is this machine's clock right?)"
         }
-        InvalidCertificate(NotValidYet | NotValidYetContext { .. }) => {
+        Some(InvalidCertificate(NotValidYetContext { .. })) => {
             "certificate is not yet valid (is this machine's clock right?)"
         }
-        InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+        Some(InvalidCertificate(NotValidForNameContext { .. })) => {
             "certificate is for another name (a captive portal or a filter?)"
         }
-        InvalidCertificate(reason) => {
-            return format!("invalid certificate: {}", printable(&reason.to_string()));
-        }
-        InvalidMessage(_) => {
+        Some(InvalidMessage(_)) => {
             "not a TLS server (a captive portal? a proxy that needs http:// in its URL?)"
         }
-        other => return format!("TLS handshake failed: {}", printable(&other.to_string())),
-    }
-    .to_owned()
+        Some(other) => return format!("TLS handshake failed: {}", printable(&other.to_string())),
+        None if error.kind() == ErrorKind::TimedOut => {
+            "TLS handshake timed out (is a firewall in the way?)"
+        }
+        None => "connection closed during the TLS handshake (is a firewall in the way?)",
+    };
+    words.to_owned()
 }
 
 /// Verifies certificates as rustls does, and names the issuer of one that is not trusted: a person behind an inspecting proxy
@@ -97,19 +77,6 @@ struct Verifier {
     source: String,
 }
 
-impl Verifier {
-    fn untrusted(&self, certificate: &CertificateDer<'_>) -> rustls::Error {
-        let issuer = issuer_name(certificate).unwrap_or_else(|| "unknown".to_owned());
-        let words: Box<dyn Error + Send + Sync> = format!(
-            "certificate issued by «{issuer}» is not trusted (if that is your company's proxy, set CODEX_CA_CERTIFICATE to \
-             the PEM file of its CA; trusted are {})",
-            self.source
-        )
-        .into();
-        CertificateError::Other(OtherError(words.into())).into()
-    }
-}
-
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -119,6 +86,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        use CertificateError::{BadSignature, UnknownIssuer};
         use rustls::Error::InvalidCertificate;
         let verified = self.webpki.verify_server_cert(
             end_entity,
@@ -127,13 +95,18 @@ impl ServerCertVerifier for Verifier {
             ocsp_response,
             now,
         );
-        verified.map_err(|error| match error {
-            // BadSignature: another CA of that name is trusted, such as an old one of the same proxy.
-            InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::BadSignature,
-            ) => self.untrusted(end_entity),
-            other => other,
-        })
+        // BadSignature: another CA of that name is trusted, such as an old one of the same proxy.
+        let Err(InvalidCertificate(UnknownIssuer | BadSignature)) = verified else {
+            return verified;
+        };
+        let issuer = issuer_name(end_entity).unwrap_or_else(|| "unknown".to_owned());
+        let source = &self.source;
+        let words: Box<dyn Error + Send + Sync> = format!(
+            "certificate issued by «{issuer}» is not trusted (if that is your company's proxy, set CODEX_CA_CERTIFICATE to \
+             the PEM file of its CA; trusted are {source})"
+        )
+        .into();
+        Err(CertificateError::Other(OtherError(words.into())).into())
     }
 
     fn verify_tls12_signature(
@@ -159,21 +132,19 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The name of who issued a certificate: its common name, else its organization (RFC 5280 section 4.1.2.4).
+/// The name of who issued a certificate: its common name, else its organization (RFC 5280 section 4.1.2.4). At worst an error
+/// message has a strange word in it.
 fn issuer_name(certificate: &CertificateDer<'_>) -> Option<String> {
     const COMMON_NAME: [u8; 5] = [0x06, 3, 0x55, 4, 3];
     const ORGANIZATION: [u8; 5] = [0x06, 3, 0x55, 4, 10];
     let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
-    let name = attribute(parsed.issuer(), COMMON_NAME)
-        .or_else(|| attribute(parsed.issuer(), ORGANIZATION))?;
-    Some(printable(&String::from_utf8_lossy(name)))
-}
-
-/// The value after an identifier in a DER name. At worst an error message has a strange word in it.
-fn attribute(name: &[u8], identifier: [u8; 5]) -> Option<&[u8]> {
-    let at = name.windows(5).position(|bytes| bytes == identifier)?;
-    let [_tag, length, value @ ..] = &name[at + 5..] else {
-        return None;
+    let issuer = parsed.issuer();
+    // In DER an attribute is its identifier, and then a string: its tag, its length, its bytes.
+    let attribute = |identifier| {
+        let at = issuer.windows(5).position(|bytes| bytes == identifier)?;
+        let (length, value) = issuer[at + 5..].get(1..)?.split_first()?;
+        value.get(..usize::from(*length))
     };
-    value.get(..usize::from(*length))
+    let name = attribute(COMMON_NAME).or_else(|| attribute(ORGANIZATION))?;
+    Some(printable(&String::from_utf8_lossy(name)))
 }

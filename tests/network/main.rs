@@ -738,7 +738,7 @@ fn the_kind_of_a_socks_proxy_is_named_where_it_is_wrong() {
         assert_eq!(
             probe.run(),
             not_reached(&format!(
-                "{at}: proxy does not speak SOCKS (if it is an HTTP proxy, use http:// in https_proxy)"
+                "{at}: proxy does not speak SOCKS5, or closed the connection (is the scheme in https_proxy right?)"
             ))
         );
     }
