@@ -8,8 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use anstream::adapter::strip_str;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use terminal_size::terminal_size_of;
 use textwrap::{Options, WordSeparator, WordSplitter, fill};
 
@@ -168,22 +166,6 @@ pub fn emphasized(text: &str) -> String {
 /// <https://gist.github.com/egmontkob/eb114294efbcd5adb1944c9f3cb5feda>).
 pub fn link(url: &str) -> String {
     format!("\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\")
-}
-
-/// Whether `copy` can reach a clipboard, as far as can be known.
-pub fn can_copy() -> bool {
-    can_ask() && knows_sequences(&io::stderr())
-}
-
-/// Asks the terminal to put a text into the clipboard of the person (OSC 52, xterm's control sequences), also from the
-/// far end of an SSH connection. The terminal may refuse, and does not say so.
-pub fn copy(text: &str) {
-    write(&format!("\x1b]52;c;{}\x07", BASE64_STANDARD.encode(text)));
-}
-
-/// Says something in place of the line on which the person has just pressed Enter.
-pub fn say_over_entered(line: &str) {
-    say(&format!("\x1b[A\r\x1b[K{line}"));
 }
 
 /// Shows at the foot of the terminal how much time is left.

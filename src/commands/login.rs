@@ -106,13 +106,15 @@ impl Login<'_> {
             return self.sign_in_with_code(&issuer, args.qr);
         }
         let options = browser::Options {
+            ports: settings::callback_ports()?,
+            host: settings::redirect_host()?,
             no_browser: args.no_browser,
             switch_account: args.switch_account,
             workspaces: self.workspaces,
             command: &self.command,
         };
-        let (authorization, callback) = browser::authorize(&issuer, &options)?;
-        let completed = self.complete(&issuer, &authorization, None);
+        let (authorization, callback) = browser::authorize(&issuer, &options).context(FAILED)?;
+        let completed = self.complete(&issuer, &authorization, false);
         callback.show(match &completed {
             Ok((credentials, _)) => {
                 let plan = credentials.plan().as_deref().map(capitalized);
@@ -124,12 +126,12 @@ impl Login<'_> {
     }
 
     fn sign_in_with_code(&self, issuer: &Issuer, with_qr: bool) -> Result<Completed> {
-        let keep = !will_be_sealed(self.store, self.sealed)?;
-        let approved = device_code::authorize(issuer, self.store, keep, with_qr, &self.command)?;
-        let kept = approved.kept.as_deref();
-        let completed = self.complete(issuer, &approved.authorization, kept);
-        let command = &self.command;
-        let again = match kept.filter(|kept| self.store.is_pending(kept)) {
+        let (store, command) = (self.store, &self.command);
+        let keep = !will_be_sealed(store, self.sealed)?;
+        let (authorization, _lock) =
+            device_code::authorize(issuer, store, keep, with_qr, command).context(FAILED)?;
+        let completed = self.complete(issuer, &authorization, keep);
+        let again = match store.pending() {
             Some(_) => format!(" yet: run {command} --device-code again, the code is still valid"),
             None => String::new(),
         };
@@ -138,36 +140,34 @@ impl Login<'_> {
 
     /// Exchanges the code and stores the tokens, all under the lock.
     ///
-    /// The device login that the code is from (`pending`, as stored) is removed, unless the issuer may still accept the code.
-    /// No code must be spent twice: the issuer could revoke the login that resulted from it.
+    /// If the device login that the code is from is kept in the store, it is removed there, unless the issuer may still accept
+    /// the code. No code must be spent twice: the issuer could revoke the login that resulted from it.
     fn complete(
         &self,
         issuer: &Issuer,
         authorization: &Authorization,
-        pending: Option<&[u8]>,
+        is_kept: bool,
     ) -> Result<Completed> {
         let lock = lock(self.store)?;
-        if pending.is_some_and(|kept| !self.store.is_pending(kept)) {
+        if is_kept && self.store.pending().is_none() {
             bail!("another codex-auth command has used this code, or removed it");
         }
-        let exchange = |replacement| {
-            let response = awaiting("Completing the sign-in …", || {
-                issuer.exchange(authorization)
-            })?;
-            let mut new = Credentials::new(Source::Issuer);
-            new.issuer = Some(issuer.url.to_string());
-            new.client_id = Some(issuer.client_id.clone());
-            new.update(&response, SystemTime::now())
-                .and_then(|()| self.replace(replacement, new))
-                // A login that is not accepted, or cannot be stored, is revoked. If that fails, it expires by itself.
-                .inspect_err(|_| issuer.revoke_unused(&response))
-        };
-        let completed = Replacement::prepare(self.store, &lock, self.sealed).and_then(exchange);
-        let code = completed.as_ref().map_or_else(error::exit_code, |_| 0);
-        if pending.is_some() && code != error::TEMPORARY {
+        let replacement = Replacement::prepare(self.store, &lock, self.sealed)?;
+        let exchanged = awaiting("Completing the sign-in …", || {
+            issuer.exchange(authorization)
+        });
+        let code = exchanged.as_ref().map_or_else(error::exit_code, |_| 0);
+        if is_kept && code != error::TEMPORARY {
             self.store.forget_pending();
         }
-        completed
+        let response = exchanged?;
+        let mut new = Credentials::new(Source::Issuer);
+        new.issuer = Some(issuer.url.to_string());
+        new.client_id = Some(issuer.client_id.clone());
+        new.update(&response, SystemTime::now())
+            .and_then(|()| self.replace(replacement, new))
+            // A login that is not accepted, or cannot be stored, is revoked. If that fails, it expires by itself.
+            .inspect_err(|_| issuer.revoke_unused(&response))
     }
 
     /// Stores credentials that cost no code.

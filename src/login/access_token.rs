@@ -30,30 +30,21 @@ pub fn read() -> Result<String> {
     };
     let text = text.context("could not read the access token from stdin")?;
     let token = text.trim();
-    if let Err(why) = check(token, text.len()) {
-        let words = format!("could not use the text on stdin as an access token: {why}");
-        return Err(Failure::Usage(words).into());
-    }
-    Ok(token.to_owned())
-}
-
-fn check(token: &str, length: usize) -> Result<(), &'static str> {
-    match token {
-        "" => Err("it is empty"),
-        _ if length > LONGEST => Err("it is longer than 64 KiB"),
-        _ if token.contains(['\n', '\r']) => Err("it has several lines"),
-        _ if !is_token(token) => {
-            Err("it contains spaces or other characters that a token cannot have")
-        }
-        _ if token.starts_with("at-") => Ok(()),
+    let why = match token {
+        "" => "it is empty",
+        _ if text.len() > LONGEST => "it is longer than 64 KiB",
+        _ if !is_token(token) => "it contains spaces or other characters that a token cannot have",
+        _ if token.starts_with("at-") => return Ok(token.to_owned()),
         // The secrets of other services are not sent to the issuer.
-        _ if token.starts_with("sk-") => Err("it is an API key, not an access token (at-…)"),
-        _ if token.starts_with("eyJ") => Err("it is a JWT, not an access token (at-…)"),
+        _ if token.starts_with("sk-") => "it is an API key, not an access token (at-…)",
+        _ if token.starts_with("eyJ") => "it is a JWT, not an access token (at-…)",
         _ if token.starts_with("ghp_") || token.starts_with("github_pat_") => {
-            Err("it is a GitHub token, not an access token (at-…)")
+            "it is a GitHub token, not an access token (at-…)"
         }
-        _ => Err("it does not start with at-"),
-    }
+        _ => "it does not start with at-",
+    };
+    let words = format!("could not use the text on stdin as an access token: {why}");
+    Err(Failure::Usage(words).into())
 }
 
 /// Credentials from an access token, once the issuer has said whose it is.

@@ -1,32 +1,28 @@
 //! Signing in with the browser: send it to the issuer, and wait until it, or the person, brings the code back.
 
+use std::io;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::issuer::{Authorization, Issuer};
 use crate::login::callback::{self, Callback};
 use crate::login::opener::{self, Environment};
 use crate::login::redirect::{self, AuthorizationResponse, Expectation};
 use crate::login::{page, pkce};
-use crate::settings;
 use crate::terminal::{awaiting, can_ask, is_watched, link, read_lines, say, tell};
 use crate::time::start;
 
 /// How long a person has: a login that was forgotten must not hold the port for ever.
 const MINUTES: u64 = 15;
 
-/// One authorization request: where the person is sent, and what goes with the code that comes back.
-struct Request {
-    url: String,
-    redirect_uri: String,
-    verifier: String,
-    expected: Expectation,
-}
-
 /// How a person wants to sign in.
 pub struct Options<'a> {
+    /// The ports for the browser to come back to: the first that is free.
+    pub ports: Vec<u16>,
+    /// The host of the redirect URI.
+    pub host: String,
     pub no_browser: bool,
     /// The issuer asks for an account, also where the browser is signed in with one.
     pub switch_account: bool,
@@ -38,42 +34,71 @@ pub struct Options<'a> {
 /// Asks the person to sign in, and waits for the authorization code. The browser, if it brought the code, waits for its
 /// last page.
 pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorization, Callback)> {
-    let (ports, command) = (settings::callback_ports()?, options.command);
+    let command = options.command;
     // Listen before the browser starts: it may come back at once.
-    let Some(listening) = callback::listen(&ports)? else {
-        let ports: Vec<String> = ports.iter().map(|port| format!("port {port}")).collect();
-        let busy = ports.join(" and ") + " in use by another program";
-        bail!("could not sign in: {busy}: close it, or run {command} --device-code");
-    };
+    let listening = callback::listen(&options.ports)?.with_context(|| {
+        let ports: Vec<String> = options
+            .ports
+            .iter()
+            .map(|it| format!("port {it}"))
+            .collect();
+        let ports = ports.join(" and ");
+        format!("{ports} in use by another program: close it, or run {command} --device-code")
+    })?;
     let port = listening.port;
-    let request = prepare(issuer, port, options)?;
+    let redirect_uri = format!("http://{}:{port}{}", options.host, callback::PATH);
+    let (verifier, state) = (pkce::random_secret()?, pkce::random_secret()?);
+    let challenge = pkce::challenge(&verifier);
+    let (workspaces, switches) = (options.workspaces, options.switch_account);
+    let url = issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces, switches);
+    let issuer = issuer.url.to_string();
+    let expected = Expectation { state, issuer };
     let (sender, responses) = mpsc::channel();
-    let callback = listening.serve(request.expected.clone(), sender.clone())?;
-    invite(&request, port, options);
-    let waiting = format!("Waiting for up to {MINUTES} minutes …");
-    if !is_watched() {
-        say(&waiting);
+    let callback = listening.serve(expected.clone(), sender.clone(), &url)?;
+    let environment = opener::environment();
+    let can_open = !options.no_browser && opener::has_browser(environment);
+    tell(if can_open {
+        "Opening your browser. If nothing happens, open:"
+    } else {
+        "Open this address in your browser:"
+    });
+    say(&format!("  {}", link(&url)));
+    let ended_on = redirect_uri.replace(callback::PATH, "/…");
+    let paste = can_ask().then(|| {
+        format!(
+            "If the browser ends on a page that does not load ({ended_on}), paste its address here."
+        )
+    });
+    // A browser that was named on purpose is one that can come back.
+    let environment = if can_open {
+        Environment::Desktop
+    } else {
+        environment
+    };
+    for paragraph in ways_back(environment, port, paste, command) {
+        tell(&paragraph);
     }
-    let response = awaiting(&(waiting + " "), || {
-        if can_open(options) {
-            open(callback.one_time_link(&request.url)?)?;
+    let waiting = format!("Waiting for up to {MINUTES} minutes … ");
+    if !is_watched() {
+        say(waiting.trim_end());
+    }
+    let response = awaiting(&waiting, || {
+        if can_open {
+            open(callback.one_time_link.clone())?;
         }
         if can_ask() {
-            take_pasted(&request, sender)?;
+            take_pasted(expected, sender, redirect_uri.clone())?;
         }
-        anyhow::Ok(responses.recv_timeout(Duration::from_secs(MINUTES * 60)))
+        io::Result::Ok(responses.recv_timeout(Duration::from_secs(MINUTES * 60)))
     })?;
     let code = match response {
         Ok(AuthorizationResponse::Code(code)) => code,
         Ok(AuthorizationResponse::Error(reason)) => {
             callback.show(page::failed(&reason));
-            bail!("could not sign in: {reason}");
+            bail!(reason);
         }
-        Err(_) => bail!(
-            "could not sign in: nobody signed in within {MINUTES} minutes: run {command} again"
-        ),
+        Err(_) => bail!("nobody signed in within {MINUTES} minutes: run {command} again"),
     };
-    let (redirect_uri, verifier) = (request.redirect_uri, request.verifier);
     let authorization = Authorization {
         code,
         redirect_uri,
@@ -82,60 +107,19 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
     Ok((authorization, callback))
 }
 
-fn prepare(issuer: &Issuer, port: u16, options: &Options<'_>) -> Result<Request> {
-    let host = settings::redirect_host()?;
-    let redirect_uri = format!("http://{host}:{port}{}", callback::PATH);
-    let (verifier, state) = (pkce::random_secret()?, pkce::random_secret()?);
-    let challenge = pkce::challenge(&verifier);
-    let (workspaces, switches) = (options.workspaces, options.switch_account);
-    let url = issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces, switches);
-    let issuer = issuer.url.to_string();
-    Ok(Request {
-        url,
-        redirect_uri,
-        verifier,
-        expected: Expectation { state, issuer },
-    })
-}
-
-fn can_open(options: &Options<'_>) -> bool {
-    !options.no_browser && opener::has_browser(opener::environment())
-}
-
-/// Tells the person where to sign in, and how the answer gets here.
-fn invite(request: &Request, port: u16, options: &Options<'_>) {
-    // A browser that was named on purpose is one that can come back.
-    let (environment, how) = if can_open(options) {
-        let how = "Opening your browser. If nothing happens, open:";
-        (Environment::Desktop, how)
-    } else {
-        (opener::environment(), "Open this address in your browser:")
-    };
-    tell(how);
-    say(&format!("  {}", link(&request.url)));
-    let address = request.redirect_uri.replace(callback::PATH, "/…");
-    let paste = format!(
-        "If the browser ends on a page that does not load ({address}), paste its address here."
-    );
-    let paste = can_ask().then_some(paste);
-    for paragraph in ways_back(environment, port, paste, options.command) {
-        tell(&paragraph);
-    }
-}
-
 /// Opens the browser, which is not waited for.
-fn open(url: String) -> Result<()> {
+fn open(url: String) -> io::Result<()> {
     start(move || {
         if let Err(reason) = opener::open(&url) {
             tell(&format!(
                 "Could not open your browser ({reason}): open the address above yourself."
             ));
         }
-    })?;
-    Ok(())
+    })
+    .map(drop)
 }
 
-/// How the browser's answer gets here, where we run: the ways that work there.
+/// The ways for the browser's answer to get here that work where we run.
 fn ways_back(
     environment: Environment,
     port: u16,
@@ -161,22 +145,24 @@ fn ways_back(
 }
 
 /// Reads what the person pastes, line by line, until a line answers this login.
-fn take_pasted(request: &Request, responses: Sender<AuthorizationResponse>) -> Result<()> {
-    let expected = request.expected.clone();
-    let wanted = format!("{}?code=…", request.redirect_uri);
+fn take_pasted(
+    expected: Expectation,
+    responses: Sender<AuthorizationResponse>,
+    redirect_uri: String,
+) -> io::Result<()> {
     start(move || {
         read_lines(|line| {
             match redirect::parse_pasted(line, &expected) {
                 _ if line.trim().is_empty() => {}
                 Ok(response) => return responses.send(response).is_err(),
                 Err(reason) => tell(&format!(
-                    "Not accepted: {reason}. Paste the address that the browser ends on, like {wanted}"
+                    "Not accepted: {reason}. Paste the address that the browser ends on, like {redirect_uri}?code=…"
                 )),
             }
             true
         });
-    })?;
-    Ok(())
+    })
+    .map(drop)
 }
 
 #[cfg(test)]

@@ -15,21 +15,15 @@ use crate::issuer::{Authorization, Issuer};
 use crate::login::qr;
 use crate::store::Store;
 use crate::terminal::{
-    awaiting, can_copy, clear_status, copy, emphasized, link, read_lines, say, say_over_entered,
-    show_countdown, shows_colours, tell, width,
+    awaiting, clear_status, emphasized, link, say, show_countdown, shows_colours, tell, width,
 };
 use crate::text::printable;
-use crate::time::{seconds_since_epoch, span, start};
+use crate::time::{seconds_since_epoch, span};
 
 /// How long a user code is valid, in seconds. The issuer does not say.
 const LIFE: u64 = 15 * 60;
 /// With fewer seconds left a person can hardly sign in on another device: get a new code.
 const WORTH_RESUMING: u64 = 2 * 60;
-/// The seconds between two polls if the issuer sends none (RFC 8628 section 3.2), and the bounds if it does.
-const USUAL_INTERVAL: u64 = 5;
-const INTERVALS: [u64; 2] = [1, 60];
-/// What `slow_down` adds to them (RFC 8628 section 3.5).
-const SLOWER: Duration = Duration::from_secs(5);
 /// How often the remaining time is updated.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -44,34 +38,25 @@ struct Session {
     interval: Option<u64>,
     /// When the code expires, in seconds since 1970.
     expires_at: u64,
-    /// What the store keeps of it, if anything.
-    #[serde(skip)]
-    kept: Option<Vec<u8>>,
 }
 
-/// What the person has agreed to.
-pub struct Approved {
-    pub authorization: Authorization,
-    /// What is kept of the session stays in the store: only the caller knows when the authorization has been used.
-    pub kept: Option<Vec<u8>>,
-    /// While this is held no other process resumes the session, or begins one.
-    pub lock: File,
-}
-
-/// Asks the person to enter a code on another device, and waits until they have. With `keep` the login that waits is kept in
-/// the store, where its code can be read; without, it ends with this process. `command` is the one to sign in with in the
+/// Asks the person to enter a code on another device, and waits until they have. `command` is the one to sign in with in the
 /// browser.
+///
+/// With `keep` the login that waits is kept in the store, where its code can be read, and stays there: only the caller knows when
+/// the code has been exchanged. Without, it ends with this process. While the file is open that is returned, no other process
+/// resumes the login, or begins one.
 pub fn authorize(
     issuer: &Issuer,
     store: &Store,
     keep: bool,
     with_qr: bool,
     command: &str,
-) -> Result<Approved> {
+) -> Result<(Authorization, File)> {
     // The answer to the poll that spends the approval differs from what all others hear after it.
     let lock = store.lock_pending()?.ok_or_else(|| {
         Failure::Temporary(format!(
-            "could not sign in: another {command} --device-code is waiting: complete that sign-in, or stop it"
+            "another {command} --device-code is waiting: complete that sign-in, or stop it"
         ))
     })?;
     if !keep {
@@ -82,27 +67,22 @@ pub fn authorize(
         resume(issuer, store).map_or_else(|| begin(issuer, store, keep, command), Ok)
     })?;
     if matches!(polled, Polled::Pending(_)) {
-        invite(issuer, &session, with_qr)?;
+        invite(issuer, &session, keep, with_qr)?;
     }
     let approval = wait(issuer, &session, polled, command);
     clear_status();
-    Ok(Approved {
-        authorization: approval.inspect_err(|_| store.forget_pending())?,
-        kept: session.kept,
-        lock,
-    })
+    let authorization = approval.inspect_err(|_| store.forget_pending())?;
+    Ok((authorization, lock))
 }
 
 /// The session that an earlier process left, and what a first poll says. None if it was refused, or if too little time is left
 /// for a person to enter the code.
 fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
-    let kept = store.pending()?;
-    let mut session: Session = serde_json::from_slice(&kept).ok()?;
-    session.kept = Some(kept);
+    let session: Session = serde_json::from_slice(&store.pending()?).ok()?;
     if session.issuer != issuer.url.as_str() || session.client_id != issuer.client_id {
         return None;
     }
-    match session.poll(issuer) {
+    match issuer.poll_device_login(&session.device_auth_id, &session.user_code) {
         Polled::Refused(_) => None,
         Polled::Pending(_) if session.left() < WORTH_RESUMING => None,
         polled => {
@@ -114,71 +94,49 @@ fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
 
 /// Gets a code from the issuer.
 fn begin(issuer: &Issuer, store: &Store, keep: bool, command: &str) -> Result<(Session, Polled)> {
-    let Some(device) = issuer.begin_device_login().context("could not sign in")? else {
-        bail!(
-            "could not sign in: device login is switched off: switch it on in ChatGPT under Settings, Security (in a \
-             workspace its admin does), or sign in with the browser: {command}"
-        )
-    };
-    let mut session = Session {
+    let device = issuer.begin_device_login()?.with_context(|| format!(
+        "device login is switched off: switch it on in ChatGPT under Settings, Security (in a workspace its admin does), \
+         or sign in with the browser: {command}"
+    ))?;
+    let session = Session {
         issuer: issuer.url.to_string(),
         client_id: issuer.client_id.clone(),
         device_auth_id: device.id,
         user_code: device.user_code,
         interval: device.interval,
         expires_at: seconds_since_epoch(SystemTime::now()) + LIFE,
-        kept: None,
     };
     if keep {
-        let kept = serde_json::to_vec(&session)?;
-        store.keep_pending(&kept)?;
-        session.kept = Some(kept);
+        store.keep_pending(&serde_json::to_vec(&session)?)?;
     }
     Ok((session, Polled::Pending(Pending::default())))
 }
 
 /// Tells the person what to do on the other device.
-fn invite(issuer: &Issuer, session: &Session, with_qr: bool) -> Result<()> {
+fn invite(issuer: &Issuer, session: &Session, keep: bool, with_qr: bool) -> Result<()> {
     let page = issuer.device_page();
     tell("Open this page on any device, and sign in:");
     say(&format!("  {}", link(&page)));
     if with_qr {
-        let drawing = qr::draw(&page, shows_colours(&io::stderr()))?;
-        let needed = drawing.width;
-        if width() < needed {
-            tell(&format!(
+        match qr::draw(&page, shows_colours(&io::stderr()))? {
+            (needed, _) if needed > width() => tell(&format!(
                 "This terminal is too narrow for the QR code, which needs {needed} columns."
-            ));
-        } else {
-            say(&drawing.lines);
+            )),
+            (_, drawing) => say(&drawing),
         }
     }
     let left = span(session.left().next_multiple_of(60));
     tell(&format!("Enter this code there within {left}:"));
-    let code = printable(&session.user_code);
-    say(&format!("  {}", emphasized(&code)));
-    for advice in [
-        "Never share the code. Enter it only if you started this sign-in yourself.",
+    say(&format!("  {}", emphasized(&printable(&session.user_code))));
+    tell("Never share the code. Enter it only if you started this sign-in yourself.");
+    tell(
         "If the code is refused, enable device login in ChatGPT under Settings > Security (in a workspace, ask its admin).",
-        match session.kept {
-            Some(_) => {
-                "Press Ctrl-C to stop waiting. While the code is valid, the same command resumes."
-            }
-            None => "Press Ctrl-C to stop waiting; the code is then lost.",
-        },
-    ] {
-        tell(advice);
-    }
-    if can_copy() {
-        say("Press Enter to copy the code.");
-        start(move || {
-            read_lines(|_| {
-                copy(&code);
-                say_over_entered("Copied, if your terminal allows it.");
-                true
-            });
-        })?;
-    }
+    );
+    tell(if keep {
+        "Press Ctrl-C to stop waiting. While the code is valid, the same command resumes."
+    } else {
+        "Press Ctrl-C to stop waiting; the code is then lost."
+    });
     Ok(())
 }
 
@@ -195,7 +153,7 @@ fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Res
         let pending = match polled {
             Polled::Approved(authorization) => return Ok(authorization),
             Polled::Refused(reason) => {
-                bail!("could not sign in: {reason}: for a new code, run {command} --device-code")
+                bail!("{reason}: for a new code, run {command} --device-code")
             }
             Polled::Pending(pending) => pending,
         };
@@ -204,19 +162,20 @@ fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Res
             return Err(too_late(pending, command));
         };
         count_down(time, end, pending.problem.as_deref().unwrap_or_default());
-        polled = session.poll(issuer);
+        polled = issuer.poll_device_login(&session.device_auth_id, &session.user_code);
     }
 }
 
+/// The time between two polls: what the issuer says, within reason, or the usual (RFC 8628 section 3.2).
 fn first_interval(seconds: Option<u64>) -> Duration {
-    let [shortest, longest] = INTERVALS;
-    Duration::from_secs(seconds.unwrap_or(USUAL_INTERVAL).clamp(shortest, longest))
+    Duration::from_secs(seconds.unwrap_or(5).clamp(1, 60))
 }
 
 /// How long to wait before the next poll. The last poll is at the end of the wait; None after it.
 fn next_wait(interval: &mut Duration, pending: &Pending, left: Duration) -> Option<Duration> {
     if pending.slower {
-        *interval += SLOWER;
+        // RFC 8628 section 3.5.
+        *interval += Duration::from_secs(5);
     }
     let wait = pending.retry_after.unwrap_or_default().max(*interval);
     (left >= TICK).then(|| wait.min(left))
@@ -235,12 +194,11 @@ fn count_down(time: Duration, end: Instant, note: &str) {
 fn too_late(pending: Pending, command: &str) -> Error {
     let minutes = LIFE / 60;
     match pending.problem {
-        Some(problem) => Failure::Temporary(format!(
-            "could not sign in: no answer within {minutes} minutes: {problem}"
-        ))
-        .into(),
+        Some(problem) => {
+            Failure::Temporary(format!("no answer within {minutes} minutes: {problem}")).into()
+        }
         None => anyhow!(
-            "could not sign in: nobody entered the code within {minutes} minutes: run {command} --device-code again"
+            "nobody entered the code within {minutes} minutes: run {command} --device-code again"
         ),
     }
 }
@@ -251,10 +209,6 @@ impl Session {
         let now = seconds_since_epoch(SystemTime::now());
         let left = self.expires_at.saturating_sub(now);
         if left > LIFE { 0 } else { left }
-    }
-
-    fn poll(&self, issuer: &Issuer) -> Polled {
-        issuer.poll_device_login(&self.device_auth_id, &self.user_code)
     }
 }
 

@@ -73,29 +73,17 @@ fn commands(url: &str) -> Vec<Vec<String>> {
     from_list(&settings::browser().unwrap_or_else(of_system), url)
 }
 
-/// The kernel of WSL has Microsoft in its name.
-fn is_windows_kernel() -> bool {
-    fs::read_to_string("/proc/sys/kernel/osrelease")
-        .is_ok_and(|release| release.to_ascii_lowercase().contains("microsoft"))
-}
-
 /// The commands in `BROWSER`, read as `xdg-open` does: separated by colons (on Windows, by semicolons), the URL replaces
-/// `%s`, else it is the last word. No shell is involved. A path with blanks in it is one word, if there is such a file.
+/// `%s`, else it is the last word. No shell is involved.
 fn from_list(list: &str, url: &str) -> Vec<Vec<String>> {
+    let command = |entry: &str| -> Vec<String> {
+        let url_at_end = (!entry.contains("%s")).then_some("%s");
+        let words = entry.split_whitespace().chain(url_at_end);
+        words.map(|word| word.replace("%s", url)).collect()
+    };
     let entries = list.split(if cfg!(windows) { ';' } else { ':' });
     let entries = entries.filter(|entry| !entry.trim().is_empty());
-    entries.map(|entry| with_url(entry, url)).collect()
-}
-
-fn with_url(entry: &str, url: &str) -> Vec<String> {
-    let words = if Path::new(entry).is_file() {
-        vec![entry]
-    } else {
-        entry.split_whitespace().collect()
-    };
-    let last = (!entry.contains("%s")).then_some("%s");
-    let words = words.into_iter().chain(last);
-    words.map(|word| word.replace("%s", url)).collect()
+    entries.map(command).collect()
 }
 
 /// The system's browsers, the best first, in the same form.
@@ -112,6 +100,12 @@ fn of_system() -> String {
         "xdg-open:gio open:x-www-browser:firefox:chromium:google-chrome"
     };
     list.to_owned()
+}
+
+/// The kernel of WSL has Microsoft in its name.
+fn is_windows_kernel() -> bool {
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .is_ok_and(|release| release.to_ascii_lowercase().contains("microsoft"))
 }
 
 /// Runs a command until it exits, which may be when the browser is closed. It outlives us and inherits nothing: no terminal, no
@@ -158,17 +152,6 @@ mod tests {
         );
         assert_eq!(read("sh -c 'rm'"), [["sh", "-c", "'rm'", URL]]);
         assert!(read(" : ").is_empty());
-    }
-
-    #[test]
-    fn a_path_with_blanks_is_one_word() {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("my browser");
-        fs::write(&program, "").unwrap();
-        let program = program.to_str().unwrap();
-        assert_eq!(from_list(program, "url"), [[program, "url"]]);
-        let none = from_list("/no/such browser", "url");
-        assert_eq!(none, [["/no/such", "browser", "url"]]);
     }
 
     #[cfg(target_os = "linux")]

@@ -26,8 +26,8 @@ pub fn failed(reason: &str) -> String {
 /// The request does not count, for this reason ("it …"); the login that is under way goes on.
 pub fn not_accepted(reason: &str) -> String {
     let next = "Your own sign-in is not affected.";
-    let reason = sentence(&reason.replacen("it ", "this link ", 1));
-    fill("calm", "Wrong link", &reason, next)
+    let reason = reason.replacen("it ", "this link ", 1);
+    fill("calm", "Wrong link", &sentence(&reason), next)
 }
 
 pub fn not_found() -> String {
@@ -37,12 +37,7 @@ pub fn not_found() -> String {
 
 /// A reason as a sentence, with a capital and a full stop.
 fn sentence(reason: &str) -> String {
-    let stop = if reason.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
-    capitalized(reason) + stop
+    capitalized(reason.trim_end_matches('.')) + "."
 }
 
 /// The value of `Content-Security-Policy` for these pages: nothing but their own style.
@@ -55,17 +50,16 @@ pub fn security_policy() -> String {
 
 /// The page with these texts. An empty paragraph is not shown.
 fn fill(mark: &str, heading: &str, said: &str, next: &str) -> String {
-    let texts = [
+    let mut page = PAGE.replace("{{style}}", STYLE);
+    for (place, text) in [
         ("{{mark}}", mark),
         ("{{heading}}", heading),
         ("{{said}}", said),
         ("{{next}}", next),
-    ];
-    texts
-        .iter()
-        .fold(PAGE.replace("{{style}}", STYLE), |page, (place, text)| {
-            page.replace(place, &escape(text))
-        })
+    ] {
+        page = page.replace(place, &escape(text));
+    }
+    page
 }
 
 /// Escapes text for HTML, between tags and in quoted attributes, and keeps it from being a placeholder.

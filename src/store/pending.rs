@@ -43,11 +43,6 @@ impl Store {
         lock().with_context(|| format!("could not lock {}", path.display()))
     }
 
-    /// Whether this device login waits for the person.
-    pub fn is_pending(&self, session: &[u8]) -> bool {
-        self.pending().as_deref() == Some(session)
-    }
-
     /// Removes the device login that waits, if there is one. Who polls for it finds it gone.
     pub fn forget_pending(&self) {
         // What cannot be removed ends by itself within minutes.

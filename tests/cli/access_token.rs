@@ -64,7 +64,10 @@ fn what_cannot_be_a_token_is_refused_and_not_quoted() {
     for (text, why) in [
         ("", "it is empty"),
         (" \r\n\t", "it is empty"),
-        ("at-one\nat-two\n", "it has several lines"),
+        (
+            "at-one\nat-two\n",
+            "it contains spaces or other characters that a token cannot have",
+        ),
         (
             "at-one two",
             "it contains spaces or other characters that a token cannot have",

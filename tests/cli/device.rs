@@ -386,6 +386,29 @@ fn after_a_temporary_failure_of_the_exchange_the_next_login_goes_on() {
     assert_signed_in(&sandbox, &sandbox.run(&LOGIN), RESUMED);
 }
 
+/// What was stored meanwhile stays, and the code is spent.
+#[test]
+fn after_a_temporary_failure_to_store_the_next_login_begins_anew() {
+    let sandbox = Sandbox::new();
+    interrupt(&sandbox);
+    sandbox.issuer.approve();
+    let gate = sandbox.issuer.hold(Endpoint::Exchange);
+    let running = sandbox.spawn(&LOGIN);
+    sandbox.issuer.await_requests(Endpoint::Exchange, 1);
+    let planted = sandbox.plant();
+    gate.open();
+    let reason = "codex-auth: could not sign in: could not save [HOME]/default.json: another process has changed or removed \
+                  it meanwhile: try again\n";
+    running
+        .finish()
+        .assert(75, "", &format!("{RESUMED}{reason}"));
+    assert_eq!(sandbox.stored(), planted);
+    assert!(!pending(&sandbox).exists());
+    let mut next = prompted(&sandbox);
+    next.await_text("CODE-00002");
+    next.kill();
+}
+
 #[test]
 fn after_a_refused_exchange_the_next_login_begins_anew() {
     let sandbox = Sandbox::new();
@@ -513,22 +536,7 @@ mod on_a_terminal {
         let (code, screen) = terminal.finish();
         assert_eq!(code, 0, "{screen:?}");
         assert!(!screen.contains('\r'), "{screen:?}");
-        assert!(!screen.contains("Press Enter"), "{screen:?}");
         assert!(screen.contains("Signed in as"), "{screen:?}");
-    }
-
-    #[test]
-    fn enter_copies_the_code() {
-        let sandbox = Sandbox::new();
-        let mut terminal = Terminal::start(&sandbox, &LOGIN, 80);
-        terminal.await_text("Press Enter to copy the code.", 1);
-        assert!(!terminal.screen().contains("\x1b]52"));
-        terminal.type_line("");
-        // CODE-00001
-        terminal.await_text("\x1b]52;c;Q09ERS0wMDAwMQ==\x07", 1);
-        terminal.await_text("Copied, if your terminal allows it.", 1);
-        sandbox.issuer.approve();
-        assert_eq!(terminal.finish().0, 0);
     }
 
     #[test]

@@ -347,48 +347,29 @@ fn strange_requests_are_answered_and_the_login_goes_on() {
 }
 
 #[test]
-fn what_no_browser_tab_sends_does_not_count() {
+fn what_is_sent_to_another_host_or_is_too_large_does_not_count() {
     let sandbox = Sandbox::new();
     let (login, address) = start(&sandbox, &["login"]);
     let back = redirect_uri(&address);
     let state = parameter(&address, "state");
     let right = format!("{back}?code=x&state={state}");
-    let wrong = format!("{back}?code=x&state=wrong");
     let ours = back.split('/').nth(2).unwrap();
-    for (url, headers, status) in [
-        (&right, "Sec-Fetch-Mode: no-cors", 403),
-        (
-            &right,
-            "Sec-Fetch-Mode: navigate\r\nsec-fetch-mode: cors",
-            403,
-        ),
-        (&right, "Sec-Fetch-Dest: iframe", 403),
-        (&right, "Origin: https://evil.example", 403),
-        (
-            &right,
-            &format!("Origin: {}.evil.example", sandbox.issuer.url()),
-            403,
-        ),
+    for (headers, status) in [
         // Without the right state only a loopback name with our port is answered further.
-        (&wrong, &format!("Host: {ours}"), 400),
-        (&wrong, &format!("Host: {}", ours.to_uppercase()), 400),
-        (&wrong, &format!("Host: {ours}\r\nHost: {ours}"), 403),
-        (&wrong, "Host: localhost", 403),
-        (&wrong, "Host: localhost:1", 403),
+        (&*format!("Host: {ours}"), 400),
+        (&format!("Host: {}", ours.to_uppercase()), 400),
+        (&format!("Host: {ours}\r\nHost: {ours}"), 403),
+        ("Host: localhost", 403),
+        ("Host: localhost:1", 403),
+        (&format!("Host: rebound.example:{}", &ours[10..]), 403),
         (
-            &wrong,
-            &format!("Host: rebound.example:{}", &ours[10..]),
-            403,
-        ),
-        (
-            &wrong,
             &format!("Host: localhost.rebound.example:{}", &ours[10..]),
             403,
         ),
-        (&wrong, "Accept: */*", 403),
+        ("Accept: */*", 403),
     ] {
-        let (_, target) = url.split_once(ours).unwrap();
-        let request = format!("GET {target} HTTP/1.1\r\n{headers}\r\n\r\n");
+        let request =
+            format!("GET /auth/callback?code=x&state=wrong HTTP/1.1\r\n{headers}\r\n\r\n");
         let answer = String::from_utf8(browser::raw(&back, request.as_bytes())).unwrap();
         let expected = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&expected), "{headers}: {answer}");
@@ -1179,7 +1160,7 @@ mod at_a_terminal {
         let (mut terminal, address) = start(&sandbox);
         terminal.press_bytes(b"\xff\xfe\n\n");
         terminal.await_text("Not accepted: ", 1);
-        terminal.type_line(&format!("\x1b[200~{}.\x1b[201~", redirect(&address)));
+        terminal.type_line(&format!("“{}”.", redirect(&address)));
         let (code, screen) = terminal.finish();
         assert_eq!(code, 0, "{screen}");
         assert_eq!(screen.matches("Not accepted: ").count(), 1, "{screen}");

@@ -1,25 +1,24 @@
 //! The sockets of the callback server: ports, connections, and the browsers that wait for the last page.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use subtle::ConstantTimeEq;
 
-use super::http::{Reply, receive};
+use super::http::{receive, send};
 use super::navigation::{LINK_PATH, Navigation, classify};
-use crate::login::pkce;
 use crate::login::redirect::{AuthorizationResponse, Expectation};
+use crate::login::{page, pkce};
 use crate::time::start;
 
-/// A browser opens a handful; the rest is for other programs.
-const CONNECTION_LIMIT: usize = 64;
-/// How long to wait after a failed accept: the next one may fail immediately too.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// For each address family. A browser opens a handful; the rest is for other programs.
+const CONNECTION_LIMIT: usize = 32;
 
 /// The ports are bound; a connection waits until `serve`.
 pub struct Listening {
@@ -28,7 +27,12 @@ pub struct Listening {
 }
 
 /// The running server. It ends with the process.
-pub struct Callback(Arc<ServerState>);
+pub struct Callback {
+    /// An address here that leads to the issuer, once. The command that starts a browser is seen by every user of this machine,
+    /// and the issuer's address has the state in it.
+    pub one_time_link: String,
+    state: Arc<ServerState>,
+}
 
 /// What the threads of the server share.
 struct ServerState {
@@ -41,8 +45,6 @@ struct ServerState {
     last_page: OnceLock<String>,
     /// Locked for reading while such a browser is served.
     serving: RwLock<()>,
-    /// Those that have not brought a response, oldest first.
-    connections: Mutex<Vec<Weak<TcpStream>>>,
 }
 
 /// Takes the first of the ports that is free on 127.0.0.1 and, if this machine has it, on `::1`; 0 is any free one.
@@ -83,97 +85,79 @@ fn is_busy(error: &io::Error) -> bool {
 
 impl Listening {
     /// Starts to answer requests. Each response that fits `expected` is sent to `responses`, and its browser waits for
-    /// `Callback::show`.
+    /// `Callback::show`. The one-time link leads to `url`.
     pub fn serve(
         self,
         expected: Expectation,
         responses: Sender<AuthorizationResponse>,
+        url: &str,
     ) -> Result<Callback> {
+        let (port, secret) = (self.port, pkce::random_secret()?);
+        let one_time_link = format!("http://127.0.0.1:{port}{LINK_PATH}{secret}");
         let state = Arc::new(ServerState {
-            port: self.port,
+            port,
             expected,
             responses,
-            one_time_link: Mutex::default(),
+            one_time_link: Mutex::new(Some((secret, url.to_owned()))),
             last_page: OnceLock::new(),
             serving: RwLock::default(),
-            connections: Mutex::default(),
         });
         for listener in self.listeners {
             let state = Arc::clone(&state);
             start(move || accept_connections(&state, &listener))?;
         }
-        Ok(Callback(state))
+        Ok(Callback {
+            one_time_link,
+            state,
+        })
     }
 }
 
 impl Callback {
-    /// An address here that leads to this URL, once. The command that starts a browser is seen by every user of this
-    /// machine, and the URL has the state in it.
-    pub fn one_time_link(&self, url: &str) -> Result<String> {
-        let secret = pkce::random_secret()?;
-        let link = format!("http://127.0.0.1:{}{LINK_PATH}{secret}", self.0.port);
-        *lock(&self.0.one_time_link) = Some((secret, url.to_owned()));
-        Ok(link)
-    }
-
     /// Sends this page to each browser that brought the response, or will. Returns when those that wait have received it or
     /// closed, after a few seconds at most.
     pub fn show(&self, page: String) {
         // There is only one.
-        let _ = self.0.last_page.set(page);
-        drop(self.0.serving.write());
+        let _ = self.state.last_page.set(page);
+        drop(self.state.serving.write());
     }
 }
 
 impl ServerState {
-    /// Redirects a request with the right secret to the issuer. Any other is not found.
-    fn follow_link(&self, secret: &str) -> Reply {
-        let mut link = lock(&self.one_time_link);
-        match link.take_if(|(right, _)| right.as_bytes().ct_eq(secret.as_bytes()).into()) {
-            Some((_, url)) => Reply::redirect(&url),
-            None => Reply::not_found(),
-        }
+    /// Where the one-time link leads, for who knows its secret.
+    fn follow_link(&self, secret: &str) -> Option<String> {
+        let mut link = self.one_time_link.lock().ok()?;
+        let followed = link.take_if(|(right, _)| right.as_bytes().ct_eq(secret.as_bytes()).into());
+        followed.map(|(_, url)| url)
     }
 
     /// Reports the response, and sends the browser that brought it the last page, once there is one. It may come twice: a person
     /// reloads the page, or a scanner fetches it first.
     fn take_response(&self, response: AuthorizationResponse, browser: &Arc<TcpStream>) {
-        // From here on `add` does not close it, and `show` waits for it.
-        lock(&self.connections).retain(|other| other.as_ptr() != Arc::as_ptr(browser));
         let _serving = self.serving.read();
         // Nobody receives it after the first one.
         let _ = self.responses.send(response);
-        Reply::page(self.last_page.wait()).send(browser, false);
+        send(browser, "200 OK", self.last_page.wait());
     }
-
-    /// Adds a connection. If there are too many it closes the oldest one, so that the browser gets through however many are
-    /// silent.
-    fn add(&self, stream: &Arc<TcpStream>) {
-        let mut connections = lock(&self.connections);
-        connections.retain(|connection| connection.strong_count() > 0);
-        if connections.len() >= CONNECTION_LIMIT
-            && let Some(oldest) = connections.remove(0).upgrade()
-        {
-            // This wakes the thread that reads from it. It may be closed already.
-            let _ = oldest.shutdown(Shutdown::Both);
-        }
-        connections.push(Arc::downgrade(stream));
-    }
-}
-
-/// A thread that panicked leaves nothing half-done here.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn accept_connections(state: &Arc<ServerState>, listener: &TcpListener) {
+    let mut latest = VecDeque::<Weak<TcpStream>>::new();
     loop {
         let Ok((stream, _)) = listener.accept() else {
-            thread::sleep(ACCEPT_PAUSE);
+            // The next one may fail immediately too.
+            thread::sleep(Duration::from_millis(10));
             continue;
         };
         let (state, stream) = (Arc::clone(state), Arc::new(stream));
-        state.add(&stream);
+        latest.push_back(Arc::downgrade(&stream));
+        if latest.len() > CONNECTION_LIMIT
+            && let Some(oldest) = latest.pop_front().and_then(|oldest| oldest.upgrade())
+        {
+            // This wakes the thread that reads, so that the browser gets through however many are silent. One that waits for
+            // the last page still receives it.
+            let _ = oldest.shutdown(Shutdown::Read);
+        }
         // If no thread can be started the connection is closed, and the browser tries again.
         let _ = start(move || handle_connection(&state, &stream));
     }
@@ -183,12 +167,16 @@ fn handle_connection(state: &ServerState, stream: &Arc<TcpStream>) {
     let Some(head) = receive(stream) else {
         return;
     };
-    let reply = match classify(&head, state.port, &state.expected) {
+    let (status, page) = match classify(&head, state.port, &state.expected) {
         Ok(Navigation::Redirect(response)) => return state.take_response(response, stream),
-        Ok(Navigation::Link(secret)) => state.follow_link(&secret),
-        Err(reply) => reply,
+        Ok(Navigation::Link(secret)) => match state.follow_link(&secret) {
+            Some(url) => (format!("302 Found\r\nLocation: {url}"), String::new()),
+            None => ("404 Not Found".to_owned(), page::not_found()),
+        },
+        Err((status, page)) => (status.to_owned(), page),
     };
-    reply.send(stream, head.starts_with(b"HEAD "));
+    let is_head = head.starts_with(b"HEAD ");
+    send(stream, &status, if is_head { "" } else { &page });
 }
 
 #[cfg(test)]
@@ -204,7 +192,7 @@ mod tests {
         let (sender, events) = mpsc::channel();
         let listening = listen(&[0]).unwrap().unwrap();
         let mut browser = TcpStream::connect((Ipv4Addr::LOCALHOST, listening.port)).unwrap();
-        let callback = listening.serve(expectation(), sender).unwrap();
+        let callback = listening.serve(expectation(), sender, "").unwrap();
         let target = format!("/auth/callback?code=c&state={STATE}");
         let mut request = format!("GET {target} HTTP/1.1\r\n\r\n").into_bytes();
         request.resize(request.len() + 100_000, b'x');
