@@ -1,4 +1,4 @@
-//! Whether it is a sandbox, as agents run commands in, that forbids something, and how that is said. Only this file decides it.
+//! Whether an agent's sandbox is the cause of a failure, and what messages say then. Only this file decides it.
 
 use std::fs;
 use std::io::{self, ErrorKind};

@@ -128,7 +128,7 @@ fn details(login: &LoginStatus) -> String {
         ("Profile", Some(login.profile.name().to_owned())),
         ("Account ID", found.and_then(Credentials::account_id)),
         ("Plan", login.plan_line()),
-        ("Token", found.map(|_| login.token_line())),
+        ("Token", login.token_line()),
         ("Refreshed", received.map(at)),
         ("Revoked", revoked),
         ("Backoff", backoff),

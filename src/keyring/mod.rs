@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Failure;
+use crate::terminal::say;
 use crate::text::printable;
 use crate::time;
 
@@ -76,16 +77,12 @@ pub fn remove(service: &str, account: &str) -> Result<()> {
     within_limit(move || system::remove(&service, &account))
 }
 
-/// Whether a person has to unlock the keyring before this secret can be read or written.
-pub fn is_locked(service: &str, account: &str) -> Result<bool> {
-    match read(service, account) {
-        Err(Problem::Locked) => Ok(true),
-        found => found.map(|_| false),
-    }
-}
-
-/// Prompts the person to unlock the keyring and this secret.
+/// Prompts the person to unlock the keyring, and this secret, if they are locked.
 pub fn unlock(service: &str, account: &str) -> Result<()> {
+    match read(service, account) {
+        Err(Problem::Locked) => say("The keyring is locked: unlock it to continue."),
+        found => return found.map(drop),
+    }
     let [service, account] = [service, account].map(str::to_owned);
     let unlocked = time::within(PROMPT_LIMIT, move || system::unlock(&service, &account));
     // Nobody has unlocked it so far.

@@ -22,7 +22,7 @@ pub struct Known {
 /// The logins here. A link to a file is a second name for it, not a copy.
 pub fn known() -> Known {
     let mut stores: Vec<Store> = stores().collect();
-    // Of two names for one file that of the file itself counts.
+    // A link comes after its file, and is left out.
     stores.sort_by_key(|store| store.path().is_symlink());
     let codex = codex_file::path().and_then(|path| Ok(fs::canonicalize(path)?));
     let mut seen: HashSet<PathBuf> = codex.into_iter().collect();

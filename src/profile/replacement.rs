@@ -10,7 +10,7 @@ use crate::credentials::{Credentials, Seal};
 use crate::error::{self, Failure};
 use crate::store::sealing::{NewKey, SERVICE, find_key, remove_key};
 use crate::store::{Lock, StagedFile, Store};
-use crate::terminal::{say, warn};
+use crate::terminal::warn;
 use crate::{keyring, settings};
 
 const NOT_SEALED: &str = "could not seal the login";
@@ -104,14 +104,9 @@ pub fn will_be_sealed(store: &Store, asked: Option<bool>) -> Result<bool> {
     })
 }
 
-/// Asks the person to unlock the keyring, if it is locked. Where there is no key yet, any name tells.
+/// Prompts the person to unlock the keyring, if it is locked. Where there is no key yet, any name will do.
 pub fn unlock(id: Option<&str>) -> Result<(), Failure> {
-    let id = id.unwrap_or("any");
-    if keyring::is_locked(SERVICE, id)? {
-        say("The keyring is locked: unlock it to continue.");
-        keyring::unlock(SERVICE, id)?;
-    }
-    Ok(())
+    Ok(keyring::unlock(SERVICE, id.unwrap_or("any"))?)
 }
 
 /// The key of the stored login, if it is sealed and its file can be read.

@@ -1,7 +1,6 @@
 //! How the login of a profile stands, and how that is said: as a headline, in a table, as JSON, as an exit code. `status` shows it,
 //! `doctor` makes findings of it.
 
-use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Error, Result, anyhow};
@@ -163,35 +162,27 @@ impl LoginStatus {
     pub fn cell(&self) -> String {
         match &self.obstacle {
             Some(obstacle) if !self.is_usable => format!("{obstacle:#}"),
-            _ => self.token(|_, _| String::new()),
+            _ => self.token(|_, _| String::new()).unwrap_or_default(),
         }
     }
 
     /// The same with the time.
-    pub fn token_line(&self) -> String {
+    pub fn token_line(&self) -> Option<String> {
         self.token(|until, end| format!(" ({until}{})", stamp(end)))
     }
 
-    fn token(&self, dated: impl Fn(&str, u64) -> String) -> String {
-        let Some(found) = &self.credentials else {
-            return String::new();
-        };
-        let next = self.next_refresh(found);
-        let Some(end) = found.expiry() else {
-            let valid = if found.is_access_token_only() {
-                "valid until it is revoked"
-            } else {
-                "expiry unknown"
-            };
-            return format!("{valid}, {next}");
-        };
+    fn token(&self, dated: impl Fn(&str, u64) -> String) -> Option<String> {
+        let found = self.credentials.as_ref()?;
         let now = seconds_since_epoch(self.now);
-        let span = rounded_span(end.abs_diff(now));
-        match end.cmp(&now) {
-            Ordering::Greater => format!("valid for {span}{}, {next}", dated("until ", end)),
-            Ordering::Equal => format!("expired just now{}, {next}", dated("", end)),
-            Ordering::Less => format!("expired {span} ago{}, {next}", dated("", end)),
-        }
+        let span = |end: u64| rounded_span(end.abs_diff(now));
+        let valid = match found.expiry() {
+            None if found.is_access_token_only() => "valid until it is revoked".to_owned(),
+            None => "expiry unknown".to_owned(),
+            Some(end) if end == now => format!("expired just now{}", dated("", end)),
+            Some(end) if end > now => format!("valid for {}{}", span(end), dated("until ", end)),
+            Some(end) => format!("expired {} ago{}", span(end), dated("", end)),
+        };
+        Some(format!("{valid}, {}", self.next_refresh(found)))
     }
 
     /// When another token comes, if at all.

@@ -23,13 +23,9 @@ const SERVICE: &str = "Codex Auth";
 const REPEATS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Where Codex keeps it.
+/// The file that Codex keeps its login in, unless it is configured otherwise.
 pub fn path() -> Result<PathBuf> {
     Ok(settings::codex_home()?.join("auth.json"))
-}
-
-fn encrypted_path() -> Result<PathBuf> {
-    Ok(settings::codex_home()?.join("secrets/codex_auth.age"))
 }
 
 /// Where it is, for people.
@@ -46,7 +42,7 @@ pub fn is_there() -> bool {
     path().is_ok_and(|path| path.exists())
 }
 
-/// Where Codex keeps its login, as its configuration says.
+/// Where Codex keeps its login.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
     File,
@@ -60,7 +56,7 @@ pub enum Place {
     EncryptedElseFile,
 }
 
-/// Where Codex keeps its login.
+/// Where Codex keeps its login, as its configuration says.
 pub fn place() -> Result<Place> {
     let mut configuration = Configuration {
         store: "file".to_owned(),
@@ -85,11 +81,7 @@ impl Configuration {
         let table = DeTable::parse(str::from_utf8(bytes)?);
         let table = table.ok().context("it is not valid TOML")?.into_inner();
         if let Some(store) = table.get("cli_auth_credentials_store") {
-            store
-                .get_ref()
-                .as_str()
-                .unwrap_or_default()
-                .clone_into(&mut self.store);
+            self.store = store.get_ref().as_str().unwrap_or_default().into();
         }
         let features = table.get("features").map(Spanned::get_ref);
         if let Some(feature) = features.and_then(|table| table.get("secret_auth_storage")) {
@@ -116,24 +108,25 @@ pub fn is_it(target: &Path) -> bool {
 
 /// Codex's credentials from its login with ChatGPT, or none.
 pub fn load() -> Result<Option<Credentials>> {
-    match place().context("could not use Codex's login")? {
+    let place = place().context("could not use Codex's login")?;
+    let home = settings::codex_home()?;
+    match place {
         Place::File => load_file(),
-        Place::Keyring => load_from_keyring(),
-        Place::EncryptedElseFile if !encrypted_path()?.exists() => load_file(),
+        Place::Keyring => load_from_keyring(&home),
+        Place::EncryptedElseFile if !home.join("secrets/codex_auth.age").exists() => load_file(),
         Place::Encrypted | Place::EncryptedElseFile => Ok(None),
-        Place::KeyringElseFile => match load_from_keyring() {
+        Place::KeyringElseFile => match load_from_keyring(&home) {
             Ok(None) => load_file(),
-            // Codex does the same, and says so to nobody but its log.
+            // Codex does the same, and only logs it.
             Err(error) => load_file()?.map_or(Err(error), |found| Ok(Some(found))),
             found => found,
         },
     }
 }
 
-fn load_from_keyring() -> Result<Option<Credentials>> {
-    let home = settings::codex_home()?;
+fn load_from_keyring(home: &Path) -> Result<Option<Credentials>> {
     let read = || -> Result<Option<Credentials>> {
-        let found = keyring::read(SERVICE, &account(&home)).map_err(Failure::from)?;
+        let found = keyring::read(SERVICE, &account(home)).map_err(Failure::from)?;
         found.map(|bytes| parse_codex(&bytes)).transpose()
     };
     read().context("could not use Codex's login in the keyring")
@@ -153,7 +146,7 @@ fn load_file() -> Result<Option<Credentials>> {
     read_whole(load).with_context(|| format!("could not use {}", path.display()))
 }
 
-/// What can be read at last: Codex rewrites its file in place, so that for a moment it is empty, or cut short.
+/// Reads a file again that cannot be used: Codex rewrites it in place, so that for a moment it is empty or cut short.
 fn read_whole(
     mut read: impl FnMut() -> Result<Option<Credentials>>,
 ) -> Result<Option<Credentials>> {
