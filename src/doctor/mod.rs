@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::credentials::{Credentials, Source};
+use crate::credentials::Credentials;
 use crate::login::callback;
 use crate::login::opener::{self, Environment};
 use crate::profile::Profile;
@@ -84,12 +84,18 @@ pub fn findings(profile: String) -> Vec<Finding> {
     }
     findings.extend(disk::findings());
     findings.extend(of_programs());
-    if let Some(source) = stored.and_then(|stored| check_source(&stored, &sign_in)) {
-        findings.push(Finding::of("source", source));
-        return findings;
+    match &stored {
+        Some(stored) if stored.source().is_external() => {
+            findings.push(Finding::of("source", check_source(stored, &sign_in)));
+            return findings;
+        }
+        // A workload has no browser. What is wrong with its identity token is said of the login.
+        Some(stored) if stored.source().is_stored() => {}
+        _ => {
+            findings.push(Finding::of("port", check_ports(&sign_in)));
+            findings.push(of_browser(&sign_in));
+        }
     }
-    findings.push(Finding::of("port", check_ports(&sign_in)));
-    findings.push(of_browser(&sign_in));
     findings.extend(network::findings());
     findings
 }
@@ -110,20 +116,15 @@ fn of_programs() -> Option<Finding> {
     (programs.len() > 1).then(|| Finding::new(Level::Warning, "program", found))
 }
 
-/// Asks what gives the profile its tokens, if not the issuer, as a refresh would. An identity token would be used up by that.
-fn check_source(stored: &Credentials, sign_in: &str) -> Option<Result<String>> {
-    if let Source::Workload { file, .. } = stored.source() {
-        return Some(Ok(format!("the identity token is read from {file}")));
+/// Asks the command, or the socket, that gives the profile its tokens, as a refresh would.
+fn check_source(stored: &Credentials, sign_in: &str) -> Result<String> {
+    let newest = first_credentials(stored.source().clone())?;
+    let shown = stored.source().describe();
+    if stored.account_id().is_some() && stored.account_id() != newest.account_id() {
+        bail!("{shown}: its token is for another account: run {sign_in} --from again");
     }
-    let source = Some(stored.source()).filter(|source| source.is_external())?;
-    Some(first_credentials(source.clone()).and_then(|newest| {
-        let shown = source.describe();
-        if stored.account_id().is_some() && stored.account_id() != newest.account_id() {
-            bail!("{shown}: its token is for another account: run {sign_in} --from again");
-        }
-        let left = rounded_span(newest.seconds_left(SystemTime::now()));
-        Ok(format!("{shown}: its token expires in {left}"))
-    }))
+    let left = rounded_span(newest.seconds_left(SystemTime::now()));
+    Ok(format!("{shown}: its token expires in {left}"))
 }
 
 /// The ports that the browser comes back to: one free one is enough.

@@ -187,6 +187,19 @@ fn of_many_callers_one_exchanges() {
     assert_eq!(job.0.issuer.reuses(), 0);
 }
 
+#[test]
+fn of_many_callers_one_sends_what_is_rejected() {
+    let job = Job::signed_in();
+    job.0.age(-60);
+    job.write("eyJub25l.e30.x");
+    let callers: Vec<_> = (0..64).map(|_| job.0.spawn(&["token"])).collect();
+    let words = "codex-auth: could not use the identity token in [FOLDER]/identity: The identity token does not match the rule. (invalid_grant, status 400)\n";
+    for caller in callers {
+        caller.finish().assert(1, "", words);
+    }
+    assert_eq!(job.exchanges(), 2);
+}
+
 /// A token that is due is replaced ahead of time only with an identity token that was not used yet: it may work once.
 #[test]
 fn an_identity_token_is_used_again_only_when_there_is_no_other_way() {
@@ -609,6 +622,11 @@ fn status_and_doctor_say_what_is_wrong_with_the_identity_token() {
             usize::from(obstacle.is_some())
         );
         assert!(found.contains(obstacle.unwrap_or(token)), "{found}");
+        // The issuer is asked for tokens, and no browser is needed.
+        assert!(
+            found.contains("\"issuer\"") && !found.contains("\"port\""),
+            "{found}"
+        );
     };
     assert_told(0, WHO, "then refreshed automatically", "fresh");
     fs::remove_file(job.file()).unwrap();
