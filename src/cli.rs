@@ -38,55 +38,43 @@ pub struct Cli {
     pub command: Command,
 }
 
+// `help/commands.txt` says what each is for.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Sign in with ChatGPT
     Login(LoginArgs),
-    /// Print a fresh access token
     Token(TokenArgs),
-    /// Print the ChatGPT account ID
     AccountId,
-    /// Show who is signed in, and for how long
     Status(StatusArgs),
-    /// Revoke the login at the issuer and remove it from this machine
     Logout(LogoutArgs),
-    /// Encrypt the stored login with a key in the system's keyring
     Seal,
-    /// Store a sealed login unencrypted again
     Unseal,
-    /// Run a command with the access token in its environment
     Exec(ExecArgs),
-    /// Print the configuration for a program that calls codex-auth
     Setup(SetupArgs),
-    /// Diagnose login and refresh problems
     Doctor(DoctorArgs),
-    /// Print a completion script
     Completions {
         /// Target shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Print the man page
     Man,
 }
 
-/// What the help of each command has besides its first line and its options: a description and examples.
+/// The help of each command but for its options: `== name: what it does`, then a description and examples, if any.
 const COMMANDS: &str = include_str!("help/commands.txt");
 
 /// The command line with all of its help, which takes longer to put together than most commands take to run.
 pub fn command() -> clap::Command {
     let whole = Cli::command().after_long_help(reference());
     whole.mut_subcommands(|command| {
-        let mut texts = COMMANDS
-            .split("== ")
-            .filter_map(|text| text.split_once('\n'));
-        let found = texts.find(|(name, _)| *name == command.get_name());
-        let (_, text) = found.unwrap_or_default();
-        let (description, examples) = text.split_once("Examples:\n").unwrap_or((text, ""));
-        let about = command.get_about().cloned().unwrap_or_default();
-        let about = format!("{about}\n\n{}", description.trim_end());
-        let command = command.long_about(about.trim_end().to_owned());
-        match examples.trim_end() {
+        let heading = format!("{}: ", command.get_name());
+        let mut texts = COMMANDS.split("== ");
+        let text = texts.find_map(|text| text.strip_prefix(&heading));
+        let text = text.unwrap_or_default().trim_end();
+        let (text, examples) = text.split_once("\nExamples:\n").unwrap_or((text, ""));
+        let (about, description) = text.split_once('\n').unwrap_or((text, ""));
+        let long = format!("{about}\n\n{description}").trim_end().to_owned();
+        let command = command.about(about).long_about(long);
+        match examples {
             "" => command,
             examples => command.after_long_help(section("Examples", examples)),
         }

@@ -55,6 +55,12 @@ pub fn from_code(code: u8, message: String) -> anyhow::Error {
     }
 }
 
+/// The exit code of several calls: a failure that another try does not cure outweighs a temporary one.
+pub fn worst(codes: &[u8]) -> u8 {
+    let failures = codes.iter().filter(|code| **code != 0);
+    failures.min().copied().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +74,19 @@ mod tests {
             .unwrap_err();
         assert_eq!(exit_code(&error), 75);
         assert_eq!(exit_code(&anyhow::anyhow!("plain")), 1);
+    }
+
+    #[test]
+    fn the_same_call_is_worth_another_try_only_if_every_failure_was_temporary() {
+        for (codes, expected) in [
+            (&[][..], 0),
+            (&[0, 0], 0),
+            (&[75, 0, 75], 75),
+            (&[75, 1], 1),
+            (&[4, 75], 4),
+            (&[0, 4, 1], 1),
+        ] {
+            assert_eq!(worst(codes), expected, "{codes:?}");
+        }
     }
 }

@@ -17,7 +17,7 @@
 //!   refresh::worker          a separate process: lock, load again, stage a file, ask the issuer, save
 //!     refresh::provider        whom to ask: the issuer, with one request, or a command (`login --from`)
 //! Profile::verified        with --verify: does the backend accept the token?
-//! commands::formats        the shape to print it in, then one write to stdout
+//! commands::token          the format to print it in, then one write to stdout
 //! ```
 //!
 //! # The map

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::{env, fs, path};
 
 use anyhow::{Context, Result};
-use clap::{Arg, Command, CommandFactory, arg};
+use clap::{Arg, Command, arg};
 use clap_complete::Shell;
 use clap_complete::engine::{
     ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
@@ -14,7 +14,7 @@ use clap_complete::engine::{
 use clap_complete::env::{CompleteEnv, Shells};
 
 use super::output::print;
-use crate::cli::Cli;
+use crate::cli;
 use crate::settings::{CODEX_PROFILE, COMPLETE};
 use crate::{settings, store};
 
@@ -77,7 +77,7 @@ fn command() -> Command {
         subcommand.mut_arg("command", |command| command.add(completer))
     };
     // Of the parser's own flags it would offer the short forms alone.
-    Cli::command()
+    cli::command()
         .disable_help_flag(true)
         .disable_version_flag(true)
         .arg(arg!(--help "Print help").global(true))

@@ -176,9 +176,15 @@ impl Login<'_> {
         self.replace(Replacement::prepare(self.store, &lock, self.sealed)?, new)
     }
 
-    /// Replaces the earlier credentials. If those have the same access token, the new ones come from their login.
+    /// Replaces the earlier credentials, unless the new ones are for a workspace that is not accepted. If both have the same
+    /// access token, the new ones come from the earlier login.
     fn replace(&self, replacement: Replacement, mut new: Credentials) -> Result<Completed> {
-        self.check_workspace(&new)?;
+        // The issuer was only asked for these workspaces.
+        let id = new.account_id().unwrap_or_else(|| "(none)".to_owned());
+        if !self.workspaces.is_empty() && !self.workspaces.contains(&id) {
+            let accepted = self.workspaces.join(" or ");
+            bail!("the login is for workspace {id}, and only {accepted} is accepted");
+        }
         let same = replacement.earlier();
         let same = same.filter(|same| same.access_token().ok() == new.access_token().ok());
         let is_origin = same.is_some_and(|same| same.tokens.refresh_token.is_some());
@@ -192,19 +198,6 @@ impl Login<'_> {
         let is_same = same.is_some();
         let earlier = replacement.save(&mut new)?;
         Ok((new, earlier.map(|earlier| earlier.filter(|_| !is_same))))
-    }
-
-    /// Refuses a login to another workspace than these, if there are any: the issuer was only asked for them.
-    fn check_workspace(&self, credentials: &Credentials) -> Result<()> {
-        let account = credentials.account_id();
-        let is_accepted = |id: &String| self.workspaces.contains(id);
-        if self.workspaces.is_empty() || account.as_ref().is_some_and(is_accepted) {
-            return Ok(());
-        }
-        let without = || "a workspace without an ID".to_owned();
-        let actual = account.map_or_else(without, |id| format!("workspace {id}"));
-        let accepted = printable(&self.workspaces.join(" or "));
-        bail!("the login is for {actual}, and only {accepted} is accepted")
     }
 }
 

@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::worst;
 use crate::cli::LogoutArgs;
 use crate::credentials::Credentials;
-use crate::error::{LOGIN_REQUIRED, TEMPORARY, exit_code, from_code};
+use crate::error::{LOGIN_REQUIRED, TEMPORARY, exit_code, from_code, worst};
 use crate::profile::replacement::forget_key;
 use crate::profile::revoke::retire;
 use crate::profile::{self, lock};
@@ -30,7 +29,7 @@ pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
             codes.push(exit_code(&error));
         }
     }
-    Ok(worst(&codes))
+    Ok(worst(&codes).into())
 }
 
 /// Removes the login of a profile, then revokes it, and says so.

@@ -5,7 +5,6 @@
 pub mod completions;
 mod doctor;
 mod exec;
-pub mod formats;
 pub mod hints;
 mod login;
 mod logout;
@@ -66,29 +65,4 @@ fn account_id(profile: Option<String>) -> Result<ExitCode> {
     let id = Profile::chosen(profile)?.stored()?.account_id();
     let id = id.context("the stored credentials have no ChatGPT account ID")?;
     print(&format!("{id}\n"))
-}
-
-/// The exit code for several: a failure that another try does not cure outweighs a temporary one.
-fn worst(codes: &[u8]) -> ExitCode {
-    let failures = codes.iter().filter(|code| **code != 0);
-    failures.min().copied().unwrap_or(0).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_call_is_worth_another_try_only_if_every_failure_was_temporary() {
-        for (codes, expected) in [
-            (&[][..], 0),
-            (&[0, 0], 0),
-            (&[75, 0, 75], 75),
-            (&[75, 1], 1),
-            (&[4, 75], 4),
-            (&[0, 4, 1], 1),
-        ] {
-            assert_eq!(worst(codes), ExitCode::from(expected), "{codes:?}");
-        }
-    }
 }

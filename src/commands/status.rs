@@ -8,16 +8,16 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::output::{Colour, coloured, print_coloured};
-use super::worst;
 use crate::cli::StatusArgs;
 use crate::credentials::{Credentials, Source};
+use crate::error::{LOGIN_REQUIRED, worst};
 use crate::issuer::backend::Window;
 use crate::profile::status::{LoginStatus, State};
 use crate::profile::{Profile, problem};
+use crate::store;
 use crate::terminal::{awaiting, fitted, result_width};
 use crate::text::{capitalized, printable};
 use crate::time::{moment, seconds_since_epoch, span};
-use crate::{error, store};
 
 /// The form of what `--json` prints. A member that is added does not change it.
 const VERSION: u64 = 1;
@@ -51,10 +51,10 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
         (false, false) => logins.iter().map(details).collect(),
     })?;
     let codes: Vec<u8> = logins.iter().map(LoginStatus::exit_code).collect();
-    Ok(match codes.as_slice() {
-        [] => error::LOGIN_REQUIRED.into(),
+    Ok(ExitCode::from(match codes.as_slice() {
+        [] => LOGIN_REQUIRED,
         codes => worst(codes),
-    })
+    }))
 }
 
 /// The object of a login with a `version`; with `--all`, only `version` and `profiles`, a list of such objects.

@@ -247,7 +247,7 @@ fn a_login_without_an_account_is_in_no_workspace() {
     running.finish().assert(
         1,
         "",
-        "...\ncodex-auth: could not sign in: the login is for a workspace without an ID, and only team-1 is accepted\n",
+        "...\ncodex-auth: could not sign in: the login is for workspace (none), and only team-1 is accepted\n",
     );
     assert!(!sandbox.file("default").exists());
     assert_eq!(sandbox.issuer.revoked().len(), 1);
