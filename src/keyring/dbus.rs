@@ -56,19 +56,19 @@ impl Bus {
         }
         stream.write_all(b"BEGIN\r\n")?;
         let mut bus = Self { stream, serial: 0 };
-        bus.call(BUS, "org.freedesktop.DBus.Hello()", &Arguments::NONE, None)?;
+        bus.call(BUS, "DBus.Hello()", &Arguments::NONE, None)?;
         Ok(bus)
     }
 
     /// Subscribes to the signals of the object with this path.
     pub fn watch(&mut self, path: &str) -> Result<()> {
         let rule = Arguments::NONE.text(&format!("type='signal',path='{path}'"));
-        let added = self.call(BUS, "org.freedesktop.DBus.AddMatch(s)", &rule, None);
+        let added = self.call(BUS, "DBus.AddMatch(s)", &rule, None);
         added.map(drop)
     }
 
-    /// Calls a method, written with its interface and the types of its arguments, on an object: its owner and its path. Returns
-    /// the body of the reply, or of the named signal of that object, which may arrive before the reply.
+    /// Calls a method of freedesktop.org, written with its interface and the types of its arguments, on an object: its owner and
+    /// its path. Returns the body of the reply, or of the named signal of that object, which may arrive before the reply.
     pub fn call(
         &mut self,
         object: [&str; 2],
@@ -81,11 +81,12 @@ impl Bus {
         self.stream.write_all(&call)?;
         loop {
             let message = Message::read(&mut self.stream)?;
-            let is_reply = message.field(REPLY_SERIAL) == self.serial.to_string();
-            let is_signal = message.field(PATH) == object[1]
-                && signal.is_some_and(|name| message.field(MEMBER) == name);
+            let field = |code| message.fields.get(&code).map_or("", String::as_str);
+            let is_reply = field(REPLY_SERIAL) == self.serial.to_string();
+            let is_signal =
+                field(PATH) == object[1] && signal.is_some_and(|name| field(MEMBER) == name);
             match message.kind {
-                ERROR if is_reply => return Err(returned(message.field(ERROR_NAME))),
+                ERROR if is_reply => return Err(returned(field(ERROR_NAME))),
                 METHOD_RETURN if is_reply && signal.is_none() => return Ok(message.body),
                 SIGNAL if is_signal => return Ok(message.body),
                 // Any program may send us messages.
@@ -166,7 +167,8 @@ fn call(serial: u32, [owner, path]: [&str; 2], method: &str, arguments: &Argumen
     let types = types.strip_suffix(')').unwrap_or_default();
     let fields = Arguments::NONE.field(DESTINATION, "s").text(owner);
     let fields = fields.field(PATH, "o").text(path);
-    let fields = fields.field(INTERFACE, "s").text(interface);
+    let fields = fields.field(INTERFACE, "s");
+    let fields = fields.text(&format!("org.freedesktop.{interface}"));
     let fields = fields.field(MEMBER, "s").text(name);
     let fields = fields.field(SIGNATURE, "g").signature(types);
     message(METHOD_CALL, serial, &fields, arguments)
@@ -268,10 +270,6 @@ impl Message {
         let body = Body::read(stream, body)?;
         Ok(Self { kind, fields, body })
     }
-
-    fn field(&self, field: u8) -> &str {
-        self.fields.get(&field).map_or("", String::as_str)
-    }
 }
 
 /// The arguments of a reply or a signal, read in order. One that is not of the expected type is an error.
@@ -343,7 +341,7 @@ impl Body {
 mod tests {
     use super::*;
 
-    const PROMPT: &str = "a.b.Prompt.Prompt()";
+    const PROMPT: &str = "Secret.Prompt.Prompt()";
     const OBJECT: [&str; 2] = ["a.b", "/prompt/1"];
 
     #[test]
@@ -387,16 +385,16 @@ mod tests {
             .bytes(b"secret")
             .number(1)
             .array(8, &entry);
-        let sent = call(7, OBJECT, "a.b.Prompt(sao(ayb)a{sv})", &arguments);
+        let sent = call(7, OBJECT, "Secret.Prompt.Prompt(sao(ayb)a{sv})", &arguments);
         let message = received(&sent).ok().unwrap();
         assert_eq!(message.kind, METHOD_CALL);
         for (field, value) in [
             (PATH, "/prompt/1"),
-            (INTERFACE, "a.b"),
+            (INTERFACE, "org.freedesktop.Secret.Prompt"),
             (MEMBER, "Prompt"),
             (DESTINATION, "a.b"),
         ] {
-            assert_eq!(message.field(field), value);
+            assert_eq!(message.fields[&field], value);
         }
         let mut body = message.body;
         assert_eq!(body.text().ok().unwrap(), "name");

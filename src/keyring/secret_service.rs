@@ -71,7 +71,7 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
     let prompt = reply.text()?;
     if prompt != NONE {
         keyring.0.watch(&prompt)?;
-        let (prompt, method) = ([NAME, &prompt], "org.freedesktop.Secret.Prompt.Prompt(s)");
+        let (prompt, method) = ([NAME, &prompt], "Secret.Prompt.Prompt(s)");
         // We have no window that it could belong to.
         let window = Arguments::NONE.text("");
         keyring.0.call(prompt, method, &window, Some("Completed"))?;
@@ -80,10 +80,9 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
 }
 
 impl Keyring {
-    /// Calls a method of a keyring's object. All their interfaces are of freedesktop.org.
+    /// Calls a method of a keyring's object.
     fn call(&mut self, path: &str, method: &str, arguments: &Arguments) -> Result<Body> {
-        let method = format!("org.freedesktop.{method}");
-        self.0.call([NAME, path], &method, arguments, None)
+        self.0.call([NAME, path], method, arguments, None)
     }
 
     /// Opens a session, in which secrets are transferred, not encrypted: a program that can listen on the bus runs as the same
