@@ -152,7 +152,7 @@ impl Login<'_> {
         if is_kept && self.store.pending().is_none() {
             bail!("another codex-auth command has used this code, or removed it");
         }
-        let replacement = Replacement::prepare(self.store, &lock, self.sealed)?;
+        let replacement = Replacement::prepare(self.store, lock, self.sealed)?;
         let exchanged = awaiting("Completing the sign-in …", || {
             issuer.exchange(authorization)
         });
@@ -173,7 +173,7 @@ impl Login<'_> {
     /// Stores credentials that cost no code.
     fn store(&self, new: Credentials) -> Result<Completed> {
         let lock = lock(self.store)?;
-        self.replace(Replacement::prepare(self.store, &lock, self.sealed)?, new)
+        self.replace(Replacement::prepare(self.store, lock, self.sealed)?, new)
     }
 
     /// Replaces the earlier credentials, unless the new ones are for a workspace that is not accepted. If both have the same

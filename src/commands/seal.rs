@@ -34,7 +34,7 @@ pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     // What it replaces is this login itself.
-    let _ = Replacement::prepare(store, &lock, Some(sealed))?.save(&mut credentials)?;
+    let _ = Replacement::prepare(store, lock, Some(sealed))?.save(&mut credentials)?;
     succeed(&if sealed {
         format!("Sealed the login with a key in the keyring (profile {profile})")
     } else {

@@ -28,22 +28,29 @@ impl Credentials {
         let (left, window) = (self.seconds_left(now), self.window());
         let usual = Duration::from_secs(MIN_TTL.min(window / 2));
         let needed = request.min_ttl.unwrap_or(usual).as_secs().max(1);
-        // More left than a whole life: the clock has been set back since, so the time left is unknown.
-        let most = self.expires_in.unwrap_or(u64::MAX).saturating_add(NEW);
+        let is_stale = request.force_refresh || left < needed || self.is_from_future(now);
         let due = self.refresh_window.unwrap_or(window).min(window);
         match left {
-            _ if request.force_refresh || left < needed || left > most => Freshness::Stale,
+            _ if is_stale => Freshness::Stale,
             _ if left <= due => Freshness::Due,
             _ => Freshness::Fresh,
         }
     }
 
     /// The seconds until the access token expires. One that does not tell when has none left, but for one that is never
-    /// refreshed: it is valid until the backend rejects it.
+    /// refreshed: it is valid until the backend rejects it. If the clock was set back, the token's own claim is believed.
     pub fn seconds_left(&self, now: SystemTime) -> u64 {
         let unknown = self.is_access_token_only().then_some(u64::MAX);
-        let end = self.expiry().or(unknown).unwrap_or(0);
+        let claimed = self.claimed_expiry().filter(|_| self.is_from_future(now));
+        let end = claimed.or(self.expiry()).or(unknown).unwrap_or(0);
         end.saturating_sub(seconds_since_epoch(now))
+    }
+
+    /// Whether more than a whole life seems to be left: the clock has been set back since the token was received.
+    fn is_from_future(&self, now: SystemTime) -> bool {
+        let end = self.expires_at.zip(self.expires_in);
+        let now = seconds_since_epoch(now).saturating_add(NEW);
+        end.is_some_and(|(end, life)| end > life.saturating_add(now))
     }
 
     /// Whether it can be used now: it is there, and has not expired.

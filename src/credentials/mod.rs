@@ -246,6 +246,9 @@ impl Credentials {
             record.account = None;
             record.routing = None;
         }
+        // No two records look as if they were one: where it is not said when one was received, its text tells it apart.
+        let text = || URL_SAFE_NO_PAD.encode(Sha256::digest(&original));
+        record.last_refresh.get_or_insert_with(text);
         Ok(Self { original, ..record })
     }
 
@@ -341,11 +344,12 @@ impl Credentials {
 
     /// When the access token expires, in seconds since 1970: as stored, else by its claim.
     pub fn expiry(&self) -> Option<u64> {
-        let claimed = || {
-            let claims = account::claims(self.tokens.access_token.as_deref()?);
-            account::seconds_of(&claims["exp"])
-        };
-        self.expires_at.or_else(claimed)
+        self.expires_at.or_else(|| self.claimed_expiry())
+    }
+
+    fn claimed_expiry(&self) -> Option<u64> {
+        let claims = account::claims(self.tokens.access_token.as_deref()?);
+        account::seconds_of(&claims["exp"])
     }
 }
 

@@ -119,6 +119,7 @@ impl Credentials {
         Ok(Self {
             original,
             seal: Some(seal),
+            last_refresh: self.last_refresh,
             ..opened
         })
     }

@@ -41,9 +41,8 @@ fn try_out() -> Result<Finding> {
     let mut nothing = Credentials::parse(b"{}".to_vec())?;
     let replaced = lock
         .save(&mut nothing)
-        .and_then(|()| lock.save(&mut nothing));
-    let removed = lock.remove();
-    drop(lock);
+        .and_then(|()| trial.lock(PATIENCE)?.save(&mut nothing));
+    let removed = trial.lock(PATIENCE).and_then(|lock| lock.remove());
     trial.end_trial();
     replaced.and(removed)?;
     let found = format!("logins can be stored in {}", folder.display());

@@ -29,20 +29,17 @@ pub struct Replacement<'a> {
 
 impl<'a> Replacement<'a> {
     /// `sealed` says how the new login is to be stored: without it, as the one before.
-    pub fn prepare(store: &'a Store, lock: &'a Lock, sealed: Option<bool>) -> Result<Self> {
+    pub fn prepare(store: &'a Store, lock: Lock<'a>, sealed: Option<bool>) -> Result<Self> {
+        let is_sealed = will_be_sealed(store, sealed)?;
         let earlier = store.load();
-        let (staged, seal, new_key) = if will_be_sealed(store, sealed)? {
-            let staged = lock.stage_sealed()?;
-            let (seal, new_key) = find_or_make_key(store, &earlier).context(NOT_SEALED)?;
-            (staged, Some(seal), new_key)
-        } else {
-            (lock.stage()?, None, None)
-        };
+        let staged = lock.stage(is_sealed)?;
+        let key = is_sealed.then(|| find_or_make_key(store, &earlier).context(NOT_SEALED));
+        let (seal, new_key) = key.transpose()?.unzip();
         Ok(Self {
             store,
             staged,
             seal,
-            new_key,
+            new_key: new_key.flatten(),
             earlier,
         })
     }
@@ -54,7 +51,7 @@ impl<'a> Replacement<'a> {
             unlock(key_id(store).as_deref()).context(NOT_SEALED)?;
         }
         let lock = lock(store)?;
-        let tried = Replacement::prepare(store, &lock, sealed)?;
+        let tried = Replacement::prepare(store, lock, sealed)?;
         Ok(tried.earlier.ok().flatten())
     }
 

@@ -4,21 +4,21 @@
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::failure::error_of;
-use super::obstacle::{check, load};
+use super::command::LIMIT;
+use super::obstacle::{check, load, not_refreshed};
 use super::provider::Provider;
 use super::report::{Deadline, Report, report};
-use super::routing::learn_routing;
+use super::verify::learn_routing;
 use crate::credentials::{
-    Backoff, Credentials, ForwardedRequest, Revoked, TokenRequest, TokenResponse,
+    Backoff, Credentials, ForwardedRequest, Revoked, Source, TokenRequest, TokenResponse,
 };
 use crate::error;
 use crate::issuer::{FailureKind, RefreshFailure};
-use crate::settings::login_command;
+use crate::settings::{self, login_command};
 use crate::store::{StagedFile, Store};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,6 +51,8 @@ pub struct Task {
     last_refresh: Option<String>,
     reason: Reason,
     request: TokenRequest,
+    /// The fingerprint of the token that the backend rejects, if it does.
+    rejected: Option<String>,
     /// How long to wait for the lock: a little less than the caller waits, who is told then who has it.
     pub patience: Duration,
 }
@@ -67,23 +69,14 @@ impl Task {
             Reason::Due => (TokenRequest::default(), DUE_PATIENCE),
             _ => (*request, patience.saturating_sub(SECOND.min(patience / 4))),
         };
+        let is_rejected = reason == Reason::Rejected;
         Self {
             profile: store.profile().to_owned(),
             last_refresh: found.last_refresh.clone(),
             reason,
             request,
+            rejected: found.fingerprint().ok().filter(|_| is_rejected),
             patience,
-        }
-    }
-
-    /// What a command is asked for: a token that was rejected is replaced only where it is still in use.
-    fn forwarded(&self, credentials: &Credentials) -> ForwardedRequest {
-        let is_rejected = self.reason == Reason::Rejected;
-        let rejected = credentials.fingerprint().ok().filter(|_| is_rejected);
-        ForwardedRequest {
-            min_ttl: self.request.min_ttl,
-            force_refresh: self.request.force_refresh && rejected.is_none(),
-            rejected,
         }
     }
 
@@ -128,31 +121,54 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
     } else {
         Provider::new(&credentials, profile)?
     };
-    let staged = lock.stage()?;
+    let staged = lock.stage(credentials.is_sealed())?;
     deadline.cancel();
-    let outcome = provider.ask(&credentials, &task.forwarded(&credentials), patience);
+    // A token that was rejected is replaced only where it is still in use.
+    let forwarded = ForwardedRequest {
+        min_ttl: task.request.min_ttl,
+        force_refresh: task.request.force_refresh && task.rejected.is_none(),
+        rejected: task.rejected.clone(),
+    };
+    let outcome = provider.ask(&credentials, &forwarded, patience);
     let response = match outcome.and_then(|new| update(&mut credentials, new, task, &provider)) {
         Ok(response) => response,
         Err(failure) => return record(failure, credentials, task, &provider, staged),
     };
-    let is_stored = match save(staged, &mut credentials, profile) {
-        Saved::Superseded => false,
-        Saved::Later => {
-            drop(lock);
-            save_later(&store, &mut credentials)
-        }
-        Saved::Yes => {
-            drop(lock);
-            // Nobody who waits for the token or the lock has to wait for the backend.
-            report(&Report::Done);
-            learn_routing(&store, &mut credentials);
-            true
-        }
-    };
-    if !is_stored {
+    if save(&store, staged, &mut credentials) {
+        // Nobody who waits for the token or the lock has to wait for the backend.
+        report(&Report::Done);
+        learn_routing(&store, &mut credentials);
+    } else {
         revoke_unused(&store, &provider, &credentials, &response);
     }
     Ok(())
+}
+
+/// Credentials with the first token from a command or for a workload, which are not stored.
+pub fn first_credentials(source: Source) -> Result<Credentials> {
+    let mut credentials = Credentials::new(source);
+    let is_external = credentials.source().is_external();
+    if !is_external {
+        credentials.issuer = Some(settings::issuer()?.to_string());
+    }
+    let provider = Provider::new(&credentials, "")?;
+    let response = provider
+        .ask(&credentials, &ForwardedRequest::default(), LIMIT)
+        .map_err(|failure| error_of(&failure, &credentials, ""))?;
+    credentials.update(&response, SystemTime::now())?;
+    credentials.assertion = provider.assertion();
+    if is_external {
+        credentials.choose_refresh_window(rand::rng().random());
+    }
+    Ok(credentials)
+}
+
+fn error_of(failure: &RefreshFailure, credentials: &Credentials, profile: &str) -> Error {
+    let is_refused = matches!(
+        failure.kind,
+        FailureKind::Revoked | FailureKind::LoginRequired
+    );
+    not_refreshed(credentials, profile, is_refused, &failure.reason)
 }
 
 /// Puts new tokens into the credentials. Those of another account are revoked, and no others will come.
@@ -175,21 +191,19 @@ fn update(
     if credentials.source().is_external() {
         credentials.choose_refresh_window(rand::rng().random());
     }
-    if task.reason == Reason::Rejected {
-        let words = "the backend rejects the token";
-        let backoff = Backoff::after(rejected.as_ref(), words, [MINUTE, HOUR], now);
-        credentials.rejection_backoff = Some(backoff);
+    let backoff = |earlier, words| Backoff::after(earlier, words, [MINUTE, HOUR], now);
+    if task.rejected.is_some() {
+        let next = backoff(rejected.as_ref(), "the backend rejects the token");
+        credentials.rejection_backoff = Some(next);
     } else if task.request.is_forwarded && task.request.force_refresh {
         // One that is long over has no successor.
         let earlier = credentials.forced_backoff.take();
         let earlier = earlier.filter(|earlier| now < earlier.until + HOUR);
-        let words = "another machine forced a refresh";
-        let backoff = Backoff::after(earlier.as_ref(), words, [MINUTE, HOUR], now);
-        credentials.forced_backoff = Some(backoff);
+        let next = backoff(earlier.as_ref(), "another machine forced a refresh");
+        credentials.forced_backoff = Some(next);
     }
     if !credentials.is_valid(now) {
-        let words = "the issuer sent an expired token";
-        let failure = RefreshFailure::new(FailureKind::Temporary, words);
+        let failure = RefreshFailure::temporary("the issuer sent an expired token");
         credentials.backoff = Some(next_backoff(failed.as_ref(), &failure));
     }
     Ok(response)
@@ -203,14 +217,16 @@ fn record(
     provider: &Provider,
     mut staged: StagedFile,
 ) -> Result<()> {
-    let is_revoked = failure.kind == FailureKind::Revoked;
-    if is_revoked && credentials.backoff.as_ref().is_some_and(|it| it.unanswered) {
-        failure.reason += "; an earlier refresh got no answer, and may have used up the ";
-        failure.reason += provider
-            .assertion()
-            .map_or("refresh token", |_| "identity token");
+    let earlier = credentials.backoff.take();
+    let is_unanswered = earlier.as_ref().is_some_and(|it| it.unanswered);
+    if failure.kind == FailureKind::Revoked && is_unanswered {
+        let sent = provider.assertion().map_or("refresh", |_| "identity");
+        failure.reason = format!(
+            "{}; an earlier refresh got no answer, and may have used up the {sent} token",
+            failure.reason
+        );
     }
-    let error = error_of(&failure, credentials.source(), &task.profile);
+    let error = error_of(&failure, &credentials, &task.profile);
     match failure.kind {
         // What never reached the issuer says nothing about it: others need not wait.
         FailureKind::Unreached => return Err(error),
@@ -220,9 +236,8 @@ fn record(
                 reason: failure.reason,
                 at: SystemTime::now(),
             });
-            credentials.backoff = None;
         }
-        _ => credentials.backoff = Some(next_backoff(credentials.backoff.as_ref(), &failure)),
+        _ => credentials.backoff = Some(next_backoff(earlier.as_ref(), &failure)),
     }
     // If it cannot be saved, the next caller merely asks again.
     let is_superseded = matches!(staged.save(&mut credentials), Ok(false));
@@ -234,59 +249,48 @@ fn record(
     Err(error)
 }
 
-enum Saved {
-    Yes,
-    /// Others are stored by now, or none, and that stays so.
-    Superseded,
-    /// They are safe beside the stored ones, which they replace as soon as the disk lets them.
-    Later,
-}
-
-/// Saves new credentials. If that fails, the caller gets them at once.
-fn save(mut staged: StagedFile, credentials: &mut Credentials, profile: &str) -> Saved {
+/// Saves new credentials, for minutes if need be: then the caller gets them at once. False: others are stored by now, or none,
+/// and that stays so.
+fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> bool {
     let begun = Instant::now();
+    let mut staged = Some(staged);
     loop {
-        let error = match staged.save(credentials) {
-            Ok(true) => return Saved::Yes,
-            Ok(false) => return Saved::Superseded,
+        let saved = match &mut staged {
+            Some(staged) => staged.save(credentials),
+            None => save_again(store, credentials),
+        };
+        let error = match saved {
+            Ok(is_saved) => return is_saved,
             Err(error) => error,
         };
         let words = format!(
             "the token was refreshed, but could not be stored yet: make room before it expires, or run {}",
-            login_command(profile)
+            login_command(store.profile())
         );
         report(&Report::unsaved(credentials, &error.context(words)));
-        // While they are nowhere else nobody may use up the refresh token that they replace.
-        if staged.is_complete() || begun.elapsed() > SAVING {
-            return Saved::Later;
+        if begun.elapsed() > SAVING {
+            // Whoever takes the lock next stores them, if they are complete.
+            return true;
         }
+        // While they are nowhere else nobody may use up the refresh token that they replace. Then a new login need not wait for
+        // the lock, and wins.
+        staged = staged.filter(|staged| !staged.is_complete());
         thread::sleep(SAVING_PAUSE);
     }
 }
 
-/// Tries again, for minutes if need be, and holds the lock only at each try: so a new login need not wait, and wins. False:
-/// others are stored by now, or none, and that stays so.
-fn save_later(store: &Store, credentials: &mut Credentials) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < SAVING {
-        thread::sleep(SAVING_PAUSE);
-        // The next holder of the lock completes the replacement.
-        let (Ok(lock), Ok(stored)) = (store.lock(Duration::ZERO), store.load_closed()) else {
-            continue;
-        };
-        let Some(stored) = stored else { return false };
-        if stored.last_refresh == credentials.last_refresh {
-            return true;
-        }
-        if stored.last_refresh != credentials.replaces {
-            return false;
-        }
-        if lock.save(credentials).is_ok() {
-            return true;
-        }
+/// Has the lock complete the replacement with what was staged, or begins it anew.
+fn save_again(store: &Store, credentials: &mut Credentials) -> Result<bool> {
+    let lock = store.lock(Duration::ZERO)?;
+    let stored = store.load_closed()?.and_then(|stored| stored.last_refresh);
+    if stored == credentials.last_refresh {
+        return Ok(true);
     }
-    // A later holder of the lock completes it.
-    true
+    let is_replaceable = stored.is_some() && stored == credentials.replaces;
+    if is_replaceable {
+        lock.save(credentials)?;
+    }
+    Ok(is_replaceable)
 }
 
 /// Revokes what nobody will use, unless that would end a login that is stored: one of the same account may be the same login.
@@ -313,16 +317,15 @@ fn next_backoff(earlier: Option<&Backoff>, failure: &RefreshFailure) -> Backoff 
     backoff.login_required = failure.kind == FailureKind::LoginRequired;
     // The same refresh token is tried again: if its answer was lost, it may still be good.
     backoff.unanswered |= failure.kind == FailureKind::Unanswered;
-    let pause = backoff.until.duration_since(now).unwrap_or_default();
     // Up to a quarter more, so that many machines do not come back at the same moment.
+    let pause = backoff.until.duration_since(now).unwrap_or_default();
     let pause = pause.mul_f64(rand::rng().random_range(1.0..1.25));
-    let asked = failure.retry_after.unwrap_or_default();
-    let asked = asked.min(LONGEST_RETRY_AFTER);
     let least = if backoff.login_required {
         MINUTE
     } else {
         SECOND
     };
-    backoff.until = now + pause.max(asked).max(least);
+    let asked = failure.retry_after.unwrap_or_default();
+    backoff.until = now + pause.max(asked.min(LONGEST_RETRY_AFTER)).max(least);
     backoff
 }

@@ -3,15 +3,13 @@
 //! A refresh token works only once. So the decision, the request and the save happen under one lock, in one process: the
 //! `worker`. It is this same binary, started by a caller that needs a refresh, and it outlives that caller. Only the worker
 //! decides: `attempt` is what it does under the lock, and `provider` is what it asks: the issuer, or a `command`. The caller
-//! checks the outcome. `verify` asks the backend before a token is handed out, `routing` after new ones are stored.
+//! checks the outcome. `verify` asks the backend before a token is handed out, and after new ones are stored.
 
 mod attempt;
 mod command;
-mod failure;
 mod obstacle;
 mod provider;
 mod report;
-mod routing;
 pub mod verify;
 mod worker;
 
@@ -21,7 +19,6 @@ use anyhow::{Context, Error, Result, bail};
 
 use crate::credentials::{Credentials, Freshness, Source, TokenRequest};
 use crate::error::{self, Failure};
-use crate::process;
 use crate::sandbox;
 use crate::store::Store;
 use crate::time;
@@ -31,7 +28,7 @@ use obstacle::check;
 pub use obstacle::{forbidden_here, load, not_signed_in, obstacle_to_refresh};
 pub use provider::{check_refreshable, stored_issuer};
 use report::Report;
-pub use routing::learn_routing;
+pub use verify::learn_routing;
 use worker::Job;
 pub use worker::{WORKER, work};
 
@@ -79,7 +76,7 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
         Freshness::Due if is_pointless(store, &found, now) => return Ok(found.into()),
         Freshness::Due => Reason::Due,
         Freshness::Stale if found.is_as_good_as_any(request, now) => {
-            return ensure_life(found, request);
+            return Ok(ensure_life(found, request)?.into());
         }
         Freshness::Stale => Reason::Needed,
     };
@@ -116,61 +113,62 @@ fn refresh(
     }
     let patience = patience(found, request, reason);
     let task = Task::new(store, found, request, reason, patience);
-    let report = match worker::start(&Job::Refresh(task))?.wait(stay(found, patience)) {
-        // It continues, and nobody needs the token yet.
-        Err(_) if reason == Reason::Due && found.is_valid(SystemTime::now()) => Report::Done,
-        report => report?,
+    // The refresh token must not end with the system that ends the worker. A command is merely run again.
+    let stay = if found.source().is_external() {
+        Duration::ZERO
+    } else {
+        LONGEST_ATTEMPT
     };
-    match report {
-        Report::Unsaved(newer, warning) => {
-            let newer = Credentials::parse(newer.into_bytes())?;
-            Ok(ensure_life(store.open(newer)?, request)?.warn(warning))
-        }
-        Report::Failed(code, message) => Err(error::from_code(code, advised(message))),
-        Report::Done => {
-            let stored = load(store)?;
-            let is_same = stored.last_refresh == found.last_refresh;
-            if is_same && reason != Reason::Due {
-                let words = "could not refresh the token: the worker was killed";
-                return Err(Failure::Temporary(words.to_owned()).into());
-            }
-            if request.force_refresh && stored.access_token()? == found.access_token()? {
-                bail!("could not get another token: the issuer sent the same one again");
-            }
-            ensure_life(stored, request)
-        }
+    let report = match worker::run(&Job::Refresh(task), patience, stay)? {
+        Some(report) => report,
+        // It continues, and nobody needs the token yet.
+        None if reason == Reason::Due && found.is_valid(SystemTime::now()) => Report::Done,
+        None => bail!(Failure::Temporary(format!(
+            "could not refresh the token within {}: the refresh continues, try again later",
+            time::length(patience)
+        ))),
+    };
+    let (newest, warning) = match report {
+        Report::Failed(code, message) => return Err(error::from_code(code, advised(message))),
+        Report::Unsaved(newer, warning) => (
+            store.open(Credentials::parse(newer.into_bytes())?)?,
+            Some(warning),
+        ),
+        Report::Done => (load(store)?, None),
+    };
+    if newest.last_refresh == found.last_refresh && reason != Reason::Due {
+        let words = "could not refresh the token: the worker was killed";
+        bail!(Failure::Temporary(words.to_owned()));
     }
+    if request.force_refresh && newest.access_token()? == found.access_token()? {
+        bail!("could not get another token: the issuer sent the same one again");
+    }
+    let credentials = ensure_life(newest, request)?;
+    Ok(ValidToken {
+        credentials,
+        warning,
+    })
 }
 
 /// How long a caller waits for a refresh. Programs that call us give up after some seconds: one that could have had a token
 /// that is still valid gets it before that.
 fn patience(found: &Credentials, request: &TokenRequest, reason: Reason) -> Duration {
     let is_served = found.is_valid(SystemTime::now()) && !request.is_strict();
-    let (usual, most) = match reason {
-        Reason::Due => (SHORT_TIMEOUT, SHORT_TIMEOUT),
-        _ if is_served => (SHORT_TIMEOUT, Duration::MAX),
-        _ => (TIMEOUT, Duration::MAX),
-    };
-    request.timeout.unwrap_or(usual).min(most)
-}
-
-/// The same, but where the system may end the worker with us, and the refresh token with it: then we stay as long as it needs.
-/// A command is merely run again.
-fn stay(found: &Credentials, patience: Duration) -> Duration {
-    if !found.source().is_external() && process::may_end_with_caller() {
-        return patience + LONGEST_ATTEMPT;
+    let usual = if is_served { SHORT_TIMEOUT } else { TIMEOUT };
+    match reason {
+        Reason::Due => request.timeout.unwrap_or(usual).min(SHORT_TIMEOUT),
+        _ => request.timeout.unwrap_or(usual),
     }
-    patience
 }
 
 /// Credentials with the first token of a command, not stored yet. It is run as later: by a worker, which has no terminal.
 pub fn first_credentials(source: Source) -> Result<Credentials> {
-    match worker::start(&Job::Try(source))?.wait(FIRST_TIMEOUT)? {
-        Report::Unsaved(credentials, _) => {
+    match worker::run(&Job::Try(source), FIRST_TIMEOUT, Duration::ZERO)? {
+        Some(Report::Unsaved(credentials, _)) => {
             Credentials::parse(credentials.into_bytes()).context("could not read its token")
         }
-        Report::Failed(code, message) => Err(error::from_code(code, message)),
-        Report::Done => bail!("the worker was killed"),
+        Some(Report::Failed(code, message)) => Err(error::from_code(code, message)),
+        Some(Report::Done) | None => bail!("the worker was killed"),
     }
 }
 
@@ -190,27 +188,27 @@ fn still_valid(found: Credentials, error: Error) -> Result<ValidToken> {
 }
 
 /// What was refreshed just now is good, however soon it expires, unless a longer life was asked for.
-fn ensure_life(credentials: Credentials, request: &TokenRequest) -> Result<ValidToken> {
+fn ensure_life(credentials: Credentials, request: &TokenRequest) -> Result<Credentials> {
     let now = SystemTime::now();
     if credentials.satisfies(request, now) {
-        return Ok(credentials.into());
+        return Ok(credentials);
     }
     let left = credentials.seconds_left(now);
     if left == 0 {
         let words = "could not get a valid token: the newest one has expired";
-        return Err(Failure::Temporary(words.to_owned()).into());
+        bail!(Failure::Temporary(words.to_owned()));
     }
     let words = format!(
         "could not get a token that is valid for {}: the newest one expires in {}",
         time::length(request.min_ttl.unwrap_or_default()),
         time::span(left)
     );
-    if credentials.lives_too_short(request) {
-        let longest = match credentials.source() {
-            Source::Workload { .. } => " (workload identity tokens are valid for an hour at most)",
-            _ => "",
-        };
-        bail!("{words}{longest}: use a smaller --min-ttl");
+    if !credentials.lives_too_short(request) {
+        bail!(Failure::Temporary(words + ": try again later"));
     }
-    Err(Failure::Temporary(words + ": try again later").into())
+    let longest = match credentials.source() {
+        Source::Workload { .. } => " (workload identity tokens are valid for an hour at most)",
+        _ => "",
+    };
+    bail!("{words}{longest}: use a smaller --min-ttl")
 }

@@ -3,9 +3,8 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, anyhow};
 
-use super::failure::{failed, refused};
 use super::provider::{check_refreshable, identity_token, is_sent};
 use crate::credentials::{Credentials, Source, TokenRequest};
 use crate::error::{self, Failure};
@@ -40,18 +39,16 @@ pub(super) fn check(
     now: SystemTime,
 ) -> Result<()> {
     check_refreshable(credentials, profile)?;
-    let source = credentials.source();
-    let may_be_new = || matches!(source, Source::Workload { .. }) && !is_sent(credentials);
+    let is_workload = matches!(credentials.source(), Source::Workload { .. });
     let backoff = credentials.backoff.as_ref().filter(|it| it.holds(now));
-    match (&credentials.revoked, backoff) {
+    let failed = match (&credentials.revoked, backoff) {
         // The next identity token may be accepted.
-        (Some(_), _) if may_be_new() => {}
-        (Some(revoked), _) => return Err(refused(source, profile, &revoked.reason)),
-        (None, Some(backoff)) if backoff.login_required => {
-            return Err(refused(source, profile, &backoff.reason));
-        }
-        (None, Some(backoff)) => return Err(failed(source, &backoff.reason)),
-        (None, None) => {}
+        (Some(_), _) if is_workload && !is_sent(credentials) => None,
+        (Some(revoked), _) => Some((true, revoked.reason.as_str())),
+        (None, backoff) => backoff.map(|it| (it.login_required, it.reason.as_str())),
+    };
+    if let Some((is_refused, reason)) = failed {
+        return Err(not_refreshed(credentials, profile, is_refused, reason));
     }
     let is_forced = request.is_forwarded && request.force_refresh;
     let backoff = credentials.forced_backoff.as_ref().filter(|_| is_forced);
@@ -60,6 +57,37 @@ pub(super) fn check(
     };
     let words = "another machine forced a refresh just now: the next one can be forced in";
     Err(Failure::Temporary(format!("{words} {wait}")).into())
+}
+
+/// Why there is no other token. If it is refused a person has to act, else the same call may succeed later.
+pub(super) fn not_refreshed(
+    credentials: &Credentials,
+    profile: &str,
+    is_refused: bool,
+    reason: &str,
+) -> Error {
+    let source = credentials.source();
+    let act = match source {
+        // No sign-in helps: the platform writes another identity token, or an administrator changes the rule.
+        Source::Workload { file, .. } if is_refused => {
+            return anyhow!("could not use the identity token in {file}: {reason}");
+        }
+        Source::Workload { .. } => "exchange the identity token",
+        Source::Command(_) | Source::Socket(_) => {
+            &format!("get a token from {}", source.describe())
+        }
+        Source::Issuer | Source::AccessToken if is_refused => {
+            let login = login_command(profile);
+            let words = format!("the issuer refused to refresh the token: {reason}: run {login}");
+            return Failure::LoginRequired(words).into();
+        }
+        Source::Issuer | Source::AccessToken => "refresh the token",
+    };
+    if is_refused {
+        Failure::LoginRequired(format!("could not {act}: sign in there: {reason}")).into()
+    } else {
+        Failure::Temporary(format!("could not {act}: {reason}")).into()
+    }
 }
 
 /// What keeps credentials from being refreshed when that is due, as far as can be known without a try. A backoff ends by itself.

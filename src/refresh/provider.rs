@@ -3,11 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
-use rand::RngExt;
+use anyhow::{Context, Result, bail};
 
 use super::command::{self, LIMIT};
-use super::failure::error_of;
 use crate::credentials::{Assertion, Credentials, ForwardedRequest, Source, TokenResponse};
 use crate::error::Failure;
 use crate::issuer::{FailureKind, Issuer, RefreshFailure, RefreshOutcome};
@@ -24,27 +22,29 @@ pub enum Provider {
         context: Option<String>,
         assertion: Assertion,
     },
-    Command(Source),
+    /// The backend tells which of what it says of the routing may be believed.
+    Command(Source, Url),
 }
 
 impl Provider {
     /// What can hang does so here: certificates, the name of a proxy.
     pub fn new(credentials: &Credentials, profile: &str) -> Result<Self> {
-        let issuer = |client_id| -> Result<Box<Issuer>> {
-            Ok(Issuer::new(stored_issuer(credentials)?, client_id)?.into())
-        };
         Ok(match credentials.source() {
             Source::Issuer | Source::AccessToken => {
-                let (client_id, refresh_token) = issuer_parts(credentials, profile)?;
-                Self::Issuer(issuer(client_id.to_owned())?, refresh_token.to_owned())
+                let (url, client_id, refresh_token) = issuer_parts(credentials, profile)?;
+                let issuer = Issuer::new(url, client_id.to_owned())?;
+                Self::Issuer(issuer.into(), refresh_token.to_owned())
             }
-            Source::Workload { rule, file } => Self::Workload {
-                issuer: issuer(settings::client_id()?)?,
-                rule: rule.clone(),
-                context: settings::workload_context()?,
-                assertion: identity_token(file)?,
-            },
-            source => Self::Command(source.clone()),
+            Source::Workload { rule, file } => {
+                let url = stored_issuer(credentials)?;
+                Self::Workload {
+                    issuer: Issuer::new(url, settings::client_id()?)?.into(),
+                    rule: rule.clone(),
+                    context: settings::workload_context()?,
+                    assertion: identity_token(file)?,
+                }
+            }
+            source => Self::Command(source.clone(), settings::backend()?),
         })
     }
 
@@ -71,14 +71,10 @@ impl Provider {
                 }
                 Ok(response)
             }
-            Self::Command(source) => {
-                let backend = settings::backend().map_err(|error| {
-                    RefreshFailure::new(FailureKind::Unreached, error.to_string())
-                })?;
+            Self::Command(source, backend) => {
                 let output = command::output(source, request, patience.max(LIMIT))?;
-                let response = TokenResponse::from_command(&output, &backend, SystemTime::now());
-                let response =
-                    response.map_err(|error| RefreshFailure::temporary(error.to_string()))?;
+                let response = TokenResponse::from_command(&output, backend, SystemTime::now())
+                    .map_err(|error| RefreshFailure::temporary(error.to_string()))?;
                 check_usable(source, credentials, &response, request)?;
                 Ok(response)
             }
@@ -91,7 +87,7 @@ impl Provider {
             Self::Issuer(issuer, _) | Self::Workload { issuer, .. } => {
                 issuer.revoke_unused(response);
             }
-            Self::Command(_) => {}
+            Self::Command(..) => {}
         }
     }
 
@@ -99,27 +95,9 @@ impl Provider {
     pub fn assertion(&self) -> Option<String> {
         match self {
             Self::Workload { assertion, .. } => Some(assertion.fingerprint()),
-            Self::Issuer(..) | Self::Command(_) => None,
+            Self::Issuer(..) | Self::Command(..) => None,
         }
     }
-}
-
-/// Credentials with the first token from a command or for a workload.
-pub fn first_credentials(source: Source) -> Result<Credentials> {
-    let mut credentials = Credentials::new(source);
-    let source = credentials.source().clone();
-    if !source.is_external() {
-        credentials.issuer = Some(settings::issuer()?.to_string());
-    }
-    let provider = Provider::new(&credentials, "")?;
-    let outcome = provider.ask(&credentials, &ForwardedRequest::default(), LIMIT);
-    let response = outcome.map_err(|failure| error_of(&failure, &source, ""))?;
-    credentials.update(&response, SystemTime::now())?;
-    credentials.assertion = provider.assertion();
-    if source.is_external() {
-        credentials.choose_refresh_window(rand::rng().random());
-    }
-    Ok(credentials)
 }
 
 /// Fails unless a command's token is for the same account, and is another one than the stored token or valid for longer.
@@ -129,23 +107,17 @@ fn check_usable(
     response: &TokenResponse,
     request: &ForwardedRequest,
 ) -> Result<(), RefreshFailure> {
-    match (credentials.account_id(), &response.tokens.account_id) {
-        (Some(ours), Some(theirs)) if ours != *theirs => {
-            return Err(RefreshFailure::temporary(
-                "it printed a token of another account",
-            ));
-        }
-        (Some(_), None) => {
-            return Err(RefreshFailure::temporary(
-                "it did not say whose token it printed",
-            ));
-        }
-        _ => {}
+    let wrong = match (credentials.account_id(), &response.tokens.account_id) {
+        (Some(ours), Some(theirs)) if ours != *theirs => "it printed a token of another account",
+        (Some(_), None) => "it did not say whose token it printed",
+        _ => "",
+    };
+    if !wrong.is_empty() {
+        return Err(RefreshFailure::temporary(wrong));
     }
     let is_same = response.tokens.access_token == credentials.tokens.access_token;
-    let is_longer = credentials.is_prolonged_by(response, SystemTime::now());
     let asks_for_another = request.asks_for_another();
-    if !is_same || is_longer && !asks_for_another {
+    if !is_same || !asks_for_another && credentials.is_prolonged_by(response, SystemTime::now()) {
         return Ok(());
     }
     let words = match source {
@@ -165,26 +137,29 @@ pub fn check_refreshable(credentials: &Credentials, profile: &str) -> Result<()>
     if credentials.source().is_stored() {
         return Ok(());
     }
-    issuer_parts(credentials, profile)?;
-    stored_issuer(credentials).map(drop)
+    issuer_parts(credentials, profile).map(drop)
 }
 
-/// The client, and the refresh token.
-fn issuer_parts<'a>(credentials: &'a Credentials, profile: &str) -> Result<(&'a str, &'a str)> {
+/// The issuer that gave the credentials, the client and the refresh token.
+fn issuer_parts<'a>(
+    credentials: &'a Credentials,
+    profile: &str,
+) -> Result<(Url, &'a str, &'a str)> {
     let login = login_command(profile);
     if credentials.is_access_token_only() {
-        let words = format!(
+        bail!(Failure::LoginRequired(format!(
             "an access token from an admin console is never refreshed: create a new one, and run {login} --with-access-token"
-        );
-        return Err(Failure::LoginRequired(words).into());
+        )));
     }
-    let client_id = credentials.client_id.as_deref();
     let has_issuer = credentials.issuer.as_ref().is_some_and(|it| !it.is_empty());
-    let parts = client_id.zip(credentials.tokens.refresh_token.as_deref());
-    Ok(parts.filter(|_| has_issuer).ok_or_else(|| {
-        let words = "the stored credentials have no issuer or no refresh token";
-        Failure::LoginRequired(format!("{words}: run {login}"))
-    })?)
+    let client_id = credentials.client_id.as_deref().filter(|_| has_issuer);
+    let Some(parts) = client_id.zip(credentials.tokens.refresh_token.as_deref()) else {
+        bail!(Failure::LoginRequired(format!(
+            "the stored credentials have no issuer or no refresh token: run {login}"
+        )));
+    };
+    let (client_id, refresh_token) = parts;
+    Ok((stored_issuer(credentials)?, client_id, refresh_token))
 }
 
 /// The issuer that gave the credentials.
@@ -205,7 +180,7 @@ pub fn is_sent(credentials: &Credentials) -> bool {
 /// The identity token in the file now. Its platform replaces it: what is wrong with it may pass.
 pub fn identity_token(file: &str) -> Result<Assertion> {
     let read = || {
-        let content = store::read_foreign(Path::new(file))?.context("it does not exist")?;
+        let content = store::read(Path::new(file), |_| Ok(()))?.context("it does not exist")?;
         Assertion::parse(content, SystemTime::now())
     };
     let words = |error| format!("could not use the identity token in {file}: {error:#}");

@@ -1,4 +1,5 @@
-//! Whether the backend accepts a token, and what becomes of one that it rejects.
+//! What the backend says of a token: whether it accepts it, and where its account's requests go. And what becomes of a token
+//! that it rejects.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +22,8 @@ const REJECTION_HOLDS: Duration = Duration::from_mins(1);
 const CHECK_LIMIT: Duration = Duration::from_millis(1500);
 /// The same where another machine reports a rejection: nobody sits in front of that.
 const REPORT_LIMIT: Duration = Duration::from_secs(10);
+/// How long the lock is awaited to store a routing. What is not stored is asked for again after the next refresh.
+const ROUTING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The token, after the backend was asked whether it accepts it.
 ///
@@ -114,8 +117,23 @@ fn is_known_as_rejected(credentials: &Credentials, now: SystemTime) -> bool {
     age.is_some_and(|age| age < REJECTION_HOLDS)
 }
 
+/// Asks where the account's requests go, with credentials that are stored, and stores it beside them, unless it came with their
+/// tokens. If that fails, the earlier routing stays.
+pub fn learn_routing(store: &Store, credentials: &mut Credentials) {
+    if credentials.has_newest_routing() {
+        return;
+    }
+    let asked = settings::backend().and_then(|backend| backend::routing(&backend, credentials));
+    if let Ok(routing) = asked {
+        credentials.set_routing(routing.clone());
+        update_stored(store, credentials, ROUTING_PATIENCE, |stored| {
+            stored.set_routing(routing);
+        });
+    }
+}
+
 /// Changes the stored credentials, if they are these. If that fails, nothing is lost that is not found out again.
-pub(super) fn update_stored(
+fn update_stored(
     store: &Store,
     seen: &Credentials,
     patience: Duration,

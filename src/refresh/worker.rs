@@ -8,21 +8,21 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, Task};
-use super::provider::first_credentials;
 use super::report::{Deadline, Report, report};
 use crate::credentials::Source;
 use crate::error::Failure;
 use crate::process;
 use crate::settings;
 use crate::terminal::awaiting;
-use crate::time::{self, length};
+use crate::time;
 
 /// The first argument that makes this binary a worker. It is no command: no help and no completion names it.
 pub const WORKER: &str = "refresh-worker";
@@ -44,55 +44,44 @@ pub enum Job {
     Try(Source),
 }
 
-/// A worker at work.
-pub struct Running(ChildStdout);
-
-/// Starts a worker.
-pub fn start(job: &Job) -> Result<Running> {
-    let start = || -> Result<Running> {
-        let mut command = this_program(&[WORKER, DETACH, &serde_json::to_string(job)?])?;
-        command.envs(settings::absolute_paths());
-        // `/dev/null` may be missing, as in a container from scratch: pipes that nobody reads do as well.
-        let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = process::spawn(streams.stderr(Stdio::piped()))?;
-        let report = child.stdout.take().context("there is no pipe")?;
-        if cfg!(unix) {
-            // It ends as soon as it has started the worker. Where children are not waited for this fails, and nothing is lost.
-            let _ = child.wait();
+/// Starts a worker and waits for its report; none if it is late: then it goes on without us. Where the system may end it with
+/// us, we `stay` longer. A killed worker leaves no report: the disk tells what it has done.
+pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Option<Report>> {
+    let report = start(job)
+        .map_err(|error| Failure::Temporary(format!("could not start a refresh: {error:#}")))?;
+    let longer = process::may_end_with_caller().then_some(stay);
+    let patience = patience + longer.unwrap_or_default();
+    // On a terminal, say what is awaited if it takes time.
+    let left = patience.saturating_sub(SILENCE);
+    let line = report.recv_timeout(patience.min(SILENCE)).or_else(|late| {
+        if left.is_zero() {
+            return Err(late);
         }
-        Ok(Running(report))
-    };
-    start()
-        .map_err(|error| Failure::Temporary(format!("could not start a refresh: {error:#}")).into())
+        awaiting("Refreshing the token …", || report.recv_timeout(left))
+    });
+    Ok(line
+        .ok()
+        .map(|line| serde_json::from_str(&line).unwrap_or(Report::Done)))
 }
 
-impl Running {
-    /// Waits for the report. After the time-out the worker goes on without us. A killed worker leaves no report: the disk tells
-    /// what it has done.
-    pub fn wait(self, patience: Duration) -> Result<Report> {
-        let read = move || {
-            let mut line = String::new();
-            BufReader::new(self.0).read_line(&mut line).map(|_| line)
-        };
-        let receiver = time::start(read).map_err(|error| {
-            Failure::Temporary(format!("could not wait for a refresh: {error}"))
-        })?;
-        // On a terminal, say what is awaited if it takes time.
-        let left = patience.saturating_sub(SILENCE);
-        let report = match receiver.recv_timeout(patience.min(SILENCE)) {
-            Err(_) if !left.is_zero() => {
-                awaiting("Refreshing the token …", || receiver.recv_timeout(left))
-            }
-            report => report,
-        };
-        match report {
-            Ok(line) => Ok(serde_json::from_str(&line.unwrap_or_default()).unwrap_or(Report::Done)),
-            Err(_) => bail!(Failure::Temporary(format!(
-                "could not refresh the token within {}: the refresh continues, try again later",
-                length(patience)
-            ))),
-        }
+/// Starts a worker. The one line of its report will come, or an empty one.
+fn start(job: &Job) -> Result<Receiver<String>> {
+    let mut command = this_program(&[WORKER, DETACH, &serde_json::to_string(job)?])?;
+    command.envs(settings::absolute_paths());
+    // `/dev/null` may be missing, as in a container from scratch: pipes that nobody reads do as well.
+    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = process::spawn(streams.stderr(Stdio::piped()))?;
+    let report = child.stdout.take().context("there is no pipe")?;
+    if cfg!(unix) {
+        // It ends as soon as it has started the worker. Where children are not waited for this fails, and nothing is lost.
+        let _ = child.wait();
     }
+    Ok(time::start(move || {
+        let mut line = String::new();
+        // What cannot be read is no report.
+        let _ = BufReader::new(report).read_line(&mut line);
+        line
+    })?)
 }
 
 /// This program with these arguments: on Linux by the link that leads to it even when its file has been replaced since.
@@ -139,7 +128,7 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
             let done = attempt::refresh(&task, deadline);
             done.map_or_else(|error| Report::of(&error), |()| Report::Done)
         }
-        Job::Try(source) => match first_credentials(source) {
+        Job::Try(source) => match attempt::first_credentials(source) {
             Ok(credentials) => Report::unsaved(&credentials, &Error::msg("it is not stored")),
             Err(error) => Report::of(&error),
         },

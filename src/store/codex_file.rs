@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::{read, read_foreign};
+use super::permissions::check_trusted;
+use super::read;
 use crate::credentials::{Credentials, parse_codex};
 use crate::error::Failure;
 use crate::{keyring, settings};
@@ -63,8 +64,8 @@ pub fn place() -> Result<Place> {
         is_encrypted: cfg!(windows),
     };
     for path in settings::codex_configurations()? {
-        let mut read = || configuration.read(&read_foreign(&path)?.unwrap_or_default());
-        read().with_context(|| format!("could not read {}", path.display()))?;
+        let mut configure = || configuration.read(&read(&path, |_| Ok(()))?.unwrap_or_default());
+        configure().with_context(|| format!("could not read {}", path.display()))?;
     }
     Ok(configuration.place())
 }
@@ -142,7 +143,11 @@ fn account(home: &Path) -> String {
 
 fn load_file() -> Result<Option<Credentials>> {
     let path = path()?;
-    let load = || read(&path)?.map(|bytes| parse_codex(&bytes)).transpose();
+    let load = || {
+        read(&path, check_trusted)?
+            .map(|bytes| parse_codex(&bytes))
+            .transpose()
+    };
     read_whole(load).with_context(|| format!("could not use {}", path.display()))
 }
 
@@ -172,7 +177,9 @@ mod tests {
             if let Some(state) = states.next() {
                 fs::write(&path, state).unwrap();
             }
-            read(&path)?.map(|bytes| parse_codex(&bytes)).transpose()
+            read(&path, check_trusted)?
+                .map(|bytes| parse_codex(&bytes))
+                .transpose()
         })
     }
 

@@ -11,15 +11,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::disk::{check_regular, describe, remove_if_there, sync_folder};
 use super::permissions::{
-    LOCKS_ARE_ADVISORY, check_folder, check_ours, create_folder, has_no_locks, is_at, nonblocking,
-    open_private,
+    LOCKS_ARE_ADVISORY, check_folder, check_ours, create_private_folder, has_no_locks, is_at,
+    nonblocking, open_private,
 };
-use super::staged_file::{self, StagedFile};
-use super::{GITIGNORE, Store, describe, remove_if_there, sync_folder};
-use crate::credentials::Credentials;
+use super::record::{lock_path, recover, staged_path};
+use super::{GITIGNORE, Store};
 use crate::error::Failure;
-use crate::text::shell_path;
 use crate::time::within;
 
 /// The right to replace the credentials, until it is dropped.
@@ -28,7 +27,7 @@ pub struct Lock<'a> {
     /// The file that it protects.
     pub(super) target: PathBuf,
     /// Locked as long as it is open.
-    pub(super) file: File,
+    file: File,
     /// The record, locked as well, if it exists.
     pub(super) record: Option<File>,
 }
@@ -36,34 +35,45 @@ pub struct Lock<'a> {
 impl Store {
     /// Waits for the lock, at most for `patience`; then the failure is temporary.
     pub fn lock(&self, patience: Duration) -> Result<Lock<'_>> {
-        self.try_lock(patience)
-            .with_context(|| self.could_not("lock"))
+        let begun = Instant::now();
+        let lock = || loop {
+            self.prepare_folder()?;
+            let left = || patience.saturating_sub(begun.elapsed());
+            let target = self.target()?;
+            let lock = Lock {
+                store: self,
+                file: acquire(&lock_path(&target), left())?,
+                record: lock_record(&target, left())?,
+                target,
+            };
+            // One of them may have been removed or replaced meanwhile: then its lock is worthless.
+            let is_record = |record| is_at(record, &lock.target);
+            if is_at(&lock.file, &lock_path(&lock.target))
+                && lock.record.as_ref().is_none_or(is_record)
+            {
+                if !recover(&lock.target)? {
+                    return Ok(lock);
+                }
+            } else if begun.elapsed() > patience {
+                let words = "its files are replaced again and again: try again later";
+                bail!(Failure::Temporary(words.to_owned()));
+            }
+        };
+        lock().with_context(|| self.could_not("lock"))
     }
 
-    fn try_lock(&self, patience: Duration) -> Result<Lock<'_>> {
-        let begun = Instant::now();
-        let left = || patience.saturating_sub(begun.elapsed());
-        loop {
-            if create_folder(&self.folder)? {
-                keep_out_of_repositories(&self.folder);
-            }
-            check_folder(&self.folder)?;
-            check_ours(&fs::metadata(&self.folder)?)?;
-            let target = self.target()?;
-            let file = acquire(&path(&target), left())?;
-            let record = lock_record(&target, left())?;
-            // One of them may have been removed or replaced meanwhile: then its lock is worthless.
-            let is_current = is_at(&file, &path(&target))
-                && record.as_ref().is_none_or(|record| is_at(record, &target));
-            if is_current && !staged_file::recover(&target)? {
-                return Ok(Lock {
-                    store: self,
-                    target,
-                    file,
-                    record,
-                });
-            }
+    fn prepare_folder(&self) -> Result<()> {
+        let folder = &self.folder;
+        if !folder.is_dir() {
+            create_private_folder(folder)
+                .with_context(|| format!("could not create {}", folder.display()))?;
+            // People keep their configuration folder in a repository: the credentials do not belong there. Without the
+            // file they merely have to see to it themselves.
+            let _ = open_private(&folder.join(GITIGNORE), true)
+                .and_then(|mut file| file.write_all(b"*\n"));
         }
+        check_folder(folder)?;
+        check_ours(&fs::metadata(folder)?)
     }
 
     /// Fails as `lock` does where nobody could lock the file.
@@ -74,12 +84,12 @@ impl Store {
 
     /// The process that holds the lock, as far as the system tells; none if nobody does, or if there is no lock yet.
     pub fn locked_by(&self) -> Option<String> {
-        let path = path(&self.target().ok()?);
+        let path = lock_path(&self.target().ok()?);
         let file = nonblocking().read(true).open(path).ok()?;
         if !file.metadata().is_ok_and(|found| found.is_file()) {
             return None;
         }
-        // A shared lock is in nobody's way but for a moment.
+        // A shared lock blocks others for a moment only.
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(holder(&file)),
             _ => None,
@@ -88,30 +98,13 @@ impl Store {
 }
 
 impl Lock<'_> {
-    /// Makes room for the credentials that are about to come: afterwards little can keep them from being saved (a broken
-    /// disk, a full one whose file system writes nothing in place, somebody who puts something in the way meanwhile). That
-    /// the file can be replaced at all is tried out with its present content.
-    pub fn stage(&self) -> Result<StagedFile<'_>> {
-        StagedFile::create(self, false)
-    }
-
-    /// The same for credentials that are to be sealed: none that can be read is written once more for the trial.
-    pub fn stage_sealed(&self) -> Result<StagedFile<'_>> {
-        StagedFile::create(self, true)
-    }
-
-    /// Replaces the credentials where no answer is awaited, so that nothing is lost if it fails.
-    pub fn save(&self, credentials: &mut Credentials) -> Result<()> {
-        self.stage()?.save_or_discard(credentials)
-    }
-
     /// Removes the credentials, what a refresh may have left beside them, and a device login that waits. Of a link only the
     /// link is removed: what it leads to may be another profile's.
     pub fn remove(&self) -> Result<()> {
         let path = self.store.path();
         let mut paths = vec![path.clone(), self.store.file("device")];
         if !path.is_symlink() {
-            paths.push(staged_file::path(&self.target));
+            paths.push(staged_path(&self.target));
         }
         for path in paths {
             remove_if_there(&path)
@@ -120,32 +113,24 @@ impl Lock<'_> {
         sync_folder(&self.store.folder);
         Ok(())
     }
+
+    /// Whether nobody else can be at it: if the lock file is gone, others lock a new one, but then they wait for the record.
+    pub(super) fn is_held(&self) -> bool {
+        let is_record = |record| is_at(record, &self.target);
+        is_at(&self.file, &lock_path(&self.target)) || self.record.as_ref().is_some_and(is_record)
+    }
+
+    /// Takes it again because its file was removed.
+    pub(super) fn regain(&mut self) -> Result<()> {
+        self.file = acquire(&lock_path(&self.target), Duration::ZERO)?;
+        Ok(())
+    }
 }
 
-/// People keep their configuration folder in a repository: the credentials do not belong there. Without the file they merely
-/// have to see to it themselves.
-fn keep_out_of_repositories(folder: &Path) {
-    let _ = open_private(&folder.join(GITIGNORE), true).and_then(|mut file| file.write_all(b"*\n"));
-}
-
-/// The lock of a file.
-pub(super) fn path(target: &Path) -> PathBuf {
-    target.with_extension("lock")
-}
-
-pub(super) fn acquire(path: &Path, patience: Duration) -> Result<File> {
+fn acquire(path: &Path, patience: Duration) -> Result<File> {
     check_regular(path)?;
     let file = open_private(path, false).map_err(|error| describe(&error, path))?;
     lock(file, patience)
-}
-
-/// Fails where something else has the place of a lock: a link would lead elsewhere.
-pub(super) fn check_regular(path: &Path) -> Result<()> {
-    let (shown, word) = (path.display(), shell_path(path));
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => bail!("{shown} is not a regular file: run rm -r {word}"),
-        _ => Ok(()),
-    }
 }
 
 /// Where it cannot be opened, the replacement will say so.

@@ -1,9 +1,10 @@
 //! Where credentials are kept: load, lock, save, remove. Only this folder writes to the disk.
 //!
-//! `<profile>.json` holds the credentials of a profile and is only ever replaced as a whole, so that reading needs no lock.
-//! To replace it, a process holds the lock beside it (`lock`), which is a separate file because a lock stays with the file
-//! that was replaced, and writes a staged file (`staged_file`) first. `<profile>.device` is a pending device login
-//! (`pending`). The secrets in a file may be sealed with a key in the keyring (`sealing`).
+//! `<profile>.json` is the record of a profile's credentials and is only ever replaced as a whole, so that reading needs no
+//! lock. To replace it, a process holds the lock beside it (`lock`), which is a separate file because a lock stays with the
+//! file that was replaced, and writes a staged file (`staged_file`) first. `record` judges what is on the disk and completes
+//! what a killed process began. `<profile>.device` is a pending device login (`pending`). The secrets in a file may be sealed
+//! with a key in the keyring (`sealing`). What differs between systems is in `permissions`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,32 +12,33 @@
 )]
 
 pub mod codex_file;
+mod disk;
 mod lock;
 mod pending;
+#[cfg_attr(unix, path = "permissions/unix.rs")]
+#[cfg_attr(windows, path = "permissions/windows.rs")]
 pub mod permissions;
+mod record;
 pub mod sealing;
 mod staged_file;
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::credentials::Credentials;
 use crate::error::Failure;
 use crate::sandbox;
 use crate::settings;
 use crate::text::shell_path;
-use permissions::{check_folder, check_trusted, check_writable, nonblocking};
+use disk::{parent, sync_folder};
+use permissions::{check_folder, check_trusted, check_writable};
 
+pub use disk::read;
 pub use lock::Lock;
 pub use staged_file::StagedFile;
-
-/// The most that a file may hold to be refreshed, in bytes: a hundred times what credentials need.
-const LARGEST: u64 = 1024 * 1024;
-/// The most that is read, in bytes: whatever a refresh may add to the largest file can still be read.
-const LARGEST_READ: u64 = 4 * LARGEST;
 
 /// What keeps the folder out of a repository that it lies in.
 const GITIGNORE: &str = ".gitignore";
@@ -116,24 +118,13 @@ impl Store {
         let path = self.path();
         let load = || {
             check_folder(&self.folder)?;
-            let bytes = read(&path)?;
+            let bytes = read(&path, check_trusted)?;
             if bytes.is_none() && path.is_symlink() {
                 bail!("it is a dangling link: remove it");
             }
             bytes.map(Credentials::parse).transpose()
         };
         load().with_context(|| self.could_not("read"))
-    }
-
-    /// Fails if the file could not be replaced, as far as that can be told without a try.
-    pub fn check_replaceable(&self) -> Result<()> {
-        let check = || {
-            let target = self.target()?;
-            lock::check_regular(&lock::path(&target))?;
-            check_writable(parent(&target)).map_err(|error| describe(&error, &target))?;
-            staged_file::check_replaceable(&target).map(|_| ())
-        };
-        check().with_context(|| self.could_not("replace"))
     }
 
     /// Why nothing can be stored, if a sandbox forbids it.
@@ -201,76 +192,4 @@ pub fn profiles() -> Result<Vec<String>> {
         .collect();
     profiles.sort();
     Ok(profiles)
-}
-
-/// Reads a regular file of ours, or nothing if it does not exist. Never blocks, whatever is at that path.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    read_regular(path, check_trusted)
-}
-
-/// The same for a file that another program writes, regardless of its owner.
-pub fn read_foreign(path: &Path) -> Result<Option<Vec<u8>>> {
-    read_regular(path, |_| Ok(()))
-}
-
-fn read_regular(path: &Path, check: fn(&Metadata) -> Result<()>) -> Result<Option<Vec<u8>>> {
-    let mut file = match nonblocking().read(true).open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        bail!("it is not a regular file");
-    }
-    check(&metadata)?;
-    if metadata.len() > LARGEST_READ {
-        bail!("it is larger than {LARGEST_READ} bytes");
-    }
-    let mut bytes = vec![0; usize::try_from(metadata.len())?];
-    file.read_exact(&mut bytes)?;
-    Ok(Some(bytes))
-}
-
-/// What keeps a file from being written or replaced, with what to do about it, where it is something usual.
-fn describe(error: &io::Error, path: &Path) -> Error {
-    let (shown, folder) = (path.display(), parent(path));
-    if let Some(words) = sandbox::cannot_write(error, folder) {
-        return Failure::Temporary(words).into();
-    }
-    match error.kind() {
-        ErrorKind::ResourceBusy => {
-            anyhow!("{shown} is a mount point, which cannot be replaced: mount its folder instead")
-        }
-        ErrorKind::ReadOnlyFilesystem => anyhow!(
-            "{} is on a read-only file system: set CODEX_AUTH_HOME to a writable folder",
-            folder.display()
-        ),
-        ErrorKind::PermissionDenied if check_writable(folder).is_err() => anyhow!(
-            "this user cannot write to {}: set CODEX_AUTH_HOME to a folder of your own",
-            folder.display()
-        ),
-        ErrorKind::PermissionDenied => {
-            anyhow!("{shown}: {error}: codex-auth doctor says what to do")
-        }
-        _ => anyhow!("{error}"),
-    }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
-}
-
-/// Makes new and changed names in a folder last through a power cut. Some file systems cannot do it, and what was done there
-/// stands already: so its failure is none of ours.
-fn sync_folder(folder: &Path) {
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
 }

@@ -6,15 +6,16 @@ use std::io::{self, Write};
 
 use anyhow::{Context, Result};
 
-use super::permissions::{check_folder, open_private};
-use super::{Store, read, remove_if_there};
+use super::Store;
+use super::disk::{read, remove_if_there};
+use super::permissions::{check_folder, check_trusted, open_private};
 
 impl Store {
     /// The device login that waits for the person, as it was kept, or none. One that cannot be read is as good as none: a
     /// new code costs little.
     pub fn pending(&self) -> Option<Vec<u8>> {
         check_folder(&self.folder).ok()?;
-        read(&self.file("device")).ok()?
+        read(&self.file("device"), check_trusted).ok()?
     }
 
     /// Keeps a device login that waits for the person, instead of the one before it.

@@ -6,7 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Store, read, staged_file};
+use super::Store;
+use super::disk::read;
+use super::permissions::check_trusted;
+use super::record::staged_path;
 use crate::credentials::{Credentials, Key, Seal};
 use crate::error::Failure;
 use crate::keyring;
@@ -74,7 +77,8 @@ impl Store {
     pub fn is_sealed(&self) -> bool {
         match self.load_closed() {
             Ok(stored) => stored.is_some_and(|stored| stored.is_sealed()),
-            Err(_) => read(&self.path()).is_ok_and(|text| text.is_some_and(|text| has_seal(&text))),
+            Err(_) => read(&self.path(), check_trusted)
+                .is_ok_and(|text| text.is_some_and(|text| has_seal(&text))),
         }
     }
 
@@ -84,11 +88,11 @@ impl Store {
             return None;
         }
         let is_unsealed = |path: &PathBuf| {
-            let text = read(path).ok().flatten().unwrap_or_default();
+            let text = read(path, check_trusted).ok().flatten().unwrap_or_default();
             // Zeros are room for credentials that were never written.
             text.iter().any(|byte| *byte != 0) && !has_seal(&text)
         };
-        Some(staged_file::path(&self.target().ok()?)).filter(is_unsealed)
+        Some(staged_path(&self.target().ok()?)).filter(is_unsealed)
     }
 
     /// Opens credentials of this profile, if they are sealed.

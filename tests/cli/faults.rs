@@ -616,6 +616,26 @@ fn a_write_that_fails_once_after_the_answer_costs_a_warning() {
     }
 }
 
+#[test]
+fn a_token_that_came_again_is_not_another_one_where_it_cannot_be_saved() {
+    let sandbox = strict_sandbox();
+    let Some(place) = place_after_answer(&sandbox, "write") else {
+        return;
+    };
+    sandbox.plant();
+    sandbox.issuer.set(|its| its.omit.push("access_token"));
+    let fault = [inject(&place, Fault::Error("ENOSPC"))];
+    sandbox
+        .start(traced(&sandbox, &fault, &FORCED).unwrap())
+        .finish()
+        .assert(
+            1,
+            "",
+            "codex-auth: could not get another token: the issuer sent the same one again\n",
+        );
+    assert!(sandbox.can_refresh());
+}
+
 /// The worker whose renames fail holds the lock only at each try.
 #[test]
 fn a_new_login_wins_over_a_worker_that_cannot_save() {

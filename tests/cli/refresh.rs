@@ -327,6 +327,62 @@ fn a_wait_for_the_lock_that_is_interrupted_goes_on() {
     caller.finish().assert(0, TOKEN, "");
 }
 
+/// Each look at a file finds another inode, as on a file system that makes them up.
+#[cfg(target_os = "linux")]
+const UNSTEADY: &str = r"
+#define _GNU_SOURCE
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int statx(int folder, const char *path, int flags, unsigned mask, struct statx *found) {
+    static unsigned long inode;
+    int failed = syscall(SYS_statx, folder, path, flags, mask, found);
+    found->stx_ino = ++inode;
+    return failed;
+}
+";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_no_lock_lasts_the_wait_for_it_ends() {
+    let sandbox = Sandbox::new();
+    let Some(shim) = sandbox.shim(UNSTEADY) else {
+        return;
+    };
+    sandbox.plant_expiring_in(-60, LIFE);
+    let mut command = sandbox.command(&["token", "--timeout", "2s"]);
+    command.env("LD_PRELOAD", shim);
+    sandbox.start(command).finish().assert(
+        75,
+        "",
+        "codex-auth: could not lock [HOME]/default.json: its files are replaced again and again: try again later\n",
+    );
+    assert_eq!(sandbox.issuer.count(REFRESH), 0);
+}
+
+/// Neither of them says when it was received.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_login_that_is_replaced_while_a_worker_waits_for_the_lock_is_the_one_that_is_refreshed() {
+    let sandbox = Sandbox::new();
+    let plant = || {
+        let login = sandbox.plant_expiring_in(-60, LIFE);
+        edit(&sandbox, |login| login["last_refresh"] = Value::Null);
+        login
+    };
+    let older = plant();
+    let lock = File::create(sandbox.lock_file()).unwrap();
+    lock.lock().unwrap();
+    let caller = sandbox.spawn(&["token"]);
+    sandbox.await_lock_users(2);
+    plant();
+    lock.unlock().unwrap();
+    caller.finish().assert(0, TOKEN, "");
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    let older = older["tokens"]["refresh_token"].as_str().unwrap();
+    assert!(sandbox.issuer.would_refresh(older) && sandbox.can_refresh());
+}
+
 // Ahead of time.
 
 #[test]
@@ -966,6 +1022,22 @@ fn a_clock_that_was_set_back_costs_one_early_refresh() {
         sandbox.run(&["token"]).assert(0, TOKEN, "");
     }
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
+}
+
+/// It was set right, after the token was received.
+#[test]
+fn a_clock_that_was_set_back_makes_no_expired_token_valid() {
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(-60, LIFE);
+    edit(&sandbox, |login| {
+        login["expires_at"] = json!(now() + 3 * LIFE);
+    });
+    sandbox.issuer.plan_always(REFRESH, Trouble::status(500));
+    for _ in 0..2 {
+        sandbox
+            .run(&["token"])
+            .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
+    }
 }
 
 // What an answer holds.

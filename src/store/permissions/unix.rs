@@ -1,13 +1,18 @@
-//! Owners, modes, and files that are opened without being followed or waited for.
+//! Who may touch our files, and files that are opened without being followed or waited for.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use anyhow::{Context, Result, bail};
 use rustix::fs::{Access, OFlags, access};
 use rustix::io::Errno;
 use rustix::process::geteuid;
+
+use crate::text::shell_path;
+
+pub use std::fs::rename;
 
 /// A lock keeps nobody from reading the file.
 pub const LOCKS_ARE_ADVISORY: bool = true;
@@ -41,19 +46,52 @@ pub fn is_at(file: &File, path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| open.is_ok_and(|open| open == identity(found)))
 }
 
-/// Whose a file is, and who we are. None where that cannot be told.
-pub fn owner_and_user(metadata: &Metadata) -> Option<(u32, u32)> {
-    Some((metadata.uid(), geteuid().as_raw()))
+/// Creates a folder, and those above it, for its owner alone.
+pub fn create_private_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
+/// Refuses a file of another user, who may have put it there. Root may read the files of all.
+pub fn check_trusted(metadata: &Metadata) -> Result<()> {
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    check_ours(metadata)
+}
+
+/// Refuses a file that would change its owner if we replaced it.
+pub fn check_ours(metadata: &Metadata) -> Result<()> {
+    let (owner, user) = (metadata.uid(), geteuid().as_raw());
+    if owner != user {
+        bail!("it belongs to user {owner}, but this is user {user}");
+    }
+    Ok(())
+}
+
+/// Refuses a folder that other users can put files into. A missing one is fine.
+pub fn check_folder(folder: &Path) -> Result<()> {
+    let metadata = match fs::metadata(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        metadata => metadata.with_context(|| format!("could not look at {}", folder.display()))?,
+    };
+    if metadata.mode() & 0o022 != 0 {
+        // A shared folder, or one that belongs to another user, is left as it is.
+        let is_own = metadata.mode() & 0o1000 == 0 && check_ours(&metadata).is_ok();
+        let own = is_own.then(|| format!("run chmod 700 {}", shell_path(folder)));
+        let advice = own.unwrap_or("set CODEX_AUTH_HOME to a folder of your own".to_owned());
+        bail!("other users can write to its folder: {advice}");
+    }
+    check_trusted(&metadata)
+        .with_context(|| format!("could not trust the folder {}", folder.display()))
 }
 
 /// Who may do what with a file, as chmod writes it. None where there is no such thing.
 pub fn mode(metadata: &Metadata) -> Option<u32> {
     Some(metadata.mode() & 0o1777)
-}
-
-pub(super) fn create_private_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(folder)?;
-    fs::set_permissions(folder, Permissions::from_mode(0o700))
 }
 
 /// Fails where this user may not put files into a folder, or nobody may (a read-only file system).

@@ -1,8 +1,12 @@
-//! On Windows the folder lies in the person's own profile, whose access list keeps others out: there is nothing to add.
+//! On Windows the folder lies in the person's own profile, whose access list keeps others out: there is nothing to check.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
 
 /// A lock keeps others from reading the file.
 pub const LOCKS_ARE_ADVISORY: bool = false;
@@ -23,16 +27,24 @@ pub fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
 
-pub fn owner_and_user(_: &Metadata) -> Option<(u32, u32)> {
-    None
+pub fn create_private_folder(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}
+
+pub fn check_trusted(_: &Metadata) -> Result<()> {
+    Ok(())
+}
+
+pub fn check_ours(_: &Metadata) -> Result<()> {
+    Ok(())
+}
+
+pub fn check_folder(_: &Path) -> Result<()> {
+    Ok(())
 }
 
 pub fn mode(_: &Metadata) -> Option<u32> {
     None
-}
-
-pub(super) fn create_private_folder(folder: &Path) -> io::Result<()> {
-    fs::create_dir(folder)
 }
 
 pub fn check_writable(_: &Path) -> io::Result<()> {
@@ -40,5 +52,19 @@ pub fn check_writable(_: &Path) -> io::Result<()> {
 }
 
 pub fn has_no_locks(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::Unsupported
+    error.kind() == io::ErrorKind::Unsupported
+}
+
+/// Retries for a second if another program, such as a virus scanner, briefly has one of the files open. A missing permission
+/// looks the same (`ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`).
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    for _ in 0..20 {
+        match fs::rename(from, to) {
+            Err(error) if matches!(error.raw_os_error(), Some(5 | 32)) => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            renamed => return renamed,
+        }
+    }
+    fs::rename(from, to)
 }

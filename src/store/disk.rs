@@ -1,0 +1,99 @@
+//! What is done with single files: reading them whole, replacing and removing them, and what keeps us from it.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+use anyhow::{Error, Result, anyhow, bail};
+
+use super::permissions::{check_writable, nonblocking, rename};
+use crate::error::Failure;
+use crate::sandbox;
+use crate::text::shell_path;
+
+/// The most that a file may hold to be refreshed, in bytes: a hundred times what credentials need.
+pub const LARGEST: u64 = 1024 * 1024;
+/// The most that is read, in bytes: whatever a refresh may add to the largest file can still be read.
+const LARGEST_READ: u64 = 4 * LARGEST;
+
+/// Reads a regular file that passes a check (`check_trusted`, if it is to be ours), or nothing if it does not exist. Never
+/// blocks, whatever is at that path.
+pub fn read(path: &Path, check: fn(&Metadata) -> Result<()>) -> Result<Option<Vec<u8>>> {
+    let mut file = match nonblocking().read(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        bail!("it is not a regular file");
+    }
+    check(&metadata)?;
+    if metadata.len() > LARGEST_READ {
+        bail!("it is larger than {LARGEST_READ} bytes");
+    }
+    let mut bytes = vec![0; usize::try_from(metadata.len())?];
+    file.read_exact(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Fails where something else is at the path of a file of ours: a link would lead elsewhere.
+pub fn check_regular(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => {
+            let (shown, word) = (path.display(), shell_path(path));
+            bail!("{shown} is not a regular file: run rm -r {word}")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Puts a new file in place of another one.
+pub fn replace(new: &Path, target: &Path) -> Result<()> {
+    rename(new, target).map_err(|error| describe(&error, target))?;
+    sync_folder(parent(target));
+    Ok(())
+}
+
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes new and changed names in a folder last through a power cut. Some file systems cannot do it, and the change itself is
+/// made already: so its failure is ignored.
+pub fn sync_folder(folder: &Path) {
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}
+
+pub fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+/// What keeps a file from being written or replaced, with what to do about it, where it is something usual.
+pub fn describe(error: &io::Error, path: &Path) -> Error {
+    let (shown, folder) = (path.display(), parent(path));
+    if let Some(words) = sandbox::cannot_write(error, folder) {
+        return Failure::Temporary(words).into();
+    }
+    match error.kind() {
+        ErrorKind::ResourceBusy => {
+            anyhow!("{shown} is a mount point, which cannot be replaced: mount its folder instead")
+        }
+        ErrorKind::ReadOnlyFilesystem => anyhow!(
+            "{} is on a read-only file system: set CODEX_AUTH_HOME to a writable folder",
+            folder.display()
+        ),
+        ErrorKind::PermissionDenied if check_writable(folder).is_err() => anyhow!(
+            "this user cannot write to {}: set CODEX_AUTH_HOME to a folder of your own",
+            folder.display()
+        ),
+        ErrorKind::PermissionDenied => {
+            anyhow!("{shown}: {error}: codex-auth doctor says what to do")
+        }
+        _ => anyhow!("{error}"),
+    }
+}
