@@ -616,17 +616,15 @@ fn status_and_doctor_say_what_is_wrong_with_the_identity_token() {
         let doctor = job.0.run(&["doctor", "--json"]);
         let obstacle = headline.split_once(": ").map(|(_, words)| words);
         assert_eq!(doctor.code, i32::from(obstacle.is_some()));
-        let found = doctor.named(&doctor.stdout);
-        assert_eq!(
-            found.matches("\"problem\"").count(),
-            usize::from(obstacle.is_some())
-        );
-        assert!(found.contains(obstacle.unwrap_or(token)), "{found}");
+        let report: Value = serde_json::from_str(&doctor.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let of = |check: &str| findings.iter().find(|one| one["check"] == check);
+        let login = doctor.named(of("login").unwrap()["found"].as_str().unwrap());
+        assert!(login.contains(obstacle.unwrap_or(token)), "{login}");
+        let problems = findings.iter().filter(|one| one["level"] == "problem");
+        assert_eq!(problems.count(), usize::from(obstacle.is_some()));
         // The issuer is asked for tokens, and no browser is needed.
-        assert!(
-            found.contains("\"issuer\"") && !found.contains("\"port\""),
-            "{found}"
-        );
+        assert!(of("issuer").is_some() && of("port").is_none(), "{report}");
     };
     assert_told(0, WHO, "then refreshed automatically", "fresh");
     fs::remove_file(job.file()).unwrap();
