@@ -12,7 +12,7 @@ use crate::cli::StatusArgs;
 use crate::credentials::{Credentials, Source};
 use crate::error::{LOGIN_REQUIRED, worst};
 use crate::issuer::backend::Window;
-use crate::profile::status::{LoginStatus, State};
+use crate::profile::status::LoginStatus;
 use crate::profile::{Profile, problem};
 use crate::store;
 use crate::terminal::{awaiting, fitted, result_width};
@@ -110,7 +110,7 @@ fn cells(login: &LoginStatus) -> [String; 4] {
 
 fn details(login: &LoginStatus) -> String {
     let headline = coloured(&fitted(&login.headline(), 0), colour(login)) + "\n";
-    if login.state == State::None {
+    if login.is_absent {
         return headline;
     }
     let at = |time| moment(seconds_since_epoch(time), login.now);

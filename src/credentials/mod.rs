@@ -93,9 +93,9 @@ pub struct Credentials {
     /// The JSON that they were read from: members that we do not know survive a rewrite.
     #[serde(skip)]
     original: String,
-    /// What they are sealed with when they are written, if they are.
+    /// What they are sealed with when they are written, if they are. Change it with `set_seal()`.
     #[serde(skip)]
-    seal: Option<Seal>,
+    pub seal: Option<Seal>,
 }
 
 #[derive(Default, Clone, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::iter;
 use std::time::SystemTime;
 
 use super::{Finding, Level};
-use crate::profile::status::{LoginStatus, State};
+use crate::profile::status::LoginStatus;
 use crate::profile::{Profile, copies};
 use crate::{settings, store};
 
@@ -27,7 +27,7 @@ fn of_login(login: &LoginStatus) -> Finding {
     let (profile, cell) = (login.profile.name(), login.cell());
     let (level, found) = match login.problem() {
         None => (Level::Ok, cell),
-        Some(_) if login.state == State::None => (Level::Warning, cell),
+        Some(_) if login.is_absent => (Level::Warning, cell),
         Some(_) if !login.is_usable => (Level::Problem, cell),
         // The token is valid, but no other one follows it.
         Some(reason) if login.obstacle.is_some() => (Level::Problem, format!("{cell}: {reason}")),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::{lock, stores};
 use crate::credentials::{Credentials, Seal};
 use crate::error::{self, Failure};
-use crate::store::sealing::{NewKey, SERVICE, find_key, remove_key};
+use crate::store::sealing::{NewKey, SERVICE, remove_key};
 use crate::store::{Lock, StagedFile, Store};
 use crate::terminal::warn;
 use crate::{keyring, settings};
@@ -33,7 +33,7 @@ impl<'a> Replacement<'a> {
         let is_sealed = will_be_sealed(store, sealed)?;
         let earlier = store.load();
         let staged = lock.stage(is_sealed)?;
-        let key = is_sealed.then(|| find_or_make_key(store, &earlier).context(NOT_SEALED));
+        let key = is_sealed.then(|| find_or_make_seal(store, &earlier).context(NOT_SEALED));
         let (seal, new_key) = key.transpose()?.unzip();
         Ok(Self {
             store,
@@ -77,21 +77,21 @@ impl<'a> Replacement<'a> {
     }
 }
 
-/// A seal with the key that the stored login opens with, else with a new one. A key that a login names but does not open with
-/// is another file's: the login is a copy.
-fn find_or_make_key(store: &Store, earlier: &Earlier) -> Result<(Seal, Option<NewKey>)> {
-    let own = match earlier {
+/// The seal that the stored login opens with, else one with a new key. A key that a login names but does not open with is
+/// another file's: the login is a copy.
+fn find_or_make_seal(store: &Store, earlier: &Earlier) -> Result<(Seal, Option<NewKey>)> {
+    match earlier {
         Err(error) if error::exit_code(error) == error::TEMPORARY => {
-            return Err(Failure::Temporary(format!("{error:#}")).into());
+            Err(Failure::Temporary(format!("{error:#}")).into())
         }
-        Ok(Some(earlier)) => earlier.key_id().map_or(Ok(None), find_key)?,
-        Ok(None) | Err(_) => None,
-    };
-    if let Some(key) = own {
-        return Ok((store.seal(key)?, None));
+        Ok(Some(Credentials {
+            seal: Some(seal), ..
+        })) => Ok((seal.clone(), None)),
+        Ok(_) | Err(_) => {
+            let made = NewKey::create(store.profile())?;
+            Ok((store.seal(made.key().clone())?, Some(made)))
+        }
     }
-    let made = NewKey::create(store.profile())?;
-    Ok((store.seal(made.key().clone())?, Some(made)))
 }
 
 pub fn will_be_sealed(store: &Store, asked: Option<bool>) -> Result<bool> {

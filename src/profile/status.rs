@@ -21,9 +21,9 @@ use crate::time::{date, rounded_span, seconds_since_epoch, stamp, time_at};
 /// How long the backend may take to say whether it accepts a token: a person waits for it.
 const VERIFY_LIMIT: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+enum State {
     /// Nobody is signed in.
     None,
     Fresh,
@@ -41,7 +41,8 @@ pub enum State {
 pub struct LoginStatus {
     pub profile: Profile,
     pub now: SystemTime,
-    pub state: State,
+    /// Whether nothing is stored.
+    pub is_absent: bool,
     /// The file that holds the login, or another place.
     pub place: String,
     /// The login, as far as it can be read: for a sealed one without its key, only the part that is not secret.
@@ -63,27 +64,15 @@ impl LoginStatus {
             Profile::Codex => (codex_file::shown_place()?, codex_file::load()),
         };
         let is_absent = matches!(kept, Ok(None));
-        let obstacle_to = |found: &Credentials| match &profile {
+        let stored = profile.stored();
+        let obstacle = stored.as_ref().ok().and_then(|found| match &profile {
             Profile::Own(store) => refresh::obstacle_to_refresh(store, found, now),
             Profile::Codex => codex::check(found, &TokenRequest::default(), now).err(),
-        };
-        let (credentials, obstacle) = match profile.stored() {
-            Ok(found) => {
-                let obstacle = obstacle_to(&found);
-                (Some(found), obstacle)
-            }
-            Err(error) => {
-                let closed = kept.ok().flatten().filter(Credentials::is_closed);
-                (closed, Some(error))
-            }
-        };
-        let is_temporary = obstacle.as_ref().map(error::exit_code) == Some(error::TEMPORARY);
-        let state = match &credentials {
-            None if is_absent => State::None,
-            Some(found) if is_temporary || !found.is_closed() => {
-                state_of(found, obstacle.is_some(), now)
-            }
-            _ => State::Unreadable,
+        });
+        let closed = kept.ok().flatten().filter(Credentials::is_closed);
+        let (credentials, obstacle) = match stored {
+            Ok(found) => (Some(found), obstacle),
+            Err(error) => (closed, Some(error)),
         };
         let is_valid = credentials.as_ref().is_some_and(|it| it.is_valid(now));
         // Codex's is not printed when little is left of it.
@@ -91,7 +80,7 @@ impl LoginStatus {
         Ok(Self {
             profile,
             now,
-            state,
+            is_absent,
             place,
             credentials,
             is_usable: obstacle.is_none() || is_printed,
@@ -125,6 +114,22 @@ impl LoginStatus {
         Ok(())
     }
 
+    fn state(&self) -> State {
+        let code = self.obstacle.as_ref().map(error::exit_code);
+        let freshness = |found: &Credentials| found.freshness(&TokenRequest::default(), self.now);
+        match &self.credentials {
+            None if self.is_absent => State::None,
+            None => State::Unreadable,
+            Some(it) if it.is_closed() && code != Some(error::TEMPORARY) => State::Unreadable,
+            // Without an obstacle there is another identity token by now.
+            Some(it) if it.revoked.is_some() && code.is_some() => State::Revoked,
+            Some(_) if self.backoff().is_some() => State::Backoff,
+            Some(it) if it.seconds_left(self.now) == 0 => State::Expired,
+            Some(it) if freshness(it) == Freshness::Fresh => State::Fresh,
+            Some(_) => State::Due,
+        }
+    }
+
     /// 0 if a token can be had without a person, else that of `token`.
     pub fn exit_code(&self) -> u8 {
         let obstacle = self.obstacle.as_ref().filter(|_| !self.is_usable);
@@ -153,7 +158,7 @@ impl LoginStatus {
             Some(obstacle) if self.is_usable => {
                 format!("Signed in{who} until the token expires: {obstacle:#}")
             }
-            Some(obstacle) if self.state == State::None => capitalized(&format!("{obstacle:#}")),
+            Some(obstacle) if self.is_absent => capitalized(&format!("{obstacle:#}")),
             Some(obstacle) => format!("No token: {obstacle:#}"),
         }
     }
@@ -191,7 +196,7 @@ impl LoginStatus {
             _ if self.verdict == Some(Verdict::Rejected) => "rejected by the backend",
             _ if found.is_access_token_only() => "never refreshed",
             (Profile::Codex, _) => "refreshed by Codex",
-            _ if self.state == State::Revoked => "cannot be refreshed",
+            _ if self.state() == State::Revoked => "cannot be refreshed",
             (Profile::Own(store), _) if refresh::forbidden_here(store, found).is_some() => {
                 return format!("not refreshed in {SANDBOX}");
             }
@@ -200,7 +205,7 @@ impl LoginStatus {
                 let wait = backoff.until.duration_since(self.now).unwrap_or_default();
                 return format!("next refresh in {}", rounded_span(wait.as_secs()));
             }
-            _ if self.state == State::Fresh => "then refreshed automatically",
+            _ if self.state() == State::Fresh => "then refreshed automatically",
             _ => "refreshed at its next use",
         };
         words.to_owned()
@@ -244,7 +249,7 @@ impl LoginStatus {
         let found = self.credentials.as_ref();
         json!({
             "profile": self.profile.name(),
-            "state": self.state,
+            "state": self.state(),
             "usable": self.is_usable,
             "obstacle": self.obstacle.as_ref().map(|error| format!("{error:#}")),
             "email": found.and_then(|found| found.account().email),
@@ -271,18 +276,6 @@ impl LoginStatus {
             }),
             "usage": self.usage.as_ref().map(usage_to_json),
         })
-    }
-}
-
-fn state_of(credentials: &Credentials, has_obstacle: bool, now: SystemTime) -> State {
-    let backoff = credentials.backoff.as_ref();
-    match credentials.freshness(&TokenRequest::default(), now) {
-        // Without an obstacle there is another identity token by now.
-        _ if has_obstacle && credentials.revoked.is_some() => State::Revoked,
-        _ if backoff.is_some_and(|backoff| backoff.holds(now)) => State::Backoff,
-        Freshness::Fresh => State::Fresh,
-        Freshness::Stale if !credentials.is_valid(now) => State::Expired,
-        Freshness::Due | Freshness::Stale => State::Due,
     }
 }
 

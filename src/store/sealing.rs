@@ -55,7 +55,7 @@ pub fn remove_key(id: &str) -> Result<(), Failure> {
 }
 
 /// The key of this name, as this process or the keyring has it; none if neither does.
-pub fn find_key(id: &str) -> Result<Option<Key>, Failure> {
+fn find_key(id: &str) -> Result<Option<Key>, Failure> {
     let mut known = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(key) = known.iter().find(|key| key.id == id) {
         return Ok(Some(key.clone()));
