@@ -168,24 +168,19 @@ pub fn link(url: &str) -> String {
     format!("\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\")
 }
 
-/// Shows at the foot of the terminal how much time is left.
-pub fn show_countdown(left: Duration, note: &str) {
-    // The last column stays empty: some terminals go to the next line when it is filled.
-    show_status(&countdown_line(left, note, width() - 1));
-}
-
-/// Shows what takes time, at the foot of the terminal, in place of what was shown before. Nothing where stderr is no terminal,
-/// or another job has it.
-fn show_status(text: &str) {
+/// Replaces the line at the foot of the terminal, which says what takes time. Nothing where stderr is no terminal, or another job
+/// has it.
+pub fn show_status(text: &str) {
     let stderr = io::stderr();
     if knows_sequences(&stderr) && !system::is_in_background() && system::is_flowing() {
         let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
-        text.clone_into(&mut status);
-        write(&format!("\r{text}\x1b[K"));
+        // The last column stays empty: some terminals go to the next line when it is filled.
+        *status = text.chars().take(width() - 1).collect();
+        write(&format!("\r{status}\x1b[K"));
     }
 }
 
-/// Removes the countdown or the status.
+/// Removes that line.
 pub fn clear_status() {
     let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     if !mem::take(&mut *status).is_empty() && system::is_flowing() {
@@ -199,19 +194,6 @@ pub fn awaiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let done = work();
     clear_status();
     done
-}
-
-/// At most so many columns. A note is cut to ASCII, of which each character has one column.
-fn countdown_line(left: Duration, note: &str, columns: usize) -> String {
-    let seconds = left.as_millis().div_ceil(1000);
-    let time = format!("Waiting: {}:{:02} left", seconds / 60, seconds % 60);
-    let line = if note.is_empty() {
-        time
-    } else {
-        format!("{time} ({note})")
-    };
-    let one_column = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
-    line.chars().map(one_column).take(columns).collect()
 }
 
 /// Whether a stream is a terminal that knows escape sequences.
@@ -257,22 +239,5 @@ mod tests {
         let text = painted("one", "1;31") + &link("http://two.example/%7E;a") + "\r\n✓";
         let file = std::fs::File::open(file!()).unwrap();
         assert_eq!(styled(&text, &file), "onehttp://two.example/%7E;a\r\n✓");
-    }
-
-    #[test]
-    fn a_countdown_never_fills_more_than_its_columns() {
-        let line = |millis, note: &str, columns| {
-            countdown_line(Duration::from_millis(millis), note, columns)
-        };
-        assert_eq!(line(900_000, "", 79), "Waiting: 15:00 left");
-        assert_eq!(line(61_001, "", 79), "Waiting: 1:02 left");
-        assert_eq!(line(0, "", 79), "Waiting: 0:00 left");
-        assert_eq!(
-            line(5_000, "no answer", 79),
-            "Waiting: 0:05 left (no answer)"
-        );
-        assert_eq!(line(5_000, "漢\x1b\n", 39), "Waiting: 0:05 left (???)");
-        assert_eq!(line(5_000, &"x".repeat(100), 39).len(), 39);
-        assert_eq!(line(5_000, "", 3), "Wai");
     }
 }

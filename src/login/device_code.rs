@@ -15,7 +15,7 @@ use crate::issuer::{Authorization, Issuer};
 use crate::login::qr;
 use crate::store::Store;
 use crate::terminal::{
-    awaiting, clear_status, emphasized, link, say, show_countdown, shows_colours, tell, width,
+    awaiting, clear_status, emphasized, link, say, show_status, shows_colours, tell, width,
 };
 use crate::text::printable;
 use crate::time::{seconds_since_epoch, span};
@@ -185,9 +185,19 @@ fn next_wait(interval: &mut Duration, pending: &Pending, left: Duration) -> Opti
 fn count_down(time: Duration, end: Instant, note: &str) {
     let wake = Instant::now() + time;
     while let Some(left) = wake.checked_duration_since(Instant::now()) {
-        show_countdown(end.saturating_duration_since(Instant::now()), note);
+        let total = end.saturating_duration_since(Instant::now());
+        show_status(&countdown(total, note));
         thread::sleep(left.min(TICK));
     }
+}
+
+fn countdown(left: Duration, note: &str) -> String {
+    let seconds = left.as_millis().div_ceil(1000);
+    let note = match printable(note) {
+        nothing if nothing.is_empty() => nothing,
+        note => format!(" ({note})"),
+    };
+    format!("Waiting: {}:{:02} left{note}", seconds / 60, seconds % 60)
 }
 
 /// It is temporary if the last poll had no answer: the person may have entered the code.
@@ -288,5 +298,13 @@ mod tests {
                 waited
             );
         }
+    }
+
+    #[test]
+    fn the_countdown_rounds_up_and_says_what_is_wrong() {
+        let line = |millis, note: &str| countdown(Duration::from_millis(millis), note);
+        assert_eq!(line(900_000, ""), "Waiting: 15:00 left");
+        assert_eq!(line(61_001, ""), "Waiting: 1:02 left");
+        assert_eq!(line(5_000, "no\nanswer"), "Waiting: 0:05 left (no answer)");
     }
 }
