@@ -28,6 +28,7 @@ run() {
 [ "$(run --version)" = "codex-auth $(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)" ] || fail 'it has the wrong version'
 code=0 && run token 2>/dev/null || code=$?
 [ $code = 4 ] || fail "token without a login exits with $code"
-report=$(run doctor) || true
-[[ $report != *problem* && $report != *✗* ]] || fail "doctor: $report"
+# It can write to its volume: the missing network is all that doctor finds.
+problems=$(run doctor | grep '^✗') || true
+[[ $problems == '✗ issuer '* && $problems != *$'\n'* ]] || fail "doctor: $problems"
 echo "image.sh: the image is built and runs, $("${storage[@]}" image inspect --format '{{.Size}}' codex-auth-test) bytes"
