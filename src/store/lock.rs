@@ -198,7 +198,8 @@ fn pid_in(line: &str, inode: u64) -> Option<u32> {
     is_it.then(|| fields[at + 1].parse().ok())?
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 
