@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 
 use crate::error::EXIT_CODES;
 use crate::settings::VARIABLES;
-use crate::text::entries;
+use crate::text::{entries, is_plain};
 use crate::time::duration;
 use crate::url::Url;
 
@@ -275,27 +275,22 @@ pub struct DoctorArgs {
 
 /// Parses the ID of a ChatGPT workspace, ignoring surrounding blanks.
 pub fn workspace(text: &str) -> Result<String, String> {
-    let id = text.trim();
-    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
-    if id.is_empty() || !id.bytes().all(is_id) {
-        return Err("use the workspace ID, made of A-Z a-z 0-9 _ . : -".to_owned());
-    }
-    Ok(id.to_owned())
+    let id = text.trim().to_owned();
+    let why = "use the workspace ID, made of A-Z a-z 0-9 _ . : -".to_owned();
+    is_plain(&id).then_some(id).ok_or(why)
 }
 
 /// Parses the name of an environment variable (POSIX.1-2017, base definitions 3.235) that is safe to set to a token.
 pub fn variable(text: &str) -> Result<String, String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if text.is_empty()
-        || !text.chars().all(is_name)
-        || text.starts_with(|c: char| c.is_ascii_digit())
-    {
+    let starts_well = text.starts_with(|c: char| is_name(c) && !c.is_ascii_digit());
+    if !starts_well || !text.chars().all(is_name) {
         return Err("use A-Z a-z 0-9 _, not starting with a digit".to_owned());
     }
     // Names have no case on Windows.
     let name = text.to_ascii_uppercase();
     let is_ours = name.starts_with("CODEX_AUTH_") && name != "CODEX_AUTH_TOKEN";
-    if is_ours || ["PATH", "HOME"].contains(&name.as_str()) {
+    if is_ours || name == "PATH" || name == "HOME" {
         return Err(format!("{text} is reserved: choose another variable"));
     }
     Ok(text.to_owned())

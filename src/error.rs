@@ -55,10 +55,13 @@ pub fn from_code(code: u8, message: String) -> anyhow::Error {
     }
 }
 
-/// The exit code of several calls: a failure that another try does not cure outweighs a temporary one.
-pub fn worst(codes: &[u8]) -> u8 {
-    let failures = codes.iter().filter(|code| **code != 0);
-    failures.min().copied().unwrap_or(0)
+/// The exit code of several calls, if there were any: a failure that another try does not cure outweighs a temporary one.
+pub fn worst(codes: &[u8]) -> Option<u8> {
+    // Success, 0, comes last.
+    codes
+        .iter()
+        .copied()
+        .min_by_key(|code| code.wrapping_sub(1))
 }
 
 #[cfg(test)]
@@ -79,14 +82,14 @@ mod tests {
     #[test]
     fn the_same_call_is_worth_another_try_only_if_every_failure_was_temporary() {
         for (codes, expected) in [
-            (&[][..], 0),
-            (&[0, 0], 0),
+            (&[0, 0][..], 0),
             (&[75, 0, 75], 75),
             (&[75, 1], 1),
             (&[4, 75], 4),
             (&[0, 4, 1], 1),
         ] {
-            assert_eq!(worst(codes), expected, "{codes:?}");
+            assert_eq!(worst(codes), Some(expected), "{codes:?}");
         }
+        assert_eq!(worst(&[]), None);
     }
 }

@@ -63,6 +63,12 @@ fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Whether a text is a word that means nothing special anywhere, as IDs are.
+pub fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_plain)
+}
+
 /// Quotes a text as one word for a POSIX shell, or leaves it bare if that is safe. On Windows it also works for paths in
 /// `cmd`.
 pub fn shell_word(text: &str) -> String {

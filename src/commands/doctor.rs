@@ -12,17 +12,13 @@ use crate::doctor::{self, Finding, Level};
 use crate::settings;
 use crate::terminal::fitted;
 
-/// The form of what `--json` prints. A member that is added does not change it.
-const VERSION: u64 = 1;
-/// The column of what was found.
-const FOUND: usize = 16;
-
-/// Exit code 1 means that there is a problem. What `--json` prints is described in the man page.
+/// Exit code 1 means that there is a problem. What `--json` prints is described in the man page; a member that is added does not
+/// change its version.
 pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
     let findings = doctor::findings(settings::profile(profile)?);
     print_coloured(&if args.json {
         let report = json!({
-            "version": VERSION,
+            "version": 1,
             "program": env!("CARGO_PKG_VERSION"),
             "system": format!("{OS} {ARCH}"),
             "variables": settings::variables_set(),
@@ -56,7 +52,7 @@ fn as_text(findings: &[Finding], verbose: bool) -> String {
 }
 
 fn line(finding: &Finding) -> String {
-    let found = fitted(&finding.found, FOUND);
+    let found = fitted(&finding.found, 16);
     format!("{} {:<12}  {found}\n", mark(finding.level), finding.check)
 }
 

@@ -29,7 +29,7 @@ pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
             codes.push(exit_code(&error));
         }
     }
-    Ok(worst(&codes).into())
+    Ok(worst(&codes).unwrap_or(0).into())
 }
 
 /// Removes the login of a profile, then revokes it, and says so.

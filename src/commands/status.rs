@@ -19,53 +19,41 @@ use crate::terminal::{awaiting, fitted, result_width};
 use crate::text::{capitalized, printable};
 use crate::time::{moment, seconds_since_epoch, span};
 
-/// The form of what `--json` prints. A member that is added does not change it.
-const VERSION: u64 = 1;
-/// The column of a token printed below its profile, and the column of the values.
-const TOKEN: usize = 2;
-const VALUE: usize = 14;
-
-/// Prints the state of one profile, or of all. Exit code 0 means that each can have a token without a person, 4 that
+/// Prints the state of one profile, or of all. A member that is added to the JSON does not change its version. Exit code 0 means that each can have a token without a person, 4 that
 /// somebody has to sign in.
 pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
-    let profiles = if args.all {
-        let names = store::profiles()?.into_iter();
-        names.map(Profile::named).collect::<Result<Vec<_>>>()?
-    } else {
-        vec![Profile::chosen(profile)?]
-    };
     let now = SystemTime::now();
-    let look = |profile| -> Result<LoginStatus> {
+    let look = |profile| {
         let mut login = LoginStatus::of(profile, now)?;
         if args.verify || args.usage {
-            awaiting("Asking the backend …", || {
-                login.ask(args.verify, args.usage)
-            })?;
+            let ask = || login.ask(args.verify, args.usage);
+            awaiting("Asking the backend …", ask)?;
         }
-        Ok(login)
+        anyhow::Ok(login)
     };
-    let logins = profiles.into_iter().map(look).collect::<Result<Vec<_>>>()?;
-    print_coloured(&match (args.json, args.all) {
-        (true, all) => format!("{:#}\n", as_json(&logins, all)),
-        (false, true) => table(&logins),
-        (false, false) => logins.iter().map(details).collect(),
+    if !args.all {
+        let login = look(Profile::chosen(profile)?)?;
+        let mut json = login.to_json();
+        json["version"] = 1.into();
+        print_coloured(&if args.json {
+            format!("{json:#}\n")
+        } else {
+            details(&login)
+        })?;
+        return Ok(login.exit_code().into());
+    }
+    let profiles = store::profiles()?.into_iter();
+    let logins = profiles.map(|name| look(Profile::named(name)?));
+    let logins = logins.collect::<Result<Vec<_>>>()?;
+    let json: Vec<Value> = logins.iter().map(LoginStatus::to_json).collect();
+    let json = json!({"version": 1, "profiles": json});
+    print_coloured(&if args.json {
+        format!("{json:#}\n")
+    } else {
+        table(&logins)
     })?;
     let codes: Vec<u8> = logins.iter().map(LoginStatus::exit_code).collect();
-    Ok(ExitCode::from(match codes.as_slice() {
-        [] => LOGIN_REQUIRED,
-        codes => worst(codes),
-    }))
-}
-
-/// The object of a login with a `version`; with `--all`, only `version` and `profiles`, a list of such objects.
-fn as_json(logins: &[LoginStatus], all: bool) -> Value {
-    let mut profiles: Vec<Value> = logins.iter().map(LoginStatus::to_json).collect();
-    if all {
-        return json!({"version": VERSION, "profiles": profiles});
-    }
-    let mut only = profiles.pop().unwrap_or_default();
-    only["version"] = json!(VERSION);
-    only
+    Ok(worst(&codes).unwrap_or(LOGIN_REQUIRED).into())
 }
 
 /// A line for each profile, in columns that are as wide as need be. Where the terminal is too narrow for all of them, the
@@ -87,7 +75,7 @@ fn table(logins: &[LoginStatus]) -> String {
         if has_room {
             format!("{columns}  {}\n", coloured(token, colour))
         } else {
-            let token = coloured(&fitted(token, TOKEN), colour);
+            let token = coloured(&fitted(token, 2), colour);
             format!("{}\n  {token}\n", columns.trim_end())
         }
     };
@@ -155,7 +143,7 @@ fn colour(login: &LoginStatus) -> Colour {
 }
 
 fn line(name: &str, value: &str) -> String {
-    format!("  {:<11} {}\n", format!("{name}:"), fitted(value, VALUE))
+    format!("  {:<11} {}\n", format!("{name}:"), fitted(value, 14))
 }
 
 /// A line for each of the plan's limits.

@@ -19,9 +19,6 @@ use crate::terminal::warn;
 use crate::text::shell_quoted;
 use crate::time::{date, seconds_since_epoch, time_at};
 
-/// The version of the JSON format. Members may be added under the same number.
-const VERSION: u64 = 1;
-
 pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     let profile = Profile::chosen(profile)?;
     let found = obtain(&profile, &args.request)?.credentials;
@@ -81,9 +78,10 @@ fn formatted(
         Format::Json => {
             let account = credentials.account();
             let end = credentials.expiry();
-            // The names are those of this program, and those of a token response (RFC 6749 section 5.1).
+            // The names are those of this program, and those of a token response (RFC 6749 section 5.1). Members may be added
+            // under the same version.
             let object = json!({
-                "version": VERSION,
+                "version": 1,
                 "token": token,
                 "access_token": token,
                 "token_type": "Bearer",

@@ -1,14 +1,12 @@
 //! What keeps a login or a refresh from working, or may do so: findings, none of which contains a secret.
 //!
-//! `logins` looks at what is stored, `disk` at where it is stored, `network` at the way to the issuer. The smaller checks are here.
+//! `stored` looks at the logins and where they are stored. The checks of this machine and of the way to the issuer are here.
 
-mod disk;
-mod logins;
-mod network;
+mod stored;
 
 use std::collections::HashSet;
 use std::fs;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -16,12 +14,19 @@ use serde::Serialize;
 use crate::credentials::Credentials;
 use crate::login::callback;
 use crate::login::opener::{self, Environment};
+use crate::net::http::{Client, describe_unexpected};
+use crate::net::{proxy, roots};
 use crate::profile::Profile;
 use crate::refresh::first_credentials;
 use crate::sandbox;
 use crate::settings::{self, login_command};
 use crate::text::printable;
-use crate::time::rounded_span;
+use crate::time::{rounded_span, seconds_since_epoch};
+
+/// How long the issuer may take to answer.
+const LIMIT: Duration = Duration::from_secs(15);
+/// How far off this machine's clock may be, in seconds.
+const TOLERANCE: u64 = 60;
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,8 +48,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(level: Level, check: &'static str, found: impl Into<String>) -> Self {
-        let found = found.into();
+    fn new(level: Level, check: &'static str, found: String) -> Self {
         Self {
             check,
             level,
@@ -64,7 +68,7 @@ impl Finding {
 /// The result of every check, for this profile first and then for the other stored ones. It takes seconds if the network does not
 /// answer.
 pub fn findings(profile: String) -> Vec<Finding> {
-    // Where the place of the store is unknown, `disk` says so.
+    // Where the place of the store is unknown, `stored` says so.
     let profile = Profile::named(profile).ok();
     let stored = profile.as_ref().and_then(|profile| profile.stored().ok());
     // Nobody signs in to Codex's profile here.
@@ -72,7 +76,7 @@ pub fn findings(profile: String) -> Vec<Finding> {
         Some(Profile::Own(store)) => (login_command(store.profile()), store.forbidden_here()),
         _ => (login_command("default"), None),
     };
-    let mut findings = profile.map_or_else(Vec::new, logins::findings);
+    let mut findings = profile.map_or_else(Vec::new, stored::logins);
     if let Some(reason) = forbidden.or_else(sandbox::lacks_network) {
         let found = format!(
             "{reason}: a token is printed while it is valid, and refreshed outside: codex-auth setup systemd, cron or launchd \
@@ -82,7 +86,7 @@ pub fn findings(profile: String) -> Vec<Finding> {
         // What else fails here says nothing about the machine.
         return findings;
     }
-    findings.extend(disk::findings());
+    findings.extend(stored::disk());
     findings.extend(of_programs());
     match &stored {
         Some(stored) if stored.source().is_external() => {
@@ -96,7 +100,7 @@ pub fn findings(profile: String) -> Vec<Finding> {
             findings.push(of_browser(&sign_in));
         }
     }
-    findings.extend(network::findings());
+    findings.extend(of_network());
     findings
 }
 
@@ -152,6 +156,58 @@ fn of_browser(sign_in: &str) -> Finding {
         "no browser can be opened{place} ({programs}): set BROWSER, use {sign_in} --device-code, or open the URL elsewhere and paste the one you end up at"
     );
     Finding::new(Level::Warning, "browser", found)
+}
+
+/// Findings about the way to the issuer: the certificates that are trusted, and one request.
+fn of_network() -> Vec<Finding> {
+    let found = match roots::load() {
+        Ok(roots) => format!("{} are trusted: {}", roots.store.len(), roots.source),
+        Err(error) => return vec![Finding::of("certificates", Err(error))],
+    };
+    let mut findings = vec![Finding::of("certificates", Ok(found))];
+    match ask_issuer() {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(Finding::of("issuer", Err(error))),
+    }
+    findings
+}
+
+/// Any answer shows that the issuer can be reached; but its status may show that it came from something in between.
+fn ask_issuer() -> Result<Vec<Finding>> {
+    let issuer = settings::issuer()?;
+    let proxy = proxy::for_url(&issuer)?;
+    let proxy = proxy.map_or_else(String::new, |proxy| format!(" through {}", proxy.shown));
+    let begun = Instant::now();
+    let response = Client::new(&issuer)?.get(".well-known/jwks.json", &[], LIMIT)?;
+    let (status, time) = (response.status, begun.elapsed().as_millis());
+    let (level, found) = if matches!(status, 200 | 404) {
+        let found = format!("{issuer} answered{proxy} in {time} ms (status {status})");
+        (Level::Ok, found)
+    } else {
+        let found = describe_unexpected("the issuer", &response);
+        let advice = "try again later, or from another network";
+        (Level::Warning, format!("{found}: {advice}"))
+    };
+    let mut findings = vec![Finding::new(level, "issuer", found)];
+    findings.extend(response.date.map(|date| of_clock(date, SystemTime::now())));
+    Ok(findings)
+}
+
+/// With a wrong clock certificates look invalid, and tokens are refreshed too early or too late.
+fn of_clock(theirs: u64, now: SystemTime) -> Finding {
+    let ours = seconds_since_epoch(now);
+    let direction = if ours > theirs { "ahead of" } else { "behind" };
+    match ours.abs_diff(theirs) {
+        ..=TOLERANCE => Finding::of("clock", Ok("the same as the issuer's".to_owned())),
+        off => Finding::new(
+            Level::Warning,
+            "clock",
+            format!(
+                "this machine is {} {direction} the issuer: set the clock",
+                rounded_span(off)
+            ),
+        ),
+    }
 }
 
 /// Where we run, if not on a desktop.

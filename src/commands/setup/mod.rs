@@ -16,7 +16,7 @@ use crate::error::{LOGIN_REQUIRED, exit_code};
 use crate::profile::Profile;
 use crate::settings;
 use crate::terminal::{say, warn};
-use crate::text::shell_word;
+use crate::text::{is_plain, shell_word};
 
 /// The gateway that `setup litellm` describes, for programs that speak another protocol than the backend.
 const GATEWAY: &str = "http://127.0.0.1:4000";
@@ -137,10 +137,8 @@ fn destination(profile: &Profile) -> Result<(String, Headers)> {
         }
         stored => stored?,
     };
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
-    let is_usual = |(_, value): &(_, String)| !value.is_empty() && value.bytes().all(is_plain);
     let headers = credentials.account_headers().into_iter();
-    let (usual, unusual): (Headers, Headers) = headers.partition(is_usual);
+    let (usual, unusual): (Headers, Headers) = headers.partition(|(_, value)| is_plain(value));
     for (name, _) in unusual {
         warn(&format!("header {name} left out: its value is unusual"));
     }
