@@ -18,8 +18,7 @@ use serde_json::{Value, json};
 
 use codex_auth::credentials::{Credentials, Revoked, Source, TokenResponse};
 use codex_auth::issuer::response;
-use codex_auth::login::callback::navigation::{self, Navigation};
-use codex_auth::login::redirect::{self, AuthorizationResponse, Expectation};
+use codex_auth::login::redirect::{self, AuthorizationResponse, Expectation, Navigation};
 use codex_auth::net::{http, proxy};
 use codex_auth::text;
 use codex_auth::time::{self, time_at};
@@ -321,7 +320,7 @@ fn callback_request(bytes: &[u8]) {
     );
     let posted = whole.replacen("GET", "POST", 1);
     for head in [bytes, whole.as_bytes(), posted.as_bytes()] {
-        match navigation::classify(head, PORT, &expectation()) {
+        match redirect::classify(head, PORT, &expectation()) {
             Ok(Navigation::Redirect(response)) => {
                 assert_sound(&response);
                 let head = String::from_utf8_lossy(head);

@@ -1,6 +1,6 @@
 //! Signing in with an access token of an admin console: it comes on stdin, and the issuer says whose it is.
 
-use std::io::{ErrorKind, IsTerminal, Read, stdin};
+use std::io::{IsTerminal, Read, read_to_string, stdin};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
@@ -17,16 +17,9 @@ const LONGEST: usize = 64 * 1024;
 pub fn read() -> Result<String> {
     let stdin = stdin();
     let text = if stdin.is_terminal() {
-        match read_hidden("Paste the access token (it is not shown), then press Enter.") {
-            // The input ended before a line began.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(String::new()),
-            line => line,
-        }
+        read_hidden("Paste the access token (it is not shown), then press Enter.")
     } else {
-        let mut bytes = Vec::new();
-        let mut start = stdin.lock().take(LONGEST as u64 + 1);
-        let read = start.read_to_end(&mut bytes);
-        read.map(|_| String::from_utf8_lossy(&bytes).into_owned())
+        read_to_string(stdin.lock().take(LONGEST as u64 + 1))
     };
     let text = text.context("could not read the access token from stdin")?;
     let token = text.trim();

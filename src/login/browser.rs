@@ -19,9 +19,8 @@ const MINUTES: u64 = 15;
 
 /// How a person wants to sign in.
 pub struct Options<'a> {
-    /// The ports for the browser to come back to: the first that is free.
+    /// Where the browser may come back to.
     pub ports: Vec<u16>,
-    /// The host of the redirect URI.
     pub host: String,
     pub no_browser: bool,
     /// The issuer asks for an account, also where the browser is signed in with one.
@@ -46,7 +45,7 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
         format!("{ports} in use by another program: close it, or run {command} --device-code")
     })?;
     let port = listening.port;
-    let redirect_uri = format!("http://{}:{port}{}", options.host, callback::PATH);
+    let redirect_uri = format!("http://{}:{port}{}", options.host, redirect::PATH);
     let (verifier, state) = (pkce::random_secret()?, pkce::random_secret()?);
     let challenge = pkce::challenge(&verifier);
     let (workspaces, switches) = (options.workspaces, options.switch_account);
@@ -63,7 +62,7 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
         "Open this address in your browser:"
     });
     say(&format!("  {}", link(&url)));
-    let ended_on = redirect_uri.replace(callback::PATH, "/…");
+    let ended_on = redirect_uri.replace(redirect::PATH, "/…");
     let paste = can_ask().then(|| {
         format!(
             "If the browser ends on a page that does not load ({ended_on}), paste its address here."
@@ -84,10 +83,12 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
     }
     let response = awaiting(&waiting, || {
         if can_open {
-            open(callback.one_time_link.clone())?;
+            let link = callback.one_time_link.clone();
+            start(move || open(&link))?;
         }
         if can_ask() {
-            take_pasted(expected, sender, redirect_uri.clone())?;
+            let wanted = format!("{redirect_uri}?code=…");
+            start(move || take_pasted(&expected, &sender, &wanted))?;
         }
         io::Result::Ok(responses.recv_timeout(Duration::from_secs(MINUTES * 60)))
     })?;
@@ -107,16 +108,13 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
     Ok((authorization, callback))
 }
 
-/// Opens the browser, which is not waited for.
-fn open(url: String) -> io::Result<()> {
-    start(move || {
-        if let Err(reason) = opener::open(&url) {
-            tell(&format!(
-                "Could not open your browser ({reason}): open the address above yourself."
-            ));
-        }
-    })
-    .map(drop)
+/// Opens the browser, and returns when it is closed.
+fn open(link: &str) {
+    if let Err(reason) = opener::open(link) {
+        tell(&format!(
+            "Could not open your browser ({reason}): open the address above yourself."
+        ));
+    }
 }
 
 /// The ways for the browser's answer to get here that work where we run.
@@ -145,24 +143,17 @@ fn ways_back(
 }
 
 /// Reads what the person pastes, line by line, until a line answers this login.
-fn take_pasted(
-    expected: Expectation,
-    responses: Sender<AuthorizationResponse>,
-    redirect_uri: String,
-) -> io::Result<()> {
-    start(move || {
-        read_lines(|line| {
-            match redirect::parse_pasted(line, &expected) {
-                _ if line.trim().is_empty() => {}
-                Ok(response) => return responses.send(response).is_err(),
-                Err(reason) => tell(&format!(
-                    "Not accepted: {reason}. Paste the address that the browser ends on, like {redirect_uri}?code=…"
-                )),
-            }
-            true
-        });
-    })
-    .map(drop)
+fn take_pasted(expected: &Expectation, responses: &Sender<AuthorizationResponse>, wanted: &str) {
+    read_lines(|line| {
+        match redirect::parse_pasted(line, expected) {
+            _ if line.trim().is_empty() => {}
+            Ok(response) => return responses.send(response).is_err(),
+            Err(reason) => tell(&format!(
+                "Not accepted: {reason}. Paste the address that the browser ends on, like {wanted}"
+            )),
+        }
+        true
+    });
 }
 
 #[cfg(test)]

@@ -40,12 +40,11 @@ struct Session {
     expires_at: u64,
 }
 
-/// Asks the person to enter a code on another device, and waits until they have. `command` is the one to sign in with in the
-/// browser.
+/// Asks the person to enter a code on another device, and waits until they have. No other process does so, or resumes it, while
+/// the file is open that is returned. `command` is the one to sign in with in the browser.
 ///
-/// With `keep` the login that waits is kept in the store, where its code can be read, and stays there: only the caller knows when
-/// the code has been exchanged. Without, it ends with this process. While the file is open that is returned, no other process
-/// resumes the login, or begins one.
+/// With `keep` the login that waits is kept in the store, where its code can be read, until the caller has exchanged the code.
+/// Without, it ends with this process.
 pub fn authorize(
     issuer: &Issuer,
     store: &Store,

@@ -65,12 +65,12 @@ pub fn open(url: &str) -> Result<(), String> {
 
 /// The programs that `open` tries, the best first.
 pub fn programs() -> Vec<String> {
-    let first = |command: Vec<String>| command.into_iter().next();
-    commands("").into_iter().filter_map(first).collect()
+    let commands = commands("").into_iter();
+    commands.map(|mut command| command.swap_remove(0)).collect()
 }
 
 fn commands(url: &str) -> Vec<Vec<String>> {
-    from_list(&settings::browser().unwrap_or_else(of_system), url)
+    from_list(settings::browser().as_deref().unwrap_or(of_system()), url)
 }
 
 /// The commands in `BROWSER`, read as `xdg-open` does: separated by colons (on Windows, by semicolons), the URL replaces
@@ -87,8 +87,8 @@ fn from_list(list: &str, url: &str) -> Vec<Vec<String>> {
 }
 
 /// The system's browsers, the best first, in the same form.
-fn of_system() -> String {
-    let list = if cfg!(target_os = "macos") {
+fn of_system() -> &'static str {
+    if cfg!(target_os = "macos") {
         "open"
     } else if cfg!(windows) {
         // Unlike `cmd /c start`, it takes a URL with `&` and `%` as it is.
@@ -98,8 +98,7 @@ fn of_system() -> String {
         "wslview:explorer.exe"
     } else {
         "xdg-open:gio open:x-www-browser:firefox:chromium:google-chrome"
-    };
-    list.to_owned()
+    }
 }
 
 /// The kernel of WSL has Microsoft in its name.

@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 
 use crate::text::capitalized;
 
-const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 
 /// The login succeeded and is stored. The page shows e-mail and plan if they are known.
@@ -50,22 +49,20 @@ pub fn security_policy() -> String {
 
 /// The page with these texts. An empty paragraph is not shown.
 fn fill(mark: &str, heading: &str, said: &str, next: &str) -> String {
-    let mut page = PAGE.replace("{{style}}", STYLE);
-    for (place, text) in [
-        ("{{mark}}", mark),
-        ("{{heading}}", heading),
-        ("{{said}}", said),
-        ("{{next}}", next),
-    ] {
-        page = page.replace(place, &escape(text));
-    }
-    page
+    format!(
+        include_str!("page.html"),
+        style = STYLE,
+        mark = mark,
+        heading = heading,
+        said = escape(said),
+        next = next
+    )
 }
 
-/// Escapes text for HTML, between tags and in quoted attributes, and keeps it from being a placeholder.
+/// Escapes text for HTML, between tags and in quoted attributes.
 fn escape(text: &str) -> String {
     let escaped = |c: char| match c {
-        '&' | '<' | '>' | '"' | '\'' | '{' => format!("&#{};", u32::from(c)),
+        '&' | '<' | '>' | '"' | '\'' => format!("&#{};", u32::from(c)),
         _ => c.to_string(),
     };
     text.chars().map(escaped).collect()
@@ -75,7 +72,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const HOSTILE: &str = "</p><script>alert('\"&')</script>{{style}}";
+    const HOSTILE: &str = "</p><script>alert('\"&')</script>{style}";
 
     #[test]
     fn foreign_text_is_escaped() {
@@ -88,7 +85,7 @@ mod tests {
         for page in pages {
             assert!(!page.contains("<script"), "{page}");
             assert!(
-                page.contains("&#60;/p&#62;&#60;script&#62;alert(&#39;&#34;&#38;&#39;)&#60;/script&#62;&#123;&#123;style}}"),
+                page.contains("&#60;/p&#62;&#60;script&#62;alert(&#39;&#34;&#38;&#39;)&#60;/script&#62;{style}"),
                 "{page}"
             );
         }

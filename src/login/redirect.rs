@@ -1,10 +1,20 @@
-//! The authorization response, redirected or pasted, and whether it belongs to the current login. Pure.
+//! The authorization response, redirected or pasted, and whether it belongs to the current login: did a browser follow the
+//! redirect, with the right state? Pure.
 
+use httparse::{EMPTY_HEADER, Header, Request, Status};
 use subtle::ConstantTimeEq;
 
 use crate::issuer::response::ACCESS_DENIED;
+use crate::login::page;
 use crate::text::redact;
 
+/// The registered path of the redirect URI.
+pub const PATH: &str = "/auth/callback";
+/// The path of the one-time link, before its secret.
+pub const LINK_PATH: &str = "/sign-in/";
+
+const TOO_LARGE: &str =
+    "it is too large: clear the cookies of localhost, or paste its address in the terminal";
 const INCOMPLETE: &str = "it is incomplete: copy the whole address";
 
 /// What a response has to match to count for this login.
@@ -25,6 +35,56 @@ pub enum AuthorizationResponse {
 
 /// The response, or why what came does not count ("it …"), without repeating any of it.
 pub type Parsed = Result<AuthorizationResponse, &'static str>;
+
+/// What a request that counts is for.
+pub enum Navigation {
+    /// The one-time link, with this secret.
+    Link(String),
+    Redirect(AuthorizationResponse),
+}
+
+/// What a request is for; the error is the status and the page for one that does not count.
+pub fn classify(
+    head: &[u8],
+    port: u16,
+    expected: &Expectation,
+) -> Result<Navigation, (&'static str, String)> {
+    let refuse = |status, reason| Err((status, page::not_accepted(reason)));
+    let mut headers = [EMPTY_HEADER; 100];
+    let mut request = Request::new(&mut headers);
+    match request.parse(head) {
+        Ok(Status::Complete(_)) => {}
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return refuse("431 Request Header Fields Too Large", TOO_LARGE);
+        }
+        Err(_) => return refuse("400 Bad Request", "it is not an HTTP request"),
+    }
+    let target = request.path.unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let outcome = match path.strip_prefix(LINK_PATH) {
+        _ if path == PATH => parse_query(query, expected).map(Navigation::Redirect),
+        Some(secret) => Ok(Navigation::Link(secret.to_owned())),
+        None => return Err(("404 Not Found", page::not_found())),
+    };
+    if request.method != Some("GET") {
+        return refuse("405 Method Not Allowed\r\nAllow: GET", "it is not a GET");
+    }
+    // Another host name is that of a hostile page (DNS rebinding) or of a forwarded port. Only the person's browser knows the
+    // state.
+    if !matches!(outcome, Ok(Navigation::Redirect(_))) && !is_sent_to_us(request.headers, port) {
+        return refuse("403 Forbidden", "it was sent to another host");
+    }
+    outcome.or_else(|reason| refuse("400 Bad Request", reason))
+}
+
+/// Whether the one host that a request names is a loopback name with our port.
+fn is_sent_to_us(headers: &[Header<'_>], port: u16) -> bool {
+    let mut hosts = headers.to_vec();
+    hosts.retain(|header| header.name.eq_ignore_ascii_case("Host"));
+    let ours = ["localhost", "127.0.0.1", "[::1]"].map(|name| format!("{name}:{port}"));
+    let is_ours = |our: &String| hosts[0].value.eq_ignore_ascii_case(our.as_bytes());
+    hosts.len() == 1 && ours.iter().any(is_ours)
+}
 
 /// Reads the response from the query of the redirect.
 pub fn parse_query(query: &str, expected: &Expectation) -> Parsed {

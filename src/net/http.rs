@@ -1,23 +1,27 @@
-//! HTTP requests, with limits on everything: the only user of ureq, with `connect` and `proxy` below it.
+//! HTTP requests, with limits on everything: the only user of ureq, with `proxy` below it.
 //!
 //! Nothing is tried twice here, and no redirect is followed: a refresh token that a server has read is used up.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
+use rustls::ClientConfig;
 use ureq::config::Config;
 use ureq::http::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 use ureq::http::{self, Request, Uri, request};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
 use ureq::{Agent, AsSendBody, Body, Error, SendBody};
 
 use crate::error::Failure;
-use crate::net::connect::{Dialer, Route};
-use crate::net::socket::describe_io;
-use crate::net::{proxy, tls};
+use crate::net::proxy::{self, Proxy};
+use crate::net::socket::{LONGEST_RESOLVE, Socket, Stream, describe_io, race, resolve};
+use crate::net::tls;
+use crate::sandbox::{NO_NETWORK, lacks_network};
 use crate::text::{is_whole_object, redact};
 use crate::time::seconds_since_epoch;
 use crate::url::Url;
@@ -29,6 +33,9 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 pub const JSON: &str = "application/json";
 /// The longest wait that a server can ask for.
 const DAY: Duration = Duration::from_hours(24);
+
+/// Long enough for four lost packets of a TCP handshake.
+const LONGEST_CONNECT: Duration = Duration::from_secs(15);
 
 /// What a server answered, whatever its status was.
 #[derive(Default)]
@@ -65,6 +72,15 @@ impl From<NoResponse> for anyhow::Error {
 /// Sends requests to one server, each on a new connection: the server could close a reused one while a token request is on its
 /// way, and nobody could tell whether it had read that.
 pub struct Client(Arc<Route>);
+
+/// The way to the server of a URL.
+#[derive(Debug)]
+struct Route {
+    url: Url,
+    proxy: Option<Proxy>,
+    /// None for plain http.
+    tls: Option<Arc<ClientConfig>>,
+}
 
 impl Client {
     /// A client for the paths below `base`. Fails if a variable is invalid.
@@ -122,6 +138,92 @@ struct Unresolved;
 impl Resolver for Unresolved {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         Ok(self.empty())
+    }
+}
+
+/// Connects for one request, which has this limit.
+#[derive(Debug)]
+struct Dialer {
+    route: Arc<Route>,
+    limit: Duration,
+}
+
+impl Connector for Dialer {
+    type Out = Connection;
+
+    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, Error> {
+        let stream = self.dial();
+        let stream = stream.map_err(|reason| Error::Other(reason.into()))?;
+        let buffers = LazyBuffers::new(16 * 1024, 16 * 1024);
+        Ok(Some(Connection { stream, buffers }))
+    }
+}
+
+impl Dialer {
+    fn dial(&self) -> Result<Stream, String> {
+        let (begun, longest) = (Instant::now(), self.limit / 3 * 2);
+        let Route { url, proxy, tls } = &*self.route;
+        let (host, port) = match proxy {
+            Some(proxy) => (&proxy.host, proxy.port()),
+            None => (&url.host, url.port),
+        };
+        let addresses = resolve(host, port, LONGEST_RESOLVE.min(self.limit / 3));
+        let addresses = addresses.map_err(|_| match proxy {
+            _ if lacks_network().is_some() => NO_NETWORK,
+            Some(_) => "could not resolve proxy (is this machine online?)",
+            None => "could not resolve host (is this machine online? behind a company proxy, is https_proxy set?)",
+        })?;
+        let socket = race(&addresses, LONGEST_CONNECT.min(longest))
+            .and_then(|socket| Socket::new(socket, self.limit.saturating_sub(begun.elapsed())));
+        let mut stream = Stream::Plain(socket.map_err(|error| describe_io(&error))?);
+        if let (Some(proxy), Some(config)) = (proxy, tls) {
+            if proxy.is_https() {
+                stream = tls::encrypt(config, host, stream)
+                    .map_err(|reason| format!("proxy: {reason}"))?;
+            }
+            proxy.open_tunnel(&mut stream, &url.host, url.port)?;
+        }
+        if let Some(config) = tls {
+            stream = tls::encrypt(config, &url.host, stream)?;
+        }
+        // The request needs time for its answer.
+        if begun.elapsed() > longest {
+            return Err("connection timed out".to_owned());
+        }
+        Ok(stream)
+    }
+}
+
+/// A connection as ureq uses it. The limits are those of the socket.
+#[derive(Debug)]
+struct Connection {
+    stream: Stream,
+    buffers: LazyBuffers,
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+        self.stream.write_all(&self.buffers.output()[..amount])?;
+        Ok(self.stream.flush()?)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        let count = self.stream.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(count);
+        Ok(count > 0)
+    }
+
+    /// No connection is reused.
+    fn is_open(&mut self) -> bool {
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
     }
 }
 

@@ -1,13 +1,11 @@
 //! The network: requests with limits, proxies, TLS and the certificates that are trusted. Imports go down:
 //!
 //! ```text
-//! http      a request to a `url` that a token may go to
-//! connect   its connection: through the proxy, if there is one, and encrypted
+//! http      a request to a `url` that a token may go to, through the proxy, if there is one, and encrypted
 //! proxy     which proxy, and its tunnel        tls, roots   whom to trust
 //! socket    TCP to the address that answers first
 //! ```
 
-pub mod connect;
 pub mod http;
 pub mod proxy;
 pub mod roots;

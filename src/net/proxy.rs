@@ -1,7 +1,7 @@
 //! Which proxy a request goes through, by curl's rules for the proxy variables, and how to open a tunnel through it.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
@@ -12,6 +12,7 @@ use ureq::ProxyProtocol;
 
 use crate::net::socket::{LONGEST_RESOLVE, Stream, describe_io, resolve};
 use crate::settings;
+use crate::text::redact;
 use crate::url::{Url, split_authority, without_brackets};
 
 /// The longest head of a response to CONNECT, in bytes. A usual one has a few hundred.
@@ -23,6 +24,8 @@ pub struct Proxy {
     variable: &'static str,
     /// Its address, with the variable that names it, and without its password.
     pub shown: String,
+    /// A name or an address; an IPv6 address has no brackets.
+    pub host: String,
 }
 
 /// The proxy for a URL, if it has one: that of `https_proxy`, else of `all_proxy`, unless `NO_PROXY` covers the host.
@@ -54,21 +57,18 @@ fn parse(variable: &'static str, value: &str) -> Option<Proxy> {
     let inner = ureq::Proxy::new(value).ok()?;
     let authority = inner.uri().authority()?.as_str();
     let (_user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    split_authority(host).ok()?;
-    let (scheme, host, port) = (inner.uri().scheme_str()?, inner.host(), inner.port());
-    let shown = format!("{scheme}://{host}:{port} ({variable})");
+    let host = split_authority(host).ok()?.0.to_owned();
+    let (scheme, port) = (inner.uri().scheme_str()?, inner.port());
+    let shown = format!("{scheme}://{}:{port} ({variable})", inner.host());
     Some(Proxy {
         inner,
         variable,
         shown,
+        host,
     })
 }
 
 impl Proxy {
-    pub fn host(&self) -> &str {
-        without_brackets(self.inner.host())
-    }
-
     pub fn port(&self) -> u16 {
         self.inner.port()
     }
@@ -80,32 +80,22 @@ impl Proxy {
 
     /// Opens a tunnel to a server. The error says why that failed.
     pub fn open_tunnel(&self, stream: &mut Stream, host: &str, port: u16) -> Result<(), String> {
-        use ErrorKind::{ConnectionReset, InvalidData, UnexpectedEof};
-        let (protocol, opened) = match self.inner.protocol() {
-            ProxyProtocol::Http | ProxyProtocol::Https => {
-                ("HTTP", self.open_by_connect(stream, host, port))
-            }
-            _ => ("SOCKS5", self.open_by_socks(stream, host, port)),
+        let opened = match self.inner.protocol() {
+            ProxyProtocol::Http | ProxyProtocol::Https => self.open_by_connect(stream, host, port),
+            _ => self.open_by_socks(stream, host, port),
         };
-        opened.map_err(|error| match error.downcast_ref::<io::Error>() {
+        opened.map_err(|error| match error.downcast_ref() {
+            Some(error) => describe_io(error),
             None => error.to_string(),
-            Some(io) => match io.kind() {
-                InvalidData | UnexpectedEof | ConnectionReset => format!(
-                    "proxy does not speak {protocol}, or closed the connection (is the scheme in {} right?)",
-                    self.variable
-                ),
-                _ => describe_io(io),
-            },
         })
     }
 
     /// CONNECT (RFC 9110 section 9.3.6).
     fn open_by_connect(&self, stream: &mut Stream, host: &str, port: u16) -> Result<()> {
-        let host = match host.parse::<Ipv6Addr>() {
-            Ok(address) => format!("[{address}]"),
-            Err(_) => host.to_owned(),
+        let address = match host.parse::<IpAddr>() {
+            Ok(address) => SocketAddr::new(address, port).to_string(),
+            Err(_) => format!("{host}:{port}"),
         };
-        let address = format!("{host}:{port}");
         let login = self.login().map_or_else(String::new, |(user, password)| {
             let login = STANDARD.encode(format!("{user}:{password}"));
             format!("Proxy-Authorization: Basic {login}\r\n")
@@ -124,14 +114,13 @@ impl Proxy {
         match response.code.filter(|_| parsed.is_ok()) {
             Some(200..=299) => Ok(()),
             Some(407) => {
-                let headers = response.headers.iter();
-                let offers =
-                    headers.filter(|it| it.name.eq_ignore_ascii_case("proxy-authenticate"));
-                let offers: String = offers.map(|it| String::from_utf8_lossy(it.value)).collect();
-                bail!(self.login_rejected(&offers.to_ascii_lowercase()))
+                let mut offers = response.headers.to_vec();
+                offers.retain(|it| it.name.eq_ignore_ascii_case("proxy-authenticate"));
+                let offers = offers.iter().map(|it| String::from_utf8_lossy(it.value));
+                bail!(self.login_rejected(&offers.collect::<Vec<_>>().join(" or ")))
             }
             Some(status) => bail!("proxy refused to connect (status {status})"),
-            None => Err(io::Error::from(ErrorKind::InvalidData).into()),
+            None => bail!("proxy does not speak HTTP"),
         }
     }
 
@@ -141,16 +130,14 @@ impl Proxy {
         self.inner.username().map(|user| (user, password))
     }
 
-    /// Why the proxy did not accept our login. Of what it `offers` in `Proxy-Authenticate`, we only know Basic.
+    /// Why the proxy did not accept our login. Of the schemes that it `offers`, we only know Basic.
     fn login_rejected(&self, offers: &str) -> String {
         let variable = self.variable;
-        let mut others = vec!["NTLM", "Negotiate", "Kerberos", "Digest", "Bearer"];
-        others.retain(|scheme| offers.contains(&scheme.to_ascii_lowercase()));
-        if !others.is_empty() && !offers.contains("basic") {
+        if !offers.is_empty() && !offers.to_ascii_lowercase().contains("basic") {
             format!(
-                "proxy wants authentication by {}, and codex-auth knows Basic only: run a local relay such as px or cntlm, \
-                 and set {variable} to its address",
-                others.join(" or ")
+                "proxy wants authentication by {}, and codex-auth knows Basic only: run a local relay such as px or cntlm, and \
+                 set {variable} to its address",
+                redact(offers)
             )
         } else if self.login().is_some() {
             format!("proxy rejected the user name or password in {variable}")
@@ -218,13 +205,15 @@ impl Proxy {
 }
 
 /// The status in the reply of a SOCKS proxy. Before it comes the version, as in the request.
-fn ask_socks(stream: &mut Stream, request: &[u8]) -> io::Result<u8> {
+fn ask_socks(stream: &mut Stream, request: &[u8]) -> Result<u8> {
     stream.write_all(request)?;
     stream.flush()?;
-    match read(stream)? {
-        [version, outcome] if version == request[0] => Ok(outcome),
-        _ => Err(ErrorKind::InvalidData.into()),
-    }
+    let [version, outcome] = read(stream)?;
+    ensure!(
+        version == request[0],
+        "proxy does not speak SOCKS5 (if it is an HTTP proxy, use http:// in its URL)"
+    );
+    Ok(outcome)
 }
 
 fn read<const LENGTH: usize>(stream: &mut Stream) -> io::Result<[u8; LENGTH]> {

@@ -1,6 +1,6 @@
 //! TCP: a connection to the address of a host that answers first, and a stream over it, encrypted or not, with a time limit.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -16,11 +16,9 @@ use crate::url::is_localhost;
 pub const LONGEST_RESOLVE: Duration = Duration::from_secs(10);
 /// How long to wait for an address before trying the next one too (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// How many steps a time limit is divided into.
-const STEPS: u32 = 100;
 
 /// The addresses of a host. The system's resolver has no time limit of its own.
-pub fn resolve(host: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketAddr>> {
+pub fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>> {
     if is_localhost(host) {
         return Ok(vec![
             (Ipv6Addr::LOCALHOST, port).into(),
@@ -34,7 +32,7 @@ pub fn resolve(host: &str, port: u16, limit: Duration) -> io::Result<Vec<SocketA
 
 /// The first connection to one of these addresses, or the last failure. The next address is tried before the last one has
 /// failed (RFC 8305), so that a dead address costs a moment only.
-pub fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
+pub fn race(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream> {
     let deadline = Instant::now() + limit;
     let mut waiting = addresses.iter().copied();
     let mut pending = 0;
@@ -64,8 +62,8 @@ pub fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> 
     }
 }
 
-/// A socket with a time limit. It waits in short steps: while this process is stopped the clock goes on, but at most one step is
-/// used up, and what arrived meanwhile is read.
+/// A socket with a time limit. It waits in a hundred steps: while this process is stopped the clock goes on, but at most one
+/// step is used up, and what arrived meanwhile is read.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
@@ -74,21 +72,18 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub fn new(stream: TcpStream, left: Duration) -> io::Result<Self> {
-        let step = (left / STEPS).max(Duration::from_millis(1));
+    pub fn new(stream: TcpStream, left: Duration) -> Result<Self> {
+        let step = (left / 100).max(Duration::from_millis(1));
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(step))?;
         stream.set_write_timeout(Some(step))?;
         Ok(Self { stream, left, step })
     }
 
-    fn retry(
-        &mut self,
-        mut step: impl FnMut(&mut TcpStream) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    fn retry(&mut self, mut step: impl FnMut(&TcpStream) -> Result<usize>) -> Result<usize> {
         while !self.left.is_zero() {
             let begun = Instant::now();
-            let outcome = step(&mut self.stream);
+            let outcome = step(&self.stream);
             self.left -= begun.elapsed().min(self.step).min(self.left);
             match outcome.as_ref().map_err(io::Error::kind) {
                 Err(ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
@@ -107,23 +102,23 @@ pub enum Stream {
 }
 
 impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         match self {
-            Self::Plain(socket) => socket.retry(|stream| stream.read(buffer)),
+            Self::Plain(socket) => socket.retry(|mut stream| stream.read(buffer)),
             Self::Tls(stream) => stream.read(buffer),
         }
     }
 }
 
 impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         match self {
-            Self::Plain(socket) => socket.retry(|stream| stream.write(bytes)),
+            Self::Plain(socket) => socket.retry(|mut stream| stream.write(bytes)),
             Self::Tls(stream) => stream.write(bytes),
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> Result<()> {
         match self {
             Self::Plain(_) => Ok(()),
             Self::Tls(stream) => stream.flush(),

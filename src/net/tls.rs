@@ -1,6 +1,5 @@
 //! TLS: the configuration, the handshake, and what a failed one means to the person.
 
-use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -47,11 +46,8 @@ fn describe(error: &io::Error) -> String {
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
     let words = match cause {
         Some(InvalidCertificate(Other(untrusted))) => return untrusted.to_string(),
-        Some(InvalidCertificate(ExpiredContext { .. })) => {
-            "certificate has expired (is this machine's clock right?)"
-        }
-        Some(InvalidCertificate(NotValidYetContext { .. })) => {
-            "certificate is not yet valid (is this machine's clock right?)"
+        Some(InvalidCertificate(ExpiredContext { .. } | NotValidYetContext { .. })) => {
+            "certificate has expired, or is not yet valid (is this machine's clock right?)"
         }
         Some(InvalidCertificate(NotValidForNameContext { .. })) => {
             "certificate is for another name (a captive portal or a filter?)"
@@ -101,12 +97,11 @@ impl ServerCertVerifier for Verifier {
         };
         let issuer = issuer_name(end_entity).unwrap_or_else(|| "unknown".to_owned());
         let source = &self.source;
-        let words: Box<dyn Error + Send + Sync> = format!(
+        let untrusted = io::Error::other(format!(
             "certificate issued by «{issuer}» is not trusted (if that is your company's proxy, set CODEX_CA_CERTIFICATE to \
              the PEM file of its CA; trusted are {source})"
-        )
-        .into();
-        Err(CertificateError::Other(OtherError(words.into())).into())
+        ));
+        Err(CertificateError::Other(OtherError(Arc::new(untrusted))).into())
     }
 
     fn verify_tls12_signature(

@@ -1,7 +1,13 @@
-//! The sockets of the callback server: ports, connections, and the browsers that wait for the last page.
+//! The loopback server that receives the redirect (RFC 8252 section 7.3). It serves one login.
+//!
+//! Any page and any local program can send requests here. Only one that `redirect::classify` lets pass ends the login. All others
+//! get an error page, and the login goes on.
+//!
+//! It is made of std and httparse: `tiny_http` limits neither the size nor the time of a request's head, and 255
+//! connections that are reset at once crash it.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
@@ -11,14 +17,17 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use subtle::ConstantTimeEq;
 
-use super::http::{receive, send};
-use super::navigation::{LINK_PATH, Navigation, classify};
-use crate::login::redirect::{AuthorizationResponse, Expectation};
+use crate::login::redirect::{AuthorizationResponse, Expectation, LINK_PATH, Navigation, classify};
 use crate::login::{page, pkce};
-use crate::time::start;
+use crate::time::{start, within};
 
 /// For each address family. A browser opens a handful; the rest is for other programs.
 const CONNECTION_LIMIT: usize = 32;
+/// In bytes. A code and a state take a few hundred; the rest is for cookies that other programs left on localhost.
+const HEAD_LIMIT: usize = 16 * 1024;
+/// How long, and how many bytes, a browser may go on sending after the reply.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+const DRAIN_LIMIT: u64 = 1024 * 1024;
 
 /// The ports are bound; a connection waits until `serve`.
 pub struct Listening {
@@ -80,7 +89,7 @@ fn listen_on(port: u16) -> Result<Option<Listening>> {
 /// Windows denies access to a port that another program uses exclusively or that Hyper-V has reserved.
 fn is_busy(error: &io::Error) -> bool {
     let kind = error.kind();
-    kind == io::ErrorKind::AddrInUse || cfg!(windows) && kind == io::ErrorKind::PermissionDenied
+    kind == ErrorKind::AddrInUse || cfg!(windows) && kind == ErrorKind::PermissionDenied
 }
 
 impl Listening {
@@ -179,10 +188,50 @@ fn handle_connection(state: &ServerState, stream: &Arc<TcpStream>) {
     send(stream, &status, if is_head { "" } else { &page });
 }
 
+/// What a browser sent, up to an empty line or the limit. None if the connection was closed before that, or if the browser
+/// begins a TLS handshake (RFC 8446 section 5.1) and would wait for our answer.
+pub fn receive(mut stream: &TcpStream) -> Option<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut chunk = [0; 2048];
+    while head.len() < HEAD_LIMIT && !head.windows(4).any(|four| four == b"\r\n\r\n") {
+        let count = stream.read(&mut chunk).ok().filter(|&count| count > 0)?;
+        head.extend_from_slice(&chunk[..count.min(HEAD_LIMIT - head.len())]);
+        if head[0] == 0x16 {
+            return None;
+        }
+    }
+    Some(head)
+}
+
+/// Sends a page, with a status and the header lines that only this reply has, and returns when the browser has received it or
+/// closed, after a few seconds at most.
+pub fn send(stream: &Arc<TcpStream>, status: &str, page: &str) {
+    let (length, policy) = (page.len(), page::security_policy());
+    let reply = format!(
+        "HTTP/1.1 {status}\r\n\
+         Connection: close\r\n\
+         Content-Type: text/html; charset=utf-8\r\n\
+         Content-Length: {length}\r\n\
+         Cache-Control: no-store\r\n\
+         Content-Security-Policy: {policy}\r\n\
+         Referrer-Policy: no-referrer\r\n\
+         X-Content-Type-Options: nosniff\r\n\
+         \r\n\
+         {page}"
+    );
+    let stream = Arc::clone(stream);
+    // It reads on until the browser closes (RFC 9112 section 9.6): closing with unread bytes resets the connection, and the
+    // browser may lose what it has not read yet.
+    let _ = within(DRAIN_TIME, move || {
+        (&*stream).write_all(reply.as_bytes())?;
+        stream.shutdown(Shutdown::Write)?;
+        io::copy(&mut (&*stream).take(DRAIN_LIMIT), &mut io::sink())
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
     use std::sync::mpsc;
 
     use crate::login::redirect::testing::{STATE, expectation};
