@@ -48,18 +48,18 @@ fn of_login(login: &LoginStatus) -> Finding {
 
 /// Each profile whose refresh token one before it has too.
 fn of_copies() -> Vec<Finding> {
-    let known = copies::known();
-    let unreadable = known.closed.iter().map(|profile| {
+    let logins = copies::logins();
+    let unreadable = logins.iter().filter(|(_, token)| token.is_none());
+    let unreadable = unreadable.map(|(profile, _)| {
         let login = copies::describe_login(profile);
         Finding::new(Level::Warning, "sharing", format!(
             "cannot tell whether {login} is a copy of another: it cannot be read without the keyring"
         ))
     });
-    let logins = known.logins.iter().enumerate();
-    let copied = logins.filter_map(|(number, (profile, login))| {
-        let mut before = known.logins[..number].iter();
-        let copy = before.find(|(_, other)| other.tokens.refresh_token == login.tokens.refresh_token)?;
-        let other = copies::describe_login(&copy.0);
+    let copied = logins.iter().enumerate().filter_map(|(number, (profile, token))| {
+        let mut before = logins[..number].iter();
+        let (other, _) = before.find(|(_, other)| token.is_some() && other == token)?;
+        let other = copies::describe_login(other);
         let login = settings::login_command(profile);
         Some(Finding::new(Level::Problem, "sharing", format!(
             "{profile} is a copy of {other}: whichever is refreshed first invalidates the other: run codex-auth --profile {profile} logout --no-revoke, then {login}"

@@ -25,15 +25,10 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>
         Source::Issuer => copies::reason_to_keep(credentials, profile),
     };
     if reason.is_none() {
-        let revoke = || revoke(credentials);
-        awaiting("Revoking the login at the issuer …", revoke)?;
+        let client_id = credentials.client_id.clone().unwrap_or_default();
+        awaiting("Revoking the login at the issuer …", || {
+            Issuer::new(stored_issuer(credentials)?, client_id)?.revoke(&credentials.tokens)
+        })?;
     }
     Ok(reason)
-}
-
-/// Revokes the refresh token, and with it the login; where there is none, the access token (RFC 7009 section 2.1).
-fn revoke(credentials: &Credentials) -> Result<()> {
-    let issuer = stored_issuer(credentials)?;
-    let client_id = credentials.client_id.clone().unwrap_or_default();
-    Issuer::new(issuer, client_id)?.revoke(&credentials.tokens)
 }

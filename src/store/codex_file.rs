@@ -126,10 +126,7 @@ pub fn load() -> Result<Option<Credentials>> {
 }
 
 fn load_from_keyring(home: &Path) -> Result<Option<Credentials>> {
-    let read = || -> Result<Option<Credentials>> {
-        let found = keyring::read(SERVICE, &account(home)).map_err(Failure::from)?;
-        found.map(|bytes| parse_codex(&bytes)).transpose()
-    };
+    let read = || parse(keyring::read(SERVICE, &account(home)).map_err(Failure::from)?);
     read().context("could not use Codex's login in the keyring")
 }
 
@@ -143,12 +140,12 @@ fn account(home: &Path) -> String {
 
 fn load_file() -> Result<Option<Credentials>> {
     let path = path()?;
-    let load = || {
-        read(&path, check_trusted)?
-            .map(|bytes| parse_codex(&bytes))
-            .transpose()
-    };
+    let load = || parse(read(&path, check_trusted)?);
     read_whole(load).with_context(|| format!("could not use {}", path.display()))
+}
+
+fn parse(found: Option<Vec<u8>>) -> Result<Option<Credentials>> {
+    found.map(|bytes| parse_codex(&bytes)).transpose()
 }
 
 /// Reads a file again that cannot be used: Codex rewrites it in place, so that for a moment it is empty or cut short.
@@ -177,9 +174,7 @@ mod tests {
             if let Some(state) = states.next() {
                 fs::write(&path, state).unwrap();
             }
-            read(&path, check_trusted)?
-                .map(|bytes| parse_codex(&bytes))
-                .transpose()
+            parse(read(&path, check_trusted)?)
         })
     }
 
