@@ -51,14 +51,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
             "You are signed in{who} until the new login is stored."
         ));
     }
-    let (mut credentials, earlier) = match source {
-        None => login.sign_in(args)?,
-        Some(source) => awaiting("Waiting for the first token …", || {
-            first_credentials(source)
-        })
-        .and_then(|first| login.store(first))
-        .context(FAILED)?,
-    };
+    let (mut credentials, earlier) = login.sign_in(source, args).context(FAILED)?;
     awaiting("Asking about the workspace …", || {
         learn_routing(store, &mut credentials);
     });
@@ -92,15 +85,17 @@ fn source(args: &LoginArgs) -> Result<Option<Source>> {
 }
 
 impl Login<'_> {
-    /// Signs a person in at the issuer.
-    fn sign_in(&self, args: &LoginArgs) -> Result<Completed> {
+    /// Gets the first token from its source, or signs a person in at the issuer.
+    fn sign_in(&self, source: Option<Source>, args: &LoginArgs) -> Result<Completed> {
+        if let Some(source) = source {
+            let first = || first_credentials(source);
+            return self.store(awaiting("Waiting for the first token …", first)?);
+        }
         let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
         if args.with_access_token {
             let access_token = access_token::read()?;
-            let asked = awaiting("Asking the issuer whose token it is …", || {
-                access_token::credentials(&issuer, &access_token)
-            });
-            return asked.and_then(|new| self.store(new)).context(FAILED);
+            let ask = || access_token::credentials(&issuer, &access_token);
+            return self.store(awaiting("Asking the issuer whose token it is …", ask)?);
         }
         if args.device_code {
             return self.sign_in_with_code(&issuer, args.qr);
@@ -113,7 +108,7 @@ impl Login<'_> {
             workspaces: self.workspaces,
             command: &self.command,
         };
-        let (authorization, callback) = browser::authorize(&issuer, &options).context(FAILED)?;
+        let (authorization, callback) = browser::authorize(&issuer, &options)?;
         let completed = self.complete(&issuer, &authorization, false);
         callback.show(match &completed {
             Ok((credentials, _)) => {
@@ -122,20 +117,19 @@ impl Login<'_> {
             }
             Err(error) => page::failed(&format!("{error:#}")),
         });
-        completed.context(FAILED)
+        completed
     }
 
     fn sign_in_with_code(&self, issuer: &Issuer, with_qr: bool) -> Result<Completed> {
         let (store, command) = (self.store, &self.command);
         let keep = !will_be_sealed(store, self.sealed)?;
-        let (authorization, _lock) =
-            device_code::authorize(issuer, store, keep, with_qr, command).context(FAILED)?;
+        let (authorization, _lock) = device_code::authorize(issuer, store, keep, with_qr, command)?;
         let completed = self.complete(issuer, &authorization, keep);
-        let again = match store.pending() {
-            Some(_) => format!(" yet: run {command} --device-code again, the code is still valid"),
-            None => String::new(),
-        };
-        completed.context(FAILED.to_owned() + &again)
+        let again = || format!("run {command} --device-code again, the code is still valid");
+        match store.pending() {
+            Some(_) => completed.with_context(again),
+            None => completed,
+        }
     }
 
     /// Exchanges the code and stores the tokens, all under the lock.
@@ -153,9 +147,8 @@ impl Login<'_> {
             bail!("another codex-auth command has used this code, or removed it");
         }
         let replacement = Replacement::prepare(self.store, lock, self.sealed)?;
-        let exchanged = awaiting("Completing the sign-in …", || {
-            issuer.exchange(authorization)
-        });
+        let exchange = || issuer.exchange(authorization);
+        let exchanged = awaiting("Completing the sign-in …", exchange);
         let code = exchanged.as_ref().map_or_else(error::exit_code, |_| 0);
         if is_kept && code != error::TEMPORARY {
             self.store.forget_pending();

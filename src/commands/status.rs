@@ -154,7 +154,10 @@ fn limits(login: &LoginStatus) -> String {
         Some(Ok(usage)) => usage,
     };
     let windows = usage.windows.iter();
-    let windows = windows.map(|it| line(&window_name(it), &window_use(it, login.now)));
+    let windows = windows.map(|window| {
+        let name = window.length.map_or("Limit".to_owned(), span);
+        line(&capitalized(&name), &window_use(window, login.now))
+    });
     let credits = usage.credits.as_deref();
     let credits = credits.map(|credits| line("Credits", &printable(credits)));
     match windows.chain(credits).collect() {
@@ -162,14 +165,6 @@ fn limits(login: &LoginStatus) -> String {
             line("Usage", "unknown: the backend reports no limits")
         }
         lines => lines,
-    }
-}
-
-fn window_name(window: &Window) -> String {
-    match window.length {
-        Some(604_800) => "Week".to_owned(),
-        Some(seconds) => capitalized(&span(seconds)),
-        None => "Limit".to_owned(),
     }
 }
 

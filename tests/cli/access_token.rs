@@ -95,8 +95,9 @@ fn what_cannot_be_a_token_is_refused_and_not_quoted() {
         ),
         ("hunter2", "it does not start with at-"),
     ] {
-        let stderr =
-            format!("codex-auth: could not use the text on stdin as an access token: {why}\n");
+        let stderr = format!(
+            "codex-auth: could not sign in: could not use the text on stdin as an access token: {why}\n"
+        );
         login_with(&sandbox, text).assert(2, "", &stderr);
     }
     assert!(sandbox.issuer.requests().is_empty());

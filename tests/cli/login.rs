@@ -1021,42 +1021,42 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
         (
             "CODEX_AUTH_ISSUER",
             "http://issuer.example",
-            "invalid CODEX_AUTH_ISSUER: plain http is only allowed to a loopback address",
+            "could not sign in: invalid CODEX_AUTH_ISSUER: plain http is only allowed to a loopback address",
         ),
         (
             "CODEX_AUTH_ISSUER",
             "issuer.example",
-            "invalid CODEX_AUTH_ISSUER: only https and http are supported",
+            "could not sign in: invalid CODEX_AUTH_ISSUER: only https and http are supported",
         ),
         (
             "CODEX_AUTH_ISSUER",
             "https://me:pw@issuer.example",
-            "invalid CODEX_AUTH_ISSUER: user names are not allowed in it",
+            "could not sign in: invalid CODEX_AUTH_ISSUER: user names are not allowed in it",
         ),
         (
             "CODEX_AUTH_ISSUER",
             "nonsense here",
-            "invalid CODEX_AUTH_ISSUER: not a URL",
+            "could not sign in: invalid CODEX_AUTH_ISSUER: not a URL",
         ),
         (
             "CODEX_AUTH_CLIENT_ID",
             "a b",
-            "invalid CODEX_AUTH_CLIENT_ID \"a b\": use visible ASCII characters without spaces",
+            "could not sign in: invalid CODEX_AUTH_CLIENT_ID \"a b\": use visible ASCII characters without spaces",
         ),
         (
             "CODEX_AUTH_PORT",
             "65536",
-            "invalid CODEX_AUTH_PORT \"65536\": use 0 to 65535",
+            "could not sign in: invalid CODEX_AUTH_PORT \"65536\": use 0 to 65535",
         ),
         (
             "CODEX_AUTH_PORT",
             "http",
-            "invalid CODEX_AUTH_PORT \"http\": use 0 to 65535",
+            "could not sign in: invalid CODEX_AUTH_PORT \"http\": use 0 to 65535",
         ),
         (
             "CODEX_AUTH_REDIRECT_HOST",
             "evil.example",
-            "invalid CODEX_AUTH_REDIRECT_HOST \"evil.example\": use localhost or 127.0.0.1",
+            "could not sign in: invalid CODEX_AUTH_REDIRECT_HOST \"evil.example\": use localhost or 127.0.0.1",
         ),
         (
             "CODEX_AUTH_HOME",
@@ -1071,7 +1071,7 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
         (
             "CODEX_AUTH_ISSUER",
             "https://issuer.example\t",
-            "invalid CODEX_AUTH_ISSUER: it contains a control character",
+            "could not sign in: invalid CODEX_AUTH_ISSUER: it contains a control character",
         ),
     ] {
         let (mut sandbox, planted) = signed_in();

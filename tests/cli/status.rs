@@ -548,7 +548,7 @@ fn the_usage_of_the_plan_is_told() {
         0,
         "Signed in as [..]\n...\n  \
            5 hours:    37% used, resets in 2 hours ([..] UTC)\n  \
-           Week:       4% used, resets in 2 days ([..] UTC)\n",
+           7 days:     4% used, resets in 2 days ([..] UTC)\n",
         "",
     );
     let request = &sandbox.issuer.requests_to(Endpoint::Usage)[0];
