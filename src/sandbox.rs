@@ -26,12 +26,9 @@ pub fn cannot_write(error: &io::Error, folder: &Path) -> Option<String> {
 /// The options of what is mounted at this very place, if anything is, as in a container into which single files are mounted.
 /// Only Linux tells.
 pub fn mount_options(place: &Path) -> Option<String> {
-    // The kernel writes blanks, line ends and backslashes as octal numbers (proc(5)).
+    // The kernel writes a blank as an octal number (proc(5)).
     let real = fs::canonicalize(place).ok()?;
-    let mut place = real.to_string_lossy().replace('\\', r"\134");
-    for (character, escaped) in [(' ', r"\040"), ('\t', r"\011"), ('\n', r"\012")] {
-        place = place.replace(character, escaped);
-    }
+    let place = real.to_string_lossy().replace(' ', r"\040");
     let table = fs::read("/proc/self/mounts").ok()?;
     let table = String::from_utf8_lossy(&table);
     let mut mounts = table.lines().map(|line| line.split(' ').skip(1));

@@ -8,7 +8,7 @@ use crate::credentials::{Credentials, Freshness, TokenRequest};
 use crate::error::Failure;
 use crate::issuer::backend::Verdict;
 use crate::refresh::{ValidToken, verify};
-use crate::store::codex_file::{self, Place};
+use crate::store::codex_file;
 
 /// Codex's credentials, which have an access token.
 pub fn load() -> Result<Credentials> {
@@ -57,11 +57,10 @@ fn not_usable(credentials: &Credentials, reason: &str) -> Error {
 }
 
 fn not_signed_in() -> Failure {
-    let words = match codex_file::place() {
-        Ok(Place::Encrypted | Place::EncryptedElseFile) => {
-            "Codex keeps its login in an encrypted file, which codex-auth cannot read: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
-        }
-        _ => "Codex is not signed in: run codex login",
+    let words = if codex_file::place().is_ok_and(|place| place.is_encrypted()) {
+        "Codex keeps its login in an encrypted file, which codex-auth cannot read: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
+    } else {
+        "Codex is not signed in: run codex login"
     };
     Failure::LoginRequired(words.to_owned())
 }

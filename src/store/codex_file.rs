@@ -32,9 +32,9 @@ pub fn path() -> Result<PathBuf> {
 /// Where it is, for people.
 pub fn shown_place() -> Result<String> {
     let path = path()?;
-    Ok(match place() {
-        Ok(Place::Keyring) => format!("the keyring ({SERVICE})"),
-        Ok(Place::KeyringElseFile) if !path.exists() => format!("the keyring ({SERVICE})"),
+    Ok(match place().as_ref().map(Place::as_configured) {
+        Ok(("keyring", false)) => format!("the keyring ({SERVICE})"),
+        Ok(("auto", false)) if !path.exists() => format!("the keyring ({SERVICE})"),
         _ => path.display().to_string(),
     })
 }
@@ -43,41 +43,28 @@ pub fn is_there() -> bool {
     path().is_ok_and(|path| path.exists())
 }
 
-/// Where Codex keeps its login.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
-    File,
-    /// In the keyring, and nowhere else.
-    Keyring,
-    /// In the keyring, or in the file where that fails.
-    KeyringElseFile,
-    /// In a file that is encrypted with a key in the keyring: the default on Windows, and a feature elsewhere.
-    Encrypted,
-    /// In that file, or in the plain one where that fails.
-    EncryptedElseFile,
+/// Where Codex keeps its login, as its configuration files say: a later one overrides an earlier one.
+pub struct Place {
+    /// `file`, `keyring`, or `auto`: in the file only where the keyring fails.
+    store: String,
+    /// Whether it is in an encrypted file, whose key is in the keyring: the default on Windows, and a feature elsewhere.
+    is_encrypted: bool,
 }
 
-/// Where Codex keeps its login, as its configuration says.
 pub fn place() -> Result<Place> {
-    let mut configuration = Configuration {
+    let mut place = Place {
         store: "file".to_owned(),
         is_encrypted: cfg!(windows),
     };
     for path in settings::codex_configurations()? {
-        let mut configure = || configuration.read(&read(&path, |_| Ok(()))?.unwrap_or_default());
+        let mut configure = || place.configure(&read(&path, |_| Ok(()))?.unwrap_or_default());
         configure().with_context(|| format!("could not read {}", path.display()))?;
     }
-    Ok(configuration.place())
+    Ok(place)
 }
 
-/// What Codex's configuration files say about its login: a later one overrides an earlier one.
-struct Configuration {
-    store: String,
-    is_encrypted: bool,
-}
-
-impl Configuration {
-    fn read(&mut self, bytes: &[u8]) -> Result<()> {
+impl Place {
+    fn configure(&mut self, bytes: &[u8]) -> Result<()> {
         // The parser's message would quote a line, which may contain an API key.
         let table = DeTable::parse(str::from_utf8(bytes)?);
         let table = table.ok().context("it is not valid TOML")?.into_inner();
@@ -91,14 +78,12 @@ impl Configuration {
         Ok(())
     }
 
-    fn place(&self) -> Place {
-        match (self.store.as_str(), self.is_encrypted) {
-            ("keyring", false) => Place::Keyring,
-            ("keyring", true) => Place::Encrypted,
-            ("auto", false) => Place::KeyringElseFile,
-            ("auto", true) => Place::EncryptedElseFile,
-            _ => Place::File,
-        }
+    fn as_configured(&self) -> (&str, bool) {
+        (&self.store, self.is_encrypted)
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.as_configured(), ("keyring" | "auto", true))
     }
 }
 
@@ -111,17 +96,17 @@ pub fn is_it(target: &Path) -> bool {
 pub fn load() -> Result<Option<Credentials>> {
     let place = place().context("could not use Codex's login")?;
     let home = settings::codex_home()?;
-    match place {
-        Place::File => load_file(),
-        Place::Keyring => load_from_keyring(&home),
-        Place::EncryptedElseFile if !home.join("secrets/codex_auth.age").exists() => load_file(),
-        Place::Encrypted | Place::EncryptedElseFile => Ok(None),
-        Place::KeyringElseFile => match load_from_keyring(&home) {
+    match place.as_configured() {
+        ("auto", true) if !home.join("secrets/codex_auth.age").exists() => load_file(),
+        ("keyring" | "auto", true) => Ok(None),
+        ("keyring", false) => load_from_keyring(&home),
+        ("auto", false) => match load_from_keyring(&home) {
             Ok(None) => load_file(),
             // Codex does the same, and only logs it.
             Err(error) => load_file()?.map_or(Err(error), |found| Ok(Some(found))),
             found => found,
         },
+        _ => load_file(),
     }
 }
 
@@ -180,14 +165,14 @@ mod tests {
 
     /// The place that these configurations name, with the default of Linux and macOS.
     fn place_in<T: AsRef<[u8]>>(texts: &[T]) -> Result<Place> {
-        let mut configuration = Configuration {
-            store: String::new(),
+        let mut place = Place {
+            store: "file".to_owned(),
             is_encrypted: false,
         };
         for text in texts {
-            configuration.read(text.as_ref())?;
+            place.configure(text.as_ref())?;
         }
-        Ok(configuration.place())
+        Ok(place)
     }
 
     #[test]
@@ -196,62 +181,69 @@ mod tests {
         const AUTO: &str = "  cli_auth_credentials_store='auto' # where there is one\n";
         const FILE: &str = "cli_auth_credentials_store = \"file\"";
         for (texts, place) in [
-            (&[""][..], Place::File),
-            (&[KEYRING], Place::Keyring),
-            (&[AUTO], Place::KeyringElseFile),
-            (&[FILE], Place::File),
+            (&[""][..], ("file", false)),
+            (&[KEYRING], ("keyring", false)),
+            (&[AUTO], ("auto", false)),
+            (&[FILE], ("file", false)),
             // The person's configuration wins over the system's.
-            (&[KEYRING, FILE], Place::File),
-            (&[KEYRING, "model = 'x'"], Place::Keyring),
+            (&[KEYRING, FILE], ("file", false)),
+            (&[KEYRING, "model = 'x'"], ("keyring", false)),
             (
                 &[KEYRING, "[features]\nsecret_auth_storage = true"],
-                Place::Encrypted,
+                ("keyring", true),
             ),
             (
                 &[
                     KEYRING,
                     "features = { a = [{ b = 1 }], secret_auth_storage = true }",
                 ],
-                Place::Encrypted,
+                ("keyring", true),
             ),
             (
                 &[AUTO, "features.secret_auth_storage = true"],
-                Place::EncryptedElseFile,
+                ("auto", true),
             ),
             // A byte order mark, and a quoted key with an escape.
             (
                 &["\u{feff}\"cli_auth_credentials_\\u0073tore\" = '''keyring'''"],
-                Place::Keyring,
+                ("keyring", false),
             ),
             // Not at the top level, or another key.
-            (&["# cli_auth_credentials_store = \"keyring\""], Place::File),
+            (
+                &["# cli_auth_credentials_store = \"keyring\""],
+                ("file", false),
+            ),
             (
                 &["cli_auth_credentials_store_too = \"keyring\""],
-                Place::File,
+                ("file", false),
             ),
             (
                 &["[profiles.x]\ncli_auth_credentials_store = \"keyring\""],
-                Place::File,
+                ("file", false),
             ),
             (
                 &["[[x]]\n[x.y]\ncli_auth_credentials_store = \"keyring\""],
-                Place::File,
+                ("file", false),
             ),
             (
                 &["x = [{ cli_auth_credentials_store = \"keyring\" }]"],
-                Place::File,
+                ("file", false),
             ),
             (
                 &["x = \"\"\"\ncli_auth_credentials_store = 'keyring'\n\"\"\""],
-                Place::File,
+                ("file", false),
             ),
-            (&[KEYRING, "secret_auth_storage = true"], Place::Keyring),
+            (&[KEYRING, "secret_auth_storage = true"], ("keyring", false)),
             (
                 &[KEYRING, "\"features.secret_auth_storage\" = true"],
-                Place::Keyring,
+                ("keyring", false),
             ),
         ] {
-            assert_eq!(place_in(texts).unwrap(), place, "{texts:?}");
+            assert_eq!(
+                place_in(texts).ok().unwrap().as_configured(),
+                place,
+                "{texts:?}"
+            );
         }
         let deep = format!("a = {}", "[".repeat(100_000));
         for text in [
