@@ -33,14 +33,10 @@ pub struct Options<'a> {
 /// Asks the person to sign in, and waits for the authorization code. The browser, if it brought the code, waits for its
 /// last page.
 pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorization, Callback)> {
-    let command = options.command;
+    let (ports, command) = (&options.ports, options.command);
     // Listen before the browser starts: it may come back at once.
-    let listening = callback::listen(&options.ports)?.with_context(|| {
-        let ports: Vec<String> = options
-            .ports
-            .iter()
-            .map(|it| format!("port {it}"))
-            .collect();
+    let listening = callback::listen(ports)?.with_context(|| {
+        let ports: Vec<String> = ports.iter().map(|port| format!("port {port}")).collect();
         let ports = ports.join(" and ");
         format!("{ports} in use by another program: close it, or run {command} --device-code")
     })?;
@@ -54,29 +50,8 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
     let expected = Expectation { state, issuer };
     let (sender, responses) = mpsc::channel();
     let callback = listening.serve(expected.clone(), sender.clone(), &url)?;
-    let environment = opener::environment();
-    let can_open = !options.no_browser && opener::has_browser(environment);
-    tell(if can_open {
-        "Opening your browser. If nothing happens, open:"
-    } else {
-        "Open this address in your browser:"
-    });
-    say(&format!("  {}", link(&url)));
-    let ended_on = redirect_uri.replace(redirect::PATH, "/…");
-    let paste = can_ask().then(|| {
-        format!(
-            "If the browser ends on a page that does not load ({ended_on}), paste its address here."
-        )
-    });
-    // A browser that was named on purpose is one that can come back.
-    let environment = if can_open {
-        Environment::Desktop
-    } else {
-        environment
-    };
-    for paragraph in ways_back(environment, port, paste, command) {
-        tell(&paragraph);
-    }
+    let can_open = !options.no_browser && opener::has_browser(opener::environment());
+    invite(&url, &redirect_uri, port, can_open, command);
     let waiting = format!("Waiting for up to {MINUTES} minutes … ");
     if !is_watched() {
         say(waiting.trim_end());
@@ -106,6 +81,26 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
         verifier,
     };
     Ok((authorization, callback))
+}
+
+/// Tells the person where to sign in, and how the browser's answer gets here.
+fn invite(url: &str, redirect_uri: &str, port: u16, can_open: bool, command: &str) {
+    // A browser that was named on purpose is one that can come back.
+    let (environment, how) = if can_open {
+        let how = "Opening your browser. If nothing happens, open:";
+        (Environment::Desktop, how)
+    } else {
+        (opener::environment(), "Open this address in your browser:")
+    };
+    tell(how);
+    say(&format!("  {}", link(url)));
+    let ended_on = redirect_uri.replace(redirect::PATH, "/…");
+    let paste = format!(
+        "If the browser ends on a page that does not load ({ended_on}), paste its address here."
+    );
+    for paragraph in ways_back(environment, port, can_ask().then_some(paste), command) {
+        tell(&paragraph);
+    }
 }
 
 /// Opens the browser, and returns when it is closed.

@@ -190,7 +190,7 @@ fn handle_connection(state: &ServerState, stream: &Arc<TcpStream>) {
 
 /// What a browser sent, up to an empty line or the limit. None if the connection was closed before that, or if the browser
 /// begins a TLS handshake (RFC 8446 section 5.1) and would wait for our answer.
-pub fn receive(mut stream: &TcpStream) -> Option<Vec<u8>> {
+fn receive(mut stream: &TcpStream) -> Option<Vec<u8>> {
     let mut head = Vec::new();
     let mut chunk = [0; 2048];
     while head.len() < HEAD_LIMIT && !head.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -205,7 +205,7 @@ pub fn receive(mut stream: &TcpStream) -> Option<Vec<u8>> {
 
 /// Sends a page, with a status and the header lines that only this reply has, and returns when the browser has received it or
 /// closed, after a few seconds at most.
-pub fn send(stream: &Arc<TcpStream>, status: &str, page: &str) {
+fn send(stream: &Arc<TcpStream>, status: &str, page: &str) {
     let (length, policy) = (page.len(), page::security_policy());
     let reply = format!(
         "HTTP/1.1 {status}\r\n\

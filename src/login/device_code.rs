@@ -160,7 +160,7 @@ fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Res
         let Some(time) = next_wait(&mut interval, &pending, left) else {
             return Err(too_late(pending, command));
         };
-        count_down(time, end, pending.problem.as_deref().unwrap_or_default());
+        count_down(time, end, pending.problem.as_deref());
         polled = issuer.poll_device_login(&session.device_auth_id, &session.user_code);
     }
 }
@@ -181,21 +181,20 @@ fn next_wait(interval: &mut Duration, pending: &Pending, left: Duration) -> Opti
 }
 
 /// Sleeps for this long, and shows the time left until `end`.
-fn count_down(time: Duration, end: Instant, note: &str) {
+fn count_down(time: Duration, end: Instant, note: Option<&str>) {
     let wake = Instant::now() + time;
     while let Some(left) = wake.checked_duration_since(Instant::now()) {
-        let total = end.saturating_duration_since(Instant::now());
-        show_status(&countdown(total, note));
+        show_status(&countdown(
+            end.saturating_duration_since(Instant::now()),
+            note,
+        ));
         thread::sleep(left.min(TICK));
     }
 }
 
-fn countdown(left: Duration, note: &str) -> String {
+fn countdown(left: Duration, note: Option<&str>) -> String {
     let seconds = left.as_millis().div_ceil(1000);
-    let note = match printable(note) {
-        nothing if nothing.is_empty() => nothing,
-        note => format!(" ({note})"),
-    };
+    let note = note.map_or_else(String::new, |note| format!(" ({})", printable(note)));
     format!("Waiting: {}:{:02} left{note}", seconds / 60, seconds % 60)
 }
 
@@ -301,9 +300,12 @@ mod tests {
 
     #[test]
     fn the_countdown_rounds_up_and_says_what_is_wrong() {
-        let line = |millis, note: &str| countdown(Duration::from_millis(millis), note);
-        assert_eq!(line(900_000, ""), "Waiting: 15:00 left");
-        assert_eq!(line(61_001, ""), "Waiting: 1:02 left");
-        assert_eq!(line(5_000, "no\nanswer"), "Waiting: 0:05 left (no answer)");
+        let line = |millis, note| countdown(Duration::from_millis(millis), note);
+        assert_eq!(line(900_000, None), "Waiting: 15:00 left");
+        assert_eq!(line(61_001, None), "Waiting: 1:02 left");
+        assert_eq!(
+            line(5_000, Some("no\nanswer")),
+            "Waiting: 0:05 left (no answer)"
+        );
     }
 }

@@ -23,9 +23,6 @@ pub enum Environment {
     NoDisplay,
 }
 
-/// A program that fails sooner than this has shown nothing; a later failure means that the person closed it.
-const AT_ONCE: Duration = Duration::from_secs(5);
-
 /// Where we run, judging by the environment and a few files. The place farthest from the person wins: a container on WSL also
 /// has the kernel of WSL.
 pub fn environment() -> Environment {
@@ -121,7 +118,8 @@ fn try_opener(words: &[String]) -> Result<(), String> {
     let mut browser = process::spawn(&mut command)
         .map_err(|error| process::describe_start(&error, words[0].as_ref()))?;
     let status = browser.wait().map_err(|error| error.to_string())?;
-    if status.success() || started.elapsed() > AT_ONCE {
+    // A program that fails at once has shown nothing; a later failure means that the person closed it.
+    if status.success() || started.elapsed() > Duration::from_secs(5) {
         return Ok(());
     }
     Err(status.to_string().replace(": ", " "))

@@ -15,9 +15,6 @@ use crate::settings;
 use crate::text::redact;
 use crate::url::{Url, split_authority, without_brackets};
 
-/// The longest head of a response to CONNECT, in bytes. A usual one has a few hundred.
-const LONGEST_HEAD: usize = 16 * 1024;
-
 #[derive(Debug)]
 pub struct Proxy {
     inner: ureq::Proxy,
@@ -103,9 +100,9 @@ impl Proxy {
         let request = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n{login}\r\n");
         stream.write_all(request.as_bytes())?;
         stream.flush()?;
-        // Byte by byte: what follows the head comes from the server.
+        // Byte by byte: what follows the head comes from the server. A usual head has a few hundred.
         let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST_HEAD {
+        while !head.ends_with(b"\r\n\r\n") && head.len() < 16 * 1024 {
             head.extend(read::<1>(stream)?);
         }
         let mut headers = [EMPTY_HEADER; 100];
