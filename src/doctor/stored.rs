@@ -12,7 +12,7 @@ use crate::profile::status::LoginStatus;
 use crate::profile::{Profile, copies, stores};
 use crate::sandbox::mount_options;
 use crate::settings::{self, call_for};
-use crate::store::{self, Store, permissions::mode};
+use crate::store::{self, Lock, Store, permissions::mode};
 use crate::text::shell_path;
 
 /// How long another `doctor` may take in the same folder.
@@ -88,17 +88,17 @@ pub fn disk() -> Vec<Finding> {
 /// Goes through the steps of a refresh on the disk, with a file of no profile.
 fn try_out() -> Result<Finding> {
     let folder = settings::home()?;
-    let trial = Store::for_trial()?;
+    // No profile can be called so.
+    let trial = Store::new(".doctor".to_owned())?;
     let lock = trial.lock(PATIENCE)?;
-    if trial.locked_by().is_none() {
+    if !trial.is_locked() {
         bail!(
             "the file system does not support locks, so that two programs could spend the same refresh token: set CODEX_AUTH_HOME to a folder on a local disk"
         );
     }
     let mut nothing = Credentials::parse(b"{}".to_vec())?;
-    let replaced = lock
-        .save(&mut nothing)
-        .and_then(|()| trial.lock(PATIENCE)?.save(&mut nothing));
+    let mut save = |lock: Lock| lock.stage(false)?.save_or_discard(&mut nothing);
+    let replaced = save(lock).and_then(|()| save(trial.lock(PATIENCE)?));
     let removed = trial.lock(PATIENCE).and_then(|lock| lock.remove());
     trial.end_trial();
     replaced.and(removed)?;

@@ -1,6 +1,8 @@
 //! One refresh, by a worker: prepare whatever can hang, ask the source of the tokens under the lock, record the answer,
 //! whatever it is.
 
+use std::mem;
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::command::LIMIT;
 use super::obstacle::{check, load, not_refreshed};
 use super::provider::Provider;
-use super::report::{Deadline, Report, report};
+use super::report::{Report, report};
 use super::verify::learn_routing;
 use crate::credentials::{
     Backoff, Credentials, ForwardedRequest, Revoked, Source, TokenRequest, TokenResponse,
@@ -21,16 +23,17 @@ use crate::issuer::{FailureKind, RefreshFailure};
 use crate::settings::{self, login_command};
 use crate::store::{StagedFile, Store};
 
+/// How long to wait for a refresh.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The same while there is a valid token. Codex gives up after 5 s.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
-/// A server's `Retry-After` is honoured up to this: a mistake there must not end a login.
-const LONGEST_RETRY_AFTER: Duration = HOUR;
 /// How long a refresh ahead of time waits for the lock: as long as others may take to check whether it is held.
 const DUE_PATIENCE: Duration = Duration::from_millis(100);
-/// How long, and how often, new credentials are tried to be saved that could not be stored at once.
+/// How long new credentials are tried to be saved that could not be stored at once.
 const SAVING: Duration = Duration::from_mins(10);
-const SAVING_PAUSE: Duration = SECOND;
 
 /// Why there is to be another token.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,64 +56,55 @@ pub struct Task {
     request: TokenRequest,
     /// The fingerprint of the token that the backend rejects, if it does.
     rejected: Option<String>,
-    /// How long to wait for the lock: a little less than the caller waits, who is told then who has it.
+    /// How long the caller waits.
     pub patience: Duration,
 }
 
 impl Task {
-    pub fn new(
-        store: &Store,
-        found: &Credentials,
-        request: &TokenRequest,
-        reason: Reason,
-        patience: Duration,
-    ) -> Self {
-        let (request, patience) = match reason {
-            Reason::Due => (TokenRequest::default(), DUE_PATIENCE),
-            _ => (*request, patience.saturating_sub(SECOND.min(patience / 4))),
-        };
-        let is_rejected = reason == Reason::Rejected;
+    /// Programs that call us give up after some seconds: one that could have had a token that is still valid gets it before
+    /// that.
+    pub fn new(store: &Store, found: &Credentials, request: &TokenRequest, reason: Reason) -> Self {
+        let is_due = reason == Reason::Due;
+        let is_served = is_due || found.is_valid(SystemTime::now()) && !request.is_strict();
+        let usual = if is_served { SHORT_TIMEOUT } else { TIMEOUT };
+        let most = if is_due { SHORT_TIMEOUT } else { Duration::MAX };
+        let asked = Some(*request).filter(|_| !is_due).unwrap_or_default();
+        let rejected = found.fingerprint().ok();
         Self {
             profile: store.profile().to_owned(),
             last_refresh: found.last_refresh.clone(),
             reason,
-            request,
-            rejected: found.fingerprint().ok().filter(|_| is_rejected),
-            patience,
+            request: asked,
+            rejected: rejected.filter(|_| reason == Reason::Rejected),
+            patience: request.timeout.unwrap_or(usual).min(most),
         }
-    }
-
-    /// Whether another process has refreshed meanwhile, and well enough.
-    fn is_done(&self, stored: &Credentials, now: SystemTime) -> bool {
-        let request = TokenRequest {
-            force_refresh: false,
-            ..self.request
-        };
-        stored.last_refresh != self.last_refresh
-            && (stored.satisfies(&request, now) || stored.is_as_good_as_any(&request, now))
     }
 }
 
 /// Refreshes the stored credentials, unless another process has meanwhile. Afterwards the store has the newest ones.
-pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
+pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     let (profile, patience) = (task.profile.as_str(), task.patience);
+    let is_due = task.reason == Reason::Due;
     let store = Store::new(profile.to_owned())?;
     // What can hang (the keyring, certificates, a proxy's name) does so before the lock.
-    store.check_lockable()?;
     let found = load(&store)?;
-    check(&found, profile, &task.request, SystemTime::now())?;
     let prepared = Provider::new(&found, profile);
-    let lock = match store.lock(patience) {
-        Err(error)
-            if task.reason == Reason::Due && error::exit_code(&error) == error::TEMPORARY =>
-        {
-            return Ok(());
-        }
+    // A little less than the caller waits, who is told then who has it.
+    let rest = patience.saturating_sub(SECOND.min(patience / 4));
+    let lock = match store.lock(if is_due { DUE_PATIENCE } else { rest }) {
+        Err(error) if is_due && error::exit_code(&error) == error::TEMPORARY => return Ok(()),
         lock => lock?,
     };
     let mut credentials = load(&store)?;
     let now = SystemTime::now();
-    if task.is_done(&credentials, now) {
+    let request = TokenRequest {
+        force_refresh: false,
+        ..task.request
+    };
+    if credentials.last_refresh != task.last_refresh
+        && (credentials.satisfies(&request, now) || credentials.is_as_good_as_any(&request, now))
+    {
+        // Another process has refreshed them, and well enough.
         return Ok(());
     }
     check(&credentials, profile, &task.request, now)?;
@@ -122,7 +116,8 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
         Provider::new(&credentials, profile)?
     };
     let staged = lock.stage(credentials.is_sealed())?;
-    deadline.cancel();
+    // From here on nothing gives up. It does not come back if the process is ending this very moment.
+    mem::forget(deadline.lock());
     // A token that was rejected is replaced only where it is still in use.
     let forwarded = ForwardedRequest {
         min_ttl: task.request.min_ttl,
@@ -138,8 +133,8 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
         // Nobody who waits for the token or the lock has to wait for the backend.
         report(&Report::Done);
         learn_routing(&store, &mut credentials);
-    } else {
-        revoke_unused(&store, &provider, &credentials, &response);
+    } else if !has_relatives(&store, &credentials) {
+        provider.revoke_unused(&response);
     }
     Ok(())
 }
@@ -147,20 +142,29 @@ pub fn refresh(task: &Task, deadline: Deadline) -> Result<()> {
 /// Credentials with the first token from a command or for a workload, which are not stored.
 pub fn first_credentials(source: Source) -> Result<Credentials> {
     let mut credentials = Credentials::new(source);
-    let is_external = credentials.source().is_external();
-    if !is_external {
+    if !credentials.source().is_external() {
         credentials.issuer = Some(settings::issuer()?.to_string());
     }
     let provider = Provider::new(&credentials, "")?;
     let response = provider
         .ask(&credentials, &ForwardedRequest::default(), LIMIT)
         .map_err(|failure| error_of(&failure, &credentials, ""))?;
-    credentials.update(&response, SystemTime::now())?;
+    receive(&mut credentials, &response, &provider)?;
+    Ok(credentials)
+}
+
+/// Puts new tokens into the credentials.
+fn receive(
+    credentials: &mut Credentials,
+    response: &TokenResponse,
+    provider: &Provider,
+) -> Result<()> {
+    credentials.update(response, SystemTime::now())?;
     credentials.assertion = provider.assertion();
-    if is_external {
+    if credentials.source().is_external() {
         credentials.choose_refresh_window(rand::rng().random());
     }
-    Ok(credentials)
+    Ok(())
 }
 
 fn error_of(failure: &RefreshFailure, credentials: &Credentials, profile: &str) -> Error {
@@ -171,7 +175,7 @@ fn error_of(failure: &RefreshFailure, credentials: &Credentials, profile: &str) 
     not_refreshed(credentials, profile, is_refused, &failure.reason)
 }
 
-/// Puts new tokens into the credentials. Those of another account are revoked, and no others will come.
+/// Takes what the refresh brought. Tokens of another account are revoked, and no others will come.
 fn update(
     credentials: &mut Credentials,
     response: TokenResponse,
@@ -179,28 +183,22 @@ fn update(
     provider: &Provider,
 ) -> Result<TokenResponse, RefreshFailure> {
     let now = SystemTime::now();
-    let (failed, rejected) = (
-        credentials.backoff.clone(),
-        credentials.rejection_backoff.clone(),
-    );
-    credentials.update(&response, now).map_err(|error| {
+    let failed = credentials.backoff.clone();
+    let rejected = credentials.rejection_backoff.clone();
+    receive(credentials, &response, provider).map_err(|error| {
         provider.revoke_unused(&response);
         RefreshFailure::new(FailureKind::Revoked, error.to_string())
     })?;
-    credentials.assertion = provider.assertion();
-    if credentials.source().is_external() {
-        credentials.choose_refresh_window(rand::rng().random());
-    }
-    let backoff = |earlier, words| Backoff::after(earlier, words, [MINUTE, HOUR], now);
+    let backoff = |earlier, words| Some(Backoff::after(earlier, words, [MINUTE, HOUR], now));
     if task.rejected.is_some() {
-        let next = backoff(rejected.as_ref(), "the backend rejects the token");
-        credentials.rejection_backoff = Some(next);
+        let words = "the backend rejects the token";
+        credentials.rejection_backoff = backoff(rejected.as_ref(), words);
     } else if task.request.is_forwarded && task.request.force_refresh {
         // One that is long over has no successor.
         let earlier = credentials.forced_backoff.take();
         let earlier = earlier.filter(|earlier| now < earlier.until + HOUR);
-        let next = backoff(earlier.as_ref(), "another machine forced a refresh");
-        credentials.forced_backoff = Some(next);
+        let words = "another machine forced a refresh";
+        credentials.forced_backoff = backoff(earlier.as_ref(), words);
     }
     if !credentials.is_valid(now) {
         let failure = RefreshFailure::temporary("the issuer sent an expired token");
@@ -275,7 +273,7 @@ fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> boo
         // While they are nowhere else nobody may use up the refresh token that they replace. Then a new login need not wait for
         // the lock, and wins.
         staged = staged.filter(|staged| !staged.is_complete());
-        thread::sleep(SAVING_PAUSE);
+        thread::sleep(SECOND);
     }
 }
 
@@ -283,31 +281,20 @@ fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> boo
 fn save_again(store: &Store, credentials: &mut Credentials) -> Result<bool> {
     let lock = store.lock(Duration::ZERO)?;
     let stored = store.load_closed()?.and_then(|stored| stored.last_refresh);
-    if stored == credentials.last_refresh {
-        return Ok(true);
+    if stored != credentials.replaces {
+        return Ok(stored == credentials.last_refresh);
     }
-    let is_replaceable = stored.is_some() && stored == credentials.replaces;
-    if is_replaceable {
-        lock.save(credentials)?;
-    }
-    Ok(is_replaceable)
+    let staged = lock.stage(credentials.is_sealed())?;
+    staged.save_or_discard(credentials).map(|()| true)
 }
 
-/// Revokes what nobody will use, unless that would end a login that is stored: one of the same account may be the same login.
-fn revoke_unused(
-    store: &Store,
-    provider: &Provider,
-    credentials: &Credentials,
-    response: &TokenResponse,
-) {
+/// Whether tokens that are stored may be of the same login as these: revoking one of either would end it.
+fn has_relatives(store: &Store, credentials: &Credentials) -> bool {
     let ours = credentials.account_id();
-    let is_related = match store.load_closed() {
+    match store.load_closed() {
         Ok(Some(stored)) => stored.account_id().is_none_or(|id| Some(id) == ours),
         Ok(None) => false,
         Err(_) => true,
-    };
-    if !is_related {
-        provider.revoke_unused(response);
     }
 }
 
@@ -325,7 +312,8 @@ fn next_backoff(earlier: Option<&Backoff>, failure: &RefreshFailure) -> Backoff 
     } else {
         SECOND
     };
-    let asked = failure.retry_after.unwrap_or_default();
-    backoff.until = now + pause.max(asked.min(LONGEST_RETRY_AFTER)).max(least);
+    // More must be a mistake, which must not end a login.
+    let asked = failure.retry_after.unwrap_or_default().min(HOUR);
+    backoff.until = now + pause.max(asked).max(least);
     backoff
 }

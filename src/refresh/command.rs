@@ -58,10 +58,8 @@ fn run(
     limit: Duration,
 ) -> Result<Vec<u8>, RefreshFailure> {
     let begun = Instant::now();
-    let Some(program) = words.first() else {
-        return Err(failed("there is no command"));
-    };
-    let mut child = start_command(words, request)
+    let program = words.first().map_or("", String::as_str);
+    let mut child = start_command(program, words, request)
         .map_err(|error| unreached(process::describe_start(&error, program.as_ref())))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(failed("it has no pipes"));
@@ -72,13 +70,19 @@ fn run(
         ErrorKind::TimedOut => failed(timed_out(limit)),
         _ => failed(error.to_string()),
     };
-    let complaint = start(move || read_all(stderr)).map_err(describe)?;
+    let complaint = start(move || {
+        let mut bytes = Vec::new();
+        // Part of it may say enough.
+        let _ = stderr.take(LARGEST).read_to_end(&mut bytes);
+        bytes
+    })
+    .map_err(describe)?;
     let read = within(limit, move || read_output(stdout)).flatten();
     let output = read.inspect_err(|_| process::kill_group(&mut child));
     let output = output.map_err(describe)?;
-    let left = limit.saturating_sub(begun.elapsed());
     let is_whole = is_whole_object(&output);
-    let left = if is_whole { left.min(END_LIMIT) } else { left };
+    let most = if is_whole { END_LIMIT } else { limit };
+    let left = limit.saturating_sub(begun.elapsed()).min(most);
     match wait(&mut child, left).inspect_err(|_| process::kill_group(&mut child)) {
         Ok(Some(status)) if !status.success() => Err(complain(status, &complaint)),
         Err(error) if !is_whole => Err(describe(error)),
@@ -88,9 +92,8 @@ fn run(
 
 /// The failure of a command that ended with this status. Its exit code may say that a person has to sign in where it gets its
 /// tokens.
-fn complain(status: ExitStatus, complaint: &Receiver<io::Result<Vec<u8>>>) -> RefreshFailure {
-    let complaint = complaint.recv_timeout(COMPLAINT_LIMIT);
-    let complaint = complaint.ok().and_then(Result::ok).unwrap_or_default();
+fn complain(status: ExitStatus, complaint: &Receiver<Vec<u8>>) -> RefreshFailure {
+    let complaint = complaint.recv_timeout(COMPLAINT_LIMIT).unwrap_or_default();
     let reason = last_line(&complaint).unwrap_or_else(|| format!("it failed ({status})"));
     match status.code() {
         Some(code) if code == i32::from(LOGIN_REQUIRED) => {
@@ -100,11 +103,11 @@ fn complain(status: ExitStatus, complaint: &Receiver<io::Result<Vec<u8>>>) -> Re
     }
 }
 
-fn start_command(words: &[String], request: &ForwardedRequest) -> io::Result<Child> {
+fn start_command(program: &str, words: &[String], request: &ForwardedRequest) -> io::Result<Child> {
     // Ours are blocked, and would stay so in the command. If one ends us here nothing is lost: the token is asked for again.
     process::unblock_signals();
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
+    let mut command = Command::new(program);
+    command.args(words.iter().skip(1));
     for name in WORKLOAD {
         command.env_remove(name);
     }
@@ -167,11 +170,6 @@ fn read_output(mut from: impl Read) -> io::Result<Vec<u8>> {
         }
     }
     Err(io::Error::other("it printed more than 1 MiB"))
-}
-
-fn read_all(from: impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    from.take(LARGEST).read_to_end(&mut bytes).map(|_| bytes)
 }
 
 fn timed_out(limit: Duration) -> String {

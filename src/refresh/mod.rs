@@ -15,7 +15,7 @@ mod worker;
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::credentials::{Credentials, Freshness, Source, TokenRequest};
 use crate::error::{self, Failure};
@@ -32,10 +32,6 @@ pub use verify::learn_routing;
 use worker::Job;
 pub use worker::{WORKER, work};
 
-/// How long to wait for a refresh.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// The same while there is a valid token. Codex gives up after 5 s.
-const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a person waits for the first token of a command: longer than it can take.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(command::LIMIT.as_secs() + 5);
 /// How long a worker can take from the lock to its report.
@@ -76,7 +72,7 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
         Freshness::Due if is_pointless(store, &found, now) => return Ok(found.into()),
         Freshness::Due => Reason::Due,
         Freshness::Stale if found.is_as_good_as_any(request, now) => {
-            return Ok(ensure_life(found, request)?.into());
+            return ensure_life(found, request, None);
         }
         Freshness::Stale => Reason::Needed,
     };
@@ -94,7 +90,7 @@ fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
     let is_used = found.revoked.is_none() && provider::is_sent(found);
     let cannot_be_stored =
         || store.check_replaceable().is_err() && store.forbidden_here().is_none();
-    waits || is_used || found.is_new(now) || store.locked_by().is_some() || cannot_be_stored()
+    waits || is_used || found.is_new(now) || store.is_locked() || cannot_be_stored()
 }
 
 /// Has a worker refresh the credentials, waits for it, and checks the outcome.
@@ -105,36 +101,31 @@ fn refresh(
     reason: Reason,
 ) -> Result<ValidToken> {
     // The worker asks the same: where it can do nothing, it is not started.
-    store.check_lockable()?;
+    let target = store.target().map(drop);
+    target.with_context(|| store.could_not("lock"))?;
     check(found, store.profile(), request, SystemTime::now())?;
     let advised = |failure| sandbox::with_advice(failure, store.profile(), request.is_strict());
     if let Some(failure) = store.forbidden_here() {
         bail!(Failure::Temporary(advised(failure)));
     }
-    let patience = patience(found, request, reason);
-    let task = Task::new(store, found, request, reason, patience);
+    let task = Task::new(store, found, request, reason);
+    let patience = task.patience;
     // The refresh token must not end with the system that ends the worker. A command is merely run again.
-    let stay = if found.source().is_external() {
-        Duration::ZERO
-    } else {
-        LONGEST_ATTEMPT
-    };
-    let report = match worker::run(&Job::Refresh(task), patience, stay)? {
-        Some(report) => report,
-        // It continues, and nobody needs the token yet.
-        None if reason == Reason::Due && found.is_valid(SystemTime::now()) => Report::Done,
-        None => bail!(Failure::Temporary(format!(
-            "could not refresh the token within {}: the refresh continues, try again later",
-            time::length(patience)
-        ))),
-    };
-    let (newest, warning) = match report {
+    let is_external = found.source().is_external();
+    let stay = LONGEST_ATTEMPT * u32::from(!is_external);
+    let (newest, warning) = match worker::run(&Job::Refresh(task), patience, stay)? {
         Report::Failed(code, message) => return Err(error::from_code(code, advised(message))),
-        Report::Unsaved(newer, warning) => (
-            store.open(Credentials::parse(newer.into_bytes())?)?,
-            Some(warning),
-        ),
-        Report::Done => (load(store)?, None),
+        Report::Unsaved(newest, warning) => {
+            let newest = Credentials::parse(newest.into_bytes())?;
+            (store.open(newest)?, Some(warning))
+        }
+        Report::Late if reason != Reason::Due || !found.is_valid(SystemTime::now()) => {
+            bail!(Failure::Temporary(format!(
+                "could not refresh the token within {}: the refresh continues, try again later",
+                time::length(patience)
+            )))
+        }
+        Report::Done | Report::Late => (load(store)?, None),
     };
     if newest.last_refresh == found.last_refresh && reason != Reason::Due {
         let words = "could not refresh the token: the worker was killed";
@@ -143,32 +134,17 @@ fn refresh(
     if request.force_refresh && newest.access_token()? == found.access_token()? {
         bail!("could not get another token: the issuer sent the same one again");
     }
-    let credentials = ensure_life(newest, request)?;
-    Ok(ValidToken {
-        credentials,
-        warning,
-    })
-}
-
-/// How long a caller waits for a refresh. Programs that call us give up after some seconds: one that could have had a token
-/// that is still valid gets it before that.
-fn patience(found: &Credentials, request: &TokenRequest, reason: Reason) -> Duration {
-    let is_served = found.is_valid(SystemTime::now()) && !request.is_strict();
-    let usual = if is_served { SHORT_TIMEOUT } else { TIMEOUT };
-    match reason {
-        Reason::Due => request.timeout.unwrap_or(usual).min(SHORT_TIMEOUT),
-        _ => request.timeout.unwrap_or(usual),
-    }
+    ensure_life(newest, request, warning)
 }
 
 /// Credentials with the first token of a command, not stored yet. It is run as later: by a worker, which has no terminal.
 pub fn first_credentials(source: Source) -> Result<Credentials> {
     match worker::run(&Job::Try(source), FIRST_TIMEOUT, Duration::ZERO)? {
-        Some(Report::Unsaved(credentials, _)) => {
+        Report::Unsaved(credentials, _) => {
             Credentials::parse(credentials.into_bytes()).context("could not read its token")
         }
-        Some(Report::Failed(code, message)) => Err(error::from_code(code, message)),
-        Some(Report::Done) | None => bail!("the worker was killed"),
+        Report::Failed(code, message) => Err(error::from_code(code, message)),
+        Report::Done | Report::Late => bail!("the worker was killed"),
     }
 }
 
@@ -188,15 +164,30 @@ fn still_valid(found: Credentials, error: Error) -> Result<ValidToken> {
 }
 
 /// What was refreshed just now is good, however soon it expires, unless a longer life was asked for.
-fn ensure_life(credentials: Credentials, request: &TokenRequest) -> Result<Credentials> {
+fn ensure_life(
+    credentials: Credentials,
+    request: &TokenRequest,
+    warning: Option<String>,
+) -> Result<ValidToken> {
     let now = SystemTime::now();
-    if credentials.satisfies(request, now) {
-        return Ok(credentials);
+    if !credentials.satisfies(request, now) {
+        return Err(too_short(
+            &credentials,
+            request,
+            credentials.seconds_left(now),
+        ));
     }
-    let left = credentials.seconds_left(now);
+    Ok(ValidToken {
+        credentials,
+        warning,
+    })
+}
+
+/// The failure for a token that is valid for so many seconds only.
+fn too_short(credentials: &Credentials, request: &TokenRequest, left: u64) -> Error {
     if left == 0 {
         let words = "could not get a valid token: the newest one has expired";
-        bail!(Failure::Temporary(words.to_owned()));
+        return Failure::Temporary(words.to_owned()).into();
     }
     let words = format!(
         "could not get a token that is valid for {}: the newest one expires in {}",
@@ -204,11 +195,11 @@ fn ensure_life(credentials: Credentials, request: &TokenRequest) -> Result<Crede
         time::span(left)
     );
     if !credentials.lives_too_short(request) {
-        bail!(Failure::Temporary(words + ": try again later"));
+        return Failure::Temporary(words + ": try again later").into();
     }
     let longest = match credentials.source() {
         Source::Workload { .. } => " (workload identity tokens are valid for an hour at most)",
         _ => "",
     };
-    bail!("{words}{longest}: use a smaller --min-ttl")
+    anyhow!("{words}{longest}: use a smaller --min-ttl")
 }

@@ -99,19 +99,16 @@ pub fn obstacle_to_refresh(
     if credentials.is_access_token_only() && credentials.is_valid(now) {
         return None;
     }
-    match check(credentials, store.profile(), &TokenRequest::default(), now) {
-        Err(error) if error::exit_code(&error) != error::TEMPORARY => Some(error),
-        _ => match forbidden_here(store, credentials) {
-            Some(failure) => (!credentials.is_valid(now)).then(|| failure.into()),
-            None => store
-                .check_replaceable()
-                .err()
-                .or_else(|| match credentials.source() {
-                    Source::Workload { file, .. } => identity_token(file).err(),
-                    _ => None,
-                }),
+    let failed = check(credentials, store.profile(), &TokenRequest::default(), now).err();
+    let lasting = failed.filter(|error| error::exit_code(error) != error::TEMPORARY);
+    lasting.or_else(|| match forbidden_here(store, credentials) {
+        Some(_) if credentials.is_valid(now) => None,
+        Some(failure) => Some(failure.into()),
+        None => match (store.check_replaceable(), credentials.source()) {
+            (Ok(()), Source::Workload { file, .. }) => identity_token(file).err(),
+            (replaceable, _) => replaceable.err(),
         },
-    }
+    })
 }
 
 /// Why a sandbox keeps us from refreshing these credentials, as far as can be known without a try. A command may need no network.
@@ -124,25 +121,20 @@ pub fn forbidden_here(store: &Store, credentials: &Credentials) -> Option<Failur
 }
 
 pub fn not_signed_in(store: &Store) -> Failure {
-    let codex = if codex_file::is_there() {
-        ", or use --profile codex for Codex's own login"
-    } else {
-        ""
-    };
-    let mut login = login_command(store.profile());
+    let profile = store.profile();
+    let mut login = login_command(profile);
     if settings::has_workload() {
         login += " --workload-identity";
     }
-    let others = other_profiles(store.profile());
-    Failure::LoginRequired(format!("not signed in{others}: run {login}{codex}"))
-}
-
-/// The existing profiles, for a caller who named another one.
-fn other_profiles(profile: &str) -> String {
-    // A store that cannot be listed has none to offer.
-    let others = store::profiles().unwrap_or_default();
-    if others.is_empty() || profile == "default" {
-        return String::new();
+    if codex_file::is_there() {
+        login += ", or use --profile codex for Codex's own login";
     }
-    format!(" to the profile {profile} (stored: {})", others.join(", "))
+    // A store that cannot be listed has none to offer to a caller who named another one.
+    let others = store::profiles().unwrap_or_default().join(", ");
+    let others = if others.is_empty() || profile == "default" {
+        String::new()
+    } else {
+        format!(" to the profile {profile} (stored: {others})")
+    };
+    Failure::LoginRequired(format!("not signed in{others}: run {login}"))
 }

@@ -16,35 +16,27 @@ use crate::url::Url;
 pub enum Provider {
     /// The issuer that gave the credentials, and the refresh token, which nobody else ever gets.
     Issuer(Box<Issuer>, String),
-    Workload {
-        issuer: Box<Issuer>,
-        rule: String,
-        context: Option<String>,
-        assertion: Assertion,
-    },
-    /// The backend tells which of what it says of the routing may be believed.
+    /// The issuer, the federation rule, the identity token, and its context.
+    Workload(Box<Issuer>, String, Assertion, Option<String>),
+    /// The backend tells which of what the command or socket says of the routing may be believed.
     Command(Source, Url),
 }
 
 impl Provider {
     /// What can hang does so here: certificates, the name of a proxy.
     pub fn new(credentials: &Credentials, profile: &str) -> Result<Self> {
-        Ok(match credentials.source() {
-            Source::Issuer | Source::AccessToken => {
-                let (url, client_id, refresh_token) = issuer_parts(credentials, profile)?;
+        let parts = check_refreshable(credentials, profile)?;
+        Ok(match (credentials.source(), parts) {
+            (_, Some((url, client_id, refresh_token))) => {
                 let issuer = Issuer::new(url, client_id.to_owned())?;
                 Self::Issuer(issuer.into(), refresh_token.to_owned())
             }
-            Source::Workload { rule, file } => {
-                let url = stored_issuer(credentials)?;
-                Self::Workload {
-                    issuer: Issuer::new(url, settings::client_id()?)?.into(),
-                    rule: rule.clone(),
-                    context: settings::workload_context()?,
-                    assertion: identity_token(file)?,
-                }
+            (Source::Workload { rule, file }, None) => {
+                let issuer = Issuer::new(stored_issuer(credentials)?, settings::client_id()?)?;
+                let context = settings::workload_context()?;
+                Self::Workload(issuer.into(), rule.clone(), identity_token(file)?, context)
             }
-            source => Self::Command(source.clone(), settings::backend()?),
+            (source, None) => Self::Command(source.clone(), settings::backend()?),
         })
     }
 
@@ -57,12 +49,7 @@ impl Provider {
     ) -> RefreshOutcome {
         match self {
             Self::Issuer(issuer, refresh_token) => issuer.refresh(refresh_token),
-            Self::Workload {
-                issuer,
-                rule,
-                context,
-                assertion,
-            } => {
+            Self::Workload(issuer, rule, assertion, context) => {
                 let response = issuer.exchange_assertion(rule, assertion, context.as_deref())?;
                 if credentials.access_token().is_ok() && !credentials.is_owned_by(&response) {
                     issuer.revoke_unused(&response);
@@ -83,19 +70,16 @@ impl Provider {
 
     /// Revokes tokens that nobody will use. Those of a command are in use elsewhere.
     pub fn revoke_unused(&self, response: &TokenResponse) {
-        match self {
-            Self::Issuer(issuer, _) | Self::Workload { issuer, .. } => {
-                issuer.revoke_unused(response);
-            }
-            Self::Command(..) => {}
+        if let Self::Issuer(issuer, _) | Self::Workload(issuer, ..) = self {
+            issuer.revoke_unused(response);
         }
     }
 
     /// The fingerprint of the identity token that is sent, if one is.
     pub fn assertion(&self) -> Option<String> {
         match self {
-            Self::Workload { assertion, .. } => Some(assertion.fingerprint()),
-            Self::Issuer(..) | Self::Command(..) => None,
+            Self::Workload(_, _, assertion, _) => Some(assertion.fingerprint()),
+            _ => None,
         }
     }
 }
@@ -120,31 +104,24 @@ fn check_usable(
     if !is_same || !asks_for_another && credentials.is_prolonged_by(response, SystemTime::now()) {
         return Ok(());
     }
-    let words = match source {
-        Source::Command(_) if asks_for_another => {
-            "it printed the same token again: pass CODEX_AUTH_REQUEST on to the machine that refreshes it"
-        }
-        Source::Socket(_) if asks_for_another => {
-            "it sent the same token again, and cannot be asked for another one"
-        }
-        _ => "it printed the same token again",
+    let advice = match source {
+        Source::Socket(_) if asks_for_another => ", and cannot be asked for another one",
+        _ if asks_for_another => ": pass CODEX_AUTH_REQUEST on to the machine that refreshes it",
+        _ => "",
     };
+    let words = format!("it printed the same token again{advice}");
     Err(RefreshFailure::new(FailureKind::Unchanged, words))
 }
 
-/// Fails if nobody can refresh these credentials. It looks at nothing but them, so that the failure is theirs.
-pub fn check_refreshable(credentials: &Credentials, profile: &str) -> Result<()> {
-    if credentials.source().is_stored() {
-        return Ok(());
-    }
-    issuer_parts(credentials, profile).map(drop)
-}
-
-/// The issuer that gave the credentials, the client and the refresh token.
-fn issuer_parts<'a>(
+/// The issuer that gave the credentials, the client, and the refresh token; none if they come from elsewhere. Fails if nobody
+/// can refresh these credentials. It looks at nothing but them, so that the failure is theirs.
+pub fn check_refreshable<'a>(
     credentials: &'a Credentials,
     profile: &str,
-) -> Result<(Url, &'a str, &'a str)> {
+) -> Result<Option<(Url, &'a str, &'a str)>> {
+    if credentials.source().is_stored() {
+        return Ok(None);
+    }
     let login = login_command(profile);
     if credentials.is_access_token_only() {
         bail!(Failure::LoginRequired(format!(
@@ -153,13 +130,16 @@ fn issuer_parts<'a>(
     }
     let has_issuer = credentials.issuer.as_ref().is_some_and(|it| !it.is_empty());
     let client_id = credentials.client_id.as_deref().filter(|_| has_issuer);
-    let Some(parts) = client_id.zip(credentials.tokens.refresh_token.as_deref()) else {
-        bail!(Failure::LoginRequired(format!(
-            "the stored credentials have no issuer or no refresh token: run {login}"
-        )));
-    };
-    let (client_id, refresh_token) = parts;
-    Ok((stored_issuer(credentials)?, client_id, refresh_token))
+    let parts = client_id.zip(credentials.tokens.refresh_token.as_deref());
+    let (client_id, refresh_token) = parts.ok_or_else(|| {
+        let words = "the stored credentials have no issuer or no refresh token";
+        Failure::LoginRequired(format!("{words}: run {login}"))
+    })?;
+    Ok(Some((
+        stored_issuer(credentials)?,
+        client_id,
+        refresh_token,
+    )))
 }
 
 /// The issuer that gave the credentials.

@@ -1,7 +1,6 @@
 //! What a worker reports to its caller, and how a stuck worker is ended.
 
 use std::io::{self, Write};
-use std::mem;
 use std::process;
 use std::sync::{Arc, Mutex, Once};
 use std::thread;
@@ -23,6 +22,8 @@ pub enum Report {
     Unsaved(String, String),
     /// The exit code of the caller's failure, and its message.
     Failed(u8, String),
+    /// None came in time: the worker continues.
+    Late,
 }
 
 impl Report {
@@ -31,10 +32,9 @@ impl Report {
     }
 
     pub fn unsaved(credentials: &Credentials, warning: &Error) -> Self {
-        let text = credentials.to_json().ok();
-        match text.and_then(|bytes| String::from_utf8(bytes).ok()) {
-            Some(text) => Self::Unsaved(text, format!("{warning:#}")),
-            None => Self::of(warning),
+        match credentials.to_json().map(String::from_utf8) {
+            Ok(Ok(text)) => Self::Unsaved(text, format!("{warning:#}")),
+            _ => Self::of(warning),
         }
     }
 }
@@ -48,29 +48,19 @@ pub fn report(report: &Report) {
     });
 }
 
-/// Ends this process if it does not reach its request in time, because it would block everyone else. Whichever side takes
-/// the mutex first wins.
-pub struct Deadline(Arc<Mutex<()>>);
-
-impl Deadline {
-    pub fn start(limit: Duration) -> Self {
-        let undecided = Arc::new(Mutex::new(()));
-        let late = Arc::clone(&undecided);
-        // Without a thread for it there is no deadline.
-        let _ = time::start(move || {
-            thread::sleep(limit);
-            let Ok(_decided) = late.try_lock() else {
-                return;
-            };
+/// Ends this process if it does not reach its request in time, because it would block everyone else: unless whoever sends the
+/// request has locked the mutex before, for good.
+pub fn deadline(limit: Duration) -> Arc<Mutex<()>> {
+    let undecided = Arc::new(Mutex::new(()));
+    let late = Arc::clone(&undecided);
+    // Without a thread for it there is no deadline.
+    let _ = time::start(move || {
+        thread::sleep(limit);
+        if let Ok(_decided) = late.try_lock() {
             let words = "could not refresh the token: the preparation timed out";
             report(&Report::of(&Failure::Temporary(words.to_owned()).into()));
             process::exit(0);
-        });
-        Self(undecided)
-    }
-
-    /// From here on nothing gives up. It does not come back if the process is ending this very moment.
-    pub fn cancel(self) {
-        mem::forget(self.0.lock());
-    }
+        }
+    });
+    undecided
 }

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::attempt::Reason;
-use super::{ValidToken, check_refreshable, not_signed_in, refresh};
+use super::{ValidToken, check_refreshable, refresh};
 use crate::credentials::{Credentials, TokenRequest};
 use crate::error::Failure;
 use crate::issuer::backend::{self, Verdict};
@@ -32,7 +32,9 @@ const ROUTING_PATIENCE: Duration = Duration::from_secs(5);
 /// that rejects everything must not cost a refresh at each call. A rejected token is never handed out.
 pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     let credentials = &token.credentials;
-    let is_known = is_known_as_rejected(credentials, SystemTime::now());
+    let rejected_at = credentials.rejected_at.as_deref().and_then(time_of);
+    let age = rejected_at.and_then(|at| SystemTime::now().duration_since(at).ok());
+    let is_known = age.is_some_and(|age| age < REJECTION_HOLDS);
     let verdict = if is_known {
         Verdict::Rejected
     } else {
@@ -49,14 +51,16 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
             Ok(token)
         }
         Verdict::Unknown(reason) => Ok(token.warn(unknown(&reason))),
-        Verdict::Rejected => replace(store, credentials, request, is_known).inspect_err(|_| {
-            if !is_known {
+        Verdict::Rejected => {
+            let replaced = replace(store, credentials, request, is_known);
+            if replaced.is_err() && !is_known {
                 let now = timestamp(SystemTime::now());
                 update_stored(store, credentials, Duration::ZERO, |stored| {
                     stored.rejected_at = Some(now);
                 });
             }
-        }),
+            replaced.context("the backend rejects the token")
+        }
     }
 }
 
@@ -69,24 +73,23 @@ fn replace(
     is_known: bool,
 ) -> Result<ValidToken> {
     let now = SystemTime::now();
-    let temporary = |words: String| Err(Failure::Temporary(words).into());
-    check_refreshable(rejected, store.profile()).context("the backend rejects the token")?;
+    check_refreshable(rejected, store.profile())?;
     let backoff = rejected.rejection_backoff.as_ref();
     if let Some(wait) = backoff.and_then(|backoff| backoff.wait(now)) {
-        return temporary(format!(
-            "the backend rejects the token, even after a refresh: the next attempt is in {wait}"
-        ));
+        bail!(Failure::Temporary(format!(
+            "a refresh did not help, and the next one is in {wait}"
+        )));
     }
     if rejected.is_new(now) && !is_known {
-        let words = "the backend rejects the token, although it was received just now: try again";
-        return temporary(words.to_owned());
+        let words = "it was received just now: try again";
+        bail!(Failure::Temporary(words.to_owned()));
     }
     let request = TokenRequest {
         force_refresh: true,
         is_forwarded: false,
         ..*request
     };
-    refresh(store, rejected, &request, Reason::Rejected).context("the backend rejects the token")
+    refresh(store, rejected, &request, Reason::Rejected)
 }
 
 pub fn check_limit(request: &TokenRequest) -> Duration {
@@ -111,12 +114,6 @@ pub fn unknown(reason: &str) -> String {
     format!("could not check the token with the backend: {reason}")
 }
 
-fn is_known_as_rejected(credentials: &Credentials, now: SystemTime) -> bool {
-    let rejected = credentials.rejected_at.as_deref().and_then(time_of);
-    let age = rejected.and_then(|at| now.duration_since(at).ok());
-    age.is_some_and(|age| age < REJECTION_HOLDS)
-}
-
 /// Asks where the account's requests go, with credentials that are stored, and stores it beside them, unless it came with their
 /// tokens. If that fails, the earlier routing stays.
 pub fn learn_routing(store: &Store, credentials: &mut Credentials) {
@@ -139,13 +136,12 @@ fn update_stored(
     patience: Duration,
     change: impl FnOnce(&mut Credentials),
 ) {
-    let _ = store.lock(patience).and_then(|lock| {
-        let mut stored = store.load()?.with_context(|| not_signed_in(store))?;
-        if stored.last_refresh == seen.last_refresh {
+    let _ = store.lock(patience).and_then(|lock| match store.load()? {
+        Some(mut stored) if stored.last_refresh == seen.last_refresh => {
             change(&mut stored);
-            lock.save(&mut stored)?;
+            lock.stage(stored.is_sealed())?.save_or_discard(&mut stored)
         }
-        Ok(())
+        _ => Ok(()),
     });
 }
 

@@ -12,11 +12,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, Task};
-use super::report::{Deadline, Report, report};
+use super::report::{Report, deadline, report};
 use crate::credentials::Source;
 use crate::error::Failure;
 use crate::process;
@@ -44,44 +44,38 @@ pub enum Job {
     Try(Source),
 }
 
-/// Starts a worker and waits for its report; none if it is late: then it goes on without us. Where the system may end it with
-/// us, we `stay` longer. A killed worker leaves no report: the disk tells what it has done.
-pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Option<Report>> {
-    let report = start(job)
+/// Starts a worker and waits for its report. Where the system may end it with us, we `stay` longer. A killed worker leaves no
+/// report: the disk tells what it has done.
+pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Report> {
+    let start = || -> Result<Receiver<String>> {
+        let mut command = this_program(&[WORKER, DETACH, &serde_json::to_string(job)?])?;
+        command.envs(settings::absolute_paths());
+        // `/dev/null` may be missing, as in a container from scratch: pipes that nobody reads do as well.
+        let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = process::spawn(streams.stderr(Stdio::piped()))?;
+        let report = child.stdout.take().context("there is no pipe")?;
+        if cfg!(unix) {
+            // It ends as soon as it has started the worker. Where children are not waited for this fails, and nothing is lost.
+            let _ = child.wait();
+        }
+        let first_line = move || BufReader::new(report).lines().next()?.ok();
+        Ok(time::start(move || first_line().unwrap_or_default())?)
+    };
+    let report = start()
         .map_err(|error| Failure::Temporary(format!("could not start a refresh: {error:#}")))?;
     let longer = process::may_end_with_caller().then_some(stay);
     let patience = patience + longer.unwrap_or_default();
     // On a terminal, say what is awaited if it takes time.
     let left = patience.saturating_sub(SILENCE);
-    let line = report.recv_timeout(patience.min(SILENCE)).or_else(|late| {
-        if left.is_zero() {
-            return Err(late);
+    let line = match report.recv_timeout(patience.min(SILENCE)) {
+        Err(_) if !left.is_zero() => {
+            awaiting("Refreshing the token …", || report.recv_timeout(left))
         }
-        awaiting("Refreshing the token …", || report.recv_timeout(left))
-    });
-    Ok(line
-        .ok()
-        .map(|line| serde_json::from_str(&line).unwrap_or(Report::Done)))
-}
-
-/// Starts a worker. The one line of its report will come, or an empty one.
-fn start(job: &Job) -> Result<Receiver<String>> {
-    let mut command = this_program(&[WORKER, DETACH, &serde_json::to_string(job)?])?;
-    command.envs(settings::absolute_paths());
-    // `/dev/null` may be missing, as in a container from scratch: pipes that nobody reads do as well.
-    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = process::spawn(streams.stderr(Stdio::piped()))?;
-    let report = child.stdout.take().context("there is no pipe")?;
-    if cfg!(unix) {
-        // It ends as soon as it has started the worker. Where children are not waited for this fails, and nothing is lost.
-        let _ = child.wait();
-    }
-    Ok(time::start(move || {
-        let mut line = String::new();
-        // What cannot be read is no report.
-        let _ = BufReader::new(report).read_line(&mut line);
-        line
-    })?)
+        line => line,
+    };
+    Ok(line.map_or(Report::Late, |line| {
+        serde_json::from_str(&line).unwrap_or(Report::Done)
+    }))
 }
 
 /// This program with these arguments: on Linux by the link that leads to it even when its file has been replaced since.
@@ -106,14 +100,14 @@ fn this_program(arguments: &[&str]) -> Result<Command> {
 
 /// What the worker does, or the process that starts it.
 pub fn work(words: &[OsString]) -> Result<ExitCode> {
-    let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
-    let [steps @ .., job] = words.as_slice() else {
-        bail!("the worker is started by codex-auth itself");
-    };
+    let job = words
+        .last()
+        .and_then(|job| job.to_str())
+        .unwrap_or_default();
     let parsed: Job =
         serde_json::from_str(job).context("the worker is started by codex-auth itself")?;
     process::leave_caller();
-    if cfg!(unix) && steps == [DETACH] {
+    if cfg!(unix) && words[0] == DETACH {
         let mut worker = this_program(&[WORKER, job])?;
         worker
             .stdin(Stdio::piped())
@@ -122,16 +116,14 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     process::block_signals();
-    report(&match parsed {
+    let done = match parsed {
         Job::Refresh(task) => {
-            let deadline = Deadline::start(task.patience + PREPARATION);
-            let done = attempt::refresh(&task, deadline);
-            done.map_or_else(|error| Report::of(&error), |()| Report::Done)
+            let deadline = deadline(task.patience + PREPARATION);
+            attempt::refresh(&task, &deadline).map(|()| Report::Done)
         }
-        Job::Try(source) => match attempt::first_credentials(source) {
-            Ok(credentials) => Report::unsaved(&credentials, &Error::msg("it is not stored")),
-            Err(error) => Report::of(&error),
-        },
-    });
+        Job::Try(source) => attempt::first_credentials(source)
+            .map(|first| Report::unsaved(&first, &Error::msg("it is not stored"))),
+    };
+    report(&done.unwrap_or_else(|error| Report::of(&error)));
     Ok(ExitCode::SUCCESS)
 }

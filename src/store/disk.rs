@@ -36,6 +36,28 @@ pub fn read(path: &Path, check: fn(&Metadata) -> Result<()>) -> Result<Option<Ve
     Ok(Some(bytes))
 }
 
+/// Puts a new file in place of another one.
+pub fn replace(new: &Path, target: &Path) -> Result<()> {
+    rename(new, target).map_err(|error| describe(&error, target))?;
+    sync_name(target);
+    Ok(())
+}
+
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes the new, changed or removed name of a file last through a power cut. Some file systems cannot do it, and the change
+/// itself is made already: so its failure is ignored.
+pub fn sync_name(path: &Path) {
+    if let Some(Ok(folder)) = path.parent().map(File::open) {
+        let _ = folder.sync_all();
+    }
+}
+
 /// Fails where something else is at the path of a file of ours: a link would lead elsewhere.
 pub fn check_regular(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
@@ -47,37 +69,14 @@ pub fn check_regular(path: &Path) -> Result<()> {
     }
 }
 
-/// Puts a new file in place of another one.
-pub fn replace(new: &Path, target: &Path) -> Result<()> {
-    rename(new, target).map_err(|error| describe(&error, target))?;
-    sync_folder(parent(target));
-    Ok(())
-}
-
-pub fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
-}
-
-/// Makes new and changed names in a folder last through a power cut. Some file systems cannot do it, and the change itself is
-/// made already: so its failure is ignored.
-pub fn sync_folder(folder: &Path) {
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
-}
-
-pub fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-/// What keeps a file from being written or replaced, with what to do about it, where it is something usual.
+/// What keeps a file from being opened, replaced or removed, with what to do about it, where it is something usual.
 pub fn describe(error: &io::Error, path: &Path) -> Error {
-    let (shown, folder) = (path.display(), parent(path));
+    let (shown, folder) = (path.display(), path.parent().unwrap_or(path));
     if let Some(words) = sandbox::cannot_write(error, folder) {
         return Failure::Temporary(words).into();
+    }
+    if let Err(described) = check_regular(path) {
+        return described;
     }
     match error.kind() {
         ErrorKind::ResourceBusy => {
@@ -87,7 +86,7 @@ pub fn describe(error: &io::Error, path: &Path) -> Error {
             "{} is on a read-only file system: set CODEX_AUTH_HOME to a writable folder",
             folder.display()
         ),
-        ErrorKind::PermissionDenied if check_writable(folder).is_err() => anyhow!(
+        ErrorKind::PermissionDenied if check_writable(path).is_err() => anyhow!(
             "this user cannot write to {}: set CODEX_AUTH_HOME to a folder of your own",
             folder.display()
         ),

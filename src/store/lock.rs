@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::disk::{check_regular, describe, remove_if_there, sync_folder};
+use super::disk::{describe, remove_if_there, sync_name};
 use super::permissions::{
     LOCKS_ARE_ADVISORY, check_folder, check_ours, create_private_folder, has_no_locks, is_at,
     nonblocking, open_private,
 };
-use super::record::{lock_path, recover, staged_path};
+use super::record::{LOCK, recover, staged_path};
 use super::{GITIGNORE, Store};
 use crate::error::Failure;
 use crate::time::within;
@@ -26,6 +26,7 @@ pub struct Lock<'a> {
     pub(super) store: &'a Store,
     /// The file that it protects.
     pub(super) target: PathBuf,
+    path: PathBuf,
     /// Locked as long as it is open.
     file: File,
     /// The record, locked as well, if it exists.
@@ -37,24 +38,29 @@ impl Store {
     pub fn lock(&self, patience: Duration) -> Result<Lock<'_>> {
         let begun = Instant::now();
         let lock = || loop {
-            self.prepare_folder()?;
+            if !self.folder.is_dir() {
+                self.create_folder()?;
+            }
+            check_folder(&self.folder)?;
+            check_ours(&fs::metadata(&self.folder)?)?;
             let left = || patience.saturating_sub(begun.elapsed());
             let target = self.target()?;
+            let path = target.with_extension(LOCK);
             let lock = Lock {
                 store: self,
-                file: acquire(&lock_path(&target), left())?,
+                file: acquire(&path, left())?,
                 record: lock_record(&target, left())?,
                 target,
+                path,
             };
             // One of them may have been removed or replaced meanwhile: then its lock is worthless.
             let is_record = |record| is_at(record, &lock.target);
-            if is_at(&lock.file, &lock_path(&lock.target))
-                && lock.record.as_ref().is_none_or(is_record)
-            {
-                if !recover(&lock.target)? {
-                    return Ok(lock);
-                }
-            } else if begun.elapsed() > patience {
+            let is_current =
+                is_at(&lock.file, &lock.path) && lock.record.as_ref().is_none_or(is_record);
+            if is_current && !recover(&lock.target)? {
+                return Ok(lock);
+            }
+            if !is_current && begun.elapsed() > patience {
                 let words = "its files are replaced again and again: try again later";
                 bail!(Failure::Temporary(words.to_owned()));
             }
@@ -62,38 +68,25 @@ impl Store {
         lock().with_context(|| self.could_not("lock"))
     }
 
-    fn prepare_folder(&self) -> Result<()> {
+    fn create_folder(&self) -> Result<()> {
         let folder = &self.folder;
-        if !folder.is_dir() {
-            create_private_folder(folder)
-                .with_context(|| format!("could not create {}", folder.display()))?;
-            // People keep their configuration folder in a repository: the credentials do not belong there. Without the
-            // file they merely have to see to it themselves.
-            let _ = open_private(&folder.join(GITIGNORE), true)
-                .and_then(|mut file| file.write_all(b"*\n"));
-        }
-        check_folder(folder)?;
-        check_ours(&fs::metadata(folder)?)
+        create_private_folder(folder)
+            .with_context(|| format!("could not create {}", folder.display()))?;
+        // People keep their configuration folder in a repository: the credentials do not belong there. Without the file they
+        // merely have to see to it themselves.
+        let _ =
+            open_private(&folder.join(GITIGNORE), true).and_then(|mut file| file.write_all(b"*\n"));
+        Ok(())
     }
 
-    /// Fails as `lock` does where nobody could lock the file.
-    pub fn check_lockable(&self) -> Result<()> {
-        let target = self.target().map(drop);
-        target.with_context(|| self.could_not("lock"))
-    }
-
-    /// The process that holds the lock, as far as the system tells; none if nobody does, or if there is no lock yet.
-    pub fn locked_by(&self) -> Option<String> {
-        let path = lock_path(&self.target().ok()?);
-        let file = nonblocking().read(true).open(path).ok()?;
-        if !file.metadata().is_ok_and(|found| found.is_file()) {
-            return None;
-        }
+    /// Whether another process holds the lock, as far as the system tells.
+    pub fn is_locked(&self) -> bool {
+        let path = self.target().map(|target| target.with_extension(LOCK));
+        let file = path.map(|path| nonblocking().read(true).open(path));
+        let Ok(Ok(file)) = file else { return false };
         // A shared lock blocks others for a moment only.
-        match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(holder(&file)),
-            _ => None,
-        }
+        file.metadata().is_ok_and(|found| found.is_file())
+            && matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 }
 
@@ -106,29 +99,28 @@ impl Lock<'_> {
         if !path.is_symlink() {
             paths.push(staged_path(&self.target));
         }
-        for path in paths {
-            remove_if_there(&path)
-                .with_context(|| format!("could not remove {}", path.display()))?;
+        for left in paths {
+            remove_if_there(&left)
+                .with_context(|| format!("could not remove {}", left.display()))?;
         }
-        sync_folder(&self.store.folder);
+        sync_name(&path);
         Ok(())
     }
 
     /// Whether nobody else can be at it: if the lock file is gone, others lock a new one, but then they wait for the record.
     pub(super) fn is_held(&self) -> bool {
         let is_record = |record| is_at(record, &self.target);
-        is_at(&self.file, &lock_path(&self.target)) || self.record.as_ref().is_some_and(is_record)
+        is_at(&self.file, &self.path) || self.record.as_ref().is_some_and(is_record)
     }
 
     /// Takes it again because its file was removed.
     pub(super) fn regain(&mut self) -> Result<()> {
-        self.file = acquire(&lock_path(&self.target), Duration::ZERO)?;
+        self.file = acquire(&self.path, Duration::ZERO)?;
         Ok(())
     }
 }
 
 fn acquire(path: &Path, patience: Duration) -> Result<File> {
-    check_regular(path)?;
     let file = open_private(path, false).map_err(|error| describe(&error, path))?;
     lock(file, patience)
 }
@@ -153,7 +145,6 @@ fn lock(file: File, patience: Duration) -> Result<File> {
         }
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-    let holder = holder(&file);
     let wait = move || loop {
         match file.lock() {
             // A signal ends the wait, and std does not start it again.
@@ -161,59 +152,7 @@ fn lock(file: File, patience: Duration) -> Result<File> {
             result => break result.map(|()| file),
         }
     };
-    let in_use = |_| Failure::Temporary(format!("{holder} is using it: try again later"));
+    let words = "another process is using it: try again later";
+    let in_use = |_| Failure::Temporary(words.to_owned());
     Ok(within(patience, wait).map_err(in_use)??)
-}
-
-/// The process that holds a lock, where the system tells: Linux does so in /proc/locks (proc(5)).
-#[cfg(target_os = "linux")]
-fn holder(file: &File) -> String {
-    use std::os::unix::fs::MetadataExt;
-    let pid = || {
-        let inode = file.metadata().ok()?.ino();
-        let locks = fs::read_to_string("/proc/locks").ok()?;
-        locks.lines().find_map(|line| pid_in(line, inode))
-    };
-    let Some(pid) = pid() else {
-        return "another process".to_owned();
-    };
-    let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    match command.trim() {
-        "" => format!("process {pid}"),
-        name => format!("process {pid} ({})", crate::text::printable(name)),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn holder(_: &File) -> String {
-    "another process".to_owned()
-}
-
-/// The process in a line such as `1: FLOCK  ADVISORY  WRITE 4711 fe:01:123456 0 EOF`, if it is about this inode.
-#[cfg(target_os = "linux")]
-fn pid_in(line: &str, inode: u64) -> Option<u32> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    let at = fields.iter().position(|field| *field == "WRITE")?;
-    let is_it = fields[1] == "FLOCK" && fields.get(at + 2)?.ends_with(&format!(":{inode}"));
-    is_it.then(|| fields[at + 1].parse().ok())?
-}
-
-#[cfg(test)]
-#[cfg(target_os = "linux")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_holder_of_a_lock_is_found_among_the_locks_of_the_system() {
-        let line = "3: FLOCK  ADVISORY  WRITE 4711 fe:01:123456 0 EOF";
-        assert_eq!(pid_in(line, 123_456), Some(4711));
-        assert_eq!(pid_in(line, 23456), None);
-        let waiting = "3: -> FLOCK  ADVISORY  WRITE 4712 fe:01:123456 0 EOF";
-        assert_eq!(pid_in(waiting, 123_456), None);
-        assert_eq!(
-            pid_in("3: POSIX  ADVISORY  WRITE 4711 fe:01:123456 0 EOF", 123_456),
-            None
-        );
-        assert_eq!(pid_in("", 1), None);
-    }
 }

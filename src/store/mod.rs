@@ -33,7 +33,7 @@ use crate::error::Failure;
 use crate::sandbox;
 use crate::settings;
 use crate::text::shell_path;
-use disk::{parent, sync_folder};
+use disk::sync_name;
 use permissions::{check_folder, check_trusted, check_writable};
 
 pub use disk::read;
@@ -64,14 +64,6 @@ impl Store {
         })
     }
 
-    /// A place that is nobody's, as no profile can be called so: to try out what the disk can do.
-    pub fn for_trial() -> Result<Self> {
-        Ok(Self {
-            folder: settings::home()?,
-            profile: ".doctor".to_owned(),
-        })
-    }
-
     /// Removes what a trial leaves. Nobody else's lock is ever removed: who waited for it would lock out nobody.
     pub fn end_trial(self) {
         // What stays behind serves the next trial.
@@ -87,15 +79,13 @@ impl Store {
         self.file("json")
     }
 
-    fn could_not(&self, act: &str) -> String {
+    /// The context of a failure to do something with that file.
+    pub fn could_not(&self, act: &str) -> String {
         format!("could not {act} {}", self.path().display())
     }
 
     fn file(&self, extension: &str) -> PathBuf {
-        let mut path = self.folder.join(&self.profile);
-        path.as_mut_os_string().push(".");
-        path.as_mut_os_string().push(extension);
-        path
+        self.folder.join(format!("{}.{extension}", self.profile))
     }
 
     /// Whether there is no file of this profile at all, not even a lock.
@@ -106,11 +96,8 @@ impl Store {
 
     /// The stored credentials, or none. Those that are sealed are opened.
     pub fn load(&self) -> Result<Option<Credentials>> {
-        let opened = self
-            .load_closed()?
-            .map(|found| self.open(found))
-            .transpose();
-        opened.with_context(|| self.could_not("read"))
+        let found = self.load_closed()?.map(|found| self.open(found));
+        found.transpose().with_context(|| self.could_not("read"))
     }
 
     /// The same without the keyring: those that are sealed stay closed.
@@ -130,8 +117,7 @@ impl Store {
     /// Why nothing can be stored, if a sandbox forbids it.
     pub fn forbidden_here(&self) -> Option<String> {
         let target = self.target().ok()?;
-        let folder = parent(&target);
-        sandbox::cannot_write(&check_writable(folder).err()?, folder)
+        sandbox::cannot_write(&check_writable(&target).err()?, target.parent()?)
     }
 
     /// Removes the file if it is a link, and gives what that led to. This stays: it may be another profile's, or Codex's.
@@ -142,7 +128,7 @@ impl Store {
         };
         let target = fs::canonicalize(&path).unwrap_or(target);
         fs::remove_file(&path).with_context(|| self.could_not("remove"))?;
-        sync_folder(&self.folder);
+        sync_name(&path);
         Ok(Some(target))
     }
 
@@ -162,7 +148,7 @@ impl Store {
                 shell_path(&path)
             );
         }
-        check_folder(parent(&target))?;
+        check_folder(target.parent().unwrap_or(&target))?;
         Ok(target)
     }
 }

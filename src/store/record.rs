@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::Store;
-use super::disk::{LARGEST, check_regular, describe, parent, read, remove_if_there, replace};
+use super::disk::{LARGEST, check_regular, describe, read, remove_if_there, replace};
 use super::permissions::{check_ours, check_trusted, check_writable};
 use crate::credentials::Credentials;
 use crate::error;
@@ -32,10 +32,8 @@ impl Record {
     }
 }
 
-/// The lock of a record.
-pub fn lock_path(target: &Path) -> PathBuf {
-    target.with_extension("lock")
-}
+/// The extension of the lock of a record.
+pub const LOCK: &str = "lock";
 
 /// The staged file of a record.
 pub fn staged_path(target: &Path) -> PathBuf {
@@ -49,8 +47,10 @@ impl Store {
     pub fn check_replaceable(&self) -> Result<()> {
         let check = || {
             let target = self.target()?;
-            check_regular(&lock_path(&target))?;
-            check_writable(parent(&target)).map_err(|error| describe(&error, &target))?;
+            check_regular(&target.with_extension(LOCK))?;
+            check_regular(&staged_path(&target))?;
+            staged(&staged_path(&target))?;
+            check_writable(&target).map_err(|error| describe(&error, &target))?;
             replaceable(&target).map(drop)
         };
         check().with_context(|| self.could_not("replace"))
@@ -59,47 +59,44 @@ impl Store {
 
 /// The record at this path, if there is one. Fails if this user or this version must not replace it.
 pub fn replaceable(target: &Path) -> Result<Option<Record>> {
+    let word = shell_path(target);
     if target.is_symlink() {
-        bail!("it is a dangling link: run rm {}", shell_path(target));
+        bail!("it is a dangling link: run rm {word}");
     }
-    staged(target)?;
-    let Some(found) = Record::at(target)? else {
-        return Ok(None);
-    };
-    let metadata = fs::metadata(target)?;
-    check_ours(&metadata)?;
-    if metadata.permissions().readonly() {
-        let word = shell_path(target);
-        bail!("the file is read-only: run chmod 600 {word}");
+    let found = Record::at(target)?;
+    if found.is_some() {
+        let metadata = fs::metadata(target)?;
+        check_ours(&metadata)?;
+        if metadata.permissions().readonly() {
+            bail!("the file is read-only: run chmod 600 {word}");
+        }
+        if metadata.len() > LARGEST {
+            bail!("it is larger than {LARGEST} bytes, so it is not a credentials file");
+        }
     }
-    if metadata.len() > LARGEST {
-        bail!("it is larger than {LARGEST} bytes, so it is not a credentials file");
-    }
-    Ok(Some(found))
+    Ok(found)
 }
 
-/// The credentials in a staged file that was left behind, if they are complete and of use. Fails where no refresh can go on: it
-/// is a folder, or a newer version wrote it.
-fn staged(target: &Path) -> Result<Option<Credentials>> {
-    let path = &staged_path(target);
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => check_regular(path)?,
-        // Anything but a file is not ours.
-        Ok(found) if !found.is_file() => return Ok(None),
-        _ => {}
+/// The credentials in a staged file that was left behind, if they are complete and of use. Fails if a newer version wrote it.
+fn staged(path: &Path) -> Result<Option<Credentials>> {
+    // Anything but a file is not ours.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Ok(None);
     }
     let found = Record::at(path).with_context(|| format!("could not read {}", path.display()))?;
-    let credentials = found.and_then(|found| found.credentials);
+    let found = found.and_then(|found| found.credentials);
     // Without a refresh token a record of the issuer's would lose the login.
-    Ok(credentials.filter(|it| {
+    let is_of_use = |it: &Credentials| {
         it.is_closed() || it.tokens.refresh_token.is_some() || it.source().is_stored()
-    }))
+    };
+    Ok(found.filter(is_of_use))
 }
 
 /// Lets a staged file that was written completely, but had not replaced its record when its writer was killed, replace it now.
 /// To be called under the lock. Says whether it did.
 pub fn recover(target: &Path) -> Result<bool> {
-    let is_for_this = match staged(target)? {
+    let path = &staged_path(target);
+    let is_for_this = match staged(path)? {
         None => false,
         // It replaces no other record than the one that it was made for, and none where that has been removed.
         Some(staged) => match Record::at(target)?.map(|present| present.credentials) {
@@ -108,9 +105,9 @@ pub fn recover(target: &Path) -> Result<bool> {
         },
     };
     if is_for_this {
-        replace(&staged_path(target), target)?;
+        replace(path, target)?;
     } else {
-        remove_if_there(&staged_path(target))?;
+        remove_if_there(path).map_err(|error| describe(&error, path))?;
     }
     Ok(is_for_this)
 }
@@ -192,11 +189,9 @@ mod tests {
         let named = staged_path(&target).display().to_string();
         let message = |result: Result<()>| format!("{:#}", result.unwrap_err());
         fs::write(staged_path(&target), r#"{"version":9}"#).unwrap();
-        assert!(message(replaceable(&target).map(drop)).contains(&named));
         assert!(message(recover(&target).map(drop)).contains(&named));
         fs::remove_file(staged_path(&target)).unwrap();
         fs::create_dir(staged_path(&target)).unwrap();
-        assert!(message(replaceable(&target).map(drop)).contains(&named));
         assert!(message(recover(&target).map(drop)).contains("is not a regular file: run rm -r"));
     }
 }

@@ -21,7 +21,7 @@ pub const SERVICE: &str = "codex-auth";
 static KEYS: Mutex<Vec<Key>> = Mutex::new(Vec::new());
 
 /// A key that was made just now. It is removed again when it is dropped.
-pub struct NewKey(Key);
+pub struct NewKey(pub Key);
 
 impl NewKey {
     /// Puts a new key for a profile into the keyring, and looks whether it is there. It asks the person nothing.
@@ -35,10 +35,6 @@ impl NewKey {
             bail!("the keyring did not keep the key");
         }
         Ok(new)
-    }
-
-    pub fn key(&self) -> &Key {
-        &self.0
     }
 }
 
@@ -84,7 +80,7 @@ impl Store {
 
     /// A file that is not sealed, beside one that is: the command that wrote it was killed. The next to take the lock ends it.
     pub fn unsealed_leftover(&self) -> Option<PathBuf> {
-        if !self.is_sealed() || self.locked_by().is_some() {
+        if !self.is_sealed() || self.is_locked() {
             return None;
         }
         let is_unsealed = |path: &PathBuf| {

@@ -6,10 +6,10 @@ use std::io::{self, Read, Seek, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result, bail};
 
 use super::Lock;
-use super::disk::{describe, parent, remove_if_there, replace, sync_folder};
+use super::disk::{describe, remove_if_there, replace, sync_name};
 use super::permissions::{LOCKS_ARE_ADVISORY, is_at, open_private};
 use super::record::{Record, replaceable, staged_path};
 use crate::credentials::Credentials;
@@ -41,17 +41,16 @@ impl<'a> Lock<'a> {
         let could_not = self.store.could_not("replace");
         let stage = || {
             let found = replaceable(&self.target)?;
-            let size = found.as_ref().map_or(0, |found| found.text.len() as u64);
-            let room = 2 * size + ROOM;
+            let (text, present) = found.map(|it| (it.text, it.credentials)).unzip();
+            let room = 2 * text.as_ref().map_or(0, Vec::len) as u64 + ROOM;
             let path = staged_path(&self.target);
-            let (text, present) = found.map(|found| (found.text, found.credentials)).unzip();
             let mut staged = StagedFile {
-                file: create(&path, room)?,
                 lock: self,
                 present: present.flatten(),
+                file: create(&path, room)?,
+                path,
                 content: Vec::new(),
                 is_complete: false,
-                path,
             };
             let is_sealed = staged.present.as_ref().is_some_and(Credentials::is_sealed);
             if let Some(text) = text.filter(|_| is_sealed || !will_be_sealed) {
@@ -59,23 +58,17 @@ impl<'a> Lock<'a> {
                 let tried = staged.replace();
                 staged.is_complete = false;
                 if !tried? {
-                    return Err(changed());
+                    bail!(changed());
                 }
                 staged.content.clear();
                 let record = mem::replace(&mut staged.file, create(&staged.path, room)?);
                 staged.lock.record = LOCKS_ARE_ADVISORY.then_some(record);
             }
             // Its name must survive a power cut, too.
-            sync_folder(parent(&staged.path));
+            sync_name(&staged.path);
             Ok(staged)
         };
         stage().context(could_not)
-    }
-
-    /// Replaces the credentials where no answer is awaited, so that nothing is lost if it fails.
-    pub fn save(self, credentials: &mut Credentials) -> Result<()> {
-        self.stage(credentials.is_sealed())?
-            .save_or_discard(credentials)
     }
 }
 
@@ -94,14 +87,11 @@ impl StagedFile<'_> {
         save().with_context(|| format!("could not save {}", self.lock.target.display()))
     }
 
-    /// The same for credentials that are given up if they cannot be stored: then nothing of them stays.
+    /// The same where no answer is awaited: if it fails, nothing of the credentials stays.
     pub fn save_or_discard(mut self, credentials: &mut Credentials) -> Result<()> {
         let saved = self.save(credentials);
-        self.is_complete = matches!(saved, Ok(true));
-        if saved? {
-            return Ok(());
-        }
-        Err(changed()).with_context(|| format!("could not save {}", self.lock.target.display()))
+        self.is_complete = false;
+        Ok(saved?.then_some(()).ok_or_else(changed)?)
     }
 
     /// Whether the credentials are safe in the staged file, so that the next holder of the lock completes it.
@@ -174,7 +164,7 @@ fn create(path: &Path, room: u64) -> Result<File> {
     create().map_err(|error: io::Error| describe(&error, path))
 }
 
-fn changed() -> Error {
-    let words = "another process has changed or removed it meanwhile: try again";
-    Failure::Temporary(words.to_owned()).into()
+fn changed() -> Failure {
+    let words = "another process has changed or removed the stored login meanwhile: try again";
+    Failure::Temporary(words.to_owned())
 }

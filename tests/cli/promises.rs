@@ -48,7 +48,7 @@ fn a_rejection_is_not_noted_with_a_login_that_was_stored_meanwhile() {
     caller.finish().assert(
         75,
         "",
-        "codex-auth: the backend rejects the token, although it was received just now: try again\n",
+        "codex-auth: the backend rejects the token: it was received just now: try again\n",
     );
     assert_eq!(sandbox.stored(), newer);
 }

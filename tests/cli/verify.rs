@@ -201,7 +201,7 @@ fn a_new_token_that_is_rejected_is_not_printed_and_the_next_call_refreshes() {
     sandbox.run(VERIFY).assert(
         75,
         "",
-        "codex-auth: the backend rejects the token, although it was received just now: try again\n",
+        "codex-auth: the backend rejects the token: it was received just now: try again\n",
     );
     assert_eq!(requests(&sandbox), (1, 0));
     let output = sandbox.run(VERIFY);
@@ -231,7 +231,7 @@ fn a_backend_that_rejects_every_token_costs_ever_fewer_refreshes() {
     let rejected = Trouble::error(401, "token_revoked");
     sandbox.issuer.plan_always(Endpoint::Usage, rejected);
     sandbox.run(VERIFY).assert(0, "[TOKEN]\n", "");
-    let words = "codex-auth: the backend rejects the token, even after a refresh: the next attempt is in [..]\n";
+    let words = "codex-auth: the backend rejects the token: a refresh did not help, and the next one is in [..]\n";
     for minutes in [1, 2, 4] {
         for _ in 0..3 {
             sandbox.run(VERIFY).assert(75, "", words);

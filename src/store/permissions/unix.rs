@@ -25,7 +25,7 @@ pub fn nonblocking() -> OpenOptions {
 }
 
 /// Opens or creates a file that only its owner can read, under any umask and from its first instant. A link at that path is
-/// not followed, and with `new` nothing at all may be there.
+/// not followed, nothing but a file is opened, and with `new` nothing at all may be there.
 pub fn open_private(path: &Path, new: bool) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
     let mut options = OpenOptions::new();
@@ -33,7 +33,10 @@ pub fn open_private(path: &Path, new: bool) -> io::Result<File> {
     options.mode(0o600).custom_flags(flags.bits().cast_signed());
     let file = options.open(path)?;
     let metadata = file.metadata()?;
-    if metadata.is_file() && metadata.mode() & 0o777 != 0o600 {
+    if !metadata.is_file() {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    if metadata.mode() & 0o777 != 0o600 {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
     Ok(file)
@@ -94,8 +97,9 @@ pub fn mode(metadata: &Metadata) -> Option<u32> {
     Some(metadata.mode() & 0o1777)
 }
 
-/// Fails where this user may not put files into a folder, or nobody may (a read-only file system).
-pub fn check_writable(folder: &Path) -> io::Result<()> {
+/// Fails where this user may not create or replace a file, or nobody may (a read-only file system).
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
     Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
