@@ -59,15 +59,13 @@ pub enum Command {
     Man,
 }
 
-/// The help of each command but for its options: `== name: what it does`, then a description and examples, if any.
-const COMMANDS: &str = include_str!("help/commands.txt");
-
 /// The command line with all of its help, which takes longer to put together than most commands take to run.
 pub fn command() -> clap::Command {
     let whole = Cli::command().after_long_help(reference());
     whole.mut_subcommands(|command| {
+        // `== name: what it does`, then a description and examples, if any.
+        let mut texts = include_str!("help/commands.txt").split("== ");
         let heading = format!("{}: ", command.get_name());
-        let mut texts = COMMANDS.split("== ");
         let text = texts.find_map(|text| text.strip_prefix(&heading));
         let text = text.unwrap_or_default().trim_end();
         let (text, examples) = text.split_once("\nExamples:\n").unwrap_or((text, ""));

@@ -13,42 +13,31 @@ use clap_complete::engine::{
 };
 use clap_complete::env::{CompleteEnv, Shells};
 
-use super::output::print;
 use crate::cli;
 use crate::settings::{CODEX_PROFILE, COMPLETE};
 use crate::{settings, store};
 
 /// This program, as the scripts call it.
 const NAME: &str = "codex-auth";
-/// The function of the script for zsh.
-const ZSH_FUNCTION: &str = "_clap_dynamic_completer_codex_auth";
-
-pub fn completions(shell: Shell) -> Result<ExitCode> {
-    print(&script(shell)?)
-}
 
 /// The script that makes a shell call this program for completions.
 pub fn script(shell: Shell) -> Result<String> {
     let shells = Shells::builtins();
-    let writer = shells
-        .completer(&shell.to_string())
-        .context("unknown shell")?;
+    let writer = shells.completer(&shell.to_string());
+    let writer = writer.context("unknown shell")?;
     let mut script = Vec::new();
     writer.write_registration(COMPLETE, NAME, NAME, NAME, &mut script)?;
-    let script = String::from_utf8(script)?;
-    Ok(match shell {
-        Shell::Zsh => also_as_function(&script),
-        _ => format!("{}\n", script.trim()),
-    })
-}
-
-/// In a folder of `fpath` the file itself is the function that zsh calls for the first TAB.
-fn also_as_function(script: &str) -> String {
-    let register = format!("compdef {ZSH_FUNCTION} {NAME}");
-    let either = format!(
-        "if [ \"$funcstack[1]\" = \"_{NAME}\" ]; then\n    {ZSH_FUNCTION} \"$@\"\nelse\n    {register}\nfi"
-    );
-    format!("{}\n", script.trim().replace(&register, &either))
+    let mut script = String::from_utf8(script)?.trim().to_owned();
+    if shell == Shell::Zsh {
+        // In a folder of `fpath` the file itself is the function that zsh calls for the first TAB.
+        let function = "_clap_dynamic_completer_codex_auth";
+        let register = format!("compdef {function} {NAME}");
+        let either = format!(
+            "if [ \"$funcstack[1]\" = \"_{NAME}\" ]; then\n    {function} \"$@\"\nelse\n    {register}\nfi"
+        );
+        script = script.replace(&register, &either);
+    }
+    Ok(script + "\n")
 }
 
 /// Answers a shell. A failure is silent: the shell shows no message.

@@ -34,21 +34,19 @@ pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
 
 /// Where we run, then the findings that need attention; with `verbose`, all of them.
 fn as_text(findings: &[Finding], verbose: bool) -> String {
-    let shown = findings
-        .iter()
-        .filter(|it| verbose || it.level != Level::Ok);
-    let shown: String = shown.map(line).collect();
+    let head = fitted(&program_and_system(), 0);
+    let shown = |it: &&Finding| verbose || it.level != Level::Ok;
+    let shown: String = findings.iter().filter(shown).map(line).collect();
     let count = |level, what| {
         let count = findings.iter().filter(|it| it.level == level).count();
         format!("{count} {what}{}", if count == 1 { "" } else { "s" })
     };
-    let passed = count(Level::Ok, "check") + " passed (--verbose lists them)";
-    let passed = format!("{} {}\n", mark(Level::Ok), fitted(&passed, 2));
-    let passed = if verbose { "" } else { &passed };
     let problems = count(Level::Problem, "problem");
     let warnings = count(Level::Warning, "warning");
-    let head = fitted(&program_and_system(), 0);
-    format!("{head}\n{shown}{passed}{problems}, {warnings}.\n")
+    let passed = count(Level::Ok, "check");
+    let hint = if verbose { "" } else { " (see --verbose)" };
+    let end = format!("{problems}, {warnings}, {passed} passed{hint}");
+    format!("{head}\n{shown}{}\n", fitted(&end, 0))
 }
 
 fn line(finding: &Finding) -> String {

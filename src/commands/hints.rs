@@ -4,7 +4,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use clap::error::ContextKind::{
+    self, InvalidArg, InvalidSubcommand, InvalidValue, SuggestedArg, SuggestedSubcommand,
+    SuggestedValue,
+};
+use clap::error::{ContextValue, Error, ErrorKind};
 use clap::{Command, CommandFactory};
 use strsim::damerau_levenshtein;
 
@@ -12,9 +16,6 @@ use super::output::print_coloured;
 use crate::cli::Cli;
 use crate::settings::is_profile_name;
 use crate::terminal;
-
-/// What people type who know other tools, and what to try instead.
-const HINTS: &str = include_str!("../help/hints.txt");
 
 /// Prints the help or the version that was asked for, or else what is wrong with the arguments.
 pub fn show(error: &Error, arguments: &[OsString]) -> Result<ExitCode> {
@@ -43,12 +44,9 @@ fn advice(error: &Error, arguments: &[OsString]) -> String {
     let command = commands.next().unwrap_or(&whole);
     let call = command.get_bin_name().unwrap_or("codex-auth");
     let (wrong, suggested) = match error.kind() {
-        ErrorKind::InvalidSubcommand => (
-            ContextKind::InvalidSubcommand,
-            ContextKind::SuggestedSubcommand,
-        ),
-        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, ContextKind::SuggestedArg),
-        _ => (ContextKind::InvalidValue, ContextKind::SuggestedValue),
+        ErrorKind::InvalidSubcommand => (InvalidSubcommand, SuggestedSubcommand),
+        ErrorKind::UnknownArgument => (InvalidArg, SuggestedArg),
+        _ => (InvalidValue, SuggestedValue),
     };
     let Some(wrong) = text(error, wrong) else {
         return format!(": try {call} --help");
@@ -57,10 +55,10 @@ fn advice(error: &Error, arguments: &[OsString]) -> String {
     let likely = text(error, suggested).filter(|likely| damerau_levenshtein(wrong, likely) <= 2);
     if let Some(likely) = likely {
         // `--format <FORMAT>` of a wrong value.
-        let argument = text(error, ContextKind::InvalidArg).and_then(|it| it.split_once('<'));
+        let argument = text(error, InvalidArg).and_then(|it| it.split_once('<'));
         return format!(": try {call} {}{likely}", argument.map_or("", |it| it.0));
     }
-    if error.get(ContextKind::InvalidValue).is_some() {
+    if error.get(InvalidValue).is_some() {
         return String::new();
     }
     match hint(wrong, &whole, command.get_name(), &typed) {
@@ -83,8 +81,10 @@ fn hint(word: &str, whole: &Command, command: &str, typed: &[&str]) -> Option<St
         }
         _ => {}
     }
+    // What people type who know other tools, and what to try instead.
+    let hints = include_str!("../help/hints.txt").lines();
+    let hints = hints.filter_map(|line| line.split_once(": "));
     let in_command = format!("{command} {word}");
-    let hints = HINTS.lines().filter_map(|line| line.split_once(": "));
     let mut known = hints.filter(|(words, _)| {
         words
             .split(", ")

@@ -7,50 +7,53 @@ use anyhow::Result;
 use crate::cli::LogoutArgs;
 use crate::credentials::Credentials;
 use crate::error::{LOGIN_REQUIRED, TEMPORARY, exit_code, from_code, worst};
+use crate::profile::lock;
 use crate::profile::replacement::forget_key;
 use crate::profile::revoke::retire;
-use crate::profile::{self, lock};
+use crate::settings;
 use crate::store::{self, Store};
 use crate::terminal::{complain, say, warn};
 
 pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
-    if !args.all {
-        return sign_out(&profile::store(profile)?, args).map(|()| ExitCode::SUCCESS);
-    }
-    let profiles = store::profiles()?;
+    let profiles = if args.all {
+        store::profiles()?
+    } else {
+        vec![settings::profile(profile)?]
+    };
     if profiles.is_empty() {
         say("Not signed in.");
     }
     let mut codes = Vec::new();
     for profile in profiles {
-        // One that cannot be removed does not keep the others.
-        if let Err(error) = Store::new(profile).and_then(|store| sign_out(&store, args)) {
-            complain(&format!("{error:#}"));
-            codes.push(exit_code(&error));
+        match Store::new(profile).and_then(|store| sign_out(&store, args.no_revoke)) {
+            Ok(done) => say(&done),
+            // One that cannot be removed does not keep the others.
+            Err(error) => {
+                complain(&format!("{error:#}"));
+                codes.push(exit_code(&error));
+            }
         }
     }
     Ok(worst(&codes).unwrap_or(0).into())
 }
 
-/// Removes the login of a profile, then revokes it, and says so.
-fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
+/// Removes the login of a profile, then revokes it. Returns what to say of that.
+fn sign_out(store: &Store, no_revoke: bool) -> Result<String> {
     let profile = store.profile();
-    let not_signed_in = || say(&format!("Not signed in (profile {profile})."));
+    let not_signed_in = format!("Not signed in (profile {profile}).");
     if store.is_unused() {
-        not_signed_in();
-        return Ok(());
+        return Ok(not_signed_in);
     }
     if let Some(target) = store.remove_link()? {
         let target = target.display();
-        say(&format!(
+        return Ok(format!(
             "Removed the link to {target} (profile {profile}). Nothing was revoked."
         ));
-        return Ok(());
     }
     let lock = lock(store)?;
     let stored = match store.load() {
         // It may be readable later, here or by another version; without its file it could never be revoked.
-        Err(error) if !args.no_revoke && exit_code(&error) != LOGIN_REQUIRED => {
+        Err(error) if !no_revoke && exit_code(&error) != LOGIN_REQUIRED => {
             let words = format!(
                 "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file anyway"
             );
@@ -63,25 +66,24 @@ fn sign_out(store: &Store, args: &LogoutArgs) -> Result<()> {
     // A file that did not open may name the key of another one.
     let opened = stored.as_ref().ok().and_then(Option::as_ref);
     forget_key(opened.and_then(Credentials::key_id));
-    let not_revoked = match stored {
-        Ok(None) => {
-            not_signed_in();
-            return Ok(());
-        }
-        Err(error) if args.no_revoke && exit_code(&error) == TEMPORARY => {
+    let retired = match stored {
+        Ok(None) => return Ok(not_signed_in),
+        Err(error) if no_revoke && exit_code(&error) == TEMPORARY => {
             Ok(Some(", and its key is still in the keyring".to_owned()))
         }
-        _ if args.no_revoke => Ok(Some(String::new())),
+        _ if no_revoke => Ok(Some(String::new())),
         Ok(Some(login)) => retire(&login, profile).map(|why| why.map(|why| format!(": {why}"))),
         Err(error) => Err(error),
     };
-    let done = format!("Signed out (profile {profile})");
-    match not_revoked {
-        Ok(None) => say(&format!("{done}.")),
-        Ok(Some(why)) => say(&format!("{done}. The login was not revoked{why}.")),
-        Err(error) => warn(&format!(
-            "signed out here (profile {profile}), but could not revoke the login at the issuer: {error:#}: anyone with a copy can use it until it expires"
-        )),
-    }
-    Ok(())
+    let done = format!("Signed out (profile {profile}).");
+    Ok(match retired {
+        Ok(None) => done,
+        Ok(Some(why)) => format!("{done} The login was not revoked{why}."),
+        Err(error) => {
+            warn(&format!(
+                "could not revoke the login at the issuer: {error:#}: anyone with a copy can use it until it expires"
+            ));
+            done
+        }
+    })
 }

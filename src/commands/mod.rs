@@ -25,14 +25,9 @@ use crate::profile::{Profile, store};
 use output::print;
 pub use token::token;
 
-/// What to do first, for a call without any arguments. No line is wider than a narrow terminal.
-const START_PAGE: &str = include_str!("../help/start_page.txt");
-
-/// The man page.
-const PAGE: &str = include_str!("../../man/codex-auth.1");
-
+/// Says what to do first, for a call without any arguments. No line is wider than a narrow terminal.
 pub fn start_page() -> Result<ExitCode> {
-    print(START_PAGE)
+    print(include_str!("../help/start_page.txt"))
 }
 
 pub fn run(cli: Cli) -> Result<ExitCode> {
@@ -56,8 +51,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::doctor(profile, &args),
         Command::Exec(args) => exec::exec(profile, &args),
         Command::Setup(args) => setup::setup(profile, &args),
-        Command::Completions { shell } => completions::completions(shell),
-        Command::Man => print(PAGE),
+        Command::Completions { shell } => print(&completions::script(shell)?),
+        Command::Man => print(include_str!("../../man/codex-auth.1")),
     }
 }
 

@@ -170,13 +170,13 @@ fn before_the_first_login_that_is_said_first_and_nothing_is_left() {
     );
     sandbox.run(&["doctor"]).assert(
         0,
-        "codex-auth [..]\n! login         default: not signed in: run codex-auth login\n✓ [..]\n0 problems, 1 warning.\n",
+        "codex-auth [..]\n! login         default: not signed in: run codex-auth login\n0 problems, 1 warning, [..] checks passed (see --verbose)\n",
         "",
     );
     sandbox.set("CODEX_SANDBOX_NETWORK_DISABLED", "1");
     sandbox.run(&["doctor"]).assert(
         0,
-        "codex-auth [..]\n! login [..]\n! sandbox [..]\n✓ 1 check passed (--verbose lists them)\n0 problems, 2 warnings.\n",
+        "codex-auth [..]\n! login [..]\n! sandbox [..]\n0 problems, 2 warnings, 1 check passed (see --verbose)\n",
         "",
     );
     assert!(!sandbox.home().exists());
@@ -313,13 +313,12 @@ fn what_passed_is_only_counted_unless_asked_for() {
         "codex-auth {}, [..]; set: CODEX_AUTH_HOME, CODEX_AUTH_ISSUER, CODEX_AUTH_PORT, CODEX_AUTH_CHATGPT_URL, CODEX_HOME, BROWSER, no_proxy\n",
         env!("CARGO_PKG_VERSION")
     );
-    let passed =
-        format!("{header}✓ 9 checks passed (--verbose lists them)\n0 problems, 0 warnings.\n");
+    let passed = format!("{header}0 problems, 0 warnings, 9 checks passed (see --verbose)\n");
     sandbox.run(&["doctor"]).assert(0, &passed, "");
     #[cfg(unix)]
     {
         let (_, screen) = Terminal::of(sandbox.command(&["doctor"]), 39).finish();
-        let passed = "\n✓ 9 checks passed (--verbose lists\n  them)\n0 problems, 0 warnings.\n";
+        let passed = "\n0 problems, 0 warnings, 9 checks passed\n(see --verbose)\n";
         assert!(screen.ends_with(passed), "{screen}");
     }
     sandbox.set("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
@@ -330,13 +329,12 @@ fn what_passed_is_only_counted_unless_asked_for() {
         "codex-auth [..] over SSH; set: [..]\n\
          ✗ port          invalid CODEX_AUTH_PORT \"none\": use 0 to 65535\n\
          ! browser       no browser can be opened over SSH ([..]): set BROWSER, use codex-auth login --device-code, or open the URL elsewhere and paste the one you end up at\n\
-         ✓ 7 checks passed (--verbose lists them)\n\
-         1 problem, 1 warning.\n",
+         1 problem, 1 warning, 7 checks passed (see --verbose)\n",
         "",
     );
     sandbox.run(&["doctor", "--verbose"]).assert(
         1,
-        "codex-auth [..]\n...\n✓ store         logins can be stored in [HOME]\n...\n✗ port          [..]\n...\n1 problem, 1 warning.\n",
+        "codex-auth [..]\n...\n✓ store         logins can be stored in [HOME]\n...\n✗ port          [..]\n...\n1 problem, 1 warning, 7 checks passed\n",
         "",
     );
 }

@@ -197,7 +197,7 @@ fn colours_are_shown_only_where_they_are_wanted() {
         ),
         (&["status"], "\x1b[32mSigned in"),
         (&["status", "--all"], "\x1b[1mPROFILE  "),
-        (&["doctor"], "\x1b[32m✓\x1b[0m"),
+        (&["doctor", "--verbose"], "\x1b[32m✓\x1b[0m"),
     ] {
         let show = |variable, value| {
             let mut command = sandbox.command(arguments);

@@ -305,8 +305,7 @@ fn status_and_doctor_say_that_it_is_a_sandbox() {
             "codex-auth [..]\n\
              ! sandbox       {CANNOT_WRITE}: a token is printed while it is valid, and refreshed outside: codex-auth setup \
              systemd, cron or launchd prints what keeps it valid\n\
-             ✓ 2 checks passed (--verbose lists them)\n\
-             0 problems, 1 warning.\n"
+             0 problems, 1 warning, 2 checks passed (see --verbose)\n"
         );
         maker
             .run(&sandbox, READ_ONLY, &["doctor"])

@@ -112,15 +112,14 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
     for (name, value) in filled {
         text = text.replace(&format!("{{{{{name}}}}}"), &value);
     }
-    if let Language::Json | Language::Plist = language {
-        let comments = text
-            .split_inclusive('\n')
-            .take_while(|it| it.starts_with('#'));
-        let (comments, body) = text.split_at(comments.map(str::len).sum());
-        say(comments.trim_end());
-        return print(body);
+    let is_bare = matches!(language, Language::Json | Language::Plist);
+    match text.split_once("\n\n") {
+        Some((comments, body)) if is_bare => {
+            say(comments);
+            print(body)
+        }
+        _ => print(&text),
     }
-    print(&text)
 }
 
 /// Where the requests of this login go, without a slash at the end, and the headers that they need beside the token. A
