@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result};
 use serde_json::{Map, Value};
 
-use crate::credentials::ForwardedRequest;
+use crate::credentials::TokenRequest;
 use crate::error::Failure;
 use crate::text::entries;
 use crate::url::Url;
@@ -127,12 +127,11 @@ fn is_device(name: &str) -> bool {
 }
 
 /// What another codex-auth asks of `token`.
-pub fn forwarded_request() -> Result<ForwardedRequest> {
+pub fn forwarded_request() -> Result<TokenRequest> {
     let Some(text) = text(REQUEST)? else {
-        return Ok(ForwardedRequest::default());
+        return Ok(TokenRequest::default());
     };
-    ForwardedRequest::parse(&text)
-        .map_err(|why| invalid(&format!("value {text:?} for {REQUEST}"), why))
+    TokenRequest::parse(&text).map_err(|why| invalid(&format!("value {text:?} for {REQUEST}"), why))
 }
 
 /// The folder of the stored credentials: `CODEX_AUTH_HOME`, or `codex-auth` in the platform's configuration folder.

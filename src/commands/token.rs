@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::output::print;
 use crate::cli::{Format, RequestArgs, TokenArgs};
-use crate::credentials::{Credentials, TokenRequest};
+use crate::credentials::{Credentials, TokenRequest, fingerprint};
 use crate::profile::Profile;
 use crate::refresh::ValidToken;
 use crate::settings;
@@ -38,11 +38,12 @@ pub fn obtain(profile: &Profile, args: &RequestArgs) -> Result<ValidToken> {
         force_refresh: args.force_refresh || forwarded.force_refresh,
         is_forwarded: forwarded.asks_for_another() && !args.force_refresh,
         timeout: args.timeout,
+        rejected: forwarded.rejected,
     };
     let mut token = profile.valid_token(&request)?;
     // A report from elsewhere is a hint: the backend decides.
-    let is_reported = match &forwarded.rejected {
-        Some(rejected) => *rejected == token.credentials.fingerprint()?,
+    let is_reported = match &request.rejected {
+        Some(rejected) => *rejected == fingerprint(token.credentials.access_token()?),
         None => false,
     };
     if args.verify || is_reported {

@@ -35,7 +35,7 @@ use seal::Sealed;
 pub use account::{Account, seconds_of};
 pub use codex::parse_codex;
 pub use freshness::Freshness;
-pub use request::{ForwardedRequest, TokenRequest};
+pub use request::TokenRequest;
 pub use routing::Routing;
 pub use seal::{Key, Seal};
 pub use source::Source;
@@ -318,11 +318,6 @@ impl Credentials {
         Ok(self.tokens.access_token.as_deref().ok_or_else(missing)?)
     }
 
-    /// Identifies the access token without giving it away: its SHA-256, in base64url as elsewhere in OAuth.
-    pub fn fingerprint(&self) -> Result<String> {
-        Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(self.access_token()?)))
-    }
-
     /// Where the tokens come from.
     pub fn source(&self) -> &Source {
         match &self.source {
@@ -372,6 +367,11 @@ fn merge(original: &str, patch: &str) -> serde_json::Result<Members> {
     Ok(merged)
 }
 
+/// Identifies a token without giving it away: its SHA-256, in base64url as elsewhere in OAuth.
+pub fn fingerprint(token: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(token))
+}
+
 /// Whether a text is allowed in an HTTP header and on one line: visible ASCII only, and not empty.
 pub fn is_token(text: &str) -> bool {
     // Eight bytes at a time: otherwise this would be a tenth of what printing a token takes.
@@ -397,7 +397,7 @@ mod tests {
     const NOW: u64 = 2_000_000_000;
 
     fn response(answer: &Value) -> TokenResponse {
-        TokenResponse::parse(answer.to_string().as_bytes(), None, time_at(NOW)).unwrap()
+        TokenResponse::parse(answer, None, time_at(NOW))
     }
 
     fn token_of(account: &str) -> String {

@@ -8,13 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::is_token;
 use crate::time::duration;
 
-/// What a caller asks of a token.
-#[derive(Default, Clone, Copy, Serialize, Deserialize)]
+/// What a caller asks of a token. One codex-auth asks another, whose token it uses, in one variable:
+/// `min-ttl=3600,force-refresh,rejected=HASH`.
+#[derive(Default, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TokenRequest {
     /// Life that it must have left: it is a failure if it has less. Without one, there is a default.
     pub min_ttl: Option<Duration>,
     /// It must be another token than the stored one.
     pub force_refresh: bool,
+    /// The fingerprint of an access token that the backend rejected, as another machine reports.
+    pub rejected: Option<String>,
     /// Another machine forces it: that is not done at each of its calls.
     pub is_forwarded: bool,
     /// How long to wait for a refresh.
@@ -26,18 +29,12 @@ impl TokenRequest {
     pub fn is_strict(&self) -> bool {
         self.force_refresh || self.min_ttl.is_some()
     }
-}
 
-/// What one codex-auth asks of another, whose token it uses, in one variable: `min-ttl=3600,force-refresh,rejected=HASH`.
-#[derive(Default, Debug, PartialEq, Eq)]
-pub struct ForwardedRequest {
-    pub min_ttl: Option<Duration>,
-    pub force_refresh: bool,
-    /// The fingerprint of an access token that the backend rejected.
-    pub rejected: Option<String>,
-}
+    /// Whether the stored token does not do, however long it is valid.
+    pub fn asks_for_another(&self) -> bool {
+        self.force_refresh || self.rejected.is_some()
+    }
 
-impl ForwardedRequest {
     /// Reads the value of the variable. An entry that is not understood is an error, as what it asks for would not be done.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut request = Self::default();
@@ -56,14 +53,10 @@ impl ForwardedRequest {
         }
         Ok(request)
     }
-
-    /// Whether the stored token does not do, however long it is valid.
-    pub fn asks_for_another(&self) -> bool {
-        self.force_refresh || self.rejected.is_some()
-    }
 }
 
-impl fmt::Display for ForwardedRequest {
+/// As the variable has it.
+impl fmt::Display for TokenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let min_ttl = self.min_ttl.map(|ttl| format!("min-ttl={}", ttl.as_secs()));
         let force = self.force_refresh.then(|| "force-refresh".to_owned());
@@ -85,17 +78,15 @@ mod tests {
             (Some(3600), false, Some("a-B_9")),
             (Some(0), true, Some("x")),
         ] {
-            let request = ForwardedRequest {
+            let request = TokenRequest {
                 min_ttl: min_ttl.map(Duration::from_secs),
                 force_refresh,
                 rejected: rejected.map(str::to_owned),
+                ..TokenRequest::default()
             };
-            assert_eq!(
-                ForwardedRequest::parse(&request.to_string()).unwrap(),
-                request
-            );
+            assert_eq!(TokenRequest::parse(&request.to_string()).unwrap(), request);
         }
-        let spaced = ForwardedRequest::parse("min-ttl=1h, force-refresh").unwrap();
+        let spaced = TokenRequest::parse("min-ttl=1h, force-refresh").unwrap();
         assert_eq!(spaced.to_string(), "min-ttl=3600,force-refresh");
     }
 
@@ -111,7 +102,7 @@ mod tests {
             "min-ttl=1h,",
             "other",
         ] {
-            assert!(ForwardedRequest::parse(text).is_err(), "{text}");
+            assert!(TokenRequest::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -34,46 +34,41 @@ pub struct TokenResponse {
 impl TokenResponse {
     /// Reads a token response that was received at `now`, and sent at `sent_at` by the issuer's own clock (seconds since
     /// 1970), if it told. A member of another type counts as missing.
-    pub fn parse(body: &[u8], sent_at: Option<u64>, now: SystemTime) -> Result<Self> {
-        let answer = object(body).context("it is not a JSON object")?;
-        let mut tokens = Tokens::of(&answer);
+    pub fn parse(answer: &Value, sent_at: Option<u64>, now: SystemTime) -> Self {
+        let mut tokens = Tokens::of(answer);
         tokens.account_id = Account::claimed(&tokens).id;
-        let claims = tokens.access_token.as_deref().map(claims);
-        let claims = claims.unwrap_or_default();
+        let claims = claims(tokens.access_token.as_deref().unwrap_or_default());
         let stated = seconds_of(&answer["expires_in"]);
         let stated = stated.filter(|seconds| (1..=LONGEST_LIFE).contains(seconds));
         let life = claimed_life(&claims, sent_at, now).or(stated);
-        Ok(Self {
+        Self {
             tokens,
             expires_in: life.or(Some(ASSUMED_LIFE)),
             prolongs: stated.is_some() && seconds_of(&claims["exp"]).is_none(),
             ..Self::default()
-        })
+        }
     }
 
     /// Reads the output of a command. A member of another type counts as missing, and an unknown one is ignored. The error
     /// never quotes it.
     pub fn from_command(output: &[u8], backend: &Url, now: SystemTime) -> Result<Self> {
-        if output.trim_ascii().is_empty() {
-            bail!("it printed nothing");
+        ensure!(!output.trim_ascii().is_empty(), "it printed nothing");
+        let object: Value = serde_json::from_slice(output).unwrap_or_default();
+        if !object.is_object() {
+            bail!("it printed no JSON object like that of codex-auth token --format json");
         }
-        let object = object(output)
-            .context("it printed no JSON object like that of codex-auth token --format json")?;
-        if object["refresh_token"].is_string() || object["tokens"].is_object() {
+        let mut tokens = Tokens::of(&object);
+        if tokens.refresh_token.is_some() || object["tokens"].is_object() {
             bail!("it printed a refresh token, which must stay on one machine");
         }
-        let token = token_of(&object["token"]).or_else(|| token_of(&object["access_token"]));
-        let token = token.context("it printed no access token")?;
-        let mut tokens = Tokens {
-            access_token: Some(token.clone()),
-            ..Tokens::default()
-        };
+        let token = token_of(&object["token"]).or(tokens.access_token);
+        let claims = claims(token.as_deref().context("it printed no access token")?);
+        tokens.access_token = token;
         // Whose the token is it says itself, if it does.
-        let claimed = Account::claimed(&tokens).id;
-        tokens.account_id = claimed.or_else(|| token_of(&object["account_id"]));
+        tokens.account_id = Account::claimed(&tokens).id.or(tokens.account_id);
         Ok(Self {
             tokens,
-            expires_in: Some(shortest_life(&object, &claims(&token), now)?),
+            expires_in: Some(shortest_life(&object, &claims, now)?),
             prolongs: true,
             account: Some(Account {
                 email: text_of(&object["email"]),
@@ -89,12 +84,10 @@ impl TokenResponse {
     /// Refuses the response to an authorization code if a token is missing that a login needs, or if its ID token is not for
     /// this client, not from this issuer, or had expired at `now` (OpenID Connect Core 3.1.3.7).
     pub fn check_login(&self, issuer: &str, client_id: &str, now: SystemTime) -> Result<()> {
-        ensure!(self.tokens.access_token.is_some(), "it has no access token");
-        ensure!(
-            self.tokens.refresh_token.is_some(),
-            "it has no refresh token"
-        );
-        let Some(id_token) = &self.tokens.id_token else {
+        let tokens = &self.tokens;
+        ensure!(tokens.access_token.is_some(), "it has no access token");
+        ensure!(tokens.refresh_token.is_some(), "it has no refresh token");
+        let Some(id_token) = &tokens.id_token else {
             return Ok(());
         };
         let claims = claims(id_token);
@@ -110,11 +103,6 @@ impl TokenResponse {
         ensure!(is_valid, "its ID token has already expired");
         Ok(())
     }
-}
-
-fn object(text: &[u8]) -> Option<Value> {
-    let value: Option<Value> = serde_json::from_slice(text).ok();
-    value.filter(Value::is_object)
 }
 
 /// The seconds that a token is valid, by its claims. Our clock may be wrong: so its end is compared with the issuer's clock,
@@ -167,15 +155,14 @@ mod tests {
     const NOW: u64 = 2_000_000_000;
 
     fn response(answer: &Value) -> TokenResponse {
-        TokenResponse::parse(answer.to_string().as_bytes(), None, time_at(NOW)).unwrap()
+        TokenResponse::parse(answer, None, time_at(NOW))
     }
 
     #[test]
     fn the_life_of_a_token_is_its_claims_else_the_responses_word_else_an_hour() {
         let life = |claims: &Value, expires_in: &Value, sent_at| {
             let answer = json!({"access_token": token(claims), "expires_in": expires_in});
-            let body = answer.to_string();
-            let response = TokenResponse::parse(body.as_bytes(), sent_at, time_at(NOW)).unwrap();
+            let response = TokenResponse::parse(&answer, sent_at, time_at(NOW));
             response.expires_in.unwrap()
         };
         for (claims, expires_in, sent_at, expected) in [

@@ -3,13 +3,11 @@
 use std::time::SystemTime;
 
 use anyhow::{Result, bail, ensure};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::account::{Account, claims, seconds_of};
-use super::{TokenResponse, token_of};
+use super::{TokenResponse, fingerprint, token_of};
 use crate::text::text_of;
 use crate::time::{seconds_since_epoch, span};
 
@@ -55,18 +53,16 @@ impl Assertion {
         &self.0
     }
 
-    /// Identifies it without giving it away.
     pub fn fingerprint(&self) -> String {
-        URL_SAFE_NO_PAD.encode(Sha256::digest(&self.0))
+        fingerprint(&self.0)
     }
 }
 
 impl TokenResponse {
     /// Reads the answer to an assertion as strictly as the official client does: every member has to be there, and the claims of
     /// the token have to agree with it.
-    pub fn parse_exchanged(body: &[u8], sent_at: Option<u64>, now: SystemTime) -> Result<Self> {
-        let mut response = Self::parse(body, sent_at, now)?;
-        let answer: Value = serde_json::from_slice(body)?;
+    pub fn parse_exchanged(answer: &Value, sent_at: Option<u64>, now: SystemTime) -> Result<Self> {
+        let mut response = Self::parse(answer, sent_at, now);
         for name in REQUIRED {
             ensure!(
                 text_of(&answer[name]).is_some() || answer[name].is_number(),
@@ -78,9 +74,8 @@ impl TokenResponse {
             (1..=LONGEST_LIFE).contains(&life),
             "expires_in is not between 1 and {LONGEST_LIFE}"
         );
-        let token = response.tokens.access_token.as_deref();
-        let claims = token.map(claims).filter(Value::is_object);
-        ensure!(claims.is_some(), "the access token is not a JWT");
+        let token = response.tokens.access_token.as_deref().unwrap_or_default();
+        ensure!(claims(token).is_object(), "the access token is not a JWT");
         let claimed = Account::claimed(&response.tokens);
         response.tokens.account_id = token_of(&answer["chatgpt_account_id"]);
         ensure!(
@@ -89,7 +84,7 @@ impl TokenResponse {
             "the access token is for another user or account than the response says"
         );
         Ok(Self {
-            account: Some(Account::of(&[&answer])),
+            account: Some(Account::of(&[answer])),
             ..response
         })
     }

@@ -76,7 +76,7 @@ pub fn routing(backend: &Url, credentials: &Credentials) -> Result<Routing> {
 fn ask(base: &Url, path: &str, credentials: &Credentials, limit: Duration) -> Result<Value> {
     let response = get(base, path, credentials, limit)?;
     match verdict(&response) {
-        Verdict::Accepted => Ok(response::value(&response)),
+        Verdict::Accepted => Ok(response::value(&response.body)),
         Verdict::Rejected => bail!("the backend rejects the token"),
         Verdict::Unknown(reason) => Err(anyhow!(reason)),
     }

@@ -82,7 +82,7 @@ impl Issuer {
 
 /// Reads the response that begins a device login. Servers spell the code's name in two ways.
 fn device_code(response: &Response) -> Option<DeviceCode> {
-    let body = response::value(response);
+    let body = response::value(&response.body);
     Some(DeviceCode {
         id: text_of(&body["device_auth_id"])?,
         user_code: text_of(&body["user_code"]).or_else(|| text_of(&body["usercode"]))?,
@@ -91,7 +91,7 @@ fn device_code(response: &Response) -> Option<DeviceCode> {
 }
 
 fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
-    let body = response::value(response);
+    let body = response::value(&response.body);
     let approved = [&body["authorization_code"], &body["code_verifier"]].map(text_of);
     if let (200, [Some(code), Some(verifier)]) = (response.status, approved) {
         return Polled::Approved(Authorization {

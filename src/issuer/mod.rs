@@ -224,8 +224,8 @@ impl Issuer {
         let response = self.post_form(TOKEN, &members, REFRESH_LIMIT)?;
         let kind = match response.status {
             200..=299 => {
-                let body = response::json(&response.body);
-                let read = TokenResponse::parse_exchanged(body, response.date, SystemTime::now());
+                let (answer, now) = (response::value(&response.body), SystemTime::now());
+                let read = TokenResponse::parse_exchanged(&answer, response.date, now);
                 let unusable = |flaw| format!("the issuer's response cannot be used: {flaw}");
                 return read.map_err(|flaw| RefreshFailure::temporary(unusable(flaw)));
             }
@@ -295,7 +295,7 @@ fn kind_of_failure(response: &Response) -> FailureKind {
 }
 
 fn owned_token(access_token: &str, response: &Response) -> Result<TokenResponse> {
-    let owner = response::value(response);
+    let owner = response::value(&response.body);
     match response.status {
         200 if owner.is_object() => {}
         401 => {

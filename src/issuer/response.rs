@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Value};
 
 use crate::credentials::TokenResponse;
@@ -17,20 +16,20 @@ pub fn tokens(response: &Response) -> Option<TokenResponse> {
     if !(200..=299).contains(&response.status) {
         return None;
     }
-    let body = json(&response.body);
-    let read = TokenResponse::parse(body, response.date, SystemTime::now()).ok()?;
+    let answer = value(&response.body);
+    let read = TokenResponse::parse(&answer, response.date, SystemTime::now());
     let tokens = &read.tokens;
-    let tokens = [
-        &tokens.access_token,
-        &tokens.refresh_token,
-        &tokens.id_token,
-    ];
-    tokens.iter().any(|token| token.is_some()).then_some(read)
+    let has_any = tokens.access_token.is_some()
+        || tokens.refresh_token.is_some()
+        || tokens.id_token.is_some();
+    has_any.then_some(read)
 }
 
-/// The body as a JSON value; null if it is not JSON.
-pub fn value(response: &Response) -> Value {
-    serde_json::from_slice(json(&response.body)).unwrap_or_default()
+/// The first JSON value of a body, after a byte order mark and before whatever else there is; null where there is none.
+pub fn value(body: &[u8]) -> Value {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let first = Deserializer::from_slice(body).into_iter().next();
+    first.and_then(Result::ok).unwrap_or_default()
 }
 
 /// The error for a response that cannot be used. It is temporary if the server is overloaded or failing.
@@ -68,31 +67,17 @@ pub fn has_error(response: &Response) -> bool {
 
 /// The error code and the message of a body, in any of the shapes that the issuer uses.
 pub fn error_of(body: &[u8]) -> (Option<String>, Option<String>) {
-    let body: Value = serde_json::from_slice(json(body)).unwrap_or_default();
+    let body = value(body);
     let error = &body["error"];
-    let code = [&error["code"], error, &body["code"], &error["type"]]
-        .into_iter()
-        .find_map(text_of);
-    let message = [
+    let first = |values: [&Value; 4]| values.into_iter().find_map(text_of);
+    let code = first([&error["code"], error, &body["code"], &error["type"]]);
+    let message = first([
         &error["message"],
         &body["error_description"],
         &body["detail"],
         &body["message"],
-    ]
-    .into_iter()
-    .find_map(text_of);
+    ]);
     (code, message)
-}
-
-/// The first JSON value of a body, without the byte order mark before it and whatever comes after it. All of the body
-/// where there is none.
-pub fn json(body: &[u8]) -> &[u8] {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let mut values = Deserializer::from_slice(body).into_iter::<IgnoredAny>();
-    match values.next() {
-        Some(Ok(_)) => &body[..values.byte_offset()],
-        _ => body,
-    }
 }
 
 #[cfg(test)]

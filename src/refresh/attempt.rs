@@ -16,7 +16,7 @@ use super::provider::Provider;
 use super::report::{Report, report};
 use super::verify::learn_routing;
 use crate::credentials::{
-    Backoff, Credentials, ForwardedRequest, Revoked, Source, TokenRequest, TokenResponse,
+    Backoff, Credentials, Revoked, Source, TokenRequest, TokenResponse, fingerprint,
 };
 use crate::error;
 use crate::issuer::{FailureKind, RefreshFailure};
@@ -54,8 +54,6 @@ pub struct Task {
     last_refresh: Option<String>,
     reason: Reason,
     request: TokenRequest,
-    /// The fingerprint of the token that the backend rejects, if it does.
-    rejected: Option<String>,
     /// How long the caller waits.
     pub patience: Duration,
 }
@@ -68,14 +66,21 @@ impl Task {
         let is_served = is_due || found.is_valid(SystemTime::now()) && !request.is_strict();
         let usual = if is_served { SHORT_TIMEOUT } else { TIMEOUT };
         let most = if is_due { SHORT_TIMEOUT } else { Duration::MAX };
-        let asked = Some(*request).filter(|_| !is_due).unwrap_or_default();
-        let rejected = found.fingerprint().ok();
+        let rejected = found.access_token().ok();
+        let rejected = rejected.filter(|_| reason == Reason::Rejected);
+        let asked = TokenRequest {
+            rejected: rejected.map(fingerprint),
+            ..request.clone()
+        };
         Self {
             profile: store.profile().to_owned(),
             last_refresh: found.last_refresh.clone(),
             reason,
-            request: asked,
-            rejected: rejected.filter(|_| reason == Reason::Rejected),
+            request: if is_due {
+                TokenRequest::default()
+            } else {
+                asked
+            },
             patience: request.timeout.unwrap_or(usual).min(most),
         }
     }
@@ -99,7 +104,7 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     let now = SystemTime::now();
     let request = TokenRequest {
         force_refresh: false,
-        ..task.request
+        ..task.request.clone()
     };
     if credentials.last_refresh != task.last_refresh
         && (credentials.satisfies(&request, now) || credentials.is_as_good_as_any(&request, now))
@@ -119,10 +124,9 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     // From here on nothing gives up. It does not come back if the process is ending this very moment.
     mem::forget(deadline.lock());
     // A token that was rejected is replaced only where it is still in use.
-    let forwarded = ForwardedRequest {
-        min_ttl: task.request.min_ttl,
-        force_refresh: task.request.force_refresh && task.rejected.is_none(),
-        rejected: task.rejected.clone(),
+    let forwarded = TokenRequest {
+        force_refresh: task.request.force_refresh && task.request.rejected.is_none(),
+        ..task.request.clone()
     };
     let outcome = provider.ask(&credentials, &forwarded, patience);
     let response = match outcome.and_then(|new| update(&mut credentials, new, task, &provider)) {
@@ -147,7 +151,7 @@ pub fn first_credentials(source: Source) -> Result<Credentials> {
     }
     let provider = Provider::new(&credentials, "")?;
     let response = provider
-        .ask(&credentials, &ForwardedRequest::default(), LIMIT)
+        .ask(&credentials, &TokenRequest::default(), LIMIT)
         .map_err(|failure| error_of(&failure, &credentials, ""))?;
     receive(&mut credentials, &response, &provider)?;
     Ok(credentials)
@@ -190,7 +194,7 @@ fn update(
         RefreshFailure::new(FailureKind::Revoked, error.to_string())
     })?;
     let backoff = |earlier, words| Some(Backoff::after(earlier, words, [MINUTE, HOUR], now));
-    if task.rejected.is_some() {
+    if task.request.rejected.is_some() {
         let words = "the backend rejects the token";
         credentials.rejection_backoff = backoff(rejected.as_ref(), words);
     } else if task.request.is_forwarded && task.request.force_refresh {

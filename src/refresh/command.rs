@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::credentials::{ForwardedRequest, Source};
+use crate::credentials::{Source, TokenRequest};
 use crate::error::LOGIN_REQUIRED;
 use crate::issuer::{FailureKind, RefreshFailure};
 use crate::process;
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// What a source prints or sends, if it does so in time.
 pub fn output(
     source: &Source,
-    request: &ForwardedRequest,
+    request: &TokenRequest,
     limit: Duration,
 ) -> Result<Vec<u8>, RefreshFailure> {
     match source {
@@ -54,7 +54,7 @@ fn unreached(reason: String) -> RefreshFailure {
 
 fn run(
     words: &[String],
-    request: &ForwardedRequest,
+    request: &TokenRequest,
     limit: Duration,
 ) -> Result<Vec<u8>, RefreshFailure> {
     let begun = Instant::now();
@@ -103,7 +103,7 @@ fn complain(status: ExitStatus, complaint: &Receiver<Vec<u8>>) -> RefreshFailure
     }
 }
 
-fn start_command(program: &str, words: &[String], request: &ForwardedRequest) -> io::Result<Child> {
+fn start_command(program: &str, words: &[String], request: &TokenRequest) -> io::Result<Child> {
     // Ours are blocked, and would stay so in the command. If one ends us here nothing is lost: the token is asked for again.
     process::unblock_signals();
     let mut command = Command::new(program);
@@ -203,7 +203,7 @@ mod tests {
                 let path = path.clone();
                 move || std::fs::read(path).unwrap()
             });
-            let ended = run(&words, &ForwardedRequest::default(), Duration::from_secs(1));
+            let ended = run(&words, &TokenRequest::default(), Duration::from_secs(1));
             let failure = ended.err().unwrap();
             assert_eq!(failure.reason, "it took more than 1 second");
             assert_eq!(reader.join().unwrap(), b"");

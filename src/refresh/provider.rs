@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 
 use super::command::{self, LIMIT};
-use crate::credentials::{Assertion, Credentials, ForwardedRequest, Source, TokenResponse};
+use crate::credentials::{Assertion, Credentials, Source, TokenRequest, TokenResponse};
 use crate::error::Failure;
 use crate::issuer::{FailureKind, Issuer, RefreshFailure, RefreshOutcome};
 use crate::settings::{self, login_command};
@@ -44,7 +44,7 @@ impl Provider {
     pub fn ask(
         &self,
         credentials: &Credentials,
-        request: &ForwardedRequest,
+        request: &TokenRequest,
         patience: Duration,
     ) -> RefreshOutcome {
         match self {
@@ -89,7 +89,7 @@ fn check_usable(
     source: &Source,
     credentials: &Credentials,
     response: &TokenResponse,
-    request: &ForwardedRequest,
+    request: &TokenRequest,
 ) -> Result<(), RefreshFailure> {
     let wrong = match (credentials.account_id(), &response.tokens.account_id) {
         (Some(ours), Some(theirs)) if ours != *theirs => "it printed a token of another account",
@@ -135,11 +135,9 @@ pub fn check_refreshable<'a>(
         let words = "the stored credentials have no issuer or no refresh token";
         Failure::LoginRequired(format!("{words}: run {login}"))
     })?;
-    Ok(Some((
-        stored_issuer(credentials)?,
-        client_id,
-        refresh_token,
-    )))
+    let advised = |error| Failure::LoginRequired(format!("{error:#}: run {login}"));
+    let issuer = stored_issuer(credentials).map_err(advised)?;
+    Ok(Some((issuer, client_id, refresh_token)))
 }
 
 /// The issuer that gave the credentials.

@@ -87,7 +87,7 @@ fn replace(
     let request = TokenRequest {
         force_refresh: true,
         is_forwarded: false,
-        ..*request
+        ..request.clone()
     };
     refresh(store, rejected, &request, Reason::Rejected)
 }

@@ -1212,9 +1212,9 @@ fn an_unsafe_issuer_in_the_file_is_sent_nothing() {
         login["issuer"] = json!("http://issuer.example");
     });
     sandbox.run(&["token"]).assert(
-        1,
+        4,
         "",
-        "codex-auth: could not trust the issuer of the stored credentials: [..]\n",
+        "codex-auth: could not trust the issuer of the stored credentials: [..]: run codex-auth login\n",
     );
 }
 

@@ -279,7 +279,7 @@ fn an_expired_token_that_cannot_be_refreshed_needs_a_person() {
         assert_state(&sandbox, "expired", false);
     }
     let distrusted = planted(-1, |login| login["issuer"] = json!("http://mail.example"));
-    let status = json_of(&distrusted, &[], 1);
+    let status = json_of(&distrusted, &[], 4);
     assert_eq!(
         (&status["state"], &status["usable"]),
         (&json!("expired"), &json!(false))
