@@ -14,8 +14,7 @@ pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
 
 /// The Credential Manager lists entries by account and service.
 pub fn write(service: &str, account: &str, _name: &str, secret: &[u8]) -> Result<()> {
-    let entry = entry(service, account)?;
-    entry.set_secret(secret).map_err(problem)
+    Ok(entry(service, account)?.set_secret(secret)?)
 }
 
 pub fn remove(service: &str, account: &str) -> Result<()> {
@@ -33,24 +32,25 @@ pub fn unlock(_service: &str, _account: &str) -> Result<()> {
 /// An entry that, like the file, does not roam to other machines.
 fn entry(service: &str, account: &str) -> Result<Entry> {
     let local = HashMap::from([("persistence", "Local")]);
-    let store = Store::new().map_err(problem)?;
-    store.build(service, account, Some(&local)).map_err(problem)
+    Ok(Store::new()?.build(service, account, Some(&local))?)
 }
 
 fn found<T>(outcome: std::result::Result<T, Error>) -> Result<Option<T>> {
     match outcome {
         Ok(found) => Ok(Some(found)),
         Err(Error::NoEntry) => Ok(None),
-        Err(error) => Err(problem(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Other errors may contain the secret.
-fn problem(error: Error) -> Problem {
-    match error {
-        Error::PlatformFailure(error) | Error::NoStorageAccess(error) => {
-            Problem::failed(&error.to_string())
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::PlatformFailure(error) | Error::NoStorageAccess(error) => {
+                Self::failed(&error.to_string())
+            }
+            // It may contain the secret.
+            _ => Self::failed("the Credential Manager rejects this entry"),
         }
-        _ => Problem::failed("the Credential Manager rejects this entry"),
     }
 }

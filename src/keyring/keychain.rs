@@ -16,27 +16,24 @@ const WOULD_ASK: i32 = -25308;
 const NOT_UNLOCKED: i32 = -25293;
 
 pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
-    let _silent = SecKeychain::disable_user_interaction().map_err(problem)?;
+    let _silent = SecKeychain::disable_user_interaction()?;
     found(get_generic_password(service, account))
 }
 
 /// The Keychain lists items by service.
 pub fn write(service: &str, account: &str, _name: &str, secret: &[u8]) -> Result<()> {
-    let _silent = SecKeychain::disable_user_interaction().map_err(problem)?;
-    set_generic_password(service, account, secret).map_err(problem)
+    let _silent = SecKeychain::disable_user_interaction()?;
+    Ok(set_generic_password(service, account, secret)?)
 }
 
 pub fn remove(service: &str, account: &str) -> Result<()> {
-    let _silent = SecKeychain::disable_user_interaction().map_err(problem)?;
+    let _silent = SecKeychain::disable_user_interaction()?;
     found(delete_generic_password(service, account)).map(drop)
 }
 
 /// It may prompt twice: for the password, and whether this program may read an item that another version of it wrote.
 pub fn unlock(service: &str, account: &str) -> Result<()> {
-    let keychain = SecKeychain::default();
-    keychain
-        .and_then(|mut keychain| keychain.unlock(None))
-        .map_err(problem)?;
+    SecKeychain::default()?.unlock(None)?;
     found(get_generic_password(service, account)).map(drop)
 }
 
@@ -44,13 +41,15 @@ fn found<T>(outcome: std::result::Result<T, Error>) -> Result<Option<T>> {
     match outcome {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.code() == NOT_FOUND => Ok(None),
-        Err(error) => Err(problem(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn problem(error: Error) -> Problem {
-    match error.code() {
-        WOULD_ASK | NOT_UNLOCKED => Problem::Locked,
-        _ => Problem::failed(&error.to_string()),
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error.code() {
+            WOULD_ASK | NOT_UNLOCKED => Self::Locked,
+            _ => Self::failed(&error.to_string()),
+        }
     }
 }
