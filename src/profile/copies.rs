@@ -21,8 +21,7 @@ pub fn logins() -> Vec<(String, Option<Fingerprint>)> {
     let mut stores: Vec<Store> = stores().collect();
     // A link comes after its file, and is left out.
     stores.sort_by_key(|store| store.path().is_symlink());
-    let codex = codex_file::path().and_then(|path| Ok(fs::canonicalize(path)?));
-    let mut seen: HashSet<PathBuf> = codex.into_iter().collect();
+    let mut seen: HashSet<PathBuf> = codex_file::real_path().into_iter().collect();
     stores.retain(|store| fs::canonicalize(store.path()).is_ok_and(|file| seen.insert(file)));
     let own = stores.iter().map(|store| (store.profile(), store.load()));
     let all = iter::once((CODEX_PROFILE, codex_file::load())).chain(own);

@@ -83,18 +83,18 @@ impl Profile {
     }
 }
 
-/// The store of a profile of ours: nobody signs in to Codex's here, or out of it.
+/// The store of a profile of ours. Codex's has none: codex-auth signs nobody in to it or out of it.
 pub fn store(profile: Option<String>) -> Result<Store> {
     Store::new(settings::profile(profile)?)
 }
 
-/// The places of all stored profiles, in order. A folder that cannot be listed has none.
+/// The stores of all profiles that are stored, in order; none where the folder cannot be listed.
 pub fn stores() -> impl Iterator<Item = Store> {
     let profiles = store::profiles().unwrap_or_default();
     profiles.into_iter().flat_map(Store::new)
 }
 
-/// Whose login it is: ` as someone@mail.example (Plus, workspace Lab)`; nothing if it does not tell.
+/// Whose login it is: ` as someone@mail.example (Plus, workspace Lab)`; empty if nothing is known.
 pub fn as_whom(credentials: &Credentials, plan: Option<String>) -> String {
     let plan = plan.map(|plan| capitalized(&plan));
     let workspace = credentials.workspace();

@@ -22,7 +22,7 @@ pub struct Replacement<'a> {
     store: &'a Store,
     staged: StagedFile<'a>,
     seal: Option<Seal>,
-    /// A key that was made for the seal. It is removed if nothing is saved.
+    /// A key that was made for the seal. It is removed again if nothing has been sealed with it.
     new_key: Option<NewKey>,
     earlier: Earlier,
 }

@@ -126,7 +126,7 @@ pub fn not_signed_in(store: &Store) -> Failure {
     if settings::has_workload() {
         login += " --workload-identity";
     }
-    if codex_file::is_there() {
+    if codex_file::real_path().is_some() {
         login += ", or use --profile codex for Codex's own login";
     }
     // A store that cannot be listed has none to offer to a caller who named another one.

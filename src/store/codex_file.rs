@@ -25,8 +25,13 @@ const REPEATS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The file that Codex keeps its login in, unless it is configured otherwise.
-pub fn path() -> Result<PathBuf> {
+fn path() -> Result<PathBuf> {
     Ok(settings::codex_home()?.join("auth.json"))
+}
+
+/// The same with links resolved, if it is there.
+pub fn real_path() -> Option<PathBuf> {
+    fs::canonicalize(path().ok()?).ok()
 }
 
 /// Where it is, for people.
@@ -37,10 +42,6 @@ pub fn shown_place() -> Result<String> {
         Ok(("auto", false)) if !path.exists() => format!("the keyring ({SERVICE})"),
         _ => path.display().to_string(),
     })
-}
-
-pub fn is_there() -> bool {
-    path().is_ok_and(|path| path.exists())
 }
 
 /// Where Codex keeps its login, as its configuration files say: a later one overrides an earlier one.
@@ -85,11 +86,6 @@ impl Place {
     pub fn is_encrypted(&self) -> bool {
         matches!(self.as_configured(), ("keyring" | "auto", true))
     }
-}
-
-/// Whether a path without links is that of Codex's file.
-pub fn is_it(target: &Path) -> bool {
-    path().is_ok_and(|path| fs::canonicalize(path).is_ok_and(|real| real == target))
 }
 
 /// Codex's credentials from its login with ChatGPT, or none.

@@ -142,7 +142,7 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(path),
             target => target?,
         };
-        if codex_file::is_it(&target) {
+        if codex_file::real_path().as_ref() == Some(&target) {
             bail!(
                 "it is a link to Codex's own login, which codex-auth only reads: run rm {}, and use --profile codex",
                 shell_path(&path)
