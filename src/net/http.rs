@@ -71,11 +71,8 @@ impl From<NoResponse> for anyhow::Error {
 
 /// Sends requests to one server, each on a new connection: the server could close a reused one while a token request is on its
 /// way, and nobody could tell whether it had read that.
-pub struct Client(Arc<Route>);
-
-/// The way to the server of a URL.
-#[derive(Debug)]
-struct Route {
+#[derive(Clone, Debug)]
+pub struct Client {
     url: Url,
     proxy: Option<Proxy>,
     /// None for plain http.
@@ -85,16 +82,16 @@ struct Route {
 impl Client {
     /// A client for the paths below `base`. Fails if a variable is invalid.
     pub fn new(base: &Url) -> Result<Self> {
-        Ok(Self(Arc::new(Route {
+        Ok(Self {
             url: base.clone(),
             proxy: proxy::for_url(base)?,
             tls: base.is_https.then(tls::config).transpose()?,
-        })))
+        })
     }
 
     /// `limit` bounds the whole request, from resolving the name to the last byte of the response.
     pub fn get(&self, path: &str, headers: &[(&str, String)], limit: Duration) -> Outcome {
-        let mut head = Request::get(self.0.url.join(path));
+        let mut head = Request::get(self.url.join(path));
         for (name, value) in headers {
             head = head.header(*name, value);
         }
@@ -102,7 +99,7 @@ impl Client {
     }
 
     pub fn post(&self, path: &str, content_type: &str, mut body: &str, limit: Duration) -> Outcome {
-        let head = Request::post(self.0.url.join(path)).header(CONTENT_TYPE, content_type);
+        let head = Request::post(self.url.join(path)).header(CONTENT_TYPE, content_type);
         self.send(head, body.as_body(), limit)
     }
 
@@ -112,13 +109,13 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("codex-auth/", env!("CARGO_PKG_VERSION")));
-        let route = Arc::clone(&self.0);
-        let agent = Agent::with_parts(config.build(), Dialer { route, limit }, Unresolved);
+        let client = self.clone();
+        let agent = Agent::with_parts(config.build(), Dialer { client, limit }, Unresolved);
         // So that a server that sends a wrong length does not keep us waiting.
         let request = head.header(CONNECTION, "close").body(body);
         let response = request.map_or_else(|error| Err(error.into()), |it| agent.run(it));
-        let host = &self.0.url.host;
-        let place = match &self.0.proxy {
+        let host = &self.url.host;
+        let place = match &self.proxy {
             Some(proxy) => format!("{host} through the proxy {}", proxy.shown),
             None => host.clone(),
         };
@@ -144,7 +141,7 @@ impl Resolver for Unresolved {
 /// Connects for one request, which has this limit.
 #[derive(Debug)]
 struct Dialer {
-    route: Arc<Route>,
+    client: Client,
     limit: Duration,
 }
 
@@ -162,7 +159,7 @@ impl Connector for Dialer {
 impl Dialer {
     fn dial(&self) -> Result<Stream, String> {
         let (begun, longest) = (Instant::now(), self.limit / 3 * 2);
-        let Route { url, proxy, tls } = &*self.route;
+        let Client { url, proxy, tls } = &self.client;
         let (host, port) = match proxy {
             Some(proxy) => (&proxy.host, proxy.port()),
             None => (&url.host, url.port),

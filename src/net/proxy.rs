@@ -15,10 +15,9 @@ use crate::settings;
 use crate::text::redact;
 use crate::url::{Url, split_authority, without_brackets};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Proxy {
     inner: ureq::Proxy,
-    variable: &'static str,
     /// Its address, with the variable that names it, and without its password.
     pub shown: String,
     /// A name or an address; an IPv6 address has no brackets.
@@ -50,19 +49,14 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
 }
 
 /// The proxy that a variable names. With an invalid host or port the request could end up elsewhere.
-fn parse(variable: &'static str, value: &str) -> Option<Proxy> {
+fn parse(variable: &str, value: &str) -> Option<Proxy> {
     let inner = ureq::Proxy::new(value).ok()?;
     let authority = inner.uri().authority()?.as_str();
     let (_user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
     let host = split_authority(host).ok()?.0.to_owned();
     let (scheme, port) = (inner.uri().scheme_str()?, inner.port());
     let shown = format!("{scheme}://{}:{port} ({variable})", inner.host());
-    Some(Proxy {
-        inner,
-        variable,
-        shown,
-        host,
-    })
+    Some(Proxy { inner, shown, host })
 }
 
 impl Proxy {
@@ -129,20 +123,20 @@ impl Proxy {
 
     /// Why the proxy did not accept our login. Of the schemes that it `offers`, we only know Basic.
     fn login_rejected(&self, offers: &str) -> String {
-        let variable = self.variable;
         if !offers.is_empty() && !offers.to_ascii_lowercase().contains("basic") {
-            format!(
-                "proxy wants authentication by {}, and codex-auth knows Basic only: run a local relay such as px or cntlm, and \
-                 set {variable} to its address",
-                redact(offers)
-            )
-        } else if self.login().is_some() {
-            format!("proxy rejected the user name or password in {variable}")
-        } else {
-            format!(
-                "proxy authentication required: set {variable} to http://USER:PASSWORD@HOST:PORT, or socks5h"
-            )
+            let offers = redact(offers);
+            return format!(
+                "proxy wants authentication by {offers}, and codex-auth knows Basic only: run a local relay such as px or \
+                 cntlm, and use that as the proxy"
+            );
         }
+        match self.login() {
+            Some(_) => "proxy rejected the user name or password",
+            None => {
+                "proxy authentication required: write USER:PASSWORD@ before the host in its URL"
+            }
+        }
+        .to_owned()
     }
 
     /// SOCKS version 5 (RFC 1928), with a user and a password where they are given (RFC 1929).
@@ -184,11 +178,9 @@ impl Proxy {
     /// Where the proxy is to connect to (RFC 1928 section 5): an address, or a name that it resolves itself.
     fn socks_target(&self, host: &str, port: u16) -> Result<Vec<u8>> {
         let address = if self.inner.protocol() == ProxyProtocol::Socks5 {
-            let found = resolve(host, port, LONGEST_RESOLVE).ok();
-            let found = found.with_context(|| {
-                let variable = self.variable;
-                format!("could not resolve host (use socks5h:// in {variable} to have the proxy resolve it)")
-            })?;
+            let found = resolve(host, port, LONGEST_RESOLVE)
+                .ok()
+                .context("could not resolve host (use socks5h:// to have the proxy resolve it)")?;
             found.first().map(SocketAddr::ip)
         } else {
             host.parse().ok()

@@ -566,14 +566,12 @@ fn a_proxy_gets_its_password_and_asks_for_it() {
     assert_eq!(
         through(""),
         not_reached(&format!(
-            "{at} proxy authentication required: set https_proxy to http://USER:PASSWORD@HOST:PORT, or socks5h"
+            "{at} proxy authentication required: write USER:PASSWORD@ before the host in its URL"
         ))
     );
     assert_eq!(
         through("me:other@"),
-        not_reached(&format!(
-            "{at} proxy rejected the user name or password in https_proxy"
-        ))
+        not_reached(&format!("{at} proxy rejected the user name or password"))
     );
     for _ in 0..3 {
         next(&requests);
@@ -598,8 +596,8 @@ fn a_proxy_that_does_not_take_basic_is_told_with_what_helps() {
                 .with("https_proxy", format!("http://{user}127.0.0.1:{proxy}"))
                 .run();
             let why = format!(
-                "proxy wants authentication by {wanted}, and codex-auth knows Basic only: run a local relay such \
-                 as px or cntlm, and set https_proxy to its address"
+                "proxy wants authentication by {wanted}, and codex-auth knows Basic only: run a local relay such as px or \
+                 cntlm, and use that as the proxy"
             );
             assert!(code == 75 && message.ends_with(&why), "{message}");
         }
@@ -611,7 +609,7 @@ fn a_proxy_that_does_not_take_basic_is_told_with_what_helps() {
         .with("https_proxy", format!("127.0.0.1:{proxy}"))
         .run();
     assert!(
-        message.contains("set https_proxy to http://USER:PASSWORD@HOST:PORT"),
+        message.ends_with("write USER:PASSWORD@ before the host in its URL"),
         "{message}"
     );
 }
@@ -703,12 +701,9 @@ fn a_socks_proxy_gets_its_password_and_asks_for_it() {
     for (user, why) in [
         (
             "",
-            "proxy authentication required: set https_proxy to http://USER:PASSWORD@HOST:PORT, or socks5h",
+            "proxy authentication required: write USER:PASSWORD@ before the host in its URL",
         ),
-        (
-            "me:evil@",
-            "proxy rejected the user name or password in https_proxy",
-        ),
+        ("me:evil@", "proxy rejected the user name or password"),
     ] {
         let at = format!("issuer.test through the proxy socks5h://127.0.0.1:{proxy} (https_proxy)");
         assert_eq!(through(user), not_reached(&format!("{at}: {why}")));
@@ -725,7 +720,7 @@ fn the_kind_of_a_socks_proxy_is_named_where_it_is_wrong() {
     assert_eq!(
         probe.run(),
         not_reached(&format!(
-            "{at}: could not resolve host (use socks5h:// in all_proxy to have the proxy resolve it)"
+            "{at}: could not resolve host (use socks5h:// to have the proxy resolve it)"
         ))
     );
     for (answer, why) in [
