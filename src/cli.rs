@@ -45,12 +45,26 @@ pub enum Command {
     Token(TokenArgs),
     AccountId,
     Status(StatusArgs),
-    Logout(LogoutArgs),
+    Logout {
+        /// Remove the login from this machine only
+        #[arg(long)]
+        no_revoke: bool,
+        /// Sign out of every profile
+        #[arg(long)]
+        all: bool,
+    },
     Seal,
     Unseal,
     Exec(ExecArgs),
     Setup(SetupArgs),
-    Doctor(DoctorArgs),
+    Doctor {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+        /// Also list passed checks
+        #[arg(long)]
+        verbose: bool,
+    },
     Completions {
         /// Target shell
         #[arg(value_enum)]
@@ -249,26 +263,6 @@ pub struct StatusArgs {
     /// Show every profile
     #[arg(long)]
     pub all: bool,
-}
-
-#[derive(Args)]
-pub struct LogoutArgs {
-    /// Remove the login from this machine only
-    #[arg(long)]
-    pub no_revoke: bool,
-    /// Sign out of every profile
-    #[arg(long)]
-    pub all: bool,
-}
-
-#[derive(Args)]
-pub struct DoctorArgs {
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Also list passed checks
-    #[arg(long)]
-    pub verbose: bool,
 }
 
 /// Parses the ID of a ChatGPT workspace, ignoring surrounding blanks.

@@ -6,17 +6,16 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use super::output::{Colour, coloured, print_coloured};
-use crate::cli::DoctorArgs;
+use super::output::{BAD, GOOD, WARNING, print_coloured};
 use crate::doctor::{self, Finding, Level};
 use crate::settings;
-use crate::terminal::fitted;
+use crate::terminal::{fitted, painted};
 
 /// Exit code 1 means that there is a problem. What `--json` prints is described in the man page; a member that is added does not
 /// change its version.
-pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
+pub fn doctor(profile: Option<String>, json: bool, verbose: bool) -> Result<ExitCode> {
     let findings = doctor::findings(settings::profile(profile)?);
-    print_coloured(&if args.json {
+    print_coloured(&if json {
         let report = json!({
             "version": 1,
             "program": env!("CARGO_PKG_VERSION"),
@@ -26,7 +25,7 @@ pub fn doctor(profile: Option<String>, args: &DoctorArgs) -> Result<ExitCode> {
         });
         format!("{report:#}\n")
     } else {
-        as_text(&findings, args.verbose)
+        as_text(&findings, verbose)
     })?;
     let has_problem = findings.iter().any(|one| one.level == Level::Problem);
     Ok(ExitCode::from(u8::from(has_problem)))
@@ -50,16 +49,13 @@ fn as_text(findings: &[Finding], verbose: bool) -> String {
 }
 
 fn line(finding: &Finding) -> String {
+    let mark = match finding.level {
+        Level::Ok => painted("✓", GOOD),
+        Level::Warning => painted("!", WARNING),
+        Level::Problem => painted("✗", BAD),
+    };
     let found = fitted(&finding.found, 16);
-    format!("{} {:<12}  {found}\n", mark(finding.level), finding.check)
-}
-
-fn mark(level: Level) -> String {
-    match level {
-        Level::Ok => coloured("✓", Colour::Good),
-        Level::Warning => coloured("!", Colour::Warning),
-        Level::Problem => coloured("✗", Colour::Bad),
-    }
+    format!("{mark} {:<12}  {found}\n", finding.check)
 }
 
 /// `codex-auth 0.1.0, linux x86_64 in a container; set: BROWSER`: what a bug report needs first.

@@ -24,10 +24,9 @@ const FAILED: &str = "could not sign in";
 /// How a new login is obtained and stored.
 struct Login<'a> {
     store: &'a Store,
+    args: &'a LoginArgs,
     /// Whether it is to be sealed, if an option says so.
     sealed: Option<bool>,
-    /// The workspaces that are accepted; none means any.
-    workspaces: &'a [String],
     /// The command that repeats this sign-in.
     command: String,
 }
@@ -40,8 +39,8 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let workspaces = args.workspace.iter().map(|id| format!(" --workspace {id}"));
     let login = Login {
         store,
+        args,
         sealed: args.seal.then_some(true),
-        workspaces: &args.workspace,
         command: settings::login_command(store.profile()) + &workspaces.collect::<String>(),
     };
     let current = Replacement::try_out(store, login.sealed)?;
@@ -51,7 +50,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
             "You are signed in{who} until the new login is stored."
         ));
     }
-    let (mut credentials, earlier) = login.sign_in(source, args).context(FAILED)?;
+    let (mut credentials, earlier) = login.sign_in(source).context(FAILED)?;
     awaiting("Asking about the workspace …", || {
         learn_routing(store, &mut credentials);
     });
@@ -86,26 +85,26 @@ fn source(args: &LoginArgs) -> Result<Option<Source>> {
 
 impl Login<'_> {
     /// Gets the first token from its source, or signs a person in at the issuer.
-    fn sign_in(&self, source: Option<Source>, args: &LoginArgs) -> Result<Completed> {
+    fn sign_in(&self, source: Option<Source>) -> Result<Completed> {
         if let Some(source) = source {
             let first = || first_credentials(source);
             return self.store(awaiting("Waiting for the first token …", first)?);
         }
         let issuer = Issuer::new(settings::issuer()?, settings::client_id()?)?;
-        if args.with_access_token {
+        if self.args.with_access_token {
             let access_token = access_token::read()?;
             let ask = || access_token::credentials(&issuer, &access_token);
             return self.store(awaiting("Asking the issuer whose token it is …", ask)?);
         }
-        if args.device_code {
-            return self.sign_in_with_code(&issuer, args.qr);
+        if self.args.device_code {
+            return self.sign_in_with_code(&issuer);
         }
         let options = browser::Options {
             ports: settings::callback_ports()?,
             host: settings::redirect_host()?,
-            no_browser: args.no_browser,
-            switch_account: args.switch_account,
-            workspaces: self.workspaces,
+            no_browser: self.args.no_browser,
+            switch_account: self.args.switch_account,
+            workspaces: &self.args.workspace,
             command: &self.command,
         };
         let (authorization, callback) = browser::authorize(&issuer, &options)?;
@@ -120,10 +119,11 @@ impl Login<'_> {
         completed
     }
 
-    fn sign_in_with_code(&self, issuer: &Issuer, with_qr: bool) -> Result<Completed> {
+    fn sign_in_with_code(&self, issuer: &Issuer) -> Result<Completed> {
         let (store, command) = (self.store, &self.command);
         let keep = !will_be_sealed(store, self.sealed)?;
-        let (authorization, _lock) = device_code::authorize(issuer, store, keep, with_qr, command)?;
+        let (authorization, _lock) =
+            device_code::authorize(issuer, store, keep, self.args.qr, command)?;
         let completed = self.complete(issuer, &authorization, keep);
         let again = || format!("run {command} --device-code again, the code is still valid");
         match store.pending() {
@@ -174,8 +174,9 @@ impl Login<'_> {
     fn replace(&self, replacement: Replacement, mut new: Credentials) -> Result<Completed> {
         // The issuer was only asked for these workspaces.
         let id = new.account_id().unwrap_or_else(|| "(none)".to_owned());
-        if !self.workspaces.is_empty() && !self.workspaces.contains(&id) {
-            let accepted = self.workspaces.join(" or ");
+        let accepted = &self.args.workspace;
+        if !accepted.is_empty() && !accepted.contains(&id) {
+            let accepted = accepted.join(" or ");
             bail!("the login is for workspace {id}, and only {accepted} is accepted");
         }
         let same = replacement.earlier();

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::cli::LogoutArgs;
 use crate::credentials::Credentials;
 use crate::error::{LOGIN_REQUIRED, TEMPORARY, exit_code, from_code, worst};
 use crate::profile::lock;
@@ -14,8 +13,8 @@ use crate::settings;
 use crate::store::{self, Store};
 use crate::terminal::{complain, say, warn};
 
-pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
-    let profiles = if args.all {
+pub fn logout(profile: Option<String>, no_revoke: bool, all: bool) -> Result<ExitCode> {
+    let profiles = if all {
         store::profiles()?
     } else {
         vec![settings::profile(profile)?]
@@ -25,7 +24,7 @@ pub fn logout(profile: Option<String>, args: &LogoutArgs) -> Result<ExitCode> {
     }
     let mut codes = Vec::new();
     for profile in profiles {
-        match Store::new(profile).and_then(|store| sign_out(&store, args.no_revoke)) {
+        match Store::new(profile).and_then(|store| sign_out(&store, no_revoke)) {
             Ok(done) => say(&done),
             // One that cannot be removed does not keep the others.
             Err(error) => {

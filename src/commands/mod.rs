@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::cli::{Cli, Command, LogoutArgs, StatusArgs};
+use crate::cli::{Cli, Command, StatusArgs};
 use crate::error::Failure;
 use crate::profile::{Profile, store};
 
@@ -34,8 +34,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let profile = cli.profile;
     match cli.command {
         // The parser cannot check a global option against one of a subcommand.
-        Command::Status(StatusArgs { all: true, .. })
-        | Command::Logout(LogoutArgs { all: true, .. })
+        Command::Status(StatusArgs { all: true, .. }) | Command::Logout { all: true, .. }
             if profile.is_some() =>
         {
             let message = "--all cannot be used with --profile: --all means every profile";
@@ -45,10 +44,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Token(args) => token(profile, &args),
         Command::AccountId => account_id(profile),
         Command::Status(args) => status::status(profile, &args),
-        Command::Logout(args) => logout::logout(profile, &args),
+        Command::Logout { no_revoke, all } => logout::logout(profile, no_revoke, all),
         Command::Seal => seal::seal(&store(profile)?, true),
         Command::Unseal => seal::seal(&store(profile)?, false),
-        Command::Doctor(args) => doctor::doctor(profile, &args),
+        Command::Doctor { json, verbose } => doctor::doctor(profile, json, verbose),
         Command::Exec(args) => exec::exec(profile, &args),
         Command::Setup(args) => setup::setup(profile, &args),
         Command::Completions { shell } => print(&completions::script(shell)?),

@@ -6,16 +6,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::process::stdout;
-use crate::terminal::{painted, styled};
+use crate::terminal::styled;
 
-/// What a colour says about a part of the result, with its code (ECMA-48, SGR).
-#[derive(Clone, Copy)]
-pub enum Colour {
-    Heading = 1,
-    Bad = 31,
-    Good = 32,
-    Warning = 33,
-}
+/// The styles of a result (ECMA-48, SGR), for `painted`.
+pub const HEADING: &str = "1";
+pub const BAD: &str = "31";
+pub const GOOD: &str = "32";
+pub const WARNING: &str = "33";
 
 /// Prints a result with colours, where stdout shows them.
 pub fn print_coloured(result: &str) -> Result<ExitCode> {
@@ -30,9 +27,4 @@ pub fn print(result: &str) -> Result<ExitCode> {
         }
         _ => Ok(ExitCode::SUCCESS),
     }
-}
-
-/// A text in its colour.
-pub fn coloured(text: &str, colour: Colour) -> String {
-    painted(text, &(colour as u8).to_string())
 }

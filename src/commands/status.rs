@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::output::{Colour, coloured, print_coloured};
+use super::output::{BAD, GOOD, HEADING, WARNING, print_coloured};
 use crate::cli::StatusArgs;
 use crate::credentials::{Credentials, Source};
 use crate::error::{LOGIN_REQUIRED, worst};
@@ -15,7 +15,7 @@ use crate::issuer::backend::Window;
 use crate::profile::status::LoginStatus;
 use crate::profile::{Profile, problem};
 use crate::store;
-use crate::terminal::{awaiting, fitted, result_width};
+use crate::terminal::{awaiting, fitted, painted, result_width};
 use crate::text::{capitalized, printable};
 use crate::time::{moment, seconds_since_epoch, span};
 
@@ -73,16 +73,16 @@ fn table(logins: &[LoginStatus]) -> String {
     let line = |[profile, account, plan, token]: &[String; 4], colour| {
         let columns = format!("{profile:first$}  {account:second$}  {plan:third$}");
         if has_room {
-            format!("{columns}  {}\n", coloured(token, colour))
+            format!("{columns}  {}\n", painted(token, colour))
         } else {
-            let token = coloured(&fitted(token, 2), colour);
+            let token = painted(&fitted(token, 2), colour);
             format!("{}\n  {token}\n", columns.trim_end())
         }
     };
     let described = logins.iter().zip(&rows);
     let described = described.map(|(login, row)| line(row, colour(login)) + &limits(login));
-    let heading = line(&heading, Colour::Heading);
-    coloured(heading.trim_end(), Colour::Heading) + "\n" + &described.collect::<String>()
+    let heading = line(&heading, HEADING);
+    painted(heading.trim_end(), HEADING) + "\n" + &described.collect::<String>()
 }
 
 fn cells(login: &LoginStatus) -> [String; 4] {
@@ -97,7 +97,7 @@ fn cells(login: &LoginStatus) -> [String; 4] {
 }
 
 fn details(login: &LoginStatus) -> String {
-    let headline = coloured(&fitted(&login.headline(), 0), colour(login)) + "\n";
+    let headline = painted(&fitted(&login.headline(), 0), colour(login)) + "\n";
     if login.is_absent {
         return headline;
     }
@@ -134,12 +134,8 @@ fn details(login: &LoginStatus) -> String {
     headline + &lines + &limits(login)
 }
 
-fn colour(login: &LoginStatus) -> Colour {
-    if login.is_usable {
-        Colour::Good
-    } else {
-        Colour::Bad
-    }
+fn colour(login: &LoginStatus) -> &'static str {
+    if login.is_usable { GOOD } else { BAD }
 }
 
 fn line(name: &str, value: &str) -> String {
@@ -188,9 +184,9 @@ fn bar(percent: f64) -> String {
     let is_full = |tenth: &u8| percent >= f64::from(*tenth) * 10.0 - 5.0;
     let full = (1..=10).filter(is_full).count();
     let colour = match percent {
-        90.0.. => Colour::Bad,
-        70.0.. => Colour::Warning,
-        _ => Colour::Good,
+        90.0.. => BAD,
+        70.0.. => WARNING,
+        _ => GOOD,
     };
-    coloured(&"█".repeat(full), colour) + &"░".repeat(10 - full) + " "
+    painted(&"█".repeat(full), colour) + &"░".repeat(10 - full) + " "
 }

@@ -112,8 +112,8 @@ fn of_programs() -> Option<Finding> {
     // Each once, however many links lead to it.
     let mut seen = HashSet::new();
     programs.retain(|path| fs::canonicalize(path).is_ok_and(|real| seen.insert(real)));
-    let shown = programs.iter().map(|path| path.display().to_string());
-    let shown = shown.collect::<Vec<_>>().join(", ");
+    let shown: Vec<_> = programs.iter().map(|path| path.to_string_lossy()).collect();
+    let shown = shown.join(", ");
     let found = format!(
         "several are in PATH, of which the first is run: {shown}: remove the ones you do not want, or change PATH"
     );
