@@ -16,14 +16,14 @@ use crate::text::printable;
 pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     let found = obtain(&Profile::chosen(profile)?, &args.request)?;
     let (program, arguments) = args.command.split_first().context("no command was given")?;
-    let token = found.credentials.access_token()?;
+    let token = found.access_token()?;
     let mut command = Command::new(program);
-    let base_url = found.credentials.base_url(&settings::backend()?);
+    let base_url = found.base_url(&settings::backend()?);
     command
         .args(arguments)
         .env("CODEX_AUTH_TOKEN", token)
         .env("CODEX_AUTH_BASE_URL", base_url.as_str());
-    match found.credentials.account_id() {
+    match found.account_id() {
         Some(id) => command.env("CODEX_AUTH_ACCOUNT_ID", id),
         // One that was inherited is of another login.
         None => command.env_remove("CODEX_AUTH_ACCOUNT_ID"),

@@ -13,7 +13,6 @@ use super::output::print;
 use crate::cli::{Format, RequestArgs, TokenArgs};
 use crate::credentials::{Credentials, TokenRequest, fingerprint};
 use crate::profile::Profile;
-use crate::refresh::ValidToken;
 use crate::settings;
 use crate::terminal::warn;
 use crate::text::shell_quoted;
@@ -21,17 +20,14 @@ use crate::time::{date, seconds_since_epoch, time_at};
 
 pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     let profile = Profile::chosen(profile)?;
-    let found = obtain(&profile, &args.request)?.credentials;
-    print(&formatted(
-        args.format,
-        &found,
-        profile.name(),
-        SystemTime::now(),
-    )?)
+    let found = obtain(&profile, &args.request)?;
+    let now = SystemTime::now();
+    print(&formatted(args.format, &found, profile.name(), now)?)
 }
 
-/// A token as the options ask for it, else another machine whose command this is; a warning about it has been shown.
-pub fn obtain(profile: &Profile, args: &RequestArgs) -> Result<ValidToken> {
+/// Credentials with a token as the options ask for it, else another machine whose command this is. A warning about it has been
+/// shown.
+pub fn obtain(profile: &Profile, args: &RequestArgs) -> Result<Credentials> {
     let forwarded = settings::forwarded_request()?;
     let request = TokenRequest {
         min_ttl: args.min_ttl.or(forwarded.min_ttl),
@@ -52,7 +48,7 @@ pub fn obtain(profile: &Profile, args: &RequestArgs) -> Result<ValidToken> {
     if let Some(warning) = &token.warning {
         warn(warning);
     }
-    Ok(token)
+    Ok(token.credentials)
 }
 
 /// The access token in a format, line end included, as it is printed at `now`.
@@ -110,14 +106,13 @@ fn formatted(
         })?,
         // Not exported, so that the token does not reach every program that the shell starts.
         Format::Env => {
-            let token = shell_quoted(token);
             let id = match credentials.account_id() {
                 Some(id) => format!("CODEX_AUTH_ACCOUNT_ID={}", shell_quoted(&id)),
                 // One that was there before is of another account.
                 None => "unset CODEX_AUTH_ACCOUNT_ID".to_owned(),
             };
             let base_url = credentials.base_url(&settings::backend()?);
-            let base_url = shell_quoted(base_url.as_str());
+            let [token, base_url] = [token, base_url.as_str()].map(shell_quoted);
             format!("CODEX_AUTH_TOKEN={token}\n{id}\nCODEX_AUTH_BASE_URL={base_url}\n")
         }
     })
