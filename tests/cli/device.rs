@@ -397,8 +397,8 @@ fn after_a_temporary_failure_to_store_the_next_login_begins_anew() {
     sandbox.issuer.await_requests(Endpoint::Exchange, 1);
     let planted = sandbox.plant();
     gate.open();
-    let reason = "codex-auth: could not sign in: could not save [HOME]/default.json: another process has changed or removed \
-                  it meanwhile: try again\n";
+    let reason = "codex-auth: could not sign in: another process has changed or removed the stored login meanwhile: \
+                  try again\n";
     running
         .finish()
         .assert(75, "", &format!("{RESUMED}{reason}"));
