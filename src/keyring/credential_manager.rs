@@ -21,12 +21,8 @@ pub fn remove(service: &str, account: &str) -> Result<()> {
     found(entry(service, account)?.delete_credential()).map(drop)
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "on other systems a keyring may stay locked"
-)]
-pub fn unlock(_service: &str, _account: &str) -> Result<()> {
-    Ok(())
+pub fn unlock(service: &str, account: &str) -> Result<()> {
+    read(service, account).map(drop)
 }
 
 /// An entry that, like the file, does not roam to other machines.

@@ -80,19 +80,47 @@ impl Bus {
         let call = call(self.serial, object, method, arguments);
         self.stream.write_all(&call)?;
         loop {
-            let message = Message::read(&mut self.stream)?;
-            let field = |code| message.fields.get(&code).map_or("", String::as_str);
+            let (kind, fields, body) = self.receive()?;
+            let field = |code| fields.get(&code).map_or("", String::as_str);
             let is_reply = field(REPLY_SERIAL) == self.serial.to_string();
             let is_signal =
                 field(PATH) == object[1] && signal.is_some_and(|name| field(MEMBER) == name);
-            match message.kind {
+            match kind {
                 ERROR if is_reply => return Err(returned(field(ERROR_NAME))),
-                METHOD_RETURN if is_reply && signal.is_none() => return Ok(message.body),
-                SIGNAL if is_signal => return Ok(message.body),
+                METHOD_RETURN if is_reply && signal.is_none() => return Ok(body),
+                SIGNAL if is_signal => return Ok(body),
                 // Any program may send us messages.
                 _ => {}
             }
         }
+    }
+
+    /// The next message: its type, the fields of its header as text, and its body.
+    fn receive(&mut self) -> Result<(u8, HashMap<u8, String>, Body)> {
+        let mut start = Body::read(&mut self.stream, 16)?;
+        let &[order, kind, _flags, _version] = start.take(4)? else {
+            return Err(malformed());
+        };
+        let [body, _serial, end] = [start.number()?, start.number()?, start.number()?];
+        if order != LITTLE_ENDIAN || body.max(end) > LONGEST {
+            return Err(malformed());
+        }
+        // It begins at a multiple of 8 in the message, so its own alignment counts.
+        let mut header = Body::read(&mut self.stream, end.next_multiple_of(8))?;
+        header.bytes.truncate(end as usize);
+        let mut fields = HashMap::new();
+        while header.at < header.bytes.len() {
+            header.align(8);
+            let code = header.take(1)?[0];
+            let value = match header.signature()?.as_str() {
+                "u" => header.number()?.to_string(),
+                "s" | "o" => header.text()?,
+                "g" => header.signature()?,
+                _ => return Err(malformed()),
+            };
+            fields.insert(code, value);
+        }
+        Ok((kind, fields, Body::read(&mut self.stream, body)?))
     }
 }
 
@@ -235,43 +263,6 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or_default()
 }
 
-/// A message from the bus, with the fields of its header as text.
-struct Message {
-    kind: u8,
-    fields: HashMap<u8, String>,
-    body: Body,
-}
-
-impl Message {
-    fn read(stream: &mut UnixStream) -> Result<Self> {
-        let mut start = Body::read(stream, 16)?;
-        let &[order, kind, _flags, _version] = start.take(4)? else {
-            return Err(malformed());
-        };
-        let [body, _serial, end] = [start.number()?, start.number()?, start.number()?];
-        if order != LITTLE_ENDIAN || body.max(end) > LONGEST {
-            return Err(malformed());
-        }
-        // It begins at a multiple of 8 in the message, so its own alignment counts.
-        let mut header = Body::read(stream, end.next_multiple_of(8))?;
-        header.bytes.truncate(end as usize);
-        let mut fields = HashMap::new();
-        while header.at < header.bytes.len() {
-            header.align(8);
-            let code = header.take(1)?[0];
-            let value = match header.signature()?.as_str() {
-                "u" => header.number()?.to_string(),
-                "s" | "o" => header.text()?,
-                "g" => header.signature()?,
-                _ => return Err(malformed()),
-            };
-            fields.insert(code, value);
-        }
-        let body = Body::read(stream, body)?;
-        Ok(Self { kind, fields, body })
-    }
-}
-
 /// The arguments of a reply or a signal, read in order. One that is not of the expected type is an error.
 pub struct Body {
     bytes: Vec<u8>,
@@ -368,11 +359,11 @@ mod tests {
     }
 
     /// A message from another process.
-    fn received(message: &[u8]) -> Result<Message> {
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
+    fn received(message: &[u8]) -> Result<(u8, HashMap<u8, String>, Body)> {
+        let (stream, theirs) = UnixStream::pair().unwrap();
         (&theirs).write_all(message).unwrap();
         drop(theirs);
-        Message::read(&mut ours)
+        Bus { stream, serial: 0 }.receive()
     }
 
     #[test]
@@ -386,17 +377,16 @@ mod tests {
             .number(1)
             .array(8, &entry);
         let sent = call(7, OBJECT, "Secret.Prompt.Prompt(sao(ayb)a{sv})", &arguments);
-        let message = received(&sent).ok().unwrap();
-        assert_eq!(message.kind, METHOD_CALL);
+        let (kind, fields, mut body) = received(&sent).ok().unwrap();
+        assert_eq!(kind, METHOD_CALL);
         for (field, value) in [
             (PATH, "/prompt/1"),
             (INTERFACE, "org.freedesktop.Secret.Prompt"),
             (MEMBER, "Prompt"),
             (DESTINATION, "a.b"),
         ] {
-            assert_eq!(message.fields[&field], value);
+            assert_eq!(fields[&field], value);
         }
-        let mut body = message.body;
         assert_eq!(body.text().ok().unwrap(), "name");
         assert_eq!(body.texts().ok().unwrap(), ["/object"]);
         body.align(8);
@@ -517,8 +507,7 @@ mod tests {
                 })
                 .collect();
             bytes[0] = LITTLE_ENDIAN;
-            if let Ok(message) = received(&bytes) {
-                let mut body = message.body;
+            if let Ok((_, _, mut body)) = received(&bytes) {
                 let _ = (body.text(), body.texts(), body.bytes(), body.signature());
             }
         }
