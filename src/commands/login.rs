@@ -160,7 +160,7 @@ impl Login<'_> {
         new.update(&response, SystemTime::now())
             .and_then(|()| self.replace(replacement, new))
             // A login that is not accepted, or cannot be stored, is revoked. If that fails, it expires by itself.
-            .inspect_err(|_| issuer.revoke_unused(&response))
+            .inspect_err(|_| drop(issuer.revoke(&response.tokens)))
     }
 
     /// Stores credentials that cost no code.

@@ -1,4 +1,4 @@
-//! Whose the tokens are, by what is stored beside them, else by their claims (RFC 7519). Signatures are not checked: tokens
+//! Whose the tokens are: as stored with them, else as they claim (RFC 7519). Signatures are not checked: tokens
 //! come straight from the issuer over TLS (OpenID Connect Core 3.1.3.7).
 
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// As these objects of the issuer's say; the first one that says something of it counts.
+    /// Reads objects of the issuer, such as claims. For each member the first one that has it counts.
     pub fn of(objects: &[&Value]) -> Self {
         let text = |name| objects.iter().find_map(|object| text_of(&object[name]));
         let compute = text("chatgpt_compute_residency");

@@ -1,4 +1,4 @@
-//! How long an access token still serves: the one judge of it, for every command and for Codex's credentials too.
+//! How long an access token can still be used: decided here for every command, and for Codex's credentials too.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use crate::time::seconds_since_epoch;
 const MIN_TTL: u64 = 5 * 60;
 /// The shortest time before a token expires in which it is refreshed ahead of time, in seconds.
 const SHORTEST_WINDOW: u64 = 10 * 60;
-/// What was received less than so many seconds ago is as good as can be had.
+/// No better token can be had than one received less than this many seconds ago.
 const NEW: u64 = 60;
 
 /// How good a stored token is for a request.
@@ -58,8 +58,8 @@ impl Credentials {
         self.seconds_left(now) > 0 && !self.is_closed()
     }
 
-    /// Whether the token was received just now: then it is not refreshed for its life's sake, however short that is. What comes
-    /// from a command may be old when it is received, so that it never is.
+    /// Whether the token was received just now: then another one would not be valid for longer. One from a command may be old
+    /// when it is received, and is never new.
     pub fn is_new(&self, now: SystemTime) -> bool {
         !self.source().is_external() && self.is_valid(now) && self.is_just_received(now)
     }

@@ -1,9 +1,8 @@
 //! What is stored for one profile: the tokens, when they expire, whose they are, and what went wrong with them. No input or
 //! output; the time is a parameter.
 //!
-//! `Credentials` is the record, as stored in the file. `TokenResponse` brings new tokens into it, `freshness` judges how
-//! long they still serve, `account` reads whose they are, `routing` where requests with them go. `seal` encrypts what is
-//! secret.
+//! `Credentials` is the record, as stored in the file. `TokenResponse` brings new tokens, `freshness` decides how long they can
+//! be used, `account` whose they are, `routing` where requests with them go. `seal` encrypts what is secret.
 
 mod account;
 mod codex;
@@ -40,7 +39,7 @@ pub use routing::Routing;
 pub use seal::{Key, Seal};
 pub use source::Source;
 pub use token_response::TokenResponse;
-pub use workload::{Assertion, LONGEST_ASSERTION};
+pub use workload::parse_assertion;
 
 /// The format of a stored record whose tokens can be read.
 const VERSION: u64 = 1;
@@ -58,7 +57,7 @@ pub struct Credentials {
     version: Option<u64>,
     /// `chatgpt`, or what Codex writes for its other ways to sign in.
     auth_mode: Option<String>,
-    /// Who gave the tokens, and may have the refresh token back.
+    /// The issuer of the tokens. The refresh token is sent to it alone.
     pub issuer: Option<String>,
     pub client_id: Option<String>,
     /// Read it with `source()`.
@@ -66,7 +65,7 @@ pub struct Credentials {
     pub tokens: Tokens,
     /// Whose the access token is, as far as its claims do not say. Read it with `account()`.
     account: Option<Account>,
-    /// Where the requests of the account's workspace go, if the backend has told.
+    /// Where the requests of the account's workspace go, if the backend said so.
     pub routing: Option<Routing>,
     /// The fingerprint of the identity token that was exchanged last, or rejected if `revoked` says so.
     pub assertion: Option<String>,
@@ -88,12 +87,12 @@ pub struct Credentials {
     pub forced_backoff: Option<Backoff>,
     /// In a staged file: when the record that it is to replace was received. None if it is to replace none.
     pub replaces: Option<String>,
-    /// The secret members, until they are opened.
+    /// The secret members, until they are decrypted.
     sealed: Option<Sealed>,
-    /// The JSON that they were read from: members that we do not know survive a rewrite.
+    /// The JSON that they were read from: it keeps the members that we do not know.
     #[serde(skip)]
     original: String,
-    /// What they are sealed with when they are written, if they are. Change it with `set_seal()`.
+    /// The key to encrypt them with when they are written, if any. Change it with `set_seal()`.
     #[serde(skip)]
     pub seal: Option<Seal>,
 }
@@ -111,7 +110,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Those in an object that another program wrote: a member of another type counts as missing.
+    /// Reads an object that another program wrote: a member of another type counts as missing.
     fn of(object: &Value) -> Self {
         Self {
             access_token: token_of(&object["access_token"]),
@@ -133,7 +132,7 @@ fn token_of(value: &Value) -> Option<String> {
     text_of(value).filter(|text| is_token(text))
 }
 
-/// What a server said, fit for one line of a terminal, whatever the file has.
+/// A server's words, fit for one line of a terminal: the file may have been changed.
 fn shown<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Ok(redact(&String::deserialize(from)?))
 }
@@ -157,7 +156,7 @@ pub struct Backoff {
     pub at: SystemTime,
     #[serde(with = "rfc3339")]
     pub until: SystemTime,
-    /// Whether the issuer asked for a sign-in, in words that are not known to be final.
+    /// Whether the issuer asked for a sign-in, with an error that is not known to be final.
     #[serde(default)]
     pub login_required: bool,
     /// Whether a request got no answer: it may have used up the refresh token.
@@ -166,25 +165,26 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// After one more failure in a row: twice as long as the earlier one, up to the longest.
+    /// After one more failure in a row: twice as long as the last one, between these limits.
     pub fn after(
-        earlier: Option<&Self>,
+        last: Option<&Self>,
         reason: &str,
-        [shortest, longest]: [Duration; 2],
+        limits: [Duration; 2],
         now: SystemTime,
     ) -> Self {
-        let attempts = earlier.map_or(0, |backoff| backoff.attempts);
+        let [shortest, longest] = limits;
+        let attempts = last.map_or(0, |backoff| backoff.attempts);
         Self {
             reason: reason.to_owned(),
             attempts: attempts.saturating_add(1),
             at: now,
             until: now + (shortest * (1 << attempts.min(6))).min(longest),
             login_required: false,
-            unanswered: earlier.is_some_and(|backoff| backoff.unanswered),
+            unanswered: last.is_some_and(|backoff| backoff.unanswered),
         }
     }
 
-    /// Whether it holds at `now`. A clock that was set back before its start ends it.
+    /// Whether it is in force at `now`. If the clock is set back to before its start, it ends.
     pub fn holds(&self, now: SystemTime) -> bool {
         self.at <= now && now < self.until
     }
@@ -241,7 +241,7 @@ impl Credentials {
             damaged(&format!("damaged (line {line}, column {column})"))
         })?;
         if record.is_closed() {
-            // Somebody who can write the file, but has not the key, must not put other tokens beside the sealed ones.
+            // Tokens beside the sealed ones may be from somebody who can write the file, but does not have the key.
             record.tokens = Tokens::default();
             record.account = None;
             record.routing = None;

@@ -1,4 +1,4 @@
-//! What is asked of a token: by the options of a command, or by another machine (`CODEX_AUTH_REQUEST`).
+//! What a token must be like: by the options of a command, or as another machine asks (`CODEX_AUTH_REQUEST`).
 
 use std::fmt;
 use std::time::Duration;
@@ -25,17 +25,17 @@ pub struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// Whether a token that is merely valid does not do.
+    /// Whether a token that is merely valid is not enough.
     pub fn is_strict(&self) -> bool {
         self.force_refresh || self.min_ttl.is_some()
     }
 
-    /// Whether the stored token does not do, however long it is valid.
+    /// Whether the stored token is not enough, however long it is valid.
     pub fn asks_for_another(&self) -> bool {
         self.force_refresh || self.rejected.is_some()
     }
 
-    /// Reads the value of the variable. An entry that is not understood is an error, as what it asks for would not be done.
+    /// Reads the value of the variable. An unknown entry is an error: what it asks for would be ignored.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut request = Self::default();
         for entry in text.split(',').map(str::trim) {
@@ -55,7 +55,7 @@ impl TokenRequest {
     }
 }
 
-/// As the variable has it.
+/// The value of the variable.
 impl fmt::Display for TokenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let min_ttl = self.min_ttl.map(|ttl| format!("min-ttl={}", ttl.as_secs()));

@@ -9,17 +9,17 @@ use super::Credentials;
 use crate::text::{printable, text_of};
 use crate::url::Url;
 
-/// What the backend says where it asks for nothing special.
+/// The backend's word for no special origin or region.
 const NO_CONSTRAINT: &str = "NO_CONSTRAINT";
 const OVERRIDE: &str = "X-OpenAI-Account-Routing-Override";
 const RESIDENCY: &str = "x-openai-internal-codex-residency";
 
-/// What the backend tells of the account of a login. A member that it leaves out is `None`. What is stored may have been
-/// changed since: whoever reads it here gets only what a token may go to.
+/// What the backend says of a login's account. A member that it leaves out is `None`. The file may have been changed: the
+/// methods of `Credentials` check again what a token may be sent to.
 #[derive(Default, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Routing {
-    /// The https origin that takes the place of the backend's, or `NO_CONSTRAINT`.
+    /// The https origin to use instead of the backend's, or `NO_CONSTRAINT`.
     origin: Option<String>,
     /// The value of the header that says where the requests are handled, or `NO_CONSTRAINT`.
     #[serde(rename = "override")]
@@ -31,14 +31,14 @@ pub struct Routing {
     is_missing: bool,
     /// The backend named an origin or an override that no token may go to or with.
     is_ignored: bool,
-    /// The `last_refresh` of the tokens with which the backend was asked.
+    /// The `last_refresh` of the tokens that the backend was asked with.
     told_after: Option<String>,
 }
 
 impl Routing {
-    /// Reads the answer of `accounts/check` of this backend: `accounts` is a list, or in older ones a map.
+    /// Reads this backend's answer to `accounts/check`: `accounts` is a list, or in older ones a map.
     pub fn parse(answer: &Value, account_id: &str, backend: &Url) -> Result<Self> {
-        // An account has its members itself, or in older answers in an object within. Its ID has two names.
+        // The members are in the entry, in older answers in an object `account` in it. The ID has two names.
         let is_its = |entry: &Value| entry["id"] == account_id || entry["account_id"] == account_id;
         let found = match &answer["accounts"] {
             Value::Array(list) => list.iter().find(|entry| is_its(entry)),
@@ -61,13 +61,13 @@ impl Routing {
             ..Self::default()
         };
         if !routing.is_allowed(backend) {
-            // Half of it would send requests where nobody wants them.
+            // Half of it could send requests to the wrong place.
             (routing.origin, routing.region, routing.is_ignored) = (None, None, true);
         }
         Ok(routing)
     }
 
-    /// What another machine knows, by what `token --format json` prints there. None if that is nothing beside the claims.
+    /// What another machine knows, from its `token --format json`. None if that is no more than the claims say.
     pub(super) fn from_command(object: &Value, backend: &Url) -> Option<Self> {
         let base_url = Url::parse(object["base_url"].as_str()?).ok()?;
         let headers = object["headers"].as_object()?;
@@ -124,8 +124,7 @@ fn origin(text: &str, backend: &Url) -> Option<Url> {
 }
 
 impl Credentials {
-    /// Takes what was told with the newest tokens. Where that says nothing of the routing, or nothing that may be used, what
-    /// was known of it stays.
+    /// Stores what the backend said with the newest tokens. If that is no routing that can be used, the earlier one stays.
     pub fn set_routing(&mut self, mut told: Routing) {
         if let Some(known) = self.routing.take()
             && (told.is_missing || told.is_ignored)
@@ -136,7 +135,7 @@ impl Credentials {
         self.routing = Some(told);
     }
 
-    /// Whether it was told with the newest tokens.
+    /// Whether the routing is of the newest tokens.
     pub fn has_newest_routing(&self) -> bool {
         let told_after = self.routing.as_ref().and_then(|it| it.told_after.as_ref());
         told_after.is_some() && told_after == self.last_refresh.as_ref()
@@ -147,7 +146,7 @@ impl Credentials {
         self.routing.as_ref()?.workspace.as_deref().map(printable)
     }
 
-    /// The plan, in words that are an open set: `plus`, `pro`, `team` … What the backend tells is newer than the token's claim.
+    /// The plan: `plus`, `pro`, `team` or any other word. What the backend says is newer than the token's claim.
     pub fn plan(&self) -> Option<String> {
         let told = self.routing.as_ref().filter(|_| self.has_newest_routing());
         let told = told.and_then(|told| told.plan.as_deref().map(printable));
@@ -172,7 +171,7 @@ impl Credentials {
     }
 
     /// The headers that do not change with the token: whose it is, where the workspace's requests are handled, and whether it
-    /// is one of `FedRAMP`. Where the backend told where requests go, the claims do not count.
+    /// is one of `FedRAMP`. If the backend said where requests go, the claims do not count.
     pub fn account_headers(&self) -> Vec<(&'static str, String)> {
         let told = self.routing.as_ref();
         let told = told.filter(|told| told.origin.is_some() || told.region.is_some());

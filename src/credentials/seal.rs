@@ -1,8 +1,7 @@
 //! Sealing: the secret members of stored credentials are encrypted with a key that is kept elsewhere.
 //!
-//! ChaCha20-Poly1305 (RFC 8439), with a nonce that is drawn anew for each write: a key is used some thousand times, and half of
-//! all nonces would be some billion. The key is one file's own, and what must not change unnoticed is authenticated with the
-//! secrets.
+//! ChaCha20-Poly1305 (RFC 8439), with a random nonce for each write: a key is used some thousand times, far too few for two
+//! equal nonces. Each file has its own key, and what must not change unnoticed is authenticated with the secrets.
 
 use anyhow::{Context, Result, anyhow};
 use base64::Engine;
@@ -16,7 +15,7 @@ use serde_json::value::to_raw_value;
 use super::{Credentials, Members, SEALED_VERSION, VERSION};
 use crate::error::Failure;
 
-/// The members of a sealed record that stay readable: they say how things stand. Any other, known or not, may be secret.
+/// The members of a sealed record that stay readable, for `status`. Any other, known or not, may be secret.
 const READABLE: [&str; 12] = [
     "version",
     "auth_mode",
@@ -47,14 +46,14 @@ impl Key {
         Ok(Self { id, bytes })
     }
 
-    /// A key that was kept elsewhere, if it is one.
+    /// A key from the keyring. None if it has another length.
     pub fn new(id: &str, bytes: &[u8]) -> Option<Self> {
         let (id, bytes) = (id.to_owned(), bytes.try_into().ok()?);
         Some(Self { id, bytes })
     }
 }
 
-/// A key, and the name of the file that is sealed with it: one that is put in another's place does not open.
+/// A key, and the name of the file that is sealed with it: under another name the file cannot be opened.
 #[derive(Clone)]
 pub struct Seal {
     pub key: Key,
@@ -75,7 +74,7 @@ impl Seal {
         UnboundKey::new(&CHACHA20_POLY1305, &self.key.bytes).map(LessSafeKey::new)
     }
 
-    /// Decrypts it, unless it, or `bound`, is not what it was, or another key closed it.
+    /// Decrypts it. None if it or `bound` was changed, or if the key is another one.
     fn open(&self, sealed: &Sealed, bound: &str) -> Option<Members> {
         let nonce = BASE64_STANDARD.decode(&sealed.nonce).ok()?;
         let nonce = Nonce::try_assume_unique_for_key(&nonce).ok()?;
@@ -87,12 +86,12 @@ impl Seal {
 }
 
 impl Credentials {
-    /// Whether the file has the secrets only in sealed form.
+    /// Whether the secrets are encrypted in the file.
     pub fn is_sealed(&self) -> bool {
         self.key_id().is_some()
     }
 
-    /// Whether they are sealed, and have not been opened: then they have no tokens.
+    /// Whether they are sealed and not decrypted: then they have no tokens.
     pub fn is_closed(&self) -> bool {
         self.sealed.is_some()
     }
@@ -103,7 +102,7 @@ impl Credentials {
         opened.or(self.sealed.as_ref().map(|sealed| sealed.key.as_str()))
     }
 
-    /// Opens sealed credentials. They are sealed again in the same way when they are written.
+    /// Decrypts sealed credentials. They are sealed again in the same way when they are written.
     pub fn open(self, seal: Seal) -> Result<Self> {
         let sealed = self.sealed.as_ref().context("it is not sealed")?;
         let secret = seal.open(sealed, &self.authenticated(&seal)?);

@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::{redact, shell_word};
 
-/// What is behind a name with such a word in it may be a secret, however short.
+/// A value may be a secret, however short, if its name contains one of these.
 const SECRET_NAMES: [&str; 7] = ["token", "secret", "pass", "key", "auth", "cred", "cookie"];
 
 /// Where tokens come from.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// The issuer, for the refresh token.
+    /// The issuer, in exchange for the refresh token.
     #[serde(skip)]
     Issuer,
-    /// An admin console made the access token, and nobody refreshes it.
+    /// An admin console: the access token is never refreshed.
     #[serde(skip)]
     AccessToken,
     /// A command that prints a token as `token --format json` does: the words of its command line, which no shell reads.
     Command(Vec<String>),
     /// A Unix socket that sends such a token, by its absolute path.
     Socket(String),
-    /// The issuer, for the identity tokens that the platform of a workload writes to a file (an absolute path).
+    /// The issuer, in exchange for the identity token that the platform of a workload writes to a file (an absolute path).
     #[serde(rename = "workload_identity")]
     Workload { rule: String, file: String },
 }
 
 impl Source {
-    /// Whether it is stored with the credentials. The others are told by what else is stored.
+    /// Whether it is stored with the credentials. The others follow from the other members.
     pub fn is_stored(&self) -> bool {
         !matches!(self, Self::Issuer | Self::AccessToken)
     }
@@ -53,7 +53,7 @@ impl Source {
     }
 }
 
-/// The words of a command as a shell would take them. Of each one only what is before a secret is shown.
+/// A command as a line for a shell. Of a word that may contain a secret only what is before it is shown.
 fn command_line(words: &[String]) -> String {
     let mut hides_next = false;
     let shown = words.iter().map(|word| {
@@ -70,7 +70,7 @@ fn command_line(words: &[String]) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-/// Where what may be a secret begins: behind a name such as `password` and `=` or `:`, behind an option of such a name, or
+/// Where a possible secret begins in a word: after a name such as `password` and `=` or `:`, after an option of such a name, or
 /// where a URL has a user.
 fn secret_in(word: &str) -> Option<usize> {
     let lower = word.to_ascii_lowercase() + " ";

@@ -1,5 +1,5 @@
-//! What brings new tokens: the answer of the token endpoint (RFC 6749 section 5.1), and what a command prints, or a socket
-//! sends, for `login --from`, which is the object of `token --format json`.
+//! New tokens: the response of the token endpoint (RFC 6749 section 5.1), and what a command or a socket of `login --from`
+//! sends, which is the output of `token --format json`.
 
 use std::time::SystemTime;
 
@@ -27,7 +27,7 @@ pub struct TokenResponse {
     pub routing: Option<Routing>,
     /// How long the access token is valid from its receipt, in seconds. None for one that is valid until it is rejected.
     pub expires_in: Option<u64>,
-    /// Whether that also counts for a token that we have already: one with claims expires when they say.
+    /// Whether that also applies to a token that we have already: one with claims expires when they say.
     pub prolongs: bool,
 }
 
@@ -64,7 +64,7 @@ impl TokenResponse {
         let token = token_of(&object["token"]).or(tokens.access_token);
         let claims = claims(token.as_deref().context("it printed no access token")?);
         tokens.access_token = token;
-        // Whose the token is it says itself, if it does.
+        // The token's own claim counts first.
         tokens.account_id = Account::claimed(&tokens).id.or(tokens.account_id);
         Ok(Self {
             tokens,

@@ -7,13 +7,13 @@ use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use super::account::{Account, claims, seconds_of};
-use super::{TokenResponse, fingerprint, token_of};
+use super::{TokenResponse, token_of};
 use crate::text::text_of;
 use crate::time::{seconds_since_epoch, span};
 
 /// The longest assertion, in bytes, and the longest life of an access token, in seconds, that the official client accepts.
-pub const LONGEST_ASSERTION: u64 = 16 * 1024;
-pub const LONGEST_LIFE: u64 = 60 * 60;
+const LONGEST_ASSERTION: usize = 16 * 1024;
+const LONGEST_LIFE: u64 = 60 * 60;
 
 /// What the official client demands of the answer.
 const REQUIRED: [&str; 8] = [
@@ -27,35 +27,21 @@ const REQUIRED: [&str; 8] = [
     "chatgpt_account_user_id",
 ];
 
-/// An identity token: an OIDC token, or a SPIFFE JWT-SVID. It is never stored.
-pub struct Assertion(String);
-
-impl Assertion {
-    /// Reads the content of its file. The error never quotes it.
-    pub fn parse(content: Vec<u8>, now: SystemTime) -> Result<Self> {
-        ensure!(
-            content.len() as u64 <= LONGEST_ASSERTION,
-            "it is larger than 16 KiB"
-        );
-        let Ok(text) = String::from_utf8(content) else {
-            bail!("it is not UTF-8");
-        };
-        let text = text.trim();
-        ensure!(!text.is_empty(), "it is empty");
-        let end = seconds_of(&claims(text)["exp"]);
-        if let Some(age) = end.and_then(|end| seconds_since_epoch(now).checked_sub(end)) {
-            bail!("it expired {} ago", span(age));
-        }
-        Ok(Self(text.to_owned()))
+/// Reads the content of an identity token's file: an OIDC token, or a SPIFFE JWT-SVID. It is never stored, and the error never
+/// quotes it.
+pub fn parse_assertion(content: Vec<u8>, now: SystemTime) -> Result<String> {
+    let is_small = content.len() <= LONGEST_ASSERTION;
+    ensure!(is_small, "it is larger than 16 KiB");
+    let Ok(text) = String::from_utf8(content) else {
+        bail!("it is not UTF-8");
+    };
+    let text = text.trim();
+    ensure!(!text.is_empty(), "it is empty");
+    let end = seconds_of(&claims(text)["exp"]);
+    if let Some(age) = end.and_then(|end| seconds_since_epoch(now).checked_sub(end)) {
+        bail!("it expired {} ago", span(age));
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    pub fn fingerprint(&self) -> String {
-        fingerprint(&self.0)
-    }
+    Ok(text.to_owned())
 }
 
 impl TokenResponse {

@@ -1,5 +1,5 @@
-//! What is asked of the backend that takes the tokens: whether it accepts one, how much of a plan is used, and where the
-//! requests of a workspace go. None of it is documented: every member may be missing.
+//! Requests to the backend that the tokens are for: whether it accepts one, how much of a plan is used, and where the requests
+//! of a workspace go. None of it is documented: any member may be missing.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::url::Url;
 const USAGE: &str = "wham/usage";
 /// A person waits for it.
 const USAGE_LIMIT: Duration = Duration::from_secs(10);
-/// A login or a refresh waits for it, which it never fails.
+/// A login or a refresh waits for it. Neither fails without it.
 const ROUTING_LIMIT: Duration = Duration::from_secs(4);
 
 /// What the backend says of an access token.
@@ -23,25 +23,25 @@ const ROUTING_LIMIT: Duration = Duration::from_secs(4);
 pub enum Verdict {
     Accepted,
     Rejected,
-    /// It could not be found out, and why.
+    /// The backend did not say; with the reason.
     Unknown(String),
 }
 
 /// How much of a plan's limits is used.
 #[derive(Default, PartialEq, Debug)]
 pub struct Usage {
-    /// It is newer than the claim of a token.
+    /// More recent than the token's claim.
     pub plan: Option<String>,
     pub limit_reached: Option<bool>,
     pub windows: Vec<Window>,
-    /// What was bought beside the plan: `unlimited`, or a balance as the backend writes it.
+    /// What was bought in addition to the plan: `unlimited`, or a balance as the backend writes it.
     pub credits: Option<String>,
 }
 
-/// What was used within some hours or days.
+/// The usage of some hours or days.
 #[derive(PartialEq, Debug)]
 pub struct Window {
-    /// The model or the feature that it counts, if not all of them.
+    /// The model or feature that it is for, if not for all.
     pub limit: Option<String>,
     /// In seconds.
     pub length: Option<u64>,
@@ -72,7 +72,7 @@ pub fn routing(backend: &Url, credentials: &Credentials) -> Result<Routing> {
     Routing::parse(&answer, &account, backend).context("unexpected response from the backend")
 }
 
-/// The JSON of a good answer.
+/// The JSON of a successful response.
 fn ask(base: &Url, path: &str, credentials: &Credentials, limit: Duration) -> Result<Value> {
     let response = get(base, path, credentials, limit)?;
     match verdict(&response) {
@@ -135,7 +135,7 @@ fn read_usage(answer: &Value) -> Usage {
     }
 }
 
-/// The windows of a limit that say anything.
+/// The windows of a limit that are not empty.
 fn windows(name: Option<&str>, limit: &Value) -> Vec<Window> {
     let nested = &limit["rate_limit"];
     let limit = if nested.is_object() { nested } else { limit };

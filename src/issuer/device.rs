@@ -10,17 +10,17 @@ use crate::credentials::seconds_of;
 use crate::net::http::{self, Response};
 use crate::text::text_of;
 
-/// A poll that is late is made again: the person's answer waits at the issuer.
+/// A poll that takes longer is repeated: nothing is lost by it.
 const POLL_LIMIT: Duration = Duration::from_secs(10);
-/// The longest time that a server can silence a poll for: a person waits.
+/// The longest pause that a server can ask for: a person waits.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// What error codes contain that end the flow, besides those of a refresh.
+/// Words in error codes that end the login, besides the codes that end a refresh.
 const FINAL_WORDS: [&str; 4] = ["denied", "declined", "rejected", "expired"];
 
 /// A login that the person completes on another device.
 pub struct DeviceCode {
-    /// What the issuer calls it. Together with the user code it brings the login: it is a secret.
+    /// The issuer's ID of it. With the user code it is enough to get the tokens: it is a secret.
     pub id: String,
     /// What the person types.
     pub user_code: String,
@@ -33,16 +33,16 @@ pub enum Polled {
     Approved(Authorization),
     /// Final: the issuer's reason.
     Refused(String),
-    /// The person is not done, or the answer could not be had: ask again.
+    /// The person has not finished, or the request failed: ask again.
     Pending(Pending),
 }
 
-/// How to ask again, and why there is no answer yet.
+/// When to ask again, and why there is no answer yet.
 #[derive(Default)]
 pub struct Pending {
-    /// Polls are to be farther apart from now on.
+    /// Poll less often from now on.
     pub slower: bool,
-    /// How long the server asks to be left alone, a minute at most.
+    /// How long the server asks to wait, a minute at most.
     pub retry_after: Option<Duration>,
     /// Why there was no answer, if so.
     pub problem: Option<String>,
@@ -54,7 +54,7 @@ impl Issuer {
         self.url.join("codex/device")
     }
 
-    /// Begins a login on another device. None: it is switched off.
+    /// Starts a login on another device. None if device login is switched off.
     pub fn begin_device_login(&self) -> Result<Option<DeviceCode>> {
         let body = json!({"client_id": self.client_id}).to_string();
         let path = "api/accounts/deviceauth/usercode";
@@ -121,7 +121,7 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
 }
 
 /// Whether an error code says that this device login cannot succeed any more. How the issuer spells that is not
-/// documented, so any of these words in it counts; prose, which a filter on the way may send, is no code.
+/// documented, so any of these words in it counts. Prose, which a web filter may send, is not an error code.
 fn ends_device_login(code: &str) -> bool {
     let is_in_code = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     let is_code = code.bytes().all(is_in_code);

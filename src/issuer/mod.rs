@@ -1,4 +1,4 @@
-//! What is asked of the issuer, and of the backend that takes its tokens: one function for each request.
+//! Requests to the issuer, and to the backend that accepts its tokens: one function for each.
 
 pub mod backend;
 pub mod device;
@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail};
 use form_urlencoded::Serializer;
 use serde_json::json;
 
-use crate::credentials::{Account, Assertion, TokenResponse, Tokens};
+use crate::credentials::{Account, TokenResponse, Tokens};
 use crate::net::http::{self, Client, NoResponse, Response};
 
 use crate::time::time_at;
 use crate::url::Url;
 
-/// API scopes are refused as invalid; `offline_access` is what brings a refresh token.
+/// API scopes are rejected as invalid. `offline_access` asks for a refresh token.
 const SCOPE: &str = "openid profile email offline_access";
 /// Exchanges an identity token for an access token (RFC 7523 section 2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -27,9 +27,9 @@ const WHOAMI: &str = "api/accounts/v1/user-auth-credential/whoami";
 
 /// A person waits for it.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Callers wait less long than the worker, for which the response is worth waiting.
+/// Longer than callers wait: the worker can still store a late response.
 const REFRESH_LIMIT: Duration = Duration::from_mins(1);
-/// A person waits for it, who has what they came for already. It is for both tries together.
+/// Nobody should wait longer for it. The limit is for both tries together.
 const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 
 /// With 400 or 401 these error codes are final: the same refresh token will never be accepted again.
@@ -49,17 +49,17 @@ const FINAL: [&str; 13] = [
     "account_deleted",
 ];
 
-/// These ask for a person (OpenID Connect Core 3.1.2.6), but may pass.
+/// These ask for a person (OpenID Connect Core 3.1.2.6), but may be temporary.
 const PERSON_REQUIRED: [&str; 2] = ["interaction_required", "login_required"];
 
-/// An issuer, and the client that we are to it.
+/// An issuer, and the client that we are registered as.
 pub struct Issuer {
     pub url: Url,
     pub client_id: String,
     http: Client,
 }
 
-/// A code that the person's consent brought, and what goes with it at its exchange (RFC 7636 section 4.5).
+/// An authorization code, and what is sent with it when it is exchanged (RFC 7636 section 4.5).
 pub struct Authorization {
     pub code: String,
     pub redirect_uri: String,
@@ -73,7 +73,7 @@ pub type RefreshOutcome = Result<TokenResponse, RefreshFailure>;
 pub struct RefreshFailure {
     pub kind: FailureKind,
     pub reason: String,
-    /// How long the server asks to be left alone.
+    /// How long the server asks to wait.
     pub retry_after: Option<Duration>,
 }
 
@@ -81,13 +81,13 @@ pub struct RefreshFailure {
 pub enum FailureKind {
     /// Final: this refresh token, or this identity token, will never work again.
     Revoked,
-    /// An error that asks for a login, or a 401 with one that nobody has described. It may pass.
+    /// An error that asks for a login, or a 401 with an unknown one. It may be temporary.
     LoginRequired,
-    /// It may pass, or is unknown.
+    /// It may work later, or the reason is unknown.
     Temporary,
-    /// The same, but the answer was lost on the way: the refresh token may have been used up.
+    /// The same, but the response was lost: the refresh token may have been used up.
     Unanswered,
-    /// No connection was made: the issuer, or the command, cannot have noticed.
+    /// There was no connection, or the command did not start: nothing was asked.
     Unreached,
     /// A command gave the stored token again.
     Unchanged,
@@ -156,7 +156,7 @@ impl Issuer {
             ("state", state),
             ("id_token_add_organizations", "true"),
             ("codex_cli_simplified_flow", "true"),
-            // How this program calls itself to the issuer.
+            // The name of this program for the issuer.
             ("originator", "codex-auth"),
         ]);
         if switch_account {
@@ -169,8 +169,8 @@ impl Issuer {
         format!("{}?{}", self.url.join("oauth/authorize"), query.finish())
     }
 
-    /// Exchanges an authorization code for the tokens of a login (RFC 6749 section 4.1.3). Tokens that fail the check of what
-    /// they are, and what the ID token says, are revoked, as nobody else would do it.
+    /// Exchanges an authorization code for the tokens of a login (RFC 6749 section 4.1.3). Tokens that are incomplete, or whose
+    /// ID token is not for us, are revoked: nobody else would do it. If that fails, they stay valid until they expire.
     pub fn exchange(&self, authorization: &Authorization) -> Result<TokenResponse> {
         let members = [
             ("grant_type", "authorization_code"),
@@ -185,14 +185,9 @@ impl Issuer {
         let now = response.date.map_or_else(SystemTime::now, time_at);
         tokens
             .check_login(self.url.as_str(), &self.client_id, now)
-            .inspect_err(|_| self.revoke_unused(&tokens))
+            .inspect_err(|_| drop(self.revoke(&tokens.tokens)))
             .context("could not trust the issuer's response")?;
         Ok(tokens)
-    }
-
-    /// Revokes tokens that nobody will use. If that fails, they stay valid until they expire.
-    pub fn revoke_unused(&self, tokens: &TokenResponse) {
-        let _ = self.revoke(&tokens.tokens);
     }
 
     /// Gets new tokens for a refresh token (RFC 6749 section 6).
@@ -212,12 +207,12 @@ impl Issuer {
     pub fn exchange_assertion(
         &self,
         rule: &str,
-        assertion: &Assertion,
+        assertion: &str,
         context: Option<&str>,
     ) -> RefreshOutcome {
         let mut members = vec![
             ("grant_type", JWT_BEARER),
-            ("assertion", assertion.as_str()),
+            ("assertion", assertion),
             ("federation_rule_id", rule),
         ];
         members.extend(context.map(|context| ("workload_identity_context", context)));
@@ -236,15 +231,14 @@ impl Issuer {
         Err(RefreshFailure::of(&response, kind))
     }
 
-    /// An access token of an admin console, and whose it is as far as the issuer says.
+    /// An access token of an admin console, with its owner as the issuer says.
     pub fn whoami(&self, access_token: &str) -> Result<TokenResponse> {
         let bearer = [("Authorization", format!("Bearer {access_token}"))];
         owned_token(access_token, &self.http.get(WHOAMI, &bearer, LIMIT)?)
     }
 
     /// Revokes the refresh token, and with it the login; the access token only where there is no other (RFC 7009). It takes 5 s
-    /// at most. The official client sends JSON and not the form of the RFC: an issuer that does not accept the first gets the
-    /// second.
+    /// at most. The official client sends JSON instead of the form of the RFC: an issuer that rejects the first gets the second.
     pub fn revoke(&self, tokens: &Tokens) -> Result<()> {
         let begun = Instant::now();
         let (token, hint) = match (&tokens.refresh_token, &tokens.access_token) {
@@ -287,7 +281,7 @@ fn kind_of_failure(response: &Response) -> FailureKind {
     match response.status {
         400 | 401 if FINAL.contains(&code.as_str()) => FailureKind::Revoked,
         400 | 401 if PERSON_REQUIRED.contains(&code.as_str()) => FailureKind::LoginRequired,
-        // Without an error of the issuer's it may be the page of a proxy.
+        // Without an error code it may be a proxy's page.
         401 if response::has_error(response) => FailureKind::LoginRequired,
         200..=299 => FailureKind::Unanswered,
         _ => FailureKind::Temporary,

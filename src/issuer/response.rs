@@ -1,4 +1,4 @@
-//! What the issuer and the backend say in their responses: JSON, however it was delivered, and errors in several shapes.
+//! The responses of the issuer and the backend: JSON, also from damaged responses, and errors in several shapes.
 
 use std::time::SystemTime;
 
@@ -42,7 +42,7 @@ pub fn unexpected(response: &Response) -> anyhow::Error {
     }
 }
 
-/// What `access_denied` means, where nobody says more (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5).
+/// What `access_denied` means if there is no description (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5).
 pub const ACCESS_DENIED: &str =
     "access denied: the sign-in was cancelled, or your account is not allowed to use it";
 
@@ -60,7 +60,7 @@ pub fn describe(who: &str, response: &Response) -> String {
     }
 }
 
-/// Whether the body is an error of the issuer's.
+/// Whether the body has an error code or message, as those of the issuer have.
 pub fn has_error(response: &Response) -> bool {
     error_of(&response.body) != (None, None)
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 
 use super::command::{self, LIMIT};
-use crate::credentials::{Assertion, Credentials, Source, TokenRequest, TokenResponse};
+use crate::credentials::{
+    Credentials, Source, TokenRequest, TokenResponse, fingerprint, parse_assertion,
+};
 use crate::error::Failure;
 use crate::issuer::{FailureKind, Issuer, RefreshFailure, RefreshOutcome};
 use crate::settings::{self, login_command};
@@ -17,7 +19,7 @@ pub enum Provider {
     /// The issuer that gave the credentials, and the refresh token, which nobody else ever gets.
     Issuer(Box<Issuer>, String),
     /// The issuer, the federation rule, the identity token, and its context.
-    Workload(Box<Issuer>, String, Assertion, Option<String>),
+    Workload(Box<Issuer>, String, String, Option<String>),
     /// The backend tells which of what the command or socket says of the routing may be believed.
     Command(Source, Url),
 }
@@ -52,7 +54,7 @@ impl Provider {
             Self::Workload(issuer, rule, assertion, context) => {
                 let response = issuer.exchange_assertion(rule, assertion, context.as_deref())?;
                 if credentials.access_token().is_ok() && !credentials.is_owned_by(&response) {
-                    issuer.revoke_unused(&response);
+                    let _ = issuer.revoke(&response.tokens);
                     let words = "it is for another user or account than before";
                     return Err(RefreshFailure::new(FailureKind::Revoked, words));
                 }
@@ -71,14 +73,14 @@ impl Provider {
     /// Revokes tokens that nobody will use. Those of a command are in use elsewhere.
     pub fn revoke_unused(&self, response: &TokenResponse) {
         if let Self::Issuer(issuer, _) | Self::Workload(issuer, ..) = self {
-            issuer.revoke_unused(response);
+            let _ = issuer.revoke(&response.tokens);
         }
     }
 
     /// The fingerprint of the identity token that is sent, if one is.
     pub fn assertion(&self) -> Option<String> {
         match self {
-            Self::Workload(_, _, assertion, _) => Some(assertion.fingerprint()),
+            Self::Workload(_, _, assertion, _) => Some(fingerprint(assertion)),
             _ => None,
         }
     }
@@ -152,14 +154,14 @@ pub fn is_sent(credentials: &Credentials) -> bool {
         return false;
     };
     identity_token(file)
-        .is_ok_and(|assertion| credentials.assertion == Some(assertion.fingerprint()))
+        .is_ok_and(|assertion| credentials.assertion == Some(fingerprint(&assertion)))
 }
 
 /// The identity token in the file now. Its platform replaces it: what is wrong with it may pass.
-pub fn identity_token(file: &str) -> Result<Assertion> {
+pub fn identity_token(file: &str) -> Result<String> {
     let read = || {
         let content = store::read(Path::new(file), |_| Ok(()))?.context("it does not exist")?;
-        Assertion::parse(content, SystemTime::now())
+        parse_assertion(content, SystemTime::now())
     };
     let words = |error| format!("could not use the identity token in {file}: {error:#}");
     read().map_err(|error| Failure::Temporary(words(error)).into())
