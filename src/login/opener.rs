@@ -127,6 +127,7 @@ fn try_opener(words: &[String]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(not(windows))]
     use super::*;
 
     #[cfg(not(windows))]
