@@ -219,24 +219,17 @@ fn announce(credentials: &Credentials, profile: &str) {
 /// Revokes the login that this profile had before, if it is not over.
 fn retire_earlier(earlier: Earlier, new: &Credentials, profile: &str) {
     let source = Some(new.source()).filter(|source| source.is_external());
-    let retired = match earlier {
-        Err(error) if error::exit_code(&error) == error::TEMPORARY => Err(error),
+    let not_revoked = match earlier {
+        Err(error) if error::exit_code(&error) == error::TEMPORARY => Some(format!("{error:#}")),
         // What nobody can read any more, nobody can revoke.
-        Err(_) | Ok(None) => return,
-        Ok(Some(earlier)) if earlier.revoked.is_some() || earlier.source().is_stored() => return,
+        Err(_) | Ok(None) => None,
+        Ok(Some(earlier)) if earlier.revoked.is_some() || earlier.source().is_stored() => None,
         Ok(Some(earlier)) => match source.filter(|_| new.account_id() == earlier.account_id()) {
-            Some(source) => Ok(Some(format!(
-                "{} may get its tokens from a copy of it",
-                source.describe()
-            ))),
+            Some(source) => Some(source.describe() + " may get its tokens from a copy of it"),
             None => retire(&earlier, profile),
         },
     };
-    match retired {
-        Ok(None) => {}
-        Ok(Some(why)) => say(&format!("The earlier login was not revoked: {why}.")),
-        Err(error) => warn(&format!(
-            "could not revoke the earlier login at the issuer: {error:#}"
-        )),
+    if let Some(why) = not_revoked {
+        say(&format!("The earlier login was not revoked: {why}."));
     }
 }

@@ -11,7 +11,7 @@ use crate::profile::replacement::forget_key;
 use crate::profile::revoke::retire;
 use crate::settings;
 use crate::store::{self, Store};
-use crate::terminal::{complain, say, warn};
+use crate::terminal::{complain, say};
 
 pub fn logout(profile: Option<String>, no_revoke: bool, all: bool) -> Result<ExitCode> {
     let profiles = if all {
@@ -65,24 +65,16 @@ fn sign_out(store: &Store, no_revoke: bool) -> Result<String> {
     // A file that did not open may name the key of another one.
     let opened = stored.as_ref().ok().and_then(Option::as_ref);
     forget_key(opened.and_then(Credentials::key_id));
-    let retired = match stored {
+    let not_revoked = match stored {
         Ok(None) => return Ok(not_signed_in),
         Err(error) if no_revoke && exit_code(&error) == TEMPORARY => {
-            Ok(Some(", and its key is still in the keyring".to_owned()))
+            Some(", and its key is still in the keyring".to_owned())
         }
-        _ if no_revoke => Ok(Some(String::new())),
-        Ok(Some(login)) => retire(&login, profile).map(|why| why.map(|why| format!(": {why}"))),
-        Err(error) => Err(error),
+        _ if no_revoke => Some(String::new()),
+        Ok(Some(login)) => retire(&login, profile).map(|why| format!(": {why}")),
+        Err(error) => Some(format!(": {error:#}")),
     };
-    let done = format!("Signed out (profile {profile}).");
-    Ok(match retired {
-        Ok(None) => done,
-        Ok(Some(why)) => format!("{done} The login was not revoked{why}."),
-        Err(error) => {
-            warn(&format!(
-                "could not revoke the login at the issuer: {error:#}: anyone with a copy can use it until it expires"
-            ));
-            done
-        }
-    })
+    let not_revoked = not_revoked.map(|why| format!(" The login was not revoked{why}."));
+    let not_revoked = not_revoked.unwrap_or_default();
+    Ok(format!("Signed out (profile {profile}).{not_revoked}"))
 }

@@ -1,15 +1,13 @@
 //! Revoking a login that is no longer used, at the issuer that gave it.
 
-use anyhow::Result;
-
 use super::copies;
 use crate::credentials::{Credentials, Source};
 use crate::issuer::Issuer;
 use crate::refresh::stored_issuer;
 use crate::terminal::awaiting;
 
-/// Revokes the login that a profile had. Returns the reason if it must not, or cannot, be revoked from here.
-pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>> {
+/// Revokes the login that a profile had. Returns the reason if it must not, or could not, be revoked from here.
+pub fn retire(credentials: &Credentials, profile: &str) -> Option<String> {
     let source = credentials.source();
     let reason = match source {
         Source::Command(_) | Source::Socket(_) => {
@@ -24,11 +22,15 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Result<Option<String>
         }
         Source::Issuer => copies::reason_to_keep(credentials, profile),
     };
-    if reason.is_none() {
-        let client_id = credentials.client_id.clone().unwrap_or_default();
-        awaiting("Revoking the login at the issuer …", || {
-            Issuer::new(stored_issuer(credentials)?, client_id)?.revoke(&credentials.tokens)
-        })?;
+    if reason.is_some() {
+        return reason;
     }
-    Ok(reason)
+    let client_id = credentials.client_id.clone().unwrap_or_default();
+    let revoked = awaiting("Revoking the login at the issuer …", || {
+        Issuer::new(stored_issuer(credentials)?, client_id)?.revoke(&credentials.tokens)
+    });
+    let error = revoked.err()?;
+    Some(format!(
+        "{error:#}: anyone with a copy can use it until it expires"
+    ))
 }

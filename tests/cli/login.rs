@@ -822,7 +822,7 @@ fn a_new_login_counts_even_if_the_old_one_cannot_be_revoked() {
         .plan_always(Endpoint::Revoke, Trouble::status(500));
     let (login, address) = start(&sandbox, &["login"]);
     assert_eq!(browser::visit(&address).status, 200);
-    let warning = "codex-auth: warning: could not revoke the earlier login at the issuer: [..] (status 500)\n";
+    let warning = "The earlier login was not revoked: [..] (status 500): anyone with a copy can use it until it expires.\n";
     login
         .finish()
         .assert(0, "", &format!("{SIGNED_IN}{warning}"));

@@ -66,7 +66,7 @@ fn a_revocation_that_failed_is_told_with_what_it_means() {
         sandbox.plant();
         sandbox.issuer.plan_always(Endpoint::Revoke, trouble);
         let stderr = format!(
-            "codex-auth: warning: could not revoke the login at the issuer: [..]: {NOT_REVOKED}\nSigned out (profile default).\n"
+            "Signed out (profile default). The login was not revoked: [..]: {NOT_REVOKED}.\n"
         );
         sandbox.run(&["logout"]).assert(0, "", &stderr);
         assert!(!sandbox.file("default").exists());
@@ -81,7 +81,7 @@ fn offline_the_login_is_removed_all_the_same() {
     login["issuer"] = "http://127.0.0.1:9".into();
     sandbox.store("default", &login.to_string());
     let stderr = format!(
-        "codex-auth: warning: could not revoke the login at the issuer: 127.0.0.1: connection refused: {NOT_REVOKED}\nSigned out (profile default).\n"
+        "Signed out (profile default). The login was not revoked: 127.0.0.1: connection refused: {NOT_REVOKED}.\n"
     );
     sandbox.run(&["logout"]).assert(0, "", &stderr);
     assert!(!sandbox.file("default").exists());
@@ -103,9 +103,8 @@ fn a_login_that_is_damaged_or_incomplete_is_removed_too() {
     ] {
         let sandbox = Sandbox::new();
         sandbox.store("default", text);
-        let stderr = format!(
-            "codex-auth: warning: could not revoke the login at the issuer: {cause}: {NOT_REVOKED}\nSigned out (profile default).\n"
-        );
+        let stderr =
+            format!("Signed out (profile default). The login was not revoked: {cause}[..].\n");
         sandbox.run(&["logout"]).assert(0, "", &stderr);
         assert!(!sandbox.file("default").exists());
     }
@@ -138,7 +137,7 @@ fn all_logins_are_revoked_and_codexs_is_not() {
     output.assert(
         0,
         "",
-        "codex-auth: warning: could not revoke [..]\nSigned out (profile damaged).\nSigned out (profile default).\nSigned out (profile work).\n",
+        "Signed out (profile damaged). The login was not revoked: [..]\nSigned out (profile default).\nSigned out (profile work).\n",
     );
     assert_eq!(sandbox.issuer.revoked().len(), 2);
     assert!(sandbox.codex_file().exists());
