@@ -17,7 +17,7 @@ use crate::refresh::{first_credentials, learn_routing};
 use crate::settings;
 use crate::store::Store;
 use crate::terminal::{awaiting, is_watched, say, succeed, tell, warn};
-use crate::text::{capitalized, printable};
+use crate::text::printable;
 
 const FAILED: &str = "could not sign in";
 
@@ -100,20 +100,16 @@ impl Login<'_> {
             return self.sign_in_with_code(&issuer);
         }
         let options = browser::Options {
-            ports: settings::callback_ports()?,
-            host: settings::redirect_host()?,
             no_browser: self.args.no_browser,
             switch_account: self.args.switch_account,
             workspaces: &self.args.workspace,
             command: &self.command,
         };
         let (authorization, callback) = browser::authorize(&issuer, &options)?;
-        let completed = self.complete(&issuer, &authorization, false);
+        let completed =
+            authorization.and_then(|authorization| self.complete(&issuer, &authorization, false));
         callback.show(match &completed {
-            Ok((credentials, _)) => {
-                let plan = credentials.plan().as_deref().map(capitalized);
-                page::signed_in(credentials.account().email.as_deref(), plan.as_deref())
-            }
+            Ok((credentials, _)) => page::signed_in(&as_whom(credentials, credentials.plan())),
             Err(error) => page::failed(&format!("{error:#}")),
         });
         completed

@@ -4,13 +4,14 @@ use std::io;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
 use crate::issuer::{Authorization, Issuer};
 use crate::login::callback::{self, Callback};
 use crate::login::opener::{self, Environment};
+use crate::login::pkce;
 use crate::login::redirect::{self, AuthorizationResponse, Expectation};
-use crate::login::{page, pkce};
+use crate::settings;
 use crate::terminal::{awaiting, can_ask, is_watched, link, read_lines, say, tell};
 use crate::time::start;
 
@@ -19,9 +20,6 @@ const MINUTES: u64 = 15;
 
 /// How a person wants to sign in.
 pub struct Options<'a> {
-    /// Where the browser may come back to.
-    pub ports: Vec<u16>,
-    pub host: String,
     pub no_browser: bool,
     /// The issuer asks for an account, also where the browser is signed in with one.
     pub switch_account: bool,
@@ -30,18 +28,21 @@ pub struct Options<'a> {
     pub command: &'a str,
 }
 
-/// Asks the person to sign in, and waits for the authorization code. The browser, if it brought the code, waits for its
-/// last page.
-pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorization, Callback)> {
-    let (ports, command) = (&options.ports, options.command);
+/// Asks the person to sign in, and waits for the authorization code, or for the issuer's reason to give none. The browser, if it
+/// brought either, waits for its last page.
+pub fn authorize(
+    issuer: &Issuer,
+    options: &Options<'_>,
+) -> Result<(Result<Authorization>, Callback)> {
+    let (ports, command) = (settings::callback_ports()?, options.command);
     // Listen before the browser starts: it may come back at once.
-    let listening = callback::listen(ports)?.with_context(|| {
+    let listening = callback::listen(&ports)?.with_context(|| {
         let ports: Vec<String> = ports.iter().map(|port| format!("port {port}")).collect();
         let ports = ports.join(" and ");
         format!("{ports} in use by another program: close it, or run {command} --device-code")
     })?;
-    let port = listening.port;
-    let redirect_uri = format!("http://{}:{port}{}", options.host, redirect::PATH);
+    let (host, port) = (settings::redirect_host()?, listening.port);
+    let redirect_uri = format!("http://{host}:{port}{}", redirect::PATH);
     let (verifier, state) = (pkce::random_secret()?, pkce::random_secret()?);
     let challenge = pkce::challenge(&verifier);
     let (workspaces, switches) = (options.workspaces, options.switch_account);
@@ -67,18 +68,14 @@ pub fn authorize(issuer: &Issuer, options: &Options<'_>) -> Result<(Authorizatio
         }
         io::Result::Ok(responses.recv_timeout(Duration::from_secs(MINUTES * 60)))
     })?;
-    let code = match response {
-        Ok(AuthorizationResponse::Code(code)) => code,
-        Ok(AuthorizationResponse::Error(reason)) => {
-            callback.show(page::failed(&reason));
-            bail!(reason);
-        }
+    let authorization = match response {
+        Ok(AuthorizationResponse::Code(code)) => Ok(Authorization {
+            code,
+            redirect_uri,
+            verifier,
+        }),
+        Ok(AuthorizationResponse::Error(reason)) => Err(Error::msg(reason)),
         Err(_) => bail!("nobody signed in within {MINUTES} minutes: run {command} again"),
-    };
-    let authorization = Authorization {
-        code,
-        redirect_uri,
-        verifier,
     };
     Ok((authorization, callback))
 }

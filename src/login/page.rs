@@ -8,12 +8,10 @@ use crate::text::capitalized;
 
 const STYLE: &str = include_str!("page.css");
 
-/// The login succeeded and is stored. The page shows e-mail and plan if they are known.
-pub fn signed_in(email: Option<&str>, plan: Option<&str>) -> String {
-    let plan = plan.map(|plan| format!("({plan})"));
-    let account: Vec<&str> = email.into_iter().chain(plan.as_deref()).collect();
+/// The login succeeded and is stored. `whom` names the account as far as it is known (" as …").
+pub fn signed_in(whom: &str) -> String {
     let next = "You can close this tab and go back to the terminal.";
-    fill("good", "You are signed in", &account.join(" "), next)
+    fill("good", "You are signed in", whom.trim_start(), next)
 }
 
 /// The login failed, for this reason.
@@ -76,12 +74,7 @@ mod tests {
 
     #[test]
     fn foreign_text_is_escaped() {
-        let pages = [
-            signed_in(Some(HOSTILE), Some(HOSTILE)),
-            signed_in(None, Some(HOSTILE)),
-            failed(HOSTILE),
-            not_accepted(HOSTILE),
-        ];
+        let pages = [signed_in(HOSTILE), failed(HOSTILE), not_accepted(HOSTILE)];
         for page in pages {
             assert!(!page.contains("<script"), "{page}");
             assert!(
@@ -93,13 +86,10 @@ mod tests {
 
     #[test]
     fn the_page_names_the_account_as_far_as_it_is_known() {
-        let page = signed_in(Some("a@b.example"), Some("plus"));
-        assert!(
-            page.contains("<p class=\"said\">a@b.example (plus)</p>"),
-            "{page}"
-        );
-        assert!(signed_in(None, Some("team")).contains("<p class=\"said\">(team)</p>"));
-        assert!(signed_in(None, None).contains("<p class=\"said\"></p>"));
+        let page = signed_in(" as a@b.example (Plus)");
+        let said = "<p class=\"said\">as a@b.example (Plus)</p>";
+        assert!(page.contains(said), "{page}");
+        assert!(signed_in("").contains("<p class=\"said\"></p>"));
     }
 
     #[test]
@@ -118,7 +108,7 @@ mod tests {
     #[test]
     fn no_page_runs_or_fetches_anything() {
         let pages = [
-            signed_in(Some("a@b.example"), Some("plus")),
+            signed_in(" as a@b.example"),
             failed("x"),
             not_accepted("x"),
             not_found(),

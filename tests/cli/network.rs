@@ -14,7 +14,7 @@ fn an_issuer_with_an_invalid_port_is_sent_nothing() {
         sandbox.run(&["login"]).assert(
             2,
             "",
-            &format!("codex-auth: invalid CODEX_AUTH_ISSUER: invalid port \"{port}\"\n"),
+            &format!("codex-auth: could not sign in: invalid CODEX_AUTH_ISSUER: invalid port \"{port}\"\n"),
         );
     }
 }
