@@ -3,6 +3,7 @@
 //! Tokens and account IDs are single words of visible characters (`credentials`), so that none can break a line or a
 //! header in two.
 
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -20,7 +21,8 @@ use crate::time::{date, seconds_since_epoch, time_at};
 
 pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     let profile = Profile::chosen(profile)?;
-    let found = obtain(&profile, &args.request)?;
+    // The process ends: freeing it would only take time.
+    let found = ManuallyDrop::new(obtain(&profile, &args.request)?);
     let now = SystemTime::now();
     print(&formatted(args.format, &found, profile.name(), now)?)
 }

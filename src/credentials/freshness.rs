@@ -41,8 +41,9 @@ impl Credentials {
     /// refreshed: it is valid until the backend rejects it. If the clock was set back, the token's own claim is believed.
     pub fn seconds_left(&self, now: SystemTime) -> u64 {
         let unknown = self.is_access_token_only().then_some(u64::MAX);
-        let claimed = self.claimed_expiry().filter(|_| self.is_from_future(now));
-        let end = claimed.or(self.expiry()).or(unknown).unwrap_or(0);
+        let claimed = self.is_from_future(now).then(|| self.claimed_expiry());
+        let end = claimed.flatten().or_else(|| self.expiry());
+        let end = end.or(unknown).unwrap_or(0);
         end.saturating_sub(seconds_since_epoch(now))
     }
 
