@@ -42,7 +42,7 @@ pub fn lacks_network() -> Option<String> {
     settings::is_set("CODEX_SANDBOX_NETWORK_DISABLED").then(|| NO_NETWORK.to_owned())
 }
 
-/// Why connecting to a Unix socket failed. EACCES would mean that it belongs to another user.
+/// Why connecting to a Unix socket failed. EPERM (1) comes from a sandbox; EACCES means that it is another user's.
 pub fn describe_refused(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(1) => format!("{SANDBOX} refuses the connection"),
