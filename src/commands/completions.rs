@@ -109,10 +109,9 @@ fn command_line(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The programs in `PATH` whose names begin so.
 fn programs(beginning: &str) -> Vec<CompletionCandidate> {
-    let folders = settings::program_folders()
-        .into_iter()
-        .flat_map(fs::read_dir);
-    let names = folders.flatten().flatten().map(|entry| entry.file_name());
+    let folders = settings::program_folders().into_iter();
+    let entries = folders.flat_map(fs::read_dir).flatten().flatten();
+    let names = entries.map(|entry| entry.file_name());
     let names: BTreeSet<OsString> = names
         .filter(|name| name.to_string_lossy().starts_with(beginning))
         .collect();

@@ -38,14 +38,12 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
             .env("OPENAI_API_KEY", token)
             .env("OPENAI_BASE_URL", base_url.join("codex"));
     }
-    let error = match become_command(command) {
-        Ok(code) => return Ok(code),
-        Err(error) => error,
-    };
-    let name = printable(&program.to_string_lossy());
-    let why = describe_start(&error, program);
-    complain(&format!("could not run {name}: {why}"));
-    // As a shell has it (POSIX.1-2017, XCU 2.8.2): it is not found, or cannot be run.
-    let is_missing = error.kind() == ErrorKind::NotFound;
-    Ok(ExitCode::from(if is_missing { 127 } else { 126 }))
+    Ok(become_command(command).unwrap_or_else(|error| {
+        let name = printable(&program.to_string_lossy());
+        let why = describe_start(&error, program);
+        complain(&format!("could not run {name}: {why}"));
+        // As a shell has it (POSIX.1-2017, XCU 2.8.2): it is not found, or cannot be run.
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        ExitCode::from(if is_missing { 127 } else { 126 })
+    }))
 }

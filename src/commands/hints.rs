@@ -31,12 +31,13 @@ pub fn show(error: &Error, arguments: &[OsString]) -> Result<ExitCode> {
         ErrorKind::MissingSubcommand => "no command was given".to_owned(),
         _ => words.join(" ").replace(long, "missing"),
     };
-    terminal::complain(&(cause + &advice(error, arguments)));
+    let advice = advice(error, arguments).map(|call| format!(": try {call}"));
+    terminal::complain(&(cause + &advice.unwrap_or_default()));
     Ok(ExitCode::from(u8::try_from(error.exit_code())?))
 }
 
-/// What to do, behind the cause. Nothing where that says which values are possible, and none is close.
-fn advice(error: &Error, arguments: &[OsString]) -> String {
+/// What to try instead. Nothing where the cause says which values are possible, and none is close.
+fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
     let mut whole = Cli::command();
     whole.build();
     let typed: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
@@ -48,23 +49,22 @@ fn advice(error: &Error, arguments: &[OsString]) -> String {
         ErrorKind::UnknownArgument => (InvalidArg, SuggestedArg),
         _ => (InvalidValue, SuggestedValue),
     };
+    let help = format!("{call} --help");
     let Some(wrong) = text(error, wrong) else {
-        return format!(": try {call} --help");
+        return Some(help);
     };
     // Two typing errors at most: of what is less similar, none is likely.
     let likely = text(error, suggested).filter(|likely| damerau_levenshtein(wrong, likely) <= 2);
     if let Some(likely) = likely {
         // `--format <FORMAT>` of a wrong value.
         let argument = text(error, InvalidArg).and_then(|it| it.split_once('<'));
-        return format!(": try {call} {}{likely}", argument.map_or("", |it| it.0));
+        let option = argument.map_or("", |it| it.0);
+        return Some(format!("{call} {option}{likely}"));
     }
     if error.get(InvalidValue).is_some() {
-        return String::new();
+        return None;
     }
-    match hint(wrong, &whole, command.get_name(), &typed) {
-        Some(meant) => format!(": try {meant}"),
-        None => format!(": try {call} --help"),
-    }
+    Some(hint(wrong, &whole, command.get_name(), &typed).unwrap_or(help))
 }
 
 /// What was probably meant: a command or an option of another tool, or a missing `--` or `--profile`.
@@ -83,14 +83,11 @@ fn hint(word: &str, whole: &Command, command: &str, typed: &[&str]) -> Option<St
     }
     // What people type who know other tools, and what to try instead.
     let hints = include_str!("../help/hints.txt").lines();
-    let hints = hints.filter_map(|line| line.split_once(": "));
+    let mut hints = hints.filter_map(|line| line.split_once(": "));
     let in_command = format!("{command} {word}");
-    let mut known = hints.filter(|(words, _)| {
-        words
-            .split(", ")
-            .any(|words| words == in_command || words == word)
-    });
-    Some(known.next()?.1.to_owned())
+    let is_typed = |words: &str| words == word || words == in_command;
+    let (_, meant) = hints.find(|(words, _)| words.split(", ").any(is_typed))?;
+    Some(meant.to_owned())
 }
 
 /// A detail of an error; of several the last, which is the parser's best.

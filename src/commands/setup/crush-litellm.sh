@@ -5,5 +5,5 @@
 # gateway that accepts ChatGPT tokens, use --base-url.
 # Based on crush's documentation for 0.96; untested.
 provider add 'chatgpt{{suffix}}' --name 'ChatGPT{{of_profile}} through codex-auth' --type openai-compat \
-  --base-url '{{url}}' --api-key sk-local
+  --base-url 'http://127.0.0.1:4000/v1' --api-key sk-local
 model add 'chatgpt{{suffix}}/MODEL' --name MODEL

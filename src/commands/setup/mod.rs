@@ -18,13 +18,6 @@ use crate::settings;
 use crate::terminal::{say, warn};
 use crate::text::{is_plain, shell_word};
 
-/// The gateway that `setup litellm` describes, for programs that speak another protocol than the backend.
-const GATEWAY: &str = "http://127.0.0.1:4000";
-const GATEWAY_V1: &str = "http://127.0.0.1:4000/v1";
-
-/// Names and values. Names are known words.
-type Headers = Vec<(&'static str, String)>;
-
 /// What a template is written in: this decides how a value is escaped.
 #[derive(Clone, Copy)]
 enum Language {
@@ -41,27 +34,27 @@ enum Language {
     Plist,
 }
 
-/// The template of a program, and the base URL where none was asked for: a path of the backend, or the gateway.
+/// The template of a program, and the base URL where none was asked for: a path of the backend or a gateway.
 fn template(program: &str, has_gateway: bool) -> Option<(&'static str, Language, &'static str)> {
     use Language::{Crontab, Json, Plist, Python, Shell, Systemd, Toml};
     Some(match program {
         "codex" => (include_str!("codex.toml"), Toml, "/codex"),
         "claude-code" if has_gateway => (include_str!("claude-code.json"), Json, ""),
-        "claude-code" => (include_str!("claude-code-litellm.json"), Json, GATEWAY),
+        "claude-code" => (include_str!("claude-code-litellm.json"), Json, ""),
         "copilot" => (include_str!("copilot.sh"), Shell, "/codex"),
         "opencode" => (include_str!("opencode.js"), Python, "/codex"),
         "pi" => (include_str!("pi.json"), Json, ""),
         "vtcode" => (include_str!("vtcode.toml"), Toml, "/codex"),
         "hermes" => (include_str!("hermes.yaml"), Python, "/codex"),
         "crush" if has_gateway => (include_str!("crush.sh"), Shell, ""),
-        "crush" => (include_str!("crush-litellm.sh"), Shell, GATEWAY_V1),
+        "crush" => (include_str!("crush-litellm.sh"), Shell, ""),
         "openai-python" => (include_str!("openai.py"), Python, "/codex"),
         "openai-node" => (include_str!("openai.mjs"), Python, "/codex"),
         "openai-agents" => (include_str!("openai-agents.py"), Python, "/codex"),
         "ai-sdk" => (include_str!("ai-sdk.mjs"), Python, "/codex"),
         "litellm" => (include_str!("litellm.py"), Python, "/codex"),
         "curl" => (include_str!("curl.sh"), Shell, "/wham/usage"),
-        "env" => (include_str!("env.sh"), Shell, GATEWAY_V1),
+        "env" => (include_str!("env.sh"), Shell, "http://127.0.0.1:4000/v1"),
         "systemd" => (include_str!("systemd.sh"), Systemd, ""),
         "cron" => (include_str!("cron.crontab"), Crontab, ""),
         "launchd" => (include_str!("launchd.plist"), Plist, ""),
@@ -124,7 +117,7 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
 
 /// Where the requests of this login go, without a slash at the end, and the headers that they need beside the token. A
 /// value that a program could take for something else is left out: pi runs one that begins with `!`.
-fn destination(profile: &Profile) -> Result<(String, Headers)> {
+fn destination(profile: &Profile) -> Result<(String, Vec<(&'static str, String)>)> {
     let backend = settings::backend()?;
     let credentials = match profile.stored() {
         Err(error) if exit_code(&error) == LOGIN_REQUIRED => {
@@ -137,7 +130,7 @@ fn destination(profile: &Profile) -> Result<(String, Headers)> {
         stored => stored?,
     };
     let headers = credentials.account_headers().into_iter();
-    let (usual, unusual): (Headers, Headers) = headers.partition(|(_, value)| is_plain(value));
+    let (usual, unusual): (Vec<_>, Vec<_>) = headers.partition(|(_, value)| is_plain(value));
     for (name, _) in unusual {
         warn(&format!("header {name} left out: its value is unusual"));
     }
