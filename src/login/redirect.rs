@@ -69,6 +69,9 @@ pub fn classify(
     if request.method != Some("GET") {
         return refuse("405 Method Not Allowed\r\nAllow: GET", "it is not a GET");
     }
+    if !is_from_tab(request.headers, &expected.issuer) {
+        return refuse("403 Forbidden", "it was not opened in a browser tab");
+    }
     // Another host name is that of a hostile page (DNS rebinding) or of a forwarded port. Only the person's browser knows the
     // state.
     if !matches!(outcome, Ok(Navigation::Redirect(_))) && !is_sent_to_us(request.headers, port) {
@@ -77,13 +80,29 @@ pub fn classify(
     outcome.or_else(|reason| refuse("400 Bad Request", reason))
 }
 
+/// Whether a browser tab follows a link, or a form of the issuer. Older browsers do not send these headers; in newer ones scripts,
+/// images, frames and the forms of other sites identify themselves.
+fn is_from_tab(headers: &[Header<'_>], issuer: &str) -> bool {
+    let origin = issuer.split('/').take(3).collect::<Vec<_>>().join("/");
+    let has_only =
+        |name, allowed: &[&[u8]]| values(headers, name).iter().all(|it| allowed.contains(it));
+    has_only("Sec-Fetch-Mode", &[b"navigate"])
+        && has_only("Sec-Fetch-Dest", &[b"document"])
+        && has_only("Origin", &[b"null", origin.as_bytes()])
+}
+
 /// Whether the one host that a request names is a loopback name with our port.
 fn is_sent_to_us(headers: &[Header<'_>], port: u16) -> bool {
-    let mut hosts = headers.to_vec();
-    hosts.retain(|header| header.name.eq_ignore_ascii_case("Host"));
-    let ours = ["localhost", "127.0.0.1", "[::1]"].map(|name| format!("{name}:{port}"));
-    let is_ours = |our: &String| hosts[0].value.eq_ignore_ascii_case(our.as_bytes());
-    hosts.len() == 1 && ours.iter().any(is_ours)
+    let ours = ["localhost", "127.0.0.1", "[::1]"];
+    let ours = ours.map(|name| format!("{name}:{port}").into_bytes());
+    matches!(values(headers, "Host")[..], [host] if ours.contains(&host.to_ascii_lowercase()))
+}
+
+/// Every value of a header.
+fn values<'a>(headers: &[Header<'a>], name: &str) -> Vec<&'a [u8]> {
+    let mut headers = headers.to_vec();
+    headers.retain(|header| header.name.eq_ignore_ascii_case(name));
+    headers.iter().map(|header| header.value).collect()
 }
 
 /// Reads the response from the query of the redirect.

@@ -347,13 +347,25 @@ fn strange_requests_are_answered_and_the_login_goes_on() {
 }
 
 #[test]
-fn what_is_sent_to_another_host_or_is_too_large_does_not_count() {
+fn what_no_browser_tab_sends_does_not_count() {
     let sandbox = Sandbox::new();
     let (login, address) = start(&sandbox, &["login"]);
     let back = redirect_uri(&address);
     let state = parameter(&address, "state");
     let right = format!("{back}?code=x&state={state}");
     let ours = back.split('/').nth(2).unwrap();
+    for headers in [
+        "Sec-Fetch-Mode: no-cors",
+        "Sec-Fetch-Mode: navigate\r\nsec-fetch-mode: cors",
+        "Sec-Fetch-Dest: iframe",
+        "Origin: https://evil.example",
+        &format!("Origin: {}.evil.example", sandbox.issuer.url()),
+    ] {
+        let (_, target) = right.split_once(ours).unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\n{headers}\r\n\r\n");
+        let answer = String::from_utf8(browser::raw(&back, request.as_bytes())).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{headers}: {answer}");
+    }
     for (headers, status) in [
         // Without the right state only a loopback name with our port is answered further.
         (&*format!("Host: {ours}"), 400),
