@@ -1,8 +1,8 @@
 //! What is stored for one profile: the tokens, when they expire, whose they are, and what went wrong with them. No input or
 //! output; the time is a parameter.
 //!
-//! `Credentials` is the record, as stored in the file. `TokenResponse` brings new tokens, `freshness` decides how long they can
-//! be used, `account` whose they are, `routing` where requests with them go. `seal` encrypts what is secret.
+//! `Credentials` is the record, as stored in the file. `TokenResponse` brings new tokens, `freshness` says how long they can be
+//! used, `account` whose they are, `routing` where requests with them go. `seal` encrypts what is secret.
 
 mod account;
 mod codex;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -169,10 +169,9 @@ impl Backoff {
     pub fn after(
         last: Option<&Self>,
         reason: &str,
-        limits: [Duration; 2],
+        [shortest, longest]: [Duration; 2],
         now: SystemTime,
     ) -> Self {
-        let [shortest, longest] = limits;
         let attempts = last.map_or(0, |backoff| backoff.attempts);
         Self {
             reason: reason.to_owned(),
@@ -200,11 +199,9 @@ impl Backoff {
 impl Credentials {
     /// New credentials, without any tokens yet.
     pub fn new(source: Source) -> Self {
-        let is_issued = source != Source::AccessToken;
-        let auth_mode = if is_issued {
-            "chatgpt"
-        } else {
-            ACCESS_TOKEN_MODE
+        let auth_mode = match source {
+            Source::AccessToken => ACCESS_TOKEN_MODE,
+            _ => "chatgpt",
         };
         Self {
             version: Some(VERSION),
@@ -218,14 +215,11 @@ impl Credentials {
     /// replaces it; one that a newer version wrote is left alone.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
         let damaged = |how: &str| Failure::LoginRequired(format!("the file is {how}"));
-        if bytes.is_empty() {
-            return Err(damaged("empty").into());
-        }
-        let original = String::from_utf8(bytes).ok();
+        ensure!(!bytes.is_empty(), damaged("empty"));
+        let original = String::from_utf8(bytes).unwrap_or_default();
         // To serde, a list of values is an object, too.
-        let original = original
-            .filter(|text| text.trim_start().starts_with('{'))
-            .ok_or_else(|| damaged("damaged: it is not a JSON object"))?;
+        let is_object = original.trim_start().starts_with('{');
+        ensure!(is_object, damaged("damaged: it is not a JSON object"));
         let parsed: Result<Self, _> = serde_json::from_str(&original);
         let any = || -> Value { serde_json::from_str(&original).unwrap_or_default() };
         let (version, newest) = match &parsed {
@@ -247,7 +241,7 @@ impl Credentials {
             record.routing = None;
         }
         // No two records look as if they were one: where it is not said when one was received, its text tells it apart.
-        let text = || URL_SAFE_NO_PAD.encode(Sha256::digest(&original));
+        let text = || fingerprint(&original);
         record.last_refresh.get_or_insert_with(text);
         Ok(Self { original, ..record })
     }
@@ -266,12 +260,11 @@ impl Credentials {
     /// Whether these are the same credentials, whatever has been noted in them since. Closed ones are told apart by the time of
     /// their receipt.
     pub fn are_same(&self, other: &Self) -> bool {
-        if self.is_closed() || other.is_closed() {
-            return self.key_id() == other.key_id() && self.last_refresh == other.last_refresh;
-        }
-        let (ours, theirs) = (&self.tokens, &other.tokens);
-        match (&ours.refresh_token, &theirs.refresh_token) {
-            (None, None) => ours.access_token == theirs.access_token,
+        match (&self.tokens.refresh_token, &other.tokens.refresh_token) {
+            _ if self.is_closed() || other.is_closed() => {
+                self.key_id() == other.key_id() && self.last_refresh == other.last_refresh
+            }
+            (None, None) => self.tokens.access_token == other.tokens.access_token,
             (ours, theirs) => ours == theirs,
         }
     }

@@ -70,8 +70,8 @@ fn command_line(words: &[String]) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-/// Where a possible secret begins in a word: after a name such as `password` and `=` or `:`, after an option of such a name, or
-/// where a URL has a user.
+/// Where a possible secret begins in a word: after a name such as `password` and `=` or `:`, after an option with such a name,
+/// or where a URL has a user.
 fn secret_in(word: &str) -> Option<usize> {
     let lower = word.to_ascii_lowercase() + " ";
     let names = SECRET_NAMES.into_iter();

@@ -208,8 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_has_both_tokens_and_its_id_token_is_for_this_client_from_this_issuer_and_has_not_expired()
-     {
+    fn a_login_has_both_tokens_and_its_id_token_is_for_us() {
         let check = |claims: &Value| {
             let answer =
                 json!({"access_token": "a", "refresh_token": "r", "id_token": token(claims)});

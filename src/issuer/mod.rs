@@ -169,8 +169,8 @@ impl Issuer {
         format!("{}?{}", self.url.join("oauth/authorize"), query.finish())
     }
 
-    /// Exchanges an authorization code for the tokens of a login (RFC 6749 section 4.1.3). Tokens that are incomplete, or whose
-    /// ID token is not for us, are revoked: nobody else would do it. If that fails, they stay valid until they expire.
+    /// Exchanges an authorization code for the tokens of a login (RFC 6749 section 4.1.3). If one is missing, or the ID token is
+    /// not for us, they are revoked: nobody else would do it. If that fails, they stay valid until they expire.
     pub fn exchange(&self, authorization: &Authorization) -> Result<TokenResponse> {
         let members = [
             ("grant_type", "authorization_code"),
@@ -237,8 +237,8 @@ impl Issuer {
         owned_token(access_token, &self.http.get(WHOAMI, &bearer, LIMIT)?)
     }
 
-    /// Revokes the refresh token, and with it the login; the access token only where there is no other (RFC 7009). It takes 5 s
-    /// at most. The official client sends JSON instead of the form of the RFC: an issuer that rejects the first gets the second.
+    /// Revokes the refresh token, and with it the login; without one, the access token (RFC 7009). It takes 5 s at most. The
+    /// official client sends JSON instead of the form of the RFC: an issuer that rejects the first gets the second.
     pub fn revoke(&self, tokens: &Tokens) -> Result<()> {
         let begun = Instant::now();
         let (token, hint) = match (&tokens.refresh_token, &tokens.access_token) {
