@@ -68,7 +68,9 @@ impl Task {
         let most = if is_due { SHORT_TIMEOUT } else { Duration::MAX };
         let rejected = found.access_token().ok();
         let rejected = rejected.filter(|_| reason == Reason::Rejected);
+        // A token that was rejected is replaced only where it is still in use.
         let asked = TokenRequest {
+            force_refresh: request.force_refresh && rejected.is_none(),
             rejected: rejected.map(fingerprint),
             ..request.clone()
         };
@@ -76,11 +78,7 @@ impl Task {
             profile: store.profile().to_owned(),
             last_refresh: found.last_refresh.clone(),
             reason,
-            request: if is_due {
-                TokenRequest::default()
-            } else {
-                asked
-            },
+            request: Some(asked).filter(|_| !is_due).unwrap_or_default(),
             patience: request.timeout.unwrap_or(usual).min(most),
         }
     }
@@ -102,10 +100,8 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     };
     let mut credentials = load(&store)?;
     let now = SystemTime::now();
-    let request = TokenRequest {
-        force_refresh: false,
-        ..task.request.clone()
-    };
+    let mut request = task.request.clone();
+    request.force_refresh = false;
     if credentials.last_refresh != task.last_refresh
         && (credentials.satisfies(&request, now) || credentials.is_as_good_as_any(&request, now))
     {
@@ -115,20 +111,12 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     check(&credentials, profile, &task.request, now)?;
     let is_same =
         credentials.last_refresh == found.last_refresh && credentials.assertion == found.assertion;
-    let provider = if is_same {
-        prepared?
-    } else {
-        Provider::new(&credentials, profile)?
-    };
+    let prepared = Some(prepared).filter(|_| is_same);
+    let provider = prepared.unwrap_or_else(|| Provider::new(&credentials, profile))?;
     let staged = lock.stage(credentials.is_sealed())?;
     // From here on nothing gives up. It does not come back if the process is ending this very moment.
     mem::forget(deadline.lock());
-    // A token that was rejected is replaced only where it is still in use.
-    let forwarded = TokenRequest {
-        force_refresh: task.request.force_refresh && task.request.rejected.is_none(),
-        ..task.request.clone()
-    };
-    let outcome = provider.ask(&credentials, &forwarded, patience);
+    let outcome = provider.ask(&credentials, &task.request, patience);
     let response = match outcome.and_then(|new| update(&mut credentials, new, task, &provider)) {
         Ok(response) => response,
         Err(failure) => return record(failure, credentials, task, &provider, staged),
@@ -186,29 +174,31 @@ fn update(
     task: &Task,
     provider: &Provider,
 ) -> Result<TokenResponse, RefreshFailure> {
-    let now = SystemTime::now();
     let failed = credentials.backoff.clone();
     let rejected = credentials.rejection_backoff.clone();
     receive(credentials, &response, provider).map_err(|error| {
         provider.revoke_unused(&response);
         RefreshFailure::new(FailureKind::Revoked, error.to_string())
     })?;
-    let backoff = |earlier, words| Some(Backoff::after(earlier, words, [MINUTE, HOUR], now));
     if task.request.rejected.is_some() {
         let words = "the backend rejects the token";
-        credentials.rejection_backoff = backoff(rejected.as_ref(), words);
+        credentials.rejection_backoff = Some(slow_backoff(rejected, words));
     } else if task.request.is_forwarded && task.request.force_refresh {
-        // One that is long over has no successor.
-        let earlier = credentials.forced_backoff.take();
-        let earlier = earlier.filter(|earlier| now < earlier.until + HOUR);
         let words = "another machine forced a refresh";
-        credentials.forced_backoff = backoff(earlier.as_ref(), words);
+        credentials.forced_backoff = Some(slow_backoff(credentials.forced_backoff.take(), words));
     }
-    if !credentials.is_valid(now) {
+    if !credentials.is_valid(SystemTime::now()) {
         let failure = RefreshFailure::temporary("the issuer sent an expired token");
         credentials.backoff = Some(next_backoff(failed.as_ref(), &failure));
     }
     Ok(response)
+}
+
+/// The backoff after a refresh that somebody may ask for again and again. An earlier one that is long over does not count.
+fn slow_backoff(earlier: Option<Backoff>, words: &str) -> Backoff {
+    let now = SystemTime::now();
+    let earlier = earlier.filter(|earlier| now < earlier.until + HOUR);
+    Backoff::after(earlier.as_ref(), words, [MINUTE, HOUR], now)
 }
 
 /// Writes down why no tokens came, and fails, unless other credentials are stored by now, or none: what is stored now counts.
@@ -254,6 +244,10 @@ fn record(
 /// Saves new credentials, for minutes if need be: then the caller gets them at once. False: others are stored by now, or none,
 /// and that stays so.
 fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> bool {
+    let words = format!(
+        "the token was refreshed, but could not be stored yet: make room before it expires, or run {}",
+        login_command(store.profile())
+    );
     let begun = Instant::now();
     let mut staged = Some(staged);
     loop {
@@ -261,15 +255,10 @@ fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> boo
             Some(staged) => staged.save(credentials),
             None => save_again(store, credentials),
         };
-        let error = match saved {
+        match saved {
             Ok(is_saved) => return is_saved,
-            Err(error) => error,
-        };
-        let words = format!(
-            "the token was refreshed, but could not be stored yet: make room before it expires, or run {}",
-            login_command(store.profile())
-        );
-        report(&Report::unsaved(credentials, &error.context(words)));
+            Err(error) => report(&Report::unsaved(credentials, &error.context(words.clone()))),
+        }
         if begun.elapsed() > SAVING {
             // Whoever takes the lock next stores them, if they are complete.
             return true;

@@ -141,9 +141,8 @@ fn ask(path: &str, limit: Duration) -> Result<Vec<u8>, RefreshFailure> {
     let ask = move || {
         let stream = UnixStream::connect(path)
             .map_err(|error| unreached(crate::sandbox::describe_refused(&error)))?;
-        let read = stream
-            .shutdown(Shutdown::Write)
-            .and_then(|()| read_output(stream));
+        let asked = stream.shutdown(Shutdown::Write);
+        let read = asked.and_then(|()| read_output(stream));
         read.map_err(|error| failed(error.to_string()))
     };
     within(limit, ask).map_err(|_| failed(timed_out(limit)))?

@@ -72,7 +72,7 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
         Freshness::Due if is_pointless(store, &found, now) => return Ok(found.into()),
         Freshness::Due => Reason::Due,
         Freshness::Stale if found.is_as_good_as_any(request, now) => {
-            return ensure_life(found, request, None);
+            return ensure_life(found.into(), request);
         }
         Freshness::Stale => Reason::Needed,
     };
@@ -101,8 +101,7 @@ fn refresh(
     reason: Reason,
 ) -> Result<ValidToken> {
     // The worker asks the same: where it can do nothing, it is not started.
-    let target = store.target().map(drop);
-    target.with_context(|| store.could_not("lock"))?;
+    store.target().with_context(|| store.could_not("lock"))?;
     check(found, store.profile(), request, SystemTime::now())?;
     let advised = |failure| sandbox::with_advice(failure, store.profile(), request.is_strict());
     if let Some(failure) = store.forbidden_here() {
@@ -111,13 +110,12 @@ fn refresh(
     let task = Task::new(store, found, request, reason);
     let patience = task.patience;
     // The refresh token must not end with the system that ends the worker. A command is merely run again.
-    let is_external = found.source().is_external();
-    let stay = LONGEST_ATTEMPT * u32::from(!is_external);
-    let (newest, warning) = match worker::run(&Job::Refresh(task), patience, stay)? {
+    let stay = LONGEST_ATTEMPT * u32::from(!found.source().is_external());
+    let token: ValidToken = match worker::run(&Job::Refresh(task), patience, stay)? {
         Report::Failed(code, message) => return Err(error::from_code(code, advised(message))),
         Report::Unsaved(newest, warning) => {
             let newest = Credentials::parse(newest.into_bytes())?;
-            (store.open(newest)?, Some(warning))
+            ValidToken::from(store.open(newest)?).warn(warning)
         }
         Report::Late if reason != Reason::Due || !found.is_valid(SystemTime::now()) => {
             bail!(Failure::Temporary(format!(
@@ -125,8 +123,9 @@ fn refresh(
                 time::length(patience)
             )))
         }
-        Report::Done | Report::Late => (load(store)?, None),
+        Report::Done | Report::Late => load(store)?.into(),
     };
+    let newest = &token.credentials;
     if newest.last_refresh == found.last_refresh && reason != Reason::Due {
         let words = "could not refresh the token: the worker was killed";
         bail!(Failure::Temporary(words.to_owned()));
@@ -134,7 +133,7 @@ fn refresh(
     if request.force_refresh && newest.access_token()? == found.access_token()? {
         bail!("could not get another token: the issuer sent the same one again");
     }
-    ensure_life(newest, request, warning)
+    ensure_life(token, request)
 }
 
 /// Credentials with the first token of a command, not stored yet. It is run as later: by a worker, which has no terminal.
@@ -164,27 +163,16 @@ fn still_valid(found: Credentials, error: Error) -> Result<ValidToken> {
 }
 
 /// What was refreshed just now is good, however soon it expires, unless a longer life was asked for.
-fn ensure_life(
-    credentials: Credentials,
-    request: &TokenRequest,
-    warning: Option<String>,
-) -> Result<ValidToken> {
+fn ensure_life(token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     let now = SystemTime::now();
-    if !credentials.satisfies(request, now) {
-        return Err(too_short(
-            &credentials,
-            request,
-            credentials.seconds_left(now),
-        ));
+    if token.credentials.satisfies(request, now) {
+        return Ok(token);
     }
-    Ok(ValidToken {
-        credentials,
-        warning,
-    })
+    Err(too_short(&token.credentials, request, now))
 }
 
-/// The failure for a token that is valid for so many seconds only.
-fn too_short(credentials: &Credentials, request: &TokenRequest, left: u64) -> Error {
+fn too_short(credentials: &Credentials, request: &TokenRequest, now: SystemTime) -> Error {
+    let left = credentials.seconds_left(now);
     if left == 0 {
         let words = "could not get a valid token: the newest one has expired";
         return Failure::Temporary(words.to_owned()).into();

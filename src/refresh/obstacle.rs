@@ -23,9 +23,9 @@ pub fn load(store: &Store) -> Result<Credentials> {
     };
     let found = store.load().map_err(advise)?;
     let found = found.with_context(|| not_signed_in(store))?;
-    found
-        .access_token()
-        .with_context(|| format!("could not read {}", store.path().display()))
+    let token = found.access_token().map(drop);
+    token
+        .with_context(|| store.could_not("read"))
         .map_err(advise)?;
     Ok(found)
 }

@@ -53,19 +53,13 @@ impl Provider {
             Self::Issuer(issuer, refresh_token) => issuer.refresh(refresh_token),
             Self::Workload(issuer, rule, assertion, context) => {
                 let response = issuer.exchange_assertion(rule, assertion, context.as_deref())?;
-                if credentials.access_token().is_ok() && !credentials.is_owned_by(&response) {
-                    let _ = issuer.revoke(&response.tokens);
-                    let words = "it is for another user or account than before";
-                    return Err(RefreshFailure::new(FailureKind::Revoked, words));
-                }
-                Ok(response)
+                check_owner(issuer, credentials, response)
             }
             Self::Command(source, backend) => {
                 let output = command::output(source, request, patience.max(LIMIT))?;
                 let response = TokenResponse::from_command(&output, backend, SystemTime::now())
                     .map_err(|error| RefreshFailure::temporary(error.to_string()))?;
-                check_usable(source, credentials, &response, request)?;
-                Ok(response)
+                check_usable(source, credentials, response, request)
             }
         }
     }
@@ -86,13 +80,27 @@ impl Provider {
     }
 }
 
+/// Refuses the tokens of a workload that are for another user or account than before, and revokes them.
+fn check_owner(
+    issuer: &Issuer,
+    credentials: &Credentials,
+    response: TokenResponse,
+) -> RefreshOutcome {
+    if credentials.access_token().is_err() || credentials.is_owned_by(&response) {
+        return Ok(response);
+    }
+    let _ = issuer.revoke(&response.tokens);
+    let words = "it is for another user or account than before";
+    Err(RefreshFailure::new(FailureKind::Revoked, words))
+}
+
 /// Fails unless a command's token is for the same account, and is another one than the stored token or valid for longer.
 fn check_usable(
     source: &Source,
     credentials: &Credentials,
-    response: &TokenResponse,
+    response: TokenResponse,
     request: &TokenRequest,
-) -> Result<(), RefreshFailure> {
+) -> RefreshOutcome {
     let wrong = match (credentials.account_id(), &response.tokens.account_id) {
         (Some(ours), Some(theirs)) if ours != *theirs => "it printed a token of another account",
         (Some(_), None) => "it did not say whose token it printed",
@@ -103,8 +111,8 @@ fn check_usable(
     }
     let is_same = response.tokens.access_token == credentials.tokens.access_token;
     let asks_for_another = request.asks_for_another();
-    if !is_same || !asks_for_another && credentials.is_prolonged_by(response, SystemTime::now()) {
-        return Ok(());
+    if !is_same || !asks_for_another && credentials.is_prolonged_by(&response, SystemTime::now()) {
+        return Ok(response);
     }
     let advice = match source {
         Source::Socket(_) if asks_for_another => ", and cannot be asked for another one",

@@ -48,8 +48,8 @@ pub fn report(report: &Report) {
     });
 }
 
-/// Ends this process if it does not reach its request in time, because it would block everyone else: unless whoever sends the
-/// request has locked the mutex before, for good.
+/// Ends this process after so long, because it would block everyone else, unless the mutex is locked by then: for good, by the
+/// one who sends the request.
 pub fn deadline(limit: Duration) -> Arc<Mutex<()>> {
     let undecided = Arc::new(Mutex::new(()));
     let late = Arc::clone(&undecided);

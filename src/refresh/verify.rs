@@ -81,8 +81,9 @@ fn replace(
         )));
     }
     if rejected.is_new(now) && !is_known {
-        let words = "it was received just now: try again";
-        bail!(Failure::Temporary(words.to_owned()));
+        bail!(Failure::Temporary(
+            "it was received just now: try again".into()
+        ));
     }
     let request = TokenRequest {
         force_refresh: true,
@@ -123,9 +124,8 @@ pub fn learn_routing(store: &Store, credentials: &mut Credentials) {
     let asked = settings::backend().and_then(|backend| backend::routing(&backend, credentials));
     if let Ok(routing) = asked {
         credentials.set_routing(routing.clone());
-        update_stored(store, credentials, ROUTING_PATIENCE, |stored| {
-            stored.set_routing(routing);
-        });
+        let change = |stored: &mut Credentials| stored.set_routing(routing);
+        update_stored(store, credentials, ROUTING_PATIENCE, change);
     }
 }
 

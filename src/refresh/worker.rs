@@ -63,19 +63,15 @@ pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Report> {
     };
     let report = start()
         .map_err(|error| Failure::Temporary(format!("could not start a refresh: {error:#}")))?;
-    let longer = process::may_end_with_caller().then_some(stay);
-    let patience = patience + longer.unwrap_or_default();
+    let patience = patience + stay * u32::from(process::may_end_with_caller());
     // On a terminal, say what is awaited if it takes time.
     let left = patience.saturating_sub(SILENCE);
-    let line = match report.recv_timeout(patience.min(SILENCE)) {
-        Err(_) if !left.is_zero() => {
-            awaiting("Refreshing the token …", || report.recv_timeout(left))
-        }
-        line => line,
-    };
-    Ok(line.map_or(Report::Late, |line| {
-        serde_json::from_str(&line).unwrap_or(Report::Done)
-    }))
+    let mut line = report.recv_timeout(patience.min(SILENCE));
+    if line.is_err() && !left.is_zero() {
+        line = awaiting("Refreshing the token …", || report.recv_timeout(left));
+    }
+    let parse = |line: String| serde_json::from_str(&line).unwrap_or(Report::Done);
+    Ok(line.map_or(Report::Late, parse))
 }
 
 /// This program with these arguments: on Linux by the link that leads to it even when its file has been replaced since.
@@ -109,10 +105,8 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
     process::leave_caller();
     if cfg!(unix) && words[0] == DETACH {
         let mut worker = this_program(&[WORKER, job])?;
-        worker
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        worker.stdin(Stdio::piped()).stderr(Stdio::piped());
+        worker.spawn()?;
         return Ok(ExitCode::SUCCESS);
     }
     process::block_signals();

@@ -26,9 +26,9 @@ pub struct Lock<'a> {
     pub(super) store: &'a Store,
     /// The file that it protects.
     pub(super) target: PathBuf,
-    path: PathBuf,
-    /// Locked as long as it is open.
-    file: File,
+    /// The lock's own file, which is locked as long as it is open.
+    pub(super) path: PathBuf,
+    pub(super) file: File,
     /// The record, locked as well, if it exists.
     pub(super) record: Option<File>,
 }
@@ -107,12 +107,6 @@ impl Lock<'_> {
         Ok(())
     }
 
-    /// Whether nobody else can be at it: if the lock file is gone, others lock a new one, but then they wait for the record.
-    pub(super) fn is_held(&self) -> bool {
-        let is_record = |record| is_at(record, &self.target);
-        is_at(&self.file, &self.path) || self.record.as_ref().is_some_and(is_record)
-    }
-
     /// Takes it again because its file was removed.
     pub(super) fn regain(&mut self) -> Result<()> {
         self.file = acquire(&self.path, Duration::ZERO)?;
@@ -133,18 +127,19 @@ fn lock_record(target: &Path, patience: Duration) -> Result<Option<File>> {
     opened.map(|file| lock(file, patience)).transpose()
 }
 
-/// A lock cannot be awaited with a time limit. One that is taken too late is given back.
 fn lock(file: File, patience: Duration) -> Result<File> {
     match file.try_lock() {
-        Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => {}
-        Err(TryLockError::Error(error)) if has_no_locks(&error) => {
-            bail!(
-                "the file system does not support locks: set CODEX_AUTH_HOME to a folder on a local disk"
-            )
-        }
-        Err(TryLockError::Error(error)) => return Err(error.into()),
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => await_lock(file, patience),
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => bail!(
+            "the file system does not support locks: set CODEX_AUTH_HOME to a folder on a local disk"
+        ),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+/// The system knows no time limit for this. A lock that is taken too late is given back.
+fn await_lock(file: File, patience: Duration) -> Result<File> {
     let wait = move || loop {
         match file.lock() {
             // A signal ends the wait, and std does not start it again.

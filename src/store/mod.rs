@@ -53,10 +53,9 @@ impl Store {
     /// The place of any profile but Codex's, which is only read.
     pub fn new(profile: String) -> Result<Self> {
         if settings::is_codexs(&profile) {
-            return Err(Failure::Usage(format!(
+            bail!(Failure::Usage(format!(
                 "could not use the profile {profile}: it is Codex's own login, which codex-auth only reads: choose another --profile"
-            ))
-            .into());
+            )));
         }
         Ok(Self {
             folder: settings::home()?,
@@ -132,25 +131,30 @@ impl Store {
         Ok(Some(target))
     }
 
-    /// The file that is to be replaced: a link stays, and leads to the new one. One that leads nowhere is its own target.
+    /// The file that is to be replaced: a link stays, and leads to the new one.
     pub fn target(&self) -> Result<PathBuf> {
         let path = self.path();
-        if !path.is_symlink() {
-            return Ok(path);
+        if path.is_symlink() {
+            return follow(path);
         }
-        let target = match fs::canonicalize(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(path),
-            target => target?,
-        };
-        if codex_file::real_path().as_ref() == Some(&target) {
-            bail!(
-                "it is a link to Codex's own login, which codex-auth only reads: run rm {}, and use --profile codex",
-                shell_path(&path)
-            );
-        }
-        check_folder(target.parent().unwrap_or(&target))?;
-        Ok(target)
+        Ok(path)
     }
+}
+
+/// What a link leads to. One that leads nowhere is its own target.
+fn follow(link: PathBuf) -> Result<PathBuf> {
+    let target = match fs::canonicalize(&link) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(link),
+        target => target?,
+    };
+    if codex_file::real_path().as_ref() == Some(&target) {
+        bail!(
+            "it is a link to Codex's own login, which codex-auth only reads: run rm {}, and use --profile codex",
+            shell_path(&link)
+        );
+    }
+    check_folder(target.parent().unwrap_or(&target))?;
+    Ok(target)
 }
 
 /// Removes the folder of the store if nothing of anybody's is in it.

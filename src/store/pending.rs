@@ -36,9 +36,8 @@ impl Store {
         let lock = || -> io::Result<Option<File>> {
             let file = open_private(&path, false)?;
             match file.try_lock() {
-                Ok(()) => Ok(Some(file)),
                 Err(TryLockError::WouldBlock) => Ok(None),
-                Err(TryLockError::Error(error)) => Err(error),
+                locked => Ok(locked.map(|()| Some(file))?),
             }
         };
         lock().with_context(|| format!("could not lock {}", path.display()))

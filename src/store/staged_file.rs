@@ -101,7 +101,10 @@ impl StagedFile<'_> {
 
     /// False: it is not to be replaced any more.
     fn replace(&mut self) -> Result<bool> {
-        if !self.lock.is_held() {
+        // If the lock file is gone, others lock a new one, but then they wait for the record.
+        let is_record = |record| is_at(record, &self.lock.target);
+        let is_locked_record = self.lock.record.as_ref().is_some_and(is_record);
+        if !is_locked_record && !is_at(&self.lock.file, &self.lock.path) {
             if !self.is_current()? {
                 return Ok(false);
             }

@@ -61,9 +61,10 @@ pub fn create_private_folder(folder: &Path) -> io::Result<()> {
 /// Refuses a file of another user, who may have put it there. Root may read the files of all.
 pub fn check_trusted(metadata: &Metadata) -> Result<()> {
     if geteuid().is_root() {
-        return Ok(());
+        Ok(())
+    } else {
+        check_ours(metadata)
     }
-    check_ours(metadata)
 }
 
 /// Refuses a file that would change its owner if we replaced it.
