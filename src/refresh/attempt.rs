@@ -14,7 +14,7 @@ use super::command::LIMIT;
 use super::obstacle::{check, load, not_refreshed};
 use super::provider::Provider;
 use super::report::{Report, report};
-use super::verify::learn_routing;
+use super::routing::learn_routing;
 use crate::credentials::{
     Backoff, Credentials, Revoked, Source, TokenRequest, TokenResponse, fingerprint,
 };

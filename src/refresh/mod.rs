@@ -3,13 +3,14 @@
 //! A refresh token works only once. So the decision, the request and the save happen under one lock, in one process: the
 //! `worker`. It is this same binary, started by a caller that needs a refresh, and it outlives that caller. Only the worker
 //! decides: `attempt` is what it does under the lock, and `provider` is what it asks: the issuer, or a `command`. The caller
-//! checks the outcome. `verify` asks the backend before a token is handed out, and after new ones are stored.
+//! checks the outcome. `verify` asks the backend before a token is handed out, `routing` after new ones are stored.
 
 mod attempt;
 mod command;
 mod obstacle;
 mod provider;
 mod report;
+mod routing;
 pub mod verify;
 mod worker;
 
@@ -28,7 +29,7 @@ use obstacle::check;
 pub use obstacle::{forbidden_here, load, not_signed_in, obstacle_to_refresh};
 pub use provider::{check_refreshable, stored_issuer};
 use report::Report;
-pub use verify::learn_routing;
+pub use routing::learn_routing;
 use worker::Job;
 pub use worker::{WORKER, work};
 

@@ -1,11 +1,11 @@
-//! What the backend says of a token: whether it accepts it, and where its account's requests go. And what becomes of a token
-//! that it rejects.
+//! Whether the backend accepts a token, and what becomes of one that it rejects.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
 use super::attempt::Reason;
+use super::routing::update_stored;
 use super::{ValidToken, check_refreshable, refresh};
 use crate::credentials::{Credentials, TokenRequest};
 use crate::error::Failure;
@@ -22,8 +22,6 @@ const REJECTION_HOLDS: Duration = Duration::from_mins(1);
 const CHECK_LIMIT: Duration = Duration::from_millis(1500);
 /// The same where another machine reports a rejection: nobody sits in front of that.
 const REPORT_LIMIT: Duration = Duration::from_secs(10);
-/// How long the lock is awaited to store a routing. What is not stored is asked for again after the next refresh.
-const ROUTING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The token, after the backend was asked whether it accepts it.
 ///
@@ -113,36 +111,6 @@ pub fn verdict(credentials: &Credentials, limit: Duration) -> Verdict {
 /// The warning where the backend could not say it.
 pub fn unknown(reason: &str) -> String {
     format!("could not check the token with the backend: {reason}")
-}
-
-/// Asks where the account's requests go, with credentials that are stored, and stores it beside them, unless it came with their
-/// tokens. If that fails, the earlier routing stays.
-pub fn learn_routing(store: &Store, credentials: &mut Credentials) {
-    if credentials.has_newest_routing() {
-        return;
-    }
-    let asked = settings::backend().and_then(|backend| backend::routing(&backend, credentials));
-    if let Ok(routing) = asked {
-        credentials.set_routing(routing.clone());
-        let change = |stored: &mut Credentials| stored.set_routing(routing);
-        update_stored(store, credentials, ROUTING_PATIENCE, change);
-    }
-}
-
-/// Changes the stored credentials, if they are these. If that fails, nothing is lost that is not found out again.
-fn update_stored(
-    store: &Store,
-    seen: &Credentials,
-    patience: Duration,
-    change: impl FnOnce(&mut Credentials),
-) {
-    let _ = store.lock(patience).and_then(|lock| match store.load()? {
-        Some(mut stored) if stored.last_refresh == seen.last_refresh => {
-            change(&mut stored);
-            lock.stage(stored.is_sealed())?.save_or_discard(&mut stored)
-        }
-        _ => Ok(()),
-    });
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl<'a> Lock<'a> {
     /// the file can be replaced at all is tried out with its present content, unless the credentials `will_be_sealed` and
     /// that is not: nothing that can be read is written once more then.
     pub fn stage(self, will_be_sealed: bool) -> Result<StagedFile<'a>> {
-        let could_not = self.store.could_not("replace");
+        let store = self.store;
         let stage = || {
             let found = replaceable(&self.target)?;
             let (text, present) = found.map(|it| (it.text, it.credentials)).unzip();
@@ -68,7 +68,7 @@ impl<'a> Lock<'a> {
             sync_name(&staged.path);
             Ok(staged)
         };
-        stage().context(could_not)
+        stage().with_context(|| store.could_not("replace"))
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+pub use std::fs::create_dir_all as create_private_folder;
+
 /// A lock keeps others from reading the file.
 pub const LOCKS_ARE_ADVISORY: bool = false;
 
@@ -25,10 +27,6 @@ pub fn open_private(path: &Path, new: bool) -> io::Result<File> {
 /// Whether this file is what is at that path: nobody can replace what is open.
 pub fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
-}
-
-pub fn create_private_folder(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)
 }
 
 pub fn check_trusted(_: &Metadata) -> Result<()> {

@@ -1,0 +1,41 @@
+//! Asks the backend where an account's requests go, once the new tokens are stored and all waiting callers have them.
+
+use std::time::Duration;
+
+use crate::credentials::Credentials;
+use crate::issuer::backend;
+use crate::settings;
+use crate::store::Store;
+
+/// How long the lock is awaited. What is not stored then is asked for again after the next refresh.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks where the account's requests go, with credentials that are stored, and stores it beside them, unless it came with their
+/// tokens. If that fails, the earlier routing stays.
+pub fn learn_routing(store: &Store, credentials: &mut Credentials) {
+    if credentials.has_newest_routing() {
+        return;
+    }
+    let asked = settings::backend().and_then(|backend| backend::routing(&backend, credentials));
+    if let Ok(routing) = asked {
+        credentials.set_routing(routing.clone());
+        let change = |stored: &mut Credentials| stored.set_routing(routing);
+        update_stored(store, credentials, PATIENCE, change);
+    }
+}
+
+/// Changes the stored credentials, if they are these. If that fails, nothing is lost that is not found out again.
+pub fn update_stored(
+    store: &Store,
+    seen: &Credentials,
+    patience: Duration,
+    change: impl FnOnce(&mut Credentials),
+) {
+    let _ = store.lock(patience).and_then(|lock| match store.load()? {
+        Some(mut stored) if stored.last_refresh == seen.last_refresh => {
+            change(&mut stored);
+            lock.stage(stored.is_sealed())?.save_or_discard(&mut stored)
+        }
+        _ => Ok(()),
+    });
+}
