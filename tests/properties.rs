@@ -253,10 +253,11 @@ fn error_body(bytes: &[u8]) {
 }
 
 fn expectation() -> Expectation {
-    Expectation {
-        state: STATE.to_owned(),
-        issuer: ISSUER.to_owned(),
-    }
+    let Ok(issuer) = Url::parse(ISSUER) else {
+        panic!("{ISSUER} is not a URL");
+    };
+    let state = STATE.to_owned();
+    Expectation { state, issuer }
 }
 
 /// The only value of a parameter, read by hand.

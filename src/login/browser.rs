@@ -47,7 +47,7 @@ pub fn authorize(
     let challenge = pkce::challenge(&verifier);
     let (workspaces, switches) = (options.workspaces, options.switch_account);
     let url = issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces, switches);
-    let issuer = issuer.url.to_string();
+    let issuer = issuer.url.clone();
     let expected = Expectation { state, issuer };
     let (sender, responses) = mpsc::channel();
     let callback = listening.serve(expected.clone(), sender.clone(), &url)?;

@@ -7,6 +7,7 @@ use subtle::ConstantTimeEq;
 use crate::issuer::response::ACCESS_DENIED;
 use crate::login::page;
 use crate::text::redact;
+use crate::url::Url;
 
 /// The registered path of the redirect URI.
 pub const PATH: &str = "/auth/callback";
@@ -21,8 +22,7 @@ const INCOMPLETE: &str = "it is incomplete: copy the whole address";
 #[derive(Clone)]
 pub struct Expectation {
     pub state: String,
-    /// As in the settings: without a slash at the end.
-    pub issuer: String,
+    pub issuer: Url,
 }
 
 /// The authorization response (RFC 6749 sections 4.1.2 and 4.1.2.1).
@@ -69,7 +69,7 @@ pub fn classify(
     if request.method != Some("GET") {
         return refuse("405 Method Not Allowed\r\nAllow: GET", "it is not a GET");
     }
-    if !is_from_tab(request.headers, &expected.issuer) {
+    if !is_from_tab(request.headers, expected.issuer.origin()) {
         return refuse("403 Forbidden", "it was not opened in a browser tab");
     }
     // Another host name is that of a hostile page (DNS rebinding) or of a forwarded port. Only the person's browser knows the
@@ -82,8 +82,7 @@ pub fn classify(
 
 /// Whether a browser tab follows a link, or a form of the issuer. Older browsers do not send these headers; in newer ones scripts,
 /// images, frames and the forms of other sites identify themselves.
-fn is_from_tab(headers: &[Header<'_>], issuer: &str) -> bool {
-    let origin = issuer.split('/').take(3).collect::<Vec<_>>().join("/");
+fn is_from_tab(headers: &[Header<'_>], origin: &str) -> bool {
     let has_only =
         |name, allowed: &[&[u8]]| values(headers, name).iter().all(|it| allowed.contains(it));
     has_only("Sec-Fetch-Mode", &[b"navigate"])
@@ -114,7 +113,7 @@ pub fn parse_query(query: &str, expected: &Expectation) -> Parsed {
     }
     let issuer = only_value("iss", query)?;
     // RFC 9207 section 2.4: a response of another issuer must not be used.
-    if issuer.is_some_and(|issuer| issuer.trim_end_matches('/') != expected.issuer) {
+    if issuer.is_some_and(|issuer| issuer.trim_end_matches('/') != expected.issuer.as_str()) {
         return Err("it is from another issuer");
     }
     // VSCHAR of RFC 6749 appendix A.11.
@@ -164,14 +163,14 @@ pub fn parse_pasted(text: &str, expected: &Expectation) -> Parsed {
 /// What tests of the ways back share.
 #[cfg(test)]
 pub mod testing {
-    use super::{AuthorizationResponse, Expectation};
+    use super::{AuthorizationResponse, Expectation, Url};
 
     pub const STATE: &str = "right-state";
 
     pub fn expectation() -> Expectation {
         Expectation {
             state: STATE.to_owned(),
-            issuer: "https://issuer.example".to_owned(),
+            issuer: Url::parse("https://issuer.example").unwrap(),
         }
     }
 
