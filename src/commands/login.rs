@@ -121,7 +121,7 @@ impl Login<'_> {
         let (authorization, _lock) =
             device_code::authorize(issuer, store, keep, self.args.qr, command)?;
         let completed = self.complete(issuer, &authorization, keep);
-        let again = || format!("run {command} --device-code again, the code is still valid");
+        let again = || format!("run {command} --device-code again, the code may still be valid");
         match store.pending() {
             Some(_) => completed.with_context(again),
             None => completed,
