@@ -1,4 +1,4 @@
-//! The command line: every option, and every word of the help.
+//! The command line: every option, and the help, of which the longer texts are in `help/`.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
-//! | `cli` | the command line: every option, and every word of the help |
+//! | `cli` | the command line: every option, and the help |
 //! | `commands` | one file per subcommand; nothing else writes to stdout |
 //! | `doctor` | diagnoses login and refresh problems |
 //! | `profile` | whose credentials a command uses, and the state of a login |

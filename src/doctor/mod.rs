@@ -196,18 +196,14 @@ fn ask_issuer() -> Result<Vec<Finding>> {
 /// With a wrong clock certificates look invalid, and tokens are refreshed too early or too late.
 fn of_clock(theirs: u64, now: SystemTime) -> Finding {
     let ours = seconds_since_epoch(now);
-    let direction = if ours > theirs { "ahead of" } else { "behind" };
-    match ours.abs_diff(theirs) {
-        ..=TOLERANCE => Finding::of("clock", Ok("the same as the issuer's".to_owned())),
-        off => Finding::new(
-            Level::Warning,
-            "clock",
-            format!(
-                "this machine is {} {direction} the issuer: set the clock",
-                rounded_span(off)
-            ),
-        ),
+    let off = ours.abs_diff(theirs);
+    if off <= TOLERANCE {
+        return Finding::of("clock", Ok("the same as the issuer's".to_owned()));
     }
+    let direction = if ours > theirs { "ahead of" } else { "behind" };
+    let off = rounded_span(off);
+    let found = format!("this machine is {off} {direction} the issuer: set the clock");
+    Finding::new(Level::Warning, "clock", found)
 }
 
 /// Where we run, if not on a desktop.
