@@ -1,6 +1,6 @@
 //! Codex's own `auth.json`, as far as its tokens concern us.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use super::{ACCESS_TOKEN_MODE, Credentials, Tokens, token_of};
@@ -11,13 +11,10 @@ use crate::text::{printable, text_of};
 /// Reads Codex's own file, of any of its versions: a member of another type counts as missing. The credentials have no issuer,
 /// whatever its other members say: so nobody gets the refresh token. Another kind of login, such as an API key, is an error.
 pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
-    if bytes.is_empty() {
-        bail!("the file is empty");
-    }
-    let file: Value = serde_json::from_slice(bytes)
-        .ok()
-        .filter(Value::is_object)
-        .context("the file is damaged: it is not a JSON object")?;
+    ensure!(!bytes.is_empty(), "the file is empty");
+    let file: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let is_object = file.is_object();
+    ensure!(is_object, "the file is damaged: it is not a JSON object");
     let mut credentials = Credentials::default();
     let kind = match mode(&file).as_str() {
         "chatgpt" | "chatgptauthtokens" => {
@@ -37,10 +34,9 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
         other => &printable(other),
     };
     let login = login_command("default");
-    Err(Failure::LoginRequired(format!(
+    bail!(Failure::LoginRequired(format!(
         "Codex is signed in with {kind}, not with ChatGPT: use the profile default instead: run {login}"
-    ))
-    .into())
+    )))
 }
 
 /// How Codex is signed in, by its own rule: as its mode says, or else by the credentials present.

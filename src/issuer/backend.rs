@@ -115,17 +115,17 @@ fn read_usage(answer: &Value) -> Usage {
     let limit = &answer["rate_limit"];
     let mut all = windows(None, limit);
     // A list of limits that have names, or a map from names to limits.
-    match &answer["additional_rate_limits"] {
-        Value::Array(list) => all.extend(list.iter().flat_map(|limit| {
-            let names = ["limit_name", "name", "metered_feature"];
-            let name = names.iter().find_map(|name| text_of(&limit[*name]));
-            windows(Some(name.as_deref().unwrap_or("another limit")), limit)
-        })),
-        Value::Object(map) => {
-            let named = map.iter();
-            all.extend(named.flat_map(|(name, limit)| windows(Some(name), limit)));
-        }
-        _ => {}
+    let more = &answer["additional_rate_limits"];
+    for limit in more.as_array().into_iter().flatten() {
+        let names = ["limit_name", "name", "metered_feature"];
+        let name = names.iter().find_map(|name| text_of(&limit[*name]));
+        all.extend(windows(
+            Some(name.as_deref().unwrap_or("another limit")),
+            limit,
+        ));
+    }
+    for (name, limit) in more.as_object().into_iter().flatten() {
+        all.extend(windows(Some(name), limit));
     }
     Usage {
         plan: text_of(&answer["plan_type"]),
