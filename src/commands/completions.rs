@@ -60,7 +60,6 @@ fn command() -> Command {
         let is_option = argument.get_long().is_some();
         argument.hide(is_option && hides_options)
     };
-    let profiles = |profile: Arg| profile.add(ArgValueCandidates::new(profiles));
     let command_line = |subcommand: Command| {
         let completer = ArgValueCompleter::new(command_line);
         subcommand.mut_arg("command", |command| command.add(completer))
@@ -71,7 +70,7 @@ fn command() -> Command {
         .disable_version_flag(true)
         .arg(arg!(--help "Print help").global(true))
         .arg(arg!(--version "Print version"))
-        .mut_arg("profile", profiles)
+        .mut_arg("profile", |it| it.add(ArgValueCandidates::new(profiles)))
         .mut_subcommand("exec", command_line)
         .mut_subcommand("login", command_line)
         .mut_args(as_offered)

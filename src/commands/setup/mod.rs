@@ -105,9 +105,8 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
     for (name, value) in filled {
         text = text.replace(&format!("{{{{{name}}}}}"), &value);
     }
-    let is_bare = matches!(language, Language::Json | Language::Plist);
-    match text.split_once("\n\n") {
-        Some((comments, body)) if is_bare => {
+    match (language, text.split_once("\n\n")) {
+        (Language::Json | Language::Plist, Some((comments, body))) => {
             say(comments);
             print(body)
         }
