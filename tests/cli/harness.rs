@@ -592,7 +592,7 @@ fn a_violation_that_nobody_took_fails_the_test() {
     let message = dropped.unwrap_err().downcast::<String>().unwrap();
     assert_eq!(
         *message,
-        "GET /.well-known/openid-configuration: nothing is here"
+        "GET /.well-known/openid-configuration: no such endpoint"
     );
 }
 

@@ -1,5 +1,5 @@
-//! `cargo run -p codex-auth-test-support --example issuer`: the fake issuer, to try the program by hand. It prints the
-//! environment variables to set in another terminal, and runs until Ctrl-C or the end of its stdin.
+//! `cargo run -p codex-auth-test-support --example issuer`: runs the fake issuer, to try the program by hand. Prints the
+//! environment variables to set in another terminal, and runs until Ctrl-C or the end of stdin.
 
 #![allow(
     clippy::print_stdout,
@@ -13,7 +13,7 @@ use codex_auth_test_support::fake_issuer::FakeIssuer;
 fn main() -> io::Result<()> {
     let issuer = FakeIssuer::start();
     let url = issuer.url();
-    // A login here must not replace a real one.
+    // Keep logins made here from replacing a real one.
     let home = tempfile::tempdir()?;
     eprintln!("The fake issuer is running. In another terminal, set these variables:\n");
     println!(
@@ -26,7 +26,7 @@ fn main() -> io::Result<()> {
         home.path().display()
     );
     wait()?;
-    // Only tests care what a client did wrong.
+    // Protocol violations only matter to tests.
     drop(issuer.take_violations());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The person's browser: it makes the requests that a browser makes, and those that it should never make.
+//! A stand-in for the user's browser: makes the requests that a browser makes, and some that no browser should make.
 
 use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -9,10 +9,10 @@ use http::Uri;
 pub use crate::fake_issuer::wire::Answer;
 use crate::fake_issuer::wire::read_answer;
 
-/// How long a server may be silent. It is only reached when something is broken.
+/// How long a server may stay silent. Only reached if something is broken.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Opens an address as a browser does, redirects included, and gives the page that it ends on.
+/// Opens a URL like a browser, follows redirects, and returns the final page.
 #[track_caller]
 pub fn visit(url: &str) -> Answer {
     let mut page = get(url);
@@ -25,14 +25,14 @@ pub fn visit(url: &str) -> Answer {
     panic!("more than five redirects");
 }
 
-/// The same for one that may be left without an answer.
+/// Like `visit`, for a page that may get no response.
 pub fn try_visit(url: &str) -> std::io::Result<Answer> {
     let redirect = get(url);
     let back = redirect.header("location").expect("no redirect");
     try_send("GET", back, &[], "")
 }
 
-/// One GET, without following where it leads.
+/// Sends one GET without following redirects.
 #[track_caller]
 pub fn get(url: &str) -> Answer {
     send("GET", url, &[], "")
@@ -43,20 +43,20 @@ pub fn post(url: &str, kind: &str, body: &str) -> Answer {
     send("POST", url, &[("Content-Type", kind)], body)
 }
 
-/// One request. `Host` is that of the URL unless it is among the headers.
+/// Sends one request. `Host` is taken from the URL unless `headers` has one.
 #[track_caller]
 pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    try_send(method, url, headers, body).expect("no proper answer")
+    try_send(method, url, headers, body).expect("no valid response")
 }
 
-/// The same, for a server that may cut the connection.
+/// Like `send`, for a server that may drop the connection.
 pub fn try_send(
     method: &str,
     url: &str,
     headers: &[(&str, &str)],
     body: &str,
 ) -> std::io::Result<Answer> {
-    let uri: Uri = url.parse().expect("no URL");
+    let uri: Uri = url.parse().expect("not a URL");
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let host = uri.authority().expect("no host").as_str();
     let mut lines = vec![format!("{method} {target} HTTP/1.1")];
@@ -77,17 +77,19 @@ pub fn try_send(
     read_answer(&mut BufReader::new(stream))
 }
 
-/// A connection to the server of a URL, with nothing sent yet.
+/// Connects to the server of a URL, without sending anything yet.
 #[track_caller]
 pub fn connect(url: &str) -> TcpStream {
-    let uri: Uri = url.parse().expect("no URL");
+    let uri: Uri = url.parse().expect("not a URL");
     let authority = uri.authority().expect("no host");
-    let stream = TcpStream::connect(authority.as_str()).expect("nobody listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("no limit");
+    let stream = TcpStream::connect(authority.as_str()).expect("could not connect");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("could not set the timeout");
     stream
 }
 
-/// Sends bytes as they are, and gives all that comes back until the server closes.
+/// Sends raw bytes, and returns everything received until the server closes the connection.
 #[track_caller]
 pub fn raw(url: &str, bytes: &[u8]) -> Vec<u8> {
     let mut stream = connect(url);
@@ -95,7 +97,7 @@ pub fn raw(url: &str, bytes: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => answer,
-        // Closed with something of ours unread: the end all the same.
+        // The server closed the connection without reading all we sent, which also counts as its end.
         Err(error) if error.kind() == ErrorKind::ConnectionReset => answer,
         Err(error) => panic!("the server did not close: {error}"),
     }

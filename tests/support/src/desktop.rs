@@ -1,4 +1,4 @@
-//! A session bus of its own with a real keyring on it, GNOME Keyring, as on a desktop.
+//! A separate session bus with a real keyring, GNOME Keyring, as on a desktop.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -9,22 +9,22 @@ use crate::process::until;
 use crate::sandbox::{LIFE, Sandbox, find_program, skip};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// What the bus is told: it starts no program by itself.
+/// The configuration of the bus: it starts no programs itself.
 const BUS: &str = r#"<busconfig><type>session</type><listen>unix:dir=FOLDER</listen><auth>EXTERNAL</auth>
 <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
 </busconfig>"#;
 
-/// A bus with a keyring, and a sandbox that knows of it. Dropped, both are ended.
+/// A bus with a keyring, and a sandbox that uses it. Stops both when dropped.
 pub struct Desktop {
     pub sandbox: Sandbox,
-    /// Where the bus is.
+    /// The address of the bus.
     pub address: String,
     bus: Child,
     keyring: Option<Child>,
 }
 
 impl Desktop {
-    /// With a keyring that is unlocked. None, and said so, where there are no programs for it.
+    /// Starts one with an unlocked keyring. Returns `None`, and says why, if the programs are not installed.
     pub fn start() -> Option<Self> {
         let mut desktop = Self::without_keyring()?;
         desktop.start_keyring();
@@ -94,13 +94,13 @@ impl Desktop {
         });
     }
 
-    /// Ends the bus, and the keyring with it.
+    /// Stops the bus, and with it the keyring.
     pub fn end_bus(&mut self) {
         self.bus.kill().unwrap();
         self.bus.wait().unwrap();
     }
 
-    /// Puts something of somebody else's into the keyring.
+    /// Stores another program's secret in the keyring.
     pub fn keep(&self, service: &str, account: &str, secret: &str) {
         let mut store = system_command(&self.sandbox, "secret-tool");
         store.args([
@@ -121,7 +121,7 @@ impl Desktop {
         assert!(child.wait().unwrap().success());
     }
 
-    /// Notes what is said on the bus from now on.
+    /// Starts recording the messages on the bus.
     pub fn listen(&self) -> Listener {
         let path = self.sandbox.folder().join("heard");
         let mut monitor = system_command(&self.sandbox, "dbus-monitor");
@@ -136,16 +136,16 @@ impl Desktop {
         listener
     }
 
-    /// Says something on the bus until it is heard: then so is all that was said before.
+    /// Sends messages on the bus until the monitor sees one: by then it has seen all earlier ones, too.
     fn await_heard(&self, listener: &Listener, word: &str) -> String {
-        until("what is said on the bus", || {
+        until("the messages on the bus", || {
             self.ask(&format!("org.example.{word}"), &[]);
             Some(fs::read_to_string(&listener.path).unwrap()).filter(|heard| heard.contains(word))
         })
     }
 
-    /// States that nobody asked the locked keyring to unlock anything, or to ask the person; nor to search, which makes
-    /// `KeePassXC` ask.
+    /// Asserts that nobody asked the locked keyring to unlock anything or to prompt the user, or searched it, which makes
+    /// `KeePassXC` prompt.
     #[track_caller]
     pub fn assert_no_prompt(&self, listener: Listener) {
         let heard = self.await_heard(&listener, "EndHere");
@@ -177,7 +177,7 @@ impl Desktop {
         assert!(locked.contains("/collection/login"), "{locked}");
     }
 
-    /// Ends the keyring, as when the person logs out.
+    /// Stops the keyring, as logging out does.
     pub fn end_keyring(&mut self) {
         end(self.keyring.take().unwrap());
     }
@@ -186,7 +186,7 @@ impl Desktop {
         kill_process(Pid::from_child(self.keyring.as_ref().unwrap()), signal).unwrap();
     }
 
-    /// How many keys of ours the keyring has.
+    /// How many of our keys the keyring holds.
     pub fn keys(&self) -> usize {
         let mut search = system_command(&self.sandbox, "secret-tool");
         search.args(["search", "--all", "service", "codex-auth"]);
@@ -197,7 +197,7 @@ impl Desktop {
 
     pub fn forget_keys(&self) {
         let mut clear = system_command(&self.sandbox, "secret-tool");
-        // It fails where there is none.
+        // It fails if there are none.
         clear
             .args(["clear", "service", "codex-auth"])
             .status()
@@ -205,14 +205,14 @@ impl Desktop {
         assert_eq!(self.keys(), 0);
     }
 
-    /// Seals the login that was planted.
+    /// Seals the planted login.
     #[track_caller]
     pub fn seal(&self) {
         self.sandbox.run(&["seal"]).assert(0, "", SEALED);
         self.assert_sealed();
     }
 
-    /// Stores a sealed login whose token has so many seconds left.
+    /// Stores a sealed login whose token expires in `left` seconds.
     #[track_caller]
     pub fn plant_sealed(&self, left: i64) {
         self.sandbox.plant_expiring_in(left, LIFE);
@@ -246,7 +246,7 @@ fn end(mut child: Child) {
     child.wait().unwrap();
 }
 
-/// A program of this machine, in the environment of the sandbox.
+/// A program installed on this machine, run in the environment of the sandbox.
 pub fn system_command(sandbox: &Sandbox, name: &str) -> Command {
     let program = find_program(name).unwrap();
     let mut command = sandbox.command_of(&[program.into_os_string()]);
@@ -254,7 +254,7 @@ pub fn system_command(sandbox: &Sandbox, name: &str) -> Command {
     command
 }
 
-/// No file of the store has a secret of the issuer in it.
+/// Asserts that no file in the store contains a secret of the issuer.
 #[track_caller]
 pub fn assert_sealed(sandbox: &Sandbox) {
     assert_eq!(leaks(sandbox), Vec::<PathBuf>::new());
@@ -264,7 +264,7 @@ pub fn assert_sealed(sandbox: &Sandbox) {
 const SEALED: &str = "Sealed the login with a key in the keyring (profile default)\n\
     Older copies on disk and in backups can still be read. To make them worthless, run codex-auth token --force-refresh\n";
 
-/// The files of the store with a secret of the issuer in them.
+/// The files in the store that contain a secret of the issuer.
 pub fn leaks(sandbox: &Sandbox) -> Vec<PathBuf> {
     let secrets = sandbox.issuer.secrets();
     let has_secret = |path: &PathBuf| {
@@ -280,7 +280,7 @@ pub fn leaks(sandbox: &Sandbox) -> Vec<PathBuf> {
         .collect()
 }
 
-/// All that the issuer gave, and what it says of the person.
+/// Everything the issuer handed out, and what it knows about the user.
 pub fn secrets(sandbox: &Sandbox) -> Vec<String> {
     let given = sandbox.issuer.secrets().into_iter();
     let mut secrets: Vec<String> = given.map(|(secret, _)| secret).collect();

@@ -1,6 +1,7 @@
-//! Expected output: compared line by line, with placeholders, and shown beside what came when they differ.
+//! Compares output with what was expected, line by line and with placeholders, and shows both side by side if they
+//! differ.
 
-/// Whether a text is as expected: `[..]` stands for anything within a line, a line `...` for any lines, also none.
+/// Whether a text matches: `[..]` stands for anything within a line, a line `...` for any number of lines.
 pub fn matches(expected: &str, actual: &str) -> bool {
     let expected: Vec<&str> = expected.split_inclusive('\n').collect();
     let actual: Vec<&str> = actual.split_inclusive('\n').collect();
@@ -33,7 +34,7 @@ fn line_matches(expected: &str, actual: &str) -> bool {
     ends.any(|at| line_matches(rest, &actual[at..]))
 }
 
-/// Says how a text differs from what was expected; empty if it does not. Blanks and line ends are made visible.
+/// Describes how a text differs from what was expected; empty if it does not. Makes whitespace and line ends visible.
 pub fn difference(name: &str, expected: &str, actual: &str) -> String {
     if matches(expected, actual) {
         return format!("{name}: as expected\n");

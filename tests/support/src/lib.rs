@@ -1,5 +1,5 @@
-//! What tests, benchmarks and the demo share: the fake issuer, a home folder of its own for the program, and the person with
-//! their browser.
+//! What tests, benchmarks and the demo share: the fake issuer, a separate home folder for the program, and the user's
+//! browser.
 
 #![allow(
     clippy::disallowed_methods,

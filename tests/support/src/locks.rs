@@ -1,5 +1,5 @@
-//! Who holds a lock, and who waits for it, as Linux tells it in /proc/locks (proc(5)): a worker is not a child of its caller, and
-//! this is how it is found.
+//! Who holds a lock, and who waits for it, according to Linux's /proc/locks (proc(5)). Workers are not children of their
+//! caller, so this is how tests find them.
 
 use std::fs::{self, metadata};
 use std::os::fd::OwnedFd;
@@ -21,7 +21,7 @@ impl Users {
     }
 }
 
-/// Who uses the lock on a file. Nobody, if there is no such file.
+/// The users of the lock on a file; none if the file does not exist.
 pub fn users(file: &Path) -> Users {
     let mut users = Users::default();
     let Ok(inode) = metadata(file).map(|found| found.ino()) else {
@@ -51,7 +51,8 @@ pub fn users(file: &Path) -> Users {
     users
 }
 
-/// The same processes, not by their IDs, which could become another's: those that still use the lock when they are held.
+/// The same processes as pidfds, because process IDs can be reused. Only those that still use the lock once their pidfd
+/// is open.
 pub fn handles(file: &Path) -> Vec<OwnedFd> {
     let held = users(file).all().filter_map(|pid| {
         let process = Pid::from_raw(pid.cast_signed())?;

@@ -1,12 +1,12 @@
-//! A network of its own for a test that needs certain ports.
+//! A separate network namespace for a test that needs certain ports.
 
 use std::process::{Command, Stdio};
 
-/// Set for a test that runs in such a network.
+/// Set for a test that runs in such a namespace.
 const INSIDE: &str = "CODEX_AUTH_TEST_OWN_NETWORK";
 
-/// Whether the present test has been run, by this call, in a network that has nothing but a loopback interface: then there is
-/// nothing left to do. It is not where the system has no namespaces for it, and not when called by that run itself.
+/// Runs the current test again in a namespace with nothing but a loopback interface. Returns true if it did, and the
+/// caller must then return; false inside that run, or if the system does not allow network namespaces.
 #[track_caller]
 pub fn has_run_in_own_network() -> bool {
     let is_possible = || {
@@ -25,12 +25,12 @@ pub fn has_run_in_own_network() -> bool {
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(
         stdout.contains("1 passed"),
-        "in its own network: {output:?}"
+        "in a separate network: {output:?}"
     );
     true
 }
 
-/// A shell with this script in a network of its own.
+/// A shell that runs this script in a separate network namespace.
 fn unshare(script: &str) -> Command {
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {

@@ -1,4 +1,4 @@
-//! The program while it runs, and its output. Nothing here waits for ever.
+//! The program while it runs, and its output. No wait here is unlimited.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use crate::browser::{self, Answer};
 use crate::expect;
 
-/// How long the program may take. It is only reached when something is broken.
+/// How long the program may take. Only reached if something is broken.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Waits until a look finds what another process does, and gives it. It looks again and again: this is for what no event
-/// tells of.
+/// Polls until `look` finds what another process does, and returns it. For what no event announces.
 #[track_caller]
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -23,13 +22,13 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    panic!("this did not come: {what}");
+    panic!("timed out waiting for {what}");
 }
 
-/// A text and the placeholder that stands for it in expectations.
+/// A text and its placeholder in expectations.
 pub type Names = Vec<(String, String)>;
 
-/// A running program. Dropped, it is killed.
+/// A running program, killed on drop.
 pub struct Running {
     child: Child,
     stdout: Arc<Stream>,
@@ -37,7 +36,7 @@ pub struct Running {
     names: Box<dyn Fn() -> Names>,
 }
 
-/// What came out of one pipe so far.
+/// The output of one pipe so far.
 #[derive(Default)]
 struct Stream {
     seen: Mutex<Seen>,
@@ -51,7 +50,7 @@ struct Seen {
 }
 
 impl Running {
-    /// Starts a command, whose stdout and stderr become pipes. What `names` gives at the end is named in expectations.
+    /// Starts a command with stdout and stderr piped. What `names` returns at the end gets placeholders in expectations.
     #[track_caller]
     pub fn start(mut command: Command, names: impl Fn() -> Names + 'static) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -73,7 +72,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Writes to its stdin, which has to be a pipe.
+    /// Writes to its stdin, which must be a pipe.
     #[track_caller]
     pub fn write(&mut self, text: &str) {
         let stdin = self.child.stdin.as_mut().expect("stdin is no pipe");
@@ -83,17 +82,17 @@ impl Running {
         stdin.flush().expect("could not write to stdin");
     }
 
-    /// Ends its stdin.
+    /// Closes its stdin.
     pub fn close_stdin(&mut self) {
         drop(self.child.stdin.take());
     }
 
-    /// SIGKILL, or what comes nearest to it.
+    /// Sends SIGKILL, or the closest equivalent.
     pub fn kill(&mut self) {
         self.child.kill().ok();
     }
 
-    /// Sends a signal to it alone.
+    /// Sends a signal to this process only.
     #[cfg(unix)]
     #[track_caller]
     pub fn signal(&self, signal: rustix::process::Signal) {
@@ -101,7 +100,7 @@ impl Running {
         rustix::process::kill_process(pid, signal).expect("could not send the signal");
     }
 
-    /// Sends a signal to its process group, which has to be its own (`CommandExt::process_group(0)`).
+    /// Sends a signal to its process group, which must be its own (`CommandExt::process_group(0)`).
     #[cfg(unix)]
     #[track_caller]
     pub fn signal_group(&self, signal: rustix::process::Signal) {
@@ -109,12 +108,12 @@ impl Running {
         rustix::process::kill_process_group(pid, signal).expect("could not send the signal");
     }
 
-    /// What stderr holds so far.
+    /// Its stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
 
-    /// Waits for a line of stderr, and gives it without its end.
+    /// Waits for a line of stderr, and returns it without its line end.
     #[track_caller]
     pub fn await_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         let find = |text: &str| {
@@ -126,29 +125,30 @@ impl Running {
             return line;
         }
         self.kill();
-        panic!("the line did not come:\n{}", self.so_far());
+        panic!("the line did not appear:\n{}", self.so_far());
     }
 
-    /// Waits until stderr has this text in one of its lines.
+    /// Waits until a line of stderr contains this text.
     #[track_caller]
     pub fn await_text(&mut self, text: &str) {
         self.await_line(|line| line.contains(text));
     }
 
-    /// The address that stands on stderr on a line of its own.
+    /// The URL that stderr shows on a line of its own.
     #[track_caller]
     pub fn address(&mut self) -> String {
         let is_address = |line: &str| line.trim().starts_with("http") && !line.trim().contains(' ');
         self.await_line(is_address).trim().to_owned()
     }
 
-    /// Opens that address as the person's browser does, and gives the page that it ends on.
+    /// Opens that URL as the user's browser would, and returns the final page.
     #[track_caller]
     pub fn sign_in(&mut self) -> Answer {
         browser::visit(&self.address())
     }
 
-    /// Waits for its end, and for the end of both pipes: a process that keeps one open after the program has exited is found.
+    /// Waits until it exits and both pipes are closed, which detects a process that keeps one open after the program has
+    /// exited.
     #[track_caller]
     pub fn finish(mut self) -> Output {
         self.close_stdin();
@@ -158,7 +158,7 @@ impl Running {
             let state = self.child.try_wait();
             self.kill();
             panic!(
-                "it, or its pipes, did not end ({state:?}):\n{}",
+                "the program did not exit or its pipes stayed open ({state:?}):\n{}",
                 self.so_far()
             );
         };
@@ -170,7 +170,7 @@ impl Running {
         }
     }
 
-    /// Both pipes are closed, so that this is a matter of moments: std has no wait with a limit.
+    /// Polls, as std has no wait with a timeout. With both pipes closed, this takes only moments.
     fn wait(&mut self) -> Option<ExitStatus> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -197,7 +197,7 @@ impl Drop for Running {
     }
 }
 
-/// The exit code; of a program that a signal killed, the signal's number, negative.
+/// The exit code; for a program killed by a signal, the negative number of the signal.
 pub fn code(status: ExitStatus) -> i32 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
@@ -206,7 +206,7 @@ pub fn code(status: ExitStatus) -> i32 {
     status.code().expect("neither a code nor a signal")
 }
 
-/// Reads a pipe to its end, on a thread of its own.
+/// Reads a pipe to its end, on a separate thread.
 fn follow(pipe: impl Read + Send + 'static) -> Arc<Stream> {
     let stream = Arc::new(Stream::default());
     let filled = Arc::clone(&stream);
@@ -234,7 +234,7 @@ impl Stream {
         String::from_utf8_lossy(&seen.bytes).into_owned()
     }
 
-    /// What `find` finds, as soon as it does; `None` at the end of the pipe, or when it takes too long.
+    /// What `find` finds, as soon as it does; `None` at the end of the pipe, or after the time limit.
     fn wait_for(&self, find: impl Fn(&str) -> Option<String>) -> Option<String> {
         let look = |seen: &Seen| find(&String::from_utf8_lossy(&seen.bytes));
         let (seen, _) = self
@@ -267,8 +267,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// States all three. `[..]` stands for anything within a line, a line `...` for any lines; `[TOKEN]`, `[HOME]`
-    /// and the like for what the sandbox knows by these names.
+    /// Asserts all three. `[..]` stands for anything within a line, a line `...` for any number of lines, and `[TOKEN]`,
+    /// `[HOME]` and so on for the sandbox's values of these names.
     #[track_caller]
     pub fn assert(&self, code: i32, stdout: &str, stderr: &str) -> &Self {
         let (out, err) = (self.named(&self.stdout), self.named(&self.stderr));
@@ -284,7 +284,7 @@ impl Output {
         self
     }
 
-    /// Stdout without the end of its only line: a token or an ID.
+    /// The only line of stdout, without its line end: a token or an ID.
     #[track_caller]
     pub fn line(&self) -> &str {
         let line = self.stdout.strip_suffix('\n').expect("no whole line");
@@ -292,14 +292,14 @@ impl Output {
         line
     }
 
-    /// A text with placeholders for what changes from run to run.
+    /// Replaces values that change from run to run with placeholders.
     pub fn named(&self, text: &str) -> String {
         let mut named = text.to_owned();
         for (value, name) in &self.names {
             named = named.replace(value, name);
         }
         if cfg!(windows) {
-            // Paths are expected as they are elsewhere.
+            // Expectations have paths as on Unix.
             named = named.replace('\\', "/");
         }
         named

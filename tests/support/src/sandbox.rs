@@ -1,5 +1,5 @@
-//! A home folder and an environment of its own for the program, with a fake issuer: no test sees another, or the
-//! machine.
+//! A separate home folder and environment for the program, with a fake issuer, so that tests see neither each other nor
+//! the machine.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -17,10 +17,10 @@ use crate::fake_issuer::{CLIENT_ID, FakeIssuer, now};
 use crate::locks;
 use crate::process::{Names, Output, Running, until};
 
-/// The life of an access token as the issuer gives it, in seconds.
+/// The lifetime of the issuer's access tokens, in seconds.
 pub const LIFE: u64 = 864_000;
 
-/// What one test runs in. Dropped, its folder is removed and its issuer stopped.
+/// The surroundings of one test. Dropping it removes the folder and stops the issuer.
 pub struct Sandbox {
     pub issuer: Arc<FakeIssuer>,
     folder: TempDir,
@@ -28,7 +28,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// An empty home folder, and an issuer that serves as usual.
+    /// An empty home folder, and an issuer in normal service.
     pub fn new() -> Self {
         Self::with(Arc::new(FakeIssuer::start()))
     }
@@ -54,20 +54,20 @@ impl Sandbox {
         let folder = self.folder().to_owned();
         self.set("HOME", &folder);
         self.set("USERPROFILE", &folder);
-        // Empty but for what the test puts there: no browser of this machine is ever started.
+        // Holds only what the test adds: no real browser is ever started.
         self.set("PATH", self.bin());
         self.set("CODEX_AUTH_HOME", self.home());
         self.set("CODEX_HOME", self.folder().join(".codex"));
         self.set("CODEX_AUTH_ISSUER", &url);
         self.set("CODEX_AUTH_CHATGPT_URL", format!("{url}/backend-api"));
         self.set("CODEX_AUTH_PORT", "0");
-        // Windows cannot open a socket without this one.
+        // Windows cannot open a socket without this variable.
         if let Some(root) = std::env::var_os("SystemRoot") {
             self.set("SystemRoot", root);
         }
     }
 
-    /// The home folder of the person.
+    /// The user's home folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -77,7 +77,7 @@ impl Sandbox {
         self.folder().join("codex-auth")
     }
 
-    /// The file of the login of a profile.
+    /// The credentials file of a profile.
     pub fn file(&self, profile: &str) -> PathBuf {
         self.home().join(format!("{profile}.json"))
     }
@@ -95,7 +95,7 @@ impl Sandbox {
 
 /// Running the program.
 impl Sandbox {
-    /// Sets a variable for all runs to come.
+    /// Sets a variable for all later runs.
     pub fn set(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
         self.unset(&name);
         let (name, value) = (name.as_ref().to_owned(), value.as_ref().to_owned());
@@ -106,7 +106,7 @@ impl Sandbox {
         self.environment.retain(|(known, _)| known != name.as_ref());
     }
 
-    /// The program with these arguments, not started yet; its stdin is empty.
+    /// The program with these arguments, not started yet, with empty stdin.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command_line = program();
         command_line.extend(arguments.iter().map(OsString::from));
@@ -128,7 +128,7 @@ impl Sandbox {
         self.spawn(arguments).finish()
     }
 
-    /// Runs it with a text on its stdin.
+    /// Runs it with this text on stdin.
     #[track_caller]
     pub fn run_with_stdin(&self, arguments: &[&str], text: &str) -> Output {
         let mut command = self.command(arguments);
@@ -144,7 +144,7 @@ impl Sandbox {
         self.start(self.command(arguments))
     }
 
-    /// Starts a command that the test has prepared.
+    /// Starts a prepared command.
     #[track_caller]
     pub fn start(&self, command: Command) -> Running {
         let issuer = Arc::clone(&self.issuer);
@@ -152,7 +152,7 @@ impl Sandbox {
         Running::start(command, move || names(&issuer, &folder))
     }
 
-    /// A shell with this script, in the same environment; programs of the system are found.
+    /// A shell with this script, in the same environment, but able to find system programs.
     #[cfg(unix)]
     pub fn shell(&self, script: &str) -> Command {
         let mut command = self.command_of(&["/bin/sh", "-c", script].map(OsString::from));
@@ -162,7 +162,7 @@ impl Sandbox {
         command
     }
 
-    /// Whether there is a curl here; says so if not.
+    /// Whether curl is installed; says so if not.
     #[cfg(unix)]
     pub fn has_curl(&self) -> bool {
         let found = self.start(self.shell("command -v curl")).finish().code == 0;
@@ -172,8 +172,8 @@ impl Sandbox {
         found
     }
 
-    /// Puts this program into `PATH`, from a folder whose name needs quotes nearly everywhere, and gives its path there.
-    /// `None`, and said so, where an emulator would have to start it.
+    /// Puts this program into `PATH`, from a folder whose name needs quoting nearly everywhere, and returns its path.
+    /// Returns `None`, and says why, if it would need an emulator.
     #[cfg(unix)]
     pub fn install(&self) -> Option<PathBuf> {
         let program = native_program()?;
@@ -190,8 +190,8 @@ impl Sandbox {
     /// Puts a shell script into `PATH`.
     #[cfg(unix)]
     pub fn script(&self, name: &str, text: &str) {
-        // Another process writes it: while one of ours held it open for writing, a child forked at that moment would
-        // inherit that, and the script could not be started ("text file busy").
+        // A separate process writes it: if this one had it open for writing while another thread forks, the child would
+        // inherit the handle, and the script could not be started ("text file busy").
         let mut writer = Command::new("/bin/sh");
         writer.args(["-c", "cat > \"$0\" && chmod +x \"$0\""]);
         writer.arg(self.bin().join(name)).stdin(Stdio::piped());
@@ -203,11 +203,11 @@ impl Sandbox {
     }
 }
 
-/// Library calls that rarely fail.
+/// Library calls that are made to fail.
 #[cfg(target_os = "linux")]
 impl Sandbox {
-    /// A library of this C source, whose functions take the place of those of the system (`LD_PRELOAD`). `None`, and
-    /// said so, where there is no compiler or the program takes none.
+    /// Compiles a library of C functions that replace those of the system (`LD_PRELOAD`). Returns `None`, and says why,
+    /// if there is no compiler or the program is static.
     pub fn shim(&self, source: &str) -> Option<PathBuf> {
         let shim = self.folder().join("shim.so");
         let mut compiler = Command::new("cc");
@@ -224,7 +224,7 @@ impl Sandbox {
             return None;
         }
         if std::env::var_os("CODEX_AUTH_TEST_BIN").is_some() {
-            not_applicable("a static program takes no LD_PRELOAD");
+            not_applicable("a static program ignores LD_PRELOAD");
             return None;
         }
         Some(shim)
@@ -233,19 +233,20 @@ impl Sandbox {
 
 /// Logins in the store.
 impl Sandbox {
-    /// Stores a login that is new.
+    /// Stores a new login.
     pub fn plant(&self) -> Value {
         let mut life = 0;
         self.issuer.set(|its| life = its.access_life);
         self.plant_as("default", life.cast_signed(), life)
     }
 
-    /// Stores a login whose access token has so many seconds left of such a life; negative: it has expired.
+    /// Stores a login whose access token has a lifetime of `life` seconds and expires in `left` seconds; negative: it has
+    /// expired.
     pub fn plant_expiring_in(&self, left: i64, life: u64) -> Value {
         self.plant_as("default", left, life)
     }
 
-    /// The same for any profile. Later tokens of the issuer have that life too.
+    /// The same for any profile. Later tokens of the issuer get this lifetime, too.
     pub fn plant_as(&self, profile: &str, left: i64, life: u64) -> Value {
         self.issuer.set(|its| its.access_life = life);
         let age = life.saturating_add_signed(left.saturating_neg());
@@ -265,7 +266,7 @@ impl Sandbox {
         login
     }
 
-    /// Makes the stored token, received a while ago, expire in so many seconds; negative: it has expired.
+    /// Makes the stored token look older, so that it expires in `left` seconds; negative: it has expired.
     pub fn age(&self, left: i64) {
         let mut stored = self.stored();
         stored["expires_at"] = json!(now().saturating_add_signed(left));
@@ -273,12 +274,12 @@ impl Sandbox {
         self.store("default", &stored.to_string());
     }
 
-    /// Puts any text into the file of a profile.
+    /// Writes any text to the credentials file of a profile.
     pub fn store(&self, profile: &str, text: &str) {
         put(&self.file(profile), text);
     }
 
-    /// A login as Codex writes it, its token with so many seconds left of the usual life.
+    /// A login as Codex stores it, with a token of the usual lifetime that expires in `left` seconds.
     pub fn codex_login(&self, left: u64) -> Value {
         json!({
             "auth_mode": "chatgpt",
@@ -288,7 +289,7 @@ impl Sandbox {
         })
     }
 
-    /// Puts any text into Codex's own file.
+    /// Writes any text to Codex's own file.
     pub fn store_codex(&self, text: &str) {
         put(&self.codex_file(), text);
     }
@@ -302,23 +303,23 @@ impl Sandbox {
     #[track_caller]
     pub fn stored_as(&self, profile: &str) -> Value {
         let text = fs::read(self.file(profile)).expect("nothing is stored");
-        serde_json::from_slice(&text).expect("what is stored is no JSON")
+        serde_json::from_slice(&text).expect("the stored login is not JSON")
     }
 
-    /// Waits until the stored login is as wanted, such as refreshed in the background, and gives it.
+    /// Waits until the stored login meets a condition, such as refreshed in the background, and returns it.
     #[track_caller]
     pub fn await_stored(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        until("a stored login as wanted", || {
+        until("the expected stored login", || {
             Some(self.stored()).filter(&wanted)
         })
     }
 
-    /// The file that is locked by whoever replaces the credentials.
+    /// The lock file of the default profile.
     pub fn lock_file(&self) -> PathBuf {
         self.home().join("default.lock")
     }
 
-    /// Waits until no process has this home in its environment: a worker goes on after its caller has ended.
+    /// Waits until no process has this home folder in its environment, as a worker may outlive its caller.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub fn await_end_of_workers(&self) {
@@ -328,14 +329,14 @@ impl Sandbox {
         until("the end of the workers", || {
             let mut processes = fs::read_dir("/proc").expect("no /proc").flatten();
             let is_any = processes.any(|process| {
-                // It may end while we look, or be another user's.
+                // It may exit meanwhile, or belong to another user.
                 fs::read(process.path().join("environ")).is_ok_and(|text| names_it(&text))
             });
             (!is_any).then_some(())
         });
     }
 
-    /// The worker that holds the lock, once one does.
+    /// Waits for a worker that holds the lock, and returns it.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub fn await_worker(&self) -> u32 {
@@ -344,17 +345,17 @@ impl Sandbox {
         })
     }
 
-    /// Waits until so many processes hold the lock or wait for it.
+    /// Waits until `count` processes hold the lock or wait for it.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub fn await_lock_users(&self, count: usize) {
-        until("so many users of the lock", || {
+        until("the expected number of users of the lock", || {
             let users = locks::users(&self.lock_file());
             (users.holding.len() + users.waiting.len() == count).then_some(())
         });
     }
 
-    /// Whether the stored login can still be refreshed: it is not lost.
+    /// Asserts that the stored login can still be refreshed, and so is not lost.
     #[track_caller]
     pub fn can_refresh(&self) -> bool {
         let stored = self.stored();
@@ -363,8 +364,8 @@ impl Sandbox {
     }
 }
 
-/// A new folder. On Unix it is not where `TMPDIR` says if that is a long path, which no socket could have (unix(7)), or one
-/// that has to be quoted: what the program prints would differ.
+/// A new folder. On Unix it ignores `TMPDIR`, which may be too long for a socket (unix(7)), or need quoting, which would
+/// change the program's output.
 pub fn temporary_folder() -> TempDir {
     let place = std::env::temp_dir();
     let is_plain = |text: &str| {
@@ -377,7 +378,7 @@ pub fn temporary_folder() -> TempDir {
     tempfile::tempdir_in("/tmp").expect("no temporary folder")
 }
 
-/// Copies a program. As in `script`, another process writes it.
+/// Copies a program. As in `script`, a separate process writes the file.
 #[cfg(unix)]
 pub fn copy_program(from: &Path, to: &Path) {
     let mut copy = Command::new("/bin/cp");
@@ -385,20 +386,20 @@ pub fn copy_program(from: &Path, to: &Path) {
     assert!(copied.expect("no cp").success());
 }
 
-/// Whether a caller stays until the refresh that it started has ended, however long: in a PID namespace of its own, as in a
-/// container. A test in which callers give up is skipped there.
+/// Whether callers wait for the end of their refresh, however long it takes: in a PID namespace, as in a container. Tests
+/// in which callers give up are skipped there.
 pub fn callers_stay() -> bool {
     let namespace = std::fs::read_link("/proc/self/ns/pid");
     let stay = cfg!(target_os = "linux")
         && namespace.map_or(true, |name| name.as_os_str() != "pid:[4026531836]");
     if stay {
-        not_applicable("in a container callers stay until the refresh has ended");
+        not_applicable("in a container, callers wait for the end of the refresh");
     }
     stay
 }
 
-/// Says that a test lacks something here, and what. With `CODEX_AUTH_TEST_SKIP=fail`, as in `.ci/run`, that is a failure: a
-/// check that is left out is seen.
+/// Says that a test is skipped, and what is missing. With `CODEX_AUTH_TEST_SKIP=fail`, as in `.ci/run`, fails instead, so
+/// that a skipped check is noticed.
 #[track_caller]
 pub fn skip(why: &str) {
     let fails = std::env::var_os("CODEX_AUTH_TEST_SKIP").is_some_and(|value| value == "fail");
@@ -406,14 +407,14 @@ pub fn skip(why: &str) {
     not_applicable(why);
 }
 
-/// Says that there is nothing to test on this system or in this kind of run, and why. It is shown even where the output of
-/// passing tests is not.
+/// Says why there is nothing to test on this system or in this kind of run, even where the output of passing tests is
+/// hidden.
 pub fn not_applicable(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     writeln!(std::io::stderr(), "skipped: {test}: {why}").ok();
 }
 
-/// Writes a file that is private, in a folder that is.
+/// Writes a private file in a private folder.
 fn put(path: &Path, text: &str) {
     let mut folder = DirBuilder::new();
     let mut file = OpenOptions::new();
@@ -429,8 +430,8 @@ fn put(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).expect("could not store");
 }
 
-/// The command line that starts the program: `CODEX_AUTH_TEST_BIN`, else the one that Cargo built beside these tests, behind
-/// `CODEX_AUTH_TEST_RUNNER` (an emulator, by its path or its name) if there is one.
+/// The command line that starts the program: `CODEX_AUTH_TEST_BIN`, or the program that Cargo built beside these tests,
+/// preceded by `CODEX_AUTH_TEST_RUNNER` (the path or name of an emulator) if set.
 pub fn program() -> Vec<OsString> {
     let program = std::env::var_os("CODEX_AUTH_TEST_BIN").unwrap_or_else(built);
     let runner = std::env::var_os("CODEX_AUTH_TEST_RUNNER")
@@ -438,7 +439,7 @@ pub fn program() -> Vec<OsString> {
     runner.into_iter().chain([program]).collect()
 }
 
-/// The same as the words of a shell line.
+/// `program`, quoted for a shell.
 pub fn program_line() -> String {
     let words = program();
     let quoted: Vec<String> = words
@@ -453,31 +454,28 @@ fn built() -> OsString {
     let ours = std::env::current_exe().expect("no path of this test");
     let folder = ours.ancestors().nth(2).expect("no folder above this test");
     let program = folder.join(format!("codex-auth{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        program.exists(),
-        "CODEX_AUTH_TEST_BIN does not say where the program is"
-    );
+    assert!(program.exists(), "set CODEX_AUTH_TEST_BIN to the program");
     program.into_os_string()
 }
 
-/// Where a program of this machine is: the sandbox's own `PATH` does not lead there.
+/// The path of a program installed on this machine, which the sandbox's own `PATH` does not include.
 pub fn find_program(name: impl AsRef<Path>) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).map(|folder| folder.join(&name));
     places.find(|place| place.is_file())
 }
 
-/// The program, for tests in which something else starts it. `None`, and said so, where an emulator would have to.
+/// The program, for tests in which something else starts it. Returns `None`, and says why, if it would need an emulator.
 pub fn native_program() -> Option<PathBuf> {
     let mut command_line = program();
     if command_line.len() > 1 {
-        not_applicable("only this test's own process knows the emulator");
+        not_applicable("only the test itself can start the program in its emulator");
         return None;
     }
     command_line.pop().map(PathBuf::from)
 }
 
-/// What expectations call by a name instead of its value. Longer values come first: one may hold another.
+/// The values that expectations refer to by name. Longer ones come first, as they may contain shorter ones.
 fn names(issuer: &FakeIssuer, folder: &Path) -> Names {
     let mut names: Names = issuer
         .secrets()

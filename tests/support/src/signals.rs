@@ -1,12 +1,13 @@
-//! The signals that whoever started the tests ignores, as `nohup` and `&` do: without this, so would the program under test.
+//! Restores signals that were ignored when the tests were started, as by `nohup` and `&`. Otherwise the program under
+//! test would ignore them, too.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT};
 
-/// Gives each ignored one a handler that does nothing. For the tests that is the same, but a program that they start does not
-/// inherit a handler: it begins with the default (execve(2)).
+/// Gives each ignored signal a handler that does nothing. The tests notice no difference, but programs that they start do
+/// not inherit a handler and begin with the default (execve(2)).
 pub(crate) fn restore_in_children() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -19,7 +20,7 @@ pub(crate) fn restore_in_children() {
     });
 }
 
-/// Elsewhere than on Linux it is not told, and a handler would keep Ctrl-C from ending the tests.
+/// Only Linux has /proc for this. Elsewhere, a handler would keep Ctrl-C from ending the tests.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut lines = status.lines();

@@ -1,4 +1,4 @@
-//! A Unix socket as systemd opens one for a service: whoever connects gets the token of a sandbox.
+//! A Unix socket as systemd opens one for a service: it gives the token of a sandbox to every client.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use crate::process::{Running, until};
 use crate::sandbox::{Sandbox, find_program, program, skip};
 
-/// It takes connections until it is dropped.
+/// Accepts connections until dropped.
 pub struct Socket {
     _server: Running,
     path: PathBuf,
 }
 
 impl Socket {
-    /// `None`, and said so, where there is no systemd.
+    /// Returns `None`, and says why, if systemd is not installed.
     pub fn start(authority: &Sandbox) -> Option<Self> {
         let Some(activate) = find_program("systemd-socket-activate") else {
             skip("no systemd-socket-activate here");

@@ -1,4 +1,5 @@
-//! A real sshd on loopback, with keys of its own: the one key that it takes can do nothing but print the token of a sandbox.
+//! A real sshd on loopback, with its own keys. The only key that it accepts can do nothing but print the token of a
+//! sandbox.
 
 use std::fs;
 use std::io::Write;
@@ -11,10 +12,10 @@ use tempfile::TempDir;
 use crate::process::until;
 use crate::sandbox::{Sandbox, find_program, program_line, skip, temporary_folder};
 
-/// What a client may hand on of its request.
+/// The variable with which a client may pass on its request.
 const HANDED_ON: &str = "CODEX_AUTH_REQUEST";
 
-/// It takes connections until it is dropped.
+/// Accepts connections until dropped.
 pub struct Sshd {
     child: Child,
     port: u16,
@@ -23,7 +24,7 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// `None`, and said so, where there is no sshd.
+    /// Returns `None`, and says why, if sshd is not installed.
     pub fn start(authority: &Sandbox) -> Option<Self> {
         let programs = ["sshd", "ssh", "ssh-keygen"].map(|name| {
             let elsewhere = Path::new("/usr/sbin").join(name);
@@ -33,7 +34,7 @@ impl Sshd {
             skip("no sshd here");
             return None;
         };
-        // Where its unprivileged half lives, if it is root; elsewhere it does without.
+        // The privilege separation folder, which sshd needs if it runs as root.
         fs::create_dir_all("/run/sshd").ok();
         let folder = temporary_folder();
         for name in ["host", "key"] {
@@ -62,7 +63,7 @@ impl Sshd {
         })
     }
 
-    /// The words of the command that a client gets its tokens with. It waits so many seconds for a connection.
+    /// The command with which a client gets its tokens. It waits up to `patience` seconds for a connection.
     pub fn command(&self, patience: u32) -> Vec<String> {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let options = [
@@ -104,13 +105,13 @@ fn make_key(keygen: &Path, path: &Path) {
     assert!(command.status().expect("no ssh-keygen").success());
 }
 
-/// One that nobody listens at now.
+/// A port that nothing listens on at the moment.
 fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("no port");
     listener.local_addr().expect("no address").port()
 }
 
-/// The configuration, what the key may do, and what the clients know of the host.
+/// Writes the configuration, what the key may do, and the clients' known hosts.
 fn write_files(authority: &Sandbox, folder: &Path, port: u16) {
     let read = |name: &str| fs::read_to_string(folder.join(name)).expect("no key");
     let command = format!(

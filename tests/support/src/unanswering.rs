@@ -1,11 +1,11 @@
-//! An address of this machine that does not answer, as behind a dead route or a firewall.
+//! A local address that does not respond, as behind a dead route or a firewall.
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test ends the test")]
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// A listener whose queue is full: Linux drops what else comes.
+/// A listener whose queue is full, so that Linux drops further connections.
 pub struct Unanswering {
     pub address: SocketAddr,
     _listener: TcpListener,
@@ -13,7 +13,7 @@ pub struct Unanswering {
 }
 
 impl Unanswering {
-    /// `address` as in `[::1]:0`.
+    /// `address` in the form `[::1]:0`.
     pub fn start(address: &str) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();

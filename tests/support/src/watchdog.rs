@@ -1,11 +1,11 @@
-//! Ends the programs that tests have started when the tests themselves are killed: a login would poll for minutes.
+//! Kills the programs that tests have started if the tests themselves are killed: a login would poll for minutes.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
-/// Reads the process IDs that begin and end. Its stdin ends with the process of the tests, however that ends.
+/// Reads the process IDs that start and end. Its stdin is closed when the test process ends, however that happens.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 running=' '
@@ -36,7 +36,7 @@ fn tell(event: &str, pid: u32) {
 
 fn start() -> Child {
     let mut shell = Command::new("/bin/sh");
-    // A Ctrl-C at the terminal is for the tests alone.
+    // Only the tests should receive a Ctrl-C at the terminal.
     shell.args(["-c", SCRIPT]).process_group(0);
     shell
         .stdin(Stdio::piped())

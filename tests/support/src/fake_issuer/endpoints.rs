@@ -1,5 +1,5 @@
-//! What each endpoint checks, and what it answers when nothing goes wrong. Whatever a client must never do is written
-//! down as a violation; what can happen to a correct one is only refused.
+//! What each endpoint checks, and what it answers when nothing goes wrong. Whatever a client must never do is recorded as
+//! a violation; requests that a correct client may send are only refused.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::wire::{Answer, Request};
 
 const SCOPE: &str = "openid profile email offline_access";
 
-/// What a request is for. The token endpoint counts as three.
+/// The purpose of a request. The token endpoint has three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// `GET /oauth/authorize`
@@ -21,7 +21,7 @@ pub enum Endpoint {
     Exchange,
     /// `POST /oauth/token` with a refresh token
     Refresh,
-    /// `POST /oauth/token` with an identity token of a workload
+    /// `POST /oauth/token` with a workload's identity token
     Assertion,
     /// `POST /oauth/revoke`
     Revoke,
@@ -41,7 +41,7 @@ pub enum Endpoint {
     Responses,
     /// `POST /v1/messages`, of a gateway that speaks Anthropic's API
     Messages,
-    /// Anything else, such as the keys (`GET /.well-known/jwks.json`).
+    /// Anything else, such as the key set (`GET /.well-known/jwks.json`).
     Other,
 }
 
@@ -68,17 +68,17 @@ impl Endpoint {
     }
 }
 
-/// What happens at the authorize page.
+/// What the authorize page does.
 #[derive(Clone)]
 pub enum Consent {
-    /// The redirect with a code, at once.
+    /// Redirects with a code immediately.
     Grant,
-    /// The redirect with an error.
+    /// Redirects with an error.
     Refuse {
         error: String,
         description: Option<String>,
     },
-    /// A page with a link to the redirect, which also redirects there: for a real browser.
+    /// Shows a page with a link to the redirect URI, and then redirects there: for a real browser.
     Page,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Code {
     spent: bool,
 }
 
-/// A device login under way.
+/// A device login in progress.
 pub(super) struct Device {
     pub id: String,
     user_code: String,
@@ -105,7 +105,7 @@ pub(super) enum Verdict {
         code: String,
         verifier: String,
     },
-    /// With the error code and the issuer's message.
+    /// The error code and the issuer's message.
     Refused(&'static str, &'static str),
 }
 
@@ -118,9 +118,9 @@ impl Verdict {
     }
 }
 
-/// Why a request is not served.
+/// Why a request is rejected.
 pub(super) enum Rejection {
-    /// The client broke the protocol; what it did.
+    /// What the client did to violate the protocol.
     Violation(String),
     /// A status, an error code, and a message.
     Refused(u16, &'static str, &'static str),
@@ -130,7 +130,7 @@ use Rejection::{Refused, Violation};
 
 pub(super) type Served = Result<Answer, Rejection>;
 
-/// Serves a request, as the real issuer would.
+/// Serves a request as the real issuer would.
 pub(super) fn answer(state: &mut State, endpoint: Endpoint, request: &Request) -> Answer {
     let served = match endpoint {
         Endpoint::Authorize => authorize(state, request),
@@ -197,11 +197,11 @@ fn authorize(state: &mut State, request: &Request) -> Served {
     )?;
     ensure(
         is_32_bytes(&given["code_challenge"]),
-        "code_challenge is no SHA-256 in base64url",
+        "code_challenge is not a SHA-256 in base64url",
     )?;
     ensure(
         is_32_bytes(&given["state"]),
-        "state is no 32 bytes in base64url",
+        "state is not 32 bytes in base64url",
     )?;
     Ok(consent(state, &given))
 }
@@ -285,16 +285,16 @@ fn exchange(state: &mut State, request: &Request) -> Served {
     ensure(!code.spent, "the code was used before")?;
     ensure(
         code.redirect_uri == given["redirect_uri"],
-        "redirect_uri is not the one of the code",
+        "redirect_uri differs from the authorization request",
     )?;
     let verifier = &given["code_verifier"];
     ensure(
         (43..=128).contains(&verifier.len()),
-        "code_verifier is not of 43 to 128 characters",
+        "code_verifier does not have 43 to 128 characters",
     )?;
     ensure(
         challenge(verifier) == code.challenge,
-        "code_verifier does not fit code_challenge",
+        "code_verifier does not match code_challenge",
     )?;
     code.spent = true;
     let family = state.books.open_family(code.account.clone());
@@ -358,13 +358,13 @@ fn exchange_assertion(state: &mut State, request: &Request) -> Served {
     ensure(assertion.len() <= 16 * 1024, "the assertion is too long")?;
     ensure(
         assertion.trim() == assertion && !assertion.is_empty(),
-        "the assertion is not trimmed, or empty",
+        "the assertion is empty or not trimmed",
     )?;
     if let Some(context) = form.get("workload_identity_context") {
         let context: Result<serde_json::Map<String, Value>, _> = serde_json::from_str(context);
         ensure(
             context.is_ok(),
-            "workload_identity_context is no JSON object",
+            "workload_identity_context is not a JSON object",
         )?;
     }
     if form["federation_rule_id"] != state.manners.federation_rule {
@@ -414,7 +414,7 @@ fn exchange_assertion(state: &mut State, request: &Request) -> Served {
     Ok(Answer::json(200, &body))
 }
 
-/// The answer of the token endpoint: a new set, without what is to be missing.
+/// The response of the token endpoint: a new set, without the members planned to be missing.
 fn tokens(state: &mut State, family: usize) -> Answer {
     let mut body = state.issue(family, 0);
     state.adapt(&mut body);
@@ -422,7 +422,7 @@ fn tokens(state: &mut State, family: usize) -> Answer {
 }
 
 impl State {
-    /// Leaves out of a token response what is to be missing or null.
+    /// Removes the members of a token response that are planned to be missing, or makes them null.
     fn adapt(&self, body: &mut Value) {
         if let Some(members) = body.as_object_mut() {
             members.retain(|name, _| !self.manners.omit.contains(&name.as_str()));
@@ -437,12 +437,12 @@ impl State {
         missing.any(|name| *name == member)
     }
 
-    /// Seconds since 1970 by the issuer's clock.
+    /// Seconds since 1970, by the issuer's clock.
     pub(super) fn clock(&self) -> u64 {
         now().saturating_add_signed(self.manners.clock_ahead)
     }
 
-    /// A new set of tokens for a login, said to be `age` seconds old.
+    /// Creates a new set of tokens for a login, dated `age` seconds ago.
     pub(super) fn issue(&mut self, family: usize, age: u64) -> Value {
         let manners = &self.manners;
         let right = (json!(self.url), json!([manners.client_id]));
@@ -466,12 +466,12 @@ impl State {
         })
     }
 
-    /// Settles the newest device login that still waits; there has to be one.
+    /// Decides the newest waiting device login. Panics if there is none.
     pub(super) fn decide(&mut self, verdict: Verdict) {
         let account = self.manners.account.clone();
         let mut devices = self.devices.iter_mut().rev();
         let waiting = devices.find(|device| matches!(device.verdict, Verdict::Pending));
-        waiting.expect("no device login waits").verdict = verdict.clone();
+        waiting.expect("no device login is waiting").verdict = verdict.clone();
         if let Verdict::Approved { code, verifier } = verdict {
             let remembered = Code {
                 account,
@@ -510,15 +510,14 @@ fn revoke(state: &mut State, request: &Request) -> Served {
         _ => return Err(Violation("token_type_hint is unknown".to_owned())),
     }
     state.revoked.push(token.clone());
-    // An unknown token is as good as revoked (RFC 7009 section 2.2).
+    // An unknown token counts as revoked (RFC 7009 section 2.2).
     Ok(Answer::json(200, &json!({})))
 }
 
-/// Whose access token came along.
+/// The user of a personal access token.
 fn whoami(state: &mut State, request: &Request) -> Served {
     ensure(request.query.is_empty(), "there is a query")?;
-    let token =
-        bearer(request).ok_or_else(|| Violation("no access token came along".to_owned()))?;
+    let token = bearer(request).ok_or_else(|| Violation("no access token".to_owned()))?;
     let Some(account) = state.books.holder(token, state.clock()) else {
         return Err(Refused(
             401,
@@ -565,7 +564,7 @@ fn device_token(state: &mut State, request: &Request) -> Served {
     let mut devices = state.devices.iter();
     let device = devices.find(|device| device.id == given["device_auth_id"]);
     let Some(device) = device.filter(|device| device.user_code == given["user_code"]) else {
-        return Err(Violation("this device login was never begun".to_owned()));
+        return Err(Violation("unknown device login".to_owned()));
     };
     match &device.verdict {
         Verdict::Pending => Err(Refused(
@@ -586,13 +585,13 @@ fn device_token(state: &mut State, request: &Request) -> Served {
 }
 
 fn usage(state: &mut State, request: &Request) -> Served {
-    ensure(bearer(request).is_some(), "no access token came along")?;
+    ensure(bearer(request).is_some(), "no access token")?;
     check_routing(state, request)?;
     let account = caller(state, request)?;
     Ok(Answer::json(200, &json!({ "plan_type": account.plan })))
 }
 
-/// Where the requests of an account go. It says nothing to who does not prove whose the account is.
+/// The origin for an account's requests. Only clients that prove they own the account get an answer.
 fn accounts_check(state: &mut State, request: &Request) -> Served {
     ensure(request.query.is_empty(), "there is a query")?;
     if state.manners.routing.is_null() {
@@ -626,7 +625,7 @@ fn accounts_check(state: &mut State, request: &Request) -> Served {
     Ok(Answer::json(200, &body))
 }
 
-/// Refuses what comes to another origin than that of the workspace, or without its override.
+/// Refuses requests to another origin than the workspace's, or without its override.
 pub(super) fn check_routing(state: &State, request: &Request) -> Result<(), Rejection> {
     let told = |name: &str| state.manners.routing[name].as_str();
     let told = |name: &str| told(name).filter(|value| *value != "NO_CONSTRAINT");
@@ -651,7 +650,7 @@ pub(super) fn bearer(request: &Request) -> Option<&str> {
     request.header("authorization")?.strip_prefix("Bearer ")
 }
 
-/// Whose token came along, if it works.
+/// The account of the request's access token, if the token is valid.
 pub(super) fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Account, Rejection> {
     let account = bearer(request).and_then(|token| state.books.holder(token, state.clock()));
     let Some(account) = account else {
@@ -663,14 +662,14 @@ pub(super) fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Acco
     };
     ensure(
         request.header("chatgpt-account-id") == account.id.as_deref(),
-        "ChatGPT-Account-Id is not the one of the token",
+        "ChatGPT-Account-Id differs from the token's account",
     )?;
     let is_fedramp = account.is_fedramp().then_some("true");
     ensure(
         request.header("x-openai-fedramp") == is_fedramp,
-        "X-OpenAI-Fedramp is not what the account needs",
+        "X-OpenAI-Fedramp does not match the account",
     )?;
-    // Whether a routed workspace still wants this header is not known.
+    // It is not known whether a routed workspace still requires this header.
     let is_routed = ["workspace_backend_origin", "account_routing_override"]
         .iter()
         .any(|name| state.manners.routing[*name].is_string());
@@ -685,12 +684,12 @@ pub(super) fn caller<'a>(state: &'a State, request: &Request) -> Result<&'a Acco
 }
 
 fn other(request: &Request) -> Served {
-    // A browser asks for the icon unasked, and the device page is for the person.
+    // Browsers request the icon by themselves, and users open the device page.
     match request.path.as_str() {
         "/favicon.ico" => Err(Refused(404, "not_found", "Not found.")),
         "/.well-known/jwks.json" => Ok(Answer::json(200, &json!({ "keys": [] }))),
         "/codex/device" => Ok(Answer::html(200, "<title>Enter the code</title>")),
-        _ => Err(Violation("nothing is here".to_owned())),
+        _ => Err(Violation("no such endpoint".to_owned())),
     }
 }
 
@@ -701,7 +700,7 @@ pub(super) fn ensure(holds: bool, complaint: &str) -> Result<(), Rejection> {
     Err(Violation(complaint.to_owned()))
 }
 
-/// The parameters of a form body, which has to say that it is one.
+/// The parameters of a form body, whose content type must say so.
 fn form(request: &Request, needed: &[&str]) -> Result<HashMap<String, String>, Rejection> {
     form_with(request, needed, &[])
 }
@@ -713,12 +712,12 @@ fn form_with(
 ) -> Result<HashMap<String, String>, Rejection> {
     ensure(
         has_type(request, "application/x-www-form-urlencoded"),
-        "the body is not said to be a form",
+        "the content type is not a form",
     )?;
     parameters(&request.text(), needed, optional)
 }
 
-/// Encoded parameters by name: each that is needed, none twice, none that is unknown.
+/// The decoded parameters by name. Requires each in `needed` exactly once, and allows no duplicates or unknown ones.
 fn parameters(
     encoded: &str,
     needed: &[&str],
@@ -729,7 +728,7 @@ fn parameters(
         let known = needed.contains(&name.as_str()) || optional.contains(&name.as_str());
         ensure(known, &format!("{name} is no parameter"))?;
         let twice = given.insert(name.clone(), value).is_some();
-        ensure(!twice, &format!("{name} came twice"))?;
+        ensure(!twice, &format!("{name} was sent twice"))?;
     }
     for name in needed {
         ensure(given.contains_key(*name), &format!("{name} is missing"))?;
@@ -737,14 +736,14 @@ fn parameters(
     Ok(given)
 }
 
-/// The members of a JSON body, which has to say that it is one: exactly these, all of them strings.
+/// The members of a JSON body, whose content type must say so: exactly those in `needed`, all strings.
 fn object(request: &Request, needed: &[&str]) -> Result<HashMap<String, String>, Rejection> {
     ensure(
         has_type(request, "application/json"),
-        "the body is not said to be JSON",
+        "the content type is not JSON",
     )?;
     let given: HashMap<String, String> = serde_json::from_slice(&request.body)
-        .map_err(|_| Violation("the body is no JSON object of strings".to_owned()))?;
+        .map_err(|_| Violation("the body is not a JSON object of strings".to_owned()))?;
     let exactly =
         given.len() == needed.len() && needed.iter().all(|name| given.contains_key(*name));
     ensure(
@@ -754,7 +753,7 @@ fn object(request: &Request, needed: &[&str]) -> Result<HashMap<String, String>,
     Ok(given)
 }
 
-/// The redirect URIs of the public client, on any port: a test cannot have the registered ones.
+/// Whether this is a redirect URI of the public client, on any port, as tests cannot use the registered ports.
 fn is_registered(redirect_uri: &str) -> bool {
     let port = redirect_uri
         .strip_prefix("http://localhost:")
@@ -764,13 +763,13 @@ fn is_registered(redirect_uri: &str) -> bool {
         .is_some_and(|port| port > 0)
 }
 
-/// Whether it is 32 bytes in base64url without padding.
+/// Whether this is 32 bytes in base64url without padding.
 fn is_32_bytes(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     text.len() == 43 && text.bytes().all(allowed)
 }
 
-/// Whether the body is said to be of this type, whatever parameters follow.
+/// Whether the content type is this one, with or without parameters.
 fn has_type(request: &Request, kind: &str) -> bool {
     let stated = request.header("content-type").unwrap_or_default();
     stated.split(';').next().map(str::trim) == Some(kind)

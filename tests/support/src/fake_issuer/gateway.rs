@@ -1,5 +1,5 @@
-//! The backend that answers questions to a model, as strict as the real one is reported to be, and a gateway that speaks
-//! Anthropic's Messages API. Nobody here has seen whether the real backend refuses all of this.
+//! The backend that answers model requests, as strict as the real one is reported to be, and a gateway that speaks
+//! Anthropic's Messages API. It is not confirmed that the real backend refuses all of this.
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,11 @@ use super::State;
 use super::endpoints::{Served, bearer, caller, check_routing, ensure};
 use super::wire::{Answer, Request};
 
-/// What a model says.
+/// The model's reply.
 const GREETING: &str = "Hello from the backend";
 
-/// The shortest answer of the Responses API that every program takes for a whole one. To a question that offers the tool
-/// `look_up`, and has no result of it yet, the answer is a call of that tool.
+/// The shortest response of the Responses API that every program accepts as complete. A request that offers the tool
+/// `look_up` and has no result of it yet is answered with a call of that tool.
 pub(super) fn responses(state: &mut State, request: &Request) -> Served {
     check_routing(state, request)?;
     caller(state, request)?;
@@ -30,7 +30,7 @@ pub(super) fn responses(state: &mut State, request: &Request) -> Served {
     Ok(greeting())
 }
 
-/// What the backend is reported to refuse in a question. Codex 0.171 has its instructions in a message of the developer.
+/// What the backend is reported to refuse in a request. Codex 0.171 sends its instructions in a developer message.
 fn complaint(body: &Value) -> Option<&'static str> {
     let items = body["input"].as_array();
     let has_role =
@@ -51,7 +51,7 @@ fn complaint(body: &Value) -> Option<&'static str> {
     found.map(|(_, what)| what)
 }
 
-/// The events around the items of an answer.
+/// The events around the items of a response.
 fn answer(mut events: Vec<Value>, item: &Value) -> Answer {
     let begun = json!({ "id": "resp_1", "object": "response", "created_at": 1, "model": "m", "output": [],
         "parallel_tool_calls": true, "tool_choice": "auto", "tools": [], "status": "in_progress" });
@@ -102,7 +102,7 @@ fn tool_call() -> Answer {
     answer(events, &item(arguments))
 }
 
-/// The shortest answer of Anthropic's Messages API. Such a gateway knows the token and the account.
+/// The shortest response of Anthropic's Messages API. This gateway checks the token and the account.
 pub(super) fn messages(state: &mut State, request: &Request) -> Served {
     let token = bearer(request);
     if token.is_none_or(|token| state.books.holder(token, state.clock()).is_none()) {

@@ -1,5 +1,5 @@
-//! An issuer on a free loopback port, as strict as the real one is said to be. It remembers what it was asked, can be
-//! told to go wrong, and complains when it is dropped if a client broke the protocol. It knows of no test framework.
+//! An issuer on a free loopback port, as strict as the real one is said to be. It records requests, can be told to
+//! misbehave, and panics on drop if a client violated the protocol. It depends on no test framework.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,59 +32,62 @@ pub use wire::{Answer, Request};
 /// The public client of Codex CLI.
 pub const CLIENT_ID: &str = "app_EMoamEEZ73f0CkXaXp7hrann";
 
-/// How long an event is awaited before the test is given up. It is only reached when something is broken.
+/// How long to wait for an event before a test fails. Only reached if something is broken.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-/// How the issuer serves while nothing else is planned. `FakeIssuer::set` changes it at any time.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent switch"
+)]
+/// How the issuer behaves unless something else is planned. `FakeIssuer::set` changes it at any time.
 pub struct Manners {
-    /// The client that it knows.
+    /// The client that it accepts.
     pub client_id: String,
-    /// Whose login the next one is.
+    /// The account of the next login.
     pub account: Account,
-    /// Whose a login becomes when it is refreshed; `None`: it stays whose it was.
+    /// The account that a login belongs to after its next refresh; `None`: unchanged.
     pub account_at_refresh: Option<Account>,
-    /// Whether it keeps to `allowed_workspace_id`.
+    /// Whether it enforces `allowed_workspace_id`.
     pub honours_workspace: bool,
     /// How long new access tokens and ID tokens are valid, in seconds.
     pub access_life: u64,
     pub id_life: u64,
-    /// Seconds that its clock is ahead of this machine's; negative: behind.
+    /// How many seconds its clock is ahead of this machine's; negative: behind.
     pub clock_ahead: i64,
     pub opaque_access_token: bool,
-    /// `iss` and `aud` of new id tokens; `None`: as they should be.
+    /// `iss` and `aud` of new ID tokens; `None`: the correct ones.
     pub id_issuer: Option<Value>,
     pub id_audience: Option<Value>,
-    /// Members that are missing from, or null in, an answer of the token endpoint. A refresh token that is not given
-    /// out anew is not spent either.
+    /// Members that are missing from, or null in, token responses. A refresh token that would not be replaced is not
+    /// spent either.
     pub omit: Vec<&'static str>,
     pub null: Vec<&'static str>,
-    /// Whether a refresh token that comes a second time revokes the whole login.
+    /// Whether reusing a refresh token revokes the whole login.
     pub reuse_revokes_family: bool,
-    /// The federation rule of workloads, and whether it takes an identity token once only.
+    /// The federation rule of workloads, and whether each identity token is accepted only once.
     pub federation_rule: String,
     pub assertions_work_once: bool,
-    /// Whether it refuses to revoke what does not come as a form (RFC 7009 section 2.1).
+    /// Whether it only accepts revocations sent as a form (RFC 7009 section 2.1).
     pub revokes_forms_only: bool,
     /// The status of a final error: 400 or 401.
     pub final_error_status: u16,
     pub consent: Consent,
     /// The `iss` of the redirect (RFC 9207), if it sends one.
     pub iss: Option<String>,
-    /// Whether device login is switched on.
+    /// Whether device login is enabled.
     pub device_login: bool,
     /// The `interval` of the device flow: a string, a number, or missing.
     pub interval: Option<Value>,
-    /// How the user code's member is spelled.
+    /// How the member of the user code is spelled.
     pub user_code_member: &'static str,
     /// The status that means "not yet" in the device flow: 403 or 404.
     pub pending_status: u16,
-    /// What `accounts/check` says of the account: more members of its entry, such as `workspace_backend_origin`. Null: it is
-    /// not served, so that no worker changes what is stored after its caller has ended.
+    /// More members of the account's entry in `accounts/check`, such as `workspace_backend_origin`. Null: it is not
+    /// served, so that no worker changes the stored login after its caller has exited.
     pub routing: Value,
-    /// Whether it answers with a map, as it once did, and not with a list.
+    /// Whether it lists accounts as a map, as it once did, instead of a list.
     pub accounts_as_map: bool,
-    /// Whether the account is not among those that it lists.
+    /// Whether the account is missing from the accounts that it lists.
     pub account_is_missing: bool,
 }
 
@@ -121,17 +124,17 @@ impl Default for Manners {
     }
 }
 
-/// The running issuer. Dropped, it is stopped, and panics if there are violations that nobody took.
+/// The running issuer. Dropping it stops it, and panics if there are violations that no test has taken.
 pub struct FakeIssuer {
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 struct Shared {
-    /// Without a slash at the end.
+    /// Without a trailing slash.
     url: String,
     state: Mutex<State>,
-    /// Anything in `state` has changed.
+    /// Signals any change of `state`.
     changed: Condvar,
 }
 
@@ -139,7 +142,7 @@ struct State {
     url: String,
     manners: Manners,
     books: tokens::Books,
-    /// Those that a workload's platform has made.
+    /// Identity tokens made by a workload's platform.
     identity_tokens: HashMap<String, IdentityToken>,
     codes: HashMap<String, endpoints::Code>,
     devices: Vec<endpoints::Device>,
@@ -162,7 +165,7 @@ struct IdentityToken {
     used: bool,
 }
 
-/// Keeps answers back until the test opens it.
+/// Holds responses back until the test opens it.
 #[derive(Clone)]
 pub struct Gate {
     shared: Arc<Shared>,
@@ -176,7 +179,7 @@ impl Gate {
     }
 }
 
-/// Start, orders to it, and stop.
+/// Starting, controlling and stopping it.
 impl FakeIssuer {
     pub fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("no free port");
@@ -191,35 +194,35 @@ impl FakeIssuer {
         Self { shared, acceptor }
     }
 
-    /// The address, without a slash at the end.
+    /// Its URL, without a trailing slash.
     pub fn url(&self) -> &str {
         &self.shared.url
     }
 
-    /// Changes how it serves: `issuer.set(|its| its.access_life = 60)`.
+    /// Changes its behaviour: `issuer.set(|its| its.access_life = 60)`.
     pub fn set(&self, change: impl FnOnce(&mut Manners)) {
         change(&mut self.shared.lock().manners);
     }
 
-    /// Plans the next answer of an endpoint, after those that are planned already.
+    /// Plans the next response of an endpoint, after those already planned.
     pub fn plan(&self, endpoint: Endpoint, trouble: Trouble) {
         let mut state = self.shared.lock();
         state.plans.entry(endpoint).or_default().push_back(trouble);
     }
 
-    /// Plans every answer of an endpoint for which no other is planned, until `end_plans`.
+    /// Plans all responses of an endpoint that have no other plan, until `end_plans`.
     pub fn plan_always(&self, endpoint: Endpoint, trouble: Trouble) {
         self.shared.lock().lasting_plans.insert(endpoint, trouble);
     }
 
-    /// Goes back to normal service.
+    /// Returns to normal service.
     pub fn end_plans(&self, endpoint: Endpoint) {
         let mut state = self.shared.lock();
         state.plans.remove(&endpoint);
         state.lasting_plans.remove(&endpoint);
     }
 
-    /// A new gate, shut, for `Trouble::Hold`.
+    /// A new, closed gate for `Trouble::Hold`.
     pub fn gate(&self) -> Gate {
         let mut state = self.shared.lock();
         state.gates += 1;
@@ -229,15 +232,15 @@ impl FakeIssuer {
         Gate { shared, number }
     }
 
-    /// Keeps the next answer of an endpoint back, until the gate is opened.
+    /// Holds back the next response of an endpoint until the gate opens.
     pub fn hold(&self, endpoint: Endpoint) -> Gate {
         let gate = self.gate();
         self.plan(endpoint, Trouble::Hold(gate.clone()));
         gate
     }
 
-    /// Makes a login without any request, its tokens `age` seconds old, in the shape of the member `tokens` of a
-    /// stored login.
+    /// Creates a login without any request, with tokens `age` seconds old. Returns it in the form of the member `tokens`
+    /// of a stored login.
     pub fn issue_tokens(&self, age: u64) -> Value {
         let mut state = self.shared.lock();
         let account = state.manners.account.clone();
@@ -252,14 +255,14 @@ impl FakeIssuer {
         })
     }
 
-    /// Makes an access token as an admin console does (`at-…`): it is never refreshed.
+    /// Creates an access token as an admin console does (`at-…`): it is never refreshed.
     pub fn issue_personal_token(&self) -> String {
         let mut state = self.shared.lock();
         let account = state.manners.account.clone();
         state.books.issue_personal(account).to_owned()
     }
 
-    /// Makes an identity token of a workload, as its platform does, for so many seconds from now.
+    /// Creates a workload's identity token, as its platform does, valid for `life` seconds.
     pub fn issue_identity_token(&self, life: i64) -> String {
         let expires_at = now().saturating_add_signed(life);
         let claims = json!({
@@ -278,22 +281,22 @@ impl FakeIssuer {
         token
     }
 
-    /// Revokes every login: no refresh token works any more (`refresh_token_invalidated`).
+    /// Revokes every login, so that no refresh token works any more (`refresh_token_invalidated`).
     pub fn revoke_logins(&self) {
         self.shared.lock().books.revoke_all();
     }
 
-    /// Makes the backend reject every access token that was given so far.
+    /// Makes the backend reject every access token issued so far.
     pub fn reject_access_tokens(&self) {
         self.shared.lock().books.reject_access_tokens();
     }
 
-    /// The person enters the user code on another device, and agrees.
+    /// The user enters the code on another device, and approves.
     pub fn approve(&self) {
         self.shared.lock().decide(endpoints::Verdict::approved());
     }
 
-    /// The person declines (`access_denied`).
+    /// The user declines (`access_denied`).
     pub fn deny(&self) {
         let verdict = endpoints::Verdict::Refused("access_denied", "The person said no.");
         self.shared.lock().decide(verdict);
@@ -306,9 +309,9 @@ impl FakeIssuer {
     }
 }
 
-/// What it saw.
+/// What it recorded.
 impl FakeIssuer {
-    /// Every request so far.
+    /// All requests so far.
     pub fn requests(&self) -> Vec<Request> {
         let state = self.shared.lock();
         state
@@ -318,7 +321,7 @@ impl FakeIssuer {
             .collect()
     }
 
-    /// The requests of one endpoint so far.
+    /// The requests to one endpoint so far.
     pub fn requests_to(&self, endpoint: Endpoint) -> Vec<Request> {
         let state = self.shared.lock();
         let wanted = state.requests.iter().filter(|(to, _)| *to == endpoint);
@@ -329,7 +332,7 @@ impl FakeIssuer {
         self.shared.lock().count(endpoint)
     }
 
-    /// Waits until an endpoint has had `count` requests in all.
+    /// Waits until an endpoint has received `count` requests in total.
     #[track_caller]
     pub fn await_requests(&self, endpoint: Endpoint, count: usize) {
         let enough = |state: &State| state.count(endpoint) >= count;
@@ -340,7 +343,7 @@ impl FakeIssuer {
         );
     }
 
-    /// Waits until `count` requests of an endpoint have been answered, or their connections ended, in all.
+    /// Waits until `count` requests to an endpoint have been answered, or their connections closed.
     #[track_caller]
     pub fn await_answers(&self, endpoint: Endpoint, count: usize) {
         let answered = |state: &State| state.answered.get(&endpoint).map_or(0, Vec::len);
@@ -352,13 +355,13 @@ impl FakeIssuer {
         );
     }
 
-    /// When each answer of an endpoint had been sent, or its connection ended.
+    /// When each response of an endpoint had been sent, or its connection closed.
     pub fn answers(&self, endpoint: Endpoint) -> Vec<Instant> {
         let state = self.shared.lock();
         state.answered.get(&endpoint).cloned().unwrap_or_default()
     }
 
-    /// How often a refresh token came a second time.
+    /// How often a refresh token was reused.
     pub fn reuses(&self) -> usize {
         self.shared.lock().reuses
     }
@@ -368,21 +371,21 @@ impl FakeIssuer {
         self.shared.lock().revoked.clone()
     }
 
-    /// Every access token that was given, the newest last.
+    /// Every access token issued so far, the newest last.
     pub fn access_tokens(&self) -> Vec<String> {
         let state = self.shared.lock();
         let issued = state.books.issued.iter();
         issued.map(|set| set.access.clone()).collect()
     }
 
-    /// Every refresh token that was given, the newest last.
+    /// Every refresh token issued so far, the newest last.
     pub fn refresh_tokens(&self) -> Vec<String> {
         let state = self.shared.lock();
         let issued = state.books.issued.iter();
         issued.map(|set| set.refresh.clone()).collect()
     }
 
-    /// Every secret that was given or that came, each with what it is.
+    /// Every secret issued or received, each with a description.
     pub fn secrets(&self) -> Vec<(String, &'static str)> {
         let state = self.shared.lock();
         let named = |set: &tokens::Issued| {
@@ -414,7 +417,7 @@ impl FakeIssuer {
             .collect()
     }
 
-    /// Whether it would take this refresh token now: the login is not lost.
+    /// Whether it would accept this refresh token now, so that the login is not lost.
     pub fn would_refresh(&self, refresh_token: &str) -> bool {
         let state = self.shared.lock();
         matches!(
@@ -423,7 +426,7 @@ impl FakeIssuer {
         )
     }
 
-    /// The complaints so far, for a test that expects them: they are forgotten.
+    /// Takes the violations so far, for a test that expects them.
     pub fn take_violations(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.lock().violations)
     }
@@ -450,7 +453,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for something to become true, at most for `limit`; says whether it did.
+    /// Waits until a condition holds, at most for `limit`. Returns whether it did.
     fn wait_until(&self, limit: Duration, holds: impl Fn(&State) -> bool) -> bool {
         let waited = self
             .changed
@@ -462,7 +465,7 @@ impl Shared {
     fn stop(&self) {
         let mut state = self.lock();
         state.stopped = true;
-        // A planned gate refers back to here: neither would ever be freed.
+        // Planned gates refer back to this, a cycle that would never be freed.
         state.plans.clear();
         state.lasting_plans.clear();
         for stream in state.connections.values() {
@@ -470,11 +473,11 @@ impl Shared {
         }
         drop(state);
         self.changed.notify_all();
-        // Accept returns only for a connection.
+        // `accept` only returns when a client connects.
         TcpStream::connect(self.url.trim_start_matches("http://")).ok();
     }
 
-    /// Writes a request down, and says what is planned for it.
+    /// Records a request, and returns what is planned for it.
     fn receive(&self, endpoint: Endpoint, request: &Request) -> Course {
         let mut state = self.lock();
         state.requests.push((endpoint, request.clone()));
@@ -498,7 +501,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits as planned. False if the issuer was stopped meanwhile.
+    /// Waits as planned. Returns false if the issuer was stopped meanwhile.
     fn hold_back(&self, course: &Course) -> bool {
         let opened = |state: &State| {
             let mut gates = course.gates.iter();
@@ -538,7 +541,7 @@ impl State {
     }
 }
 
-/// Takes connections until the issuer is stopped, each with a thread of its own: none waits for another.
+/// Accepts connections until the issuer is stopped. Each has its own thread, so that none blocks another.
 fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     for (number, stream) in listener.incoming().enumerate() {
         let mut state = shared.lock();
@@ -566,7 +569,7 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     }
 }
 
-/// Serves one connection to its end. A connection that breaks off is the client's to handle.
+/// Serves one connection to its end. Handling a broken connection is up to the client.
 fn converse(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
@@ -586,7 +589,7 @@ fn converse(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Serves one request as planned. False if the connection is to end.
+/// Serves one request as planned. Returns false if the connection has to be closed.
 fn serve(
     shared: &Shared,
     mut stream: &TcpStream,
@@ -612,7 +615,7 @@ fn serve(
     deliver(shared, stream, &answer, &course.delivery)
 }
 
-/// Sends an answer, or as much of it as planned. False if the connection is to end.
+/// Sends a response, or as much of it as planned. Returns false if the connection has to be closed.
 fn deliver(
     shared: &Shared,
     mut stream: &TcpStream,

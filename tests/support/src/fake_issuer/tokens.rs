@@ -1,5 +1,5 @@
-//! The tokens that the fake issuer gives: who may use them, and JSON Web Tokens that look like the real ones. Their
-//! signatures are noise.
+//! The tokens that the fake issuer issues: who may use them, and JSON Web Tokens that look like the real ones, but with
+//! random signatures.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,10 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-/// Whose login it is.
+/// The account of a login.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// The account ID; without one the claim is missing.
+    /// The account ID; `None` omits the claim.
     pub id: Option<String>,
     pub user_id: String,
     pub email: String,
@@ -36,7 +36,7 @@ impl Account {
         self.claims.get("chatgpt_account_is_fedramp") == Some(&json!(true))
     }
 
-    /// The region that its workspace is pinned to.
+    /// The region that the workspace is pinned to.
     pub fn residency(&self) -> Option<&str> {
         ["chatgpt_compute_residency", "chatgpt_data_residency"]
             .iter()
@@ -55,10 +55,10 @@ impl Account {
     }
 }
 
-/// A login: all the tokens that come of one exchange.
+/// A login: all tokens that descend from one code exchange.
 struct Family {
     account: Account,
-    /// No refresh token of it works any more.
+    /// None of its refresh tokens works any more.
     revoked: bool,
 }
 
@@ -74,7 +74,7 @@ struct AccessToken {
     rejected: bool,
 }
 
-/// What is known of a refresh token that is presented.
+/// The state of a refresh token that a client presents.
 pub(super) enum Presented {
     Good { family: usize },
     Reused { family: usize },
@@ -82,16 +82,16 @@ pub(super) enum Presented {
     Unknown,
 }
 
-/// How a set of tokens is to be made.
+/// How to create a set of tokens.
 pub(super) struct Order<'a> {
     pub issuer: &'a str,
     pub client_id: &'a str,
-    /// `iss` and `aud` of the id token.
+    /// `iss` and `aud` of the ID token.
     pub id_issuer: Value,
     pub id_audience: Value,
-    /// When they are said to be issued, in seconds since 1970.
+    /// Their time of issue, in seconds since 1970.
     pub issued: u64,
-    /// Those of the access token and of the ID token, in seconds.
+    /// The lifetimes of the access token and the ID token, in seconds.
     pub lifetimes: (u64, u64),
     pub opaque: bool,
 }
@@ -103,7 +103,7 @@ pub(super) struct Issued {
     pub id: String,
 }
 
-/// Every token that was ever given.
+/// Every token ever issued.
 #[derive(Default)]
 pub(super) struct Books {
     families: Vec<Family>,
@@ -111,7 +111,7 @@ pub(super) struct Books {
     access: HashMap<String, AccessToken>,
     /// All sets, the newest last.
     pub issued: Vec<Issued>,
-    /// Those that belong to no login.
+    /// Tokens that belong to no login.
     pub personal: Vec<String>,
 }
 
@@ -170,7 +170,7 @@ impl Books {
         }
     }
 
-    /// Makes an access token that belongs to no login, as an admin console does.
+    /// Creates an access token without a login, as an admin console does.
     pub fn issue_personal(&mut self, account: Account) -> &str {
         let token = AccessToken {
             account,
@@ -183,7 +183,7 @@ impl Books {
         &self.personal[self.personal.len() - 1]
     }
 
-    /// Whose access token this is, if it still works at `now`.
+    /// The account of this access token, if it is still valid at `now`.
     pub fn holder(&self, access: &str, now: u64) -> Option<&Account> {
         self.access
             .get(access)
@@ -191,7 +191,7 @@ impl Books {
             .map(|token| &token.account)
     }
 
-    /// Makes a new set of tokens for a login.
+    /// Creates a new set of tokens for a login.
     pub fn issue(&mut self, family: usize, order: &Order) -> &Issued {
         let account = self.families[family].account.clone();
         let access = if order.opaque {
@@ -265,7 +265,7 @@ pub fn challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
 }
 
-/// 43 characters of base64url that nobody had before.
+/// 43 random characters of base64url.
 pub fn unique() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }

@@ -1,35 +1,35 @@
-//! What can be planned to go wrong with one answer.
+//! What can be planned to go wrong with a response.
 
 use std::time::Duration;
 
 use super::Gate;
 use super::wire::{Answer, Request};
 
-/// One planned departure from normal service. What is not replaced by an answer of the plan's own has been done at
-/// once when the request came (a refresh token is spent), however late or broken its answer then is: the worst case.
+/// One planned fault. Unless the plan replaces the response, the request takes effect as soon as it arrives (a refresh
+/// token is spent), however late or broken the response then is: the worst case.
 #[derive(Clone)]
 pub enum Trouble {
-    /// This answer; nothing is done.
+    /// Sends this response instead; the request has no effect.
     Answer(Answer),
-    /// These bytes, then the end of the connection; nothing is done.
+    /// Sends these bytes, then closes the connection; the request has no effect.
     Bytes(Vec<u8>),
-    /// The connection ends; nothing is done.
+    /// Closes the connection; the request has no effect.
     DropBefore,
-    /// Done, then the connection ends without an answer.
+    /// The request takes effect, then the connection is closed without a response.
     DropAfter,
-    /// Done, then the head and half of the body, then the connection ends.
+    /// The request takes effect, then the head and half of the body are sent, and the connection is closed.
     Truncate,
-    /// Done, and all of the body is sent, but something else is wrong with the answer.
+    /// The request takes effect and the whole body is sent, but something else is wrong with the response.
     Flaw(Flaw),
-    /// Done, answered after this time.
+    /// The request takes effect; the response is sent after this delay.
     Delay(Duration),
-    /// Done, answered when the gate opens.
+    /// The request takes effect; the response is sent when the gate opens.
     Hold(Gate),
-    /// Done, answered byte by byte, at this interval.
+    /// The request takes effect; the response is sent byte by byte, at this interval.
     Drip(Duration),
-    /// What this makes of the request, such as an answer that repeats it.
+    /// Whatever this function returns for the request, such as a response that repeats it.
     Of(fn(&Request) -> Trouble),
-    /// Both at once, such as late and cut off.
+    /// Both at once, such as late and truncated.
     Both(Box<Trouble>, Box<Trouble>),
 }
 
@@ -49,7 +49,7 @@ impl Trouble {
         Self::Answer(super::endpoints::error(status, code, "planned by the test"))
     }
 
-    /// A 200 that says it is JSON, with any body.
+    /// A 200 with the content type JSON and any body.
     pub fn body(text: &str) -> Self {
         Self::Answer(Answer::new(200, "application/json", text))
     }
@@ -58,7 +58,7 @@ impl Trouble {
         Self::Answer(Answer::redirect(to))
     }
 
-    /// A 200 with so many MiB of blanks.
+    /// A 200 with `count` MiB of spaces.
     pub fn megabytes(count: usize) -> Self {
         Self::Answer(Answer::new(
             200,
@@ -72,18 +72,18 @@ impl Trouble {
     }
 }
 
-/// What can be wrong with an answer that has all of its body. The connection ends after it.
+/// What can be wrong with a response whose body is complete. The connection is closed after it.
 #[derive(Clone, Copy, Debug)]
 pub enum Flaw {
-    /// Its length is said to be greater.
+    /// `Content-Length` is too large.
     LongLength,
-    /// It comes in chunks, and the last one is missing.
+    /// The body is chunked, and the last chunk is missing.
     NoLastChunk,
     /// Another status.
     Status(u16),
-    /// A byte order mark stands before the body.
+    /// The body starts with a byte order mark.
     ByteOrderMark,
-    /// A word follows the body, and counts to its length.
+    /// The body ends with an extra word, which `Content-Length` includes.
     Garbage,
 }
 
@@ -96,7 +96,7 @@ impl Flaw {
         Self::Garbage,
     ];
 
-    /// The bytes of an answer with this flaw.
+    /// The bytes of a response with this flaw.
     pub(super) fn spoil(self, mut answer: Answer) -> Vec<u8> {
         let body = |answer: &Answer| [answer.head().as_bytes(), &answer.body].concat();
         let length = answer.body.len();
@@ -123,7 +123,7 @@ impl Flaw {
     }
 }
 
-/// A planned answer taken apart into the moments at which it matters.
+/// A fault, split into what happens at each step of a response.
 #[derive(Default)]
 pub(super) struct Course {
     pub instead: Option<Instead>,
@@ -132,7 +132,7 @@ pub(super) struct Course {
     pub delivery: Delivery,
 }
 
-/// What takes the place of normal service.
+/// What replaces normal service.
 pub(super) enum Instead {
     Answer(Answer),
     Bytes(Vec<u8>),

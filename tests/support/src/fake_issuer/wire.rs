@@ -1,5 +1,5 @@
-//! HTTP/1.1 over a TCP stream, as far as tests need it: the fake issuer reads requests with it, the browser answers.
-//! It is by hand because a server of tests has to cut connections at any point, which a proper one does not offer.
+//! As much of HTTP/1.1 over a TCP stream as tests need: the fake issuer reads requests with it, the test browser reads
+//! responses. It is handwritten because tests have to cut connections at any point, which no HTTP server library allows.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Error, ErrorKind, Read};
@@ -7,20 +7,20 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-/// The longest head that is read, in bytes.
+/// The longest head accepted, in bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
 const MOST_HEADERS: usize = 64;
 
-/// A request as it came.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
     pub path: String,
-    /// What stands behind the question mark, still encoded; empty without one.
+    /// The part after the question mark, still encoded; empty without one.
     pub query: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// When the whole of it had come.
+    /// When it was completely received.
     pub at: Instant,
 }
 
@@ -33,7 +33,7 @@ impl Request {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
@@ -50,14 +50,14 @@ impl Request {
             .collect()
     }
 
-    /// Whether the connection ends after the answer.
+    /// Whether the connection is closed after the response.
     pub fn is_last(&self) -> bool {
         self.header("connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 }
 
-/// An answer, as it is sent or as it came.
+/// A response, to send or as received.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -84,7 +84,7 @@ impl Answer {
         Self::new(status, "text/html; charset=utf-8", body)
     }
 
-    /// Server-sent events, each under the name that its member `type` holds.
+    /// Server-sent events, each named by its member `type`.
     pub fn events(events: &[Value]) -> Self {
         let event = |data: &Value| {
             let name = data["type"].as_str().unwrap_or_default();
@@ -98,7 +98,7 @@ impl Answer {
         Self::html(302, "").with("Location", to)
     }
 
-    /// The same with one header more.
+    /// Adds a header.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -122,7 +122,7 @@ impl Answer {
     }
 }
 
-/// The next request of a connection; `None` when the client has closed it.
+/// Reads the next request of a connection; `None` if the client has closed it.
 pub fn read_request(stream: &mut BufReader<impl Read>) -> io::Result<Option<Request>> {
     let head = read_head(stream)?;
     if head.is_empty() {
@@ -148,7 +148,7 @@ pub fn read_request(stream: &mut BufReader<impl Read>) -> io::Result<Option<Requ
     }))
 }
 
-/// The answer that a server gives; without a length its body goes to the end of the connection.
+/// Reads the response of a server; without a length, its body ends with the connection.
 pub fn read_answer(stream: &mut BufReader<impl Read>) -> io::Result<Answer> {
     let head = read_head(stream)?;
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
@@ -188,7 +188,7 @@ fn read_body(stream: &mut BufReader<impl Read>, length: Option<usize>) -> io::Re
 
 fn length(headers: &[(String, String)]) -> io::Result<Option<usize>> {
     if find(headers, "transfer-encoding").is_some() {
-        return Err(Error::other("chunks are not understood here"));
+        return Err(Error::other("chunked bodies are not supported"));
     }
     find(headers, "content-length")
         .map(|value| value.parse().map_err(Error::other))
