@@ -1,7 +1,7 @@
-//! What the program costs, as ratios to the smallest C program that does the same, in one run on one machine. It is a
-//! benchmark and no test: `cargo bench` prints tables, and nothing fails because a machine is slow.
+//! What the program costs, as ratios to the smallest C program that does the same, measured in one run on one machine.
+//! This is a benchmark, not a test: `cargo bench` prints tables, and nothing fails because a machine is slow.
 //!
-//! It measures the release build, on Linux the static one. `CODEX_AUTH_TEST_BIN` names another.
+//! It measures the release build, on Linux the static one, or the program in `CODEX_AUTH_TEST_BIN`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -29,25 +29,25 @@ use support::fake_issuer::{Endpoint, Trouble};
 use support::sandbox::find_program;
 use support::sandbox::{self, Sandbox};
 
-/// How often each program runs: always one after the other, so that a noisy moment meets them all. Those that are
-/// slower by orders run in one of so many rounds.
+/// How often each program runs. They take turns, so that a noisy moment affects all of them. Programs slower by orders of
+/// magnitude run only in one round out of `SLOW_ONES`.
 const ROUNDS: usize = 500;
 const SLOW_ONES: usize = 20;
-/// Callers at once, and how often they come.
+/// The number of simultaneous callers, and how often they start.
 const CROWD: usize = 64;
 const CROWDS: usize = 20;
-/// How often a token is refreshed, and how long the issuer takes for it.
+/// The number of refreshes, and how long the issuer takes for each.
 const REFRESHES: usize = 7;
 const ISSUER_TAKES: Duration = Duration::from_millis(300);
 
-/// The least that it takes, in C.
+/// The minimum, in C.
 const LIMIT: &str = "the lower limit: a static C program";
 const TOKEN: &str = "`codex-auth token`";
-/// The same by way of the parser.
+/// The same with the argument parser.
 const PARSED: &str = "`codex-auth token --min-ttl 5m`";
 const JQ: &str = "`jq -r .tokens.access_token`";
 
-/// A program with its arguments, and how long each of its runs took.
+/// A program with its arguments, and the duration of each run.
 struct Contender {
     name: &'static str,
     command_line: Vec<OsString>,
@@ -73,19 +73,19 @@ fn main() {
     print_sealed(&program);
 }
 
-/// A login with tokens as long as real ones, for Codex as well.
+/// A sandbox with a login whose tokens are as long as real ones, for Codex as well.
 fn prepare() -> Sandbox {
     let mut sandbox = Sandbox::new();
     plant(&sandbox);
     fs::copy(sandbox.file("default"), sandbox.home().join("auth.json")).expect("no copy");
-    // What is installed on this machine takes part: as a sandbox begins, it finds no program at all.
+    // Includes programs installed on this machine: a new sandbox finds none.
     sandbox.set("PATH", env::var_os("PATH").unwrap_or_default());
     sandbox.set("CODEX_HOME", sandbox.home());
     sandbox.set("GH_TOKEN", "gho_0123456789");
     sandbox
 }
 
-/// A login with tokens as long as real ones.
+/// Stores a login with tokens as long as real ones.
 fn plant(sandbox: &Sandbox) {
     let mut login = sandbox.plant();
     for name in ["access_token", "id_token"] {
@@ -96,7 +96,7 @@ fn plant(sandbox: &Sandbox) {
     sandbox.store("default", &text);
 }
 
-/// The program as people install it: built now, unless the environment names one.
+/// The program as people install it: built now, unless `CODEX_AUTH_TEST_BIN` names one.
 fn release_build() -> PathBuf {
     if let Some(program) = env::var_os("CODEX_AUTH_TEST_BIN") {
         return program.into();
@@ -120,15 +120,15 @@ fn release_build() -> PathBuf {
     folder.join("release").join(name)
 }
 
-/// Copies the program, as an installation does. The system starts a file that it holds in large pieces faster, and what
-/// a linker or an early read left are small ones: so this one is as fresh as the C program.
+/// Copies the program as an installation does. The system starts a file faster if it is cached in large pages, but a
+/// linker or an early read leaves it in small ones. So this copy is as fresh as the C program.
 fn install(built: &Path, sandbox: &Sandbox) -> PathBuf {
     let program = sandbox.bin().join(built.file_name().expect("no name"));
     fs::copy(built, &program).expect("could not copy the program");
     program
 }
 
-/// Those that are there and work: each runs once to find out, which also warms the caches.
+/// The programs that are installed and work. Each runs once to find out, which also warms the caches.
 fn contenders(sandbox: &Sandbox, program: &Path) -> Vec<Contender> {
     let program = program.as_os_str().to_owned();
     let file = sandbox.file("default").into_os_string();
@@ -164,7 +164,7 @@ fn contenders(sandbox: &Sandbox, program: &Path) -> Vec<Contender> {
     there.map(contender).collect()
 }
 
-/// The C program, if there is a compiler; static, unless that is impossible here.
+/// Compiles the C program, statically if possible. `None` without a compiler.
 fn compile_limit(sandbox: &Sandbox) -> Option<OsString> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/limit.c");
     let limit = sandbox.folder().join("limit");
@@ -195,12 +195,12 @@ fn race(sandbox: &Sandbox, contenders: &mut [Contender]) {
     }
 }
 
-/// From the first start to the last end of so many processes at once. All of them succeed.
+/// The time from the first start to the last exit of this many simultaneous processes, which must all succeed.
 fn crowd(sandbox: &Sandbox, command_line: &[OsString], callers: usize) -> Duration {
     let mut command = sandbox.command_of(command_line);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let begun = Instant::now();
-    let start = |_| command.spawn().expect("it did not start");
+    let start = |_| command.spawn().expect("could not start the program");
     let children: Vec<Child> = (0..callers).map(start).collect();
     for mut child in children {
         assert!(child.wait().expect("it did not end").success());
@@ -243,7 +243,7 @@ fn print_ratio_to_jq(contenders: &[Contender]) {
     }
 }
 
-/// Many callers with a fresh token, beside as many of the C program.
+/// Many callers with a fresh token, compared to as many runs of the C program.
 fn print_crowds(sandbox: &Sandbox, contenders: &[Contender]) {
     let near: Vec<_> = contenders
         .iter()
@@ -267,7 +267,7 @@ fn print_crowds(sandbox: &Sandbox, contenders: &[Contender]) {
     }
 }
 
-/// So many callers at once whose token has expired.
+/// This many simultaneous callers with an expired token.
 fn print_refresh(sandbox: &Sandbox, program: &Path, callers: usize) {
     let issuer = &sandbox.issuer;
     issuer.plan_always(Endpoint::Refresh, Trouble::Delay(ISSUER_TAKES));
@@ -287,7 +287,7 @@ fn print_refresh(sandbox: &Sandbox, program: &Path, callers: usize) {
     );
 }
 
-/// A login that is sealed, beside others that ask the same keyring.
+/// A sealed login, compared to other programs that use the same keyring.
 #[cfg(target_os = "linux")]
 fn print_sealed(program: &Path) {
     let Some(desktop) = Desktop::start() else {
@@ -336,7 +336,7 @@ fn print_sealed(program: &Path) {
     }
 }
 
-/// What callgrind counts, if it is installed: the same from run to run.
+/// Instructions counted by callgrind, if installed, which do not vary from run to run.
 fn user_instructions(sandbox: &Sandbox, command_line: &[OsString]) -> Option<u64> {
     let mut valgrind = vec!["valgrind".into(), "--tool=callgrind".into()];
     valgrind.push("--callgrind-out-file=/dev/null".into());
@@ -347,10 +347,10 @@ fn user_instructions(sandbox: &Sandbox, command_line: &[OsString]) -> Option<u64
     count.lines().next()?.trim().replace(',', "").parse().ok()
 }
 
-/// The peak in KiB, read on Linux while the program waits to write into a full pipe: its work is done by then.
+/// Peak memory in KiB, read on Linux while the program waits to write to a full pipe: by then it has done its work.
 fn peak_resident(mut command: Command) -> Option<u64> {
     let (reader, mut writer) = pipe().ok()?;
-    // As much as a pipe holds where nobody has changed that.
+    // The default capacity of a pipe.
     writer.write_all(&vec![0; 65536]).ok()?;
     let mut child = command.stdout(writer).spawn().ok()?;
     let status = format!("/proc/{}/status", child.id());
@@ -371,7 +371,7 @@ fn peak_resident(mut command: Command) -> Option<u64> {
 }
 
 impl Contender {
-    /// Whether it is ours, or the limit. The others are larger by orders, and take long to measure.
+    /// Whether this is our program or the lower limit. The others are larger by orders of magnitude, and slow to measure.
     fn is_near(&self) -> bool {
         [LIMIT, TOKEN, PARSED].contains(&self.name)
     }
@@ -381,7 +381,7 @@ impl Contender {
     }
 }
 
-/// How many times as long the first takes, if both took part.
+/// How many times as long the first takes, if both were measured.
 fn ratio(contenders: &[Contender], name: &str, other: &str) -> Option<f64> {
     let find = |name| contenders.iter().find(|one| one.name == name);
     Some(milliseconds(find(name)?.median()) / milliseconds(find(other)?.median()))
@@ -401,7 +401,7 @@ fn or_dash<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "–".to_owned(), show)
 }
 
-/// The machine that the figures are from.
+/// The machine that was measured.
 fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus

@@ -1,4 +1,4 @@
-//! Keeps the completion scripts and the generated parts of the man page in step with the program.
+//! Checks that the completion scripts and the generated parts of the man page are up to date.
 //!
 //! `UPDATE=1 cargo test --test generated` rewrites them.
 
@@ -24,11 +24,11 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Compares a file with what it should hold, or writes it if `UPDATE` is set.
+/// Compares a file with its expected content, or writes it if `UPDATE` is set.
 fn assert_in_step(path: &Path, expected: &str) {
     if std::env::var_os("UPDATE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        // Other tests read it meanwhile: it is replaced as a whole.
+        // Other tests may read it meanwhile, so it is replaced atomically.
         let new = path.with_extension("new");
         fs::write(&new, expected).unwrap();
         fs::rename(&new, path).unwrap();
@@ -38,7 +38,7 @@ fn assert_in_step(path: &Path, expected: &str) {
         .replace("\r\n", "\n");
     assert!(
         found == expected,
-        "{} is not in step: run UPDATE=1 cargo test --test generated",
+        "{} is out of date: run UPDATE=1 cargo test --test generated",
         path.display()
     );
 }
@@ -73,7 +73,7 @@ fn commands() -> String {
         man.render_options_section(&mut text).unwrap();
     }
     let text = String::from_utf8(text).unwrap();
-    // The headings of a page of its own, and what every part of one begins with.
+    // Drops the headings of a separate page, and the preamble of each rendered part.
     let is_ours = |line: &&str| {
         line.trim_end() != ".br"
             && !line.starts_with(".SH ")
@@ -81,7 +81,7 @@ fn commands() -> String {
             && !line.starts_with(".el ")
     };
     let lines: Vec<&str> = text.split_inclusive('\n').filter(is_ours).collect();
-    // Lines to paste are not filled.
+    // Lines to paste are kept unfilled.
     let is_pasted = |line: &&str| line.starts_with("  ");
     let blocks = lines.chunk_by(|one, next| is_pasted(one) == is_pasted(next));
     let lines: String = blocks
@@ -90,17 +90,17 @@ fn commands() -> String {
             filled => filled,
         })
         .collect();
-    // A string that those beginnings define, and a character that the C locale does not have.
+    // Replaces a string that the preamble defines, and a character that the C locale lacks.
     lines.replace("\\*(Aq", "\\(aq").replace('…', "...")
 }
 
-/// A table of the help, as a list of a man page.
+/// A table of the help as a man page list.
 fn list(table: &'static str) -> String {
     let entry = |(subject, text): (&str, String)| format!(".TP\n.B {subject}\n{}\n", roff(&text));
     entries(table).map(entry).collect()
 }
 
-/// Nothing as long as the address of the repository is not known.
+/// Empty until the address of the repository is known.
 fn bugs() -> String {
     if REPOSITORY.is_empty() {
         return String::new();
@@ -111,7 +111,7 @@ fn bugs() -> String {
     )
 }
 
-/// Text as a line of a man page.
+/// Escapes text for a line of a man page.
 fn roff(text: &str) -> String {
     assert!(!text.starts_with(['.', '\'']), "{text}");
     text.replace('\\', "\\e")
@@ -119,7 +119,7 @@ fn roff(text: &str) -> String {
         .replace('\'', "\\(aq")
 }
 
-/// `--profile` and `--help` stand once, in the part that is written by hand.
+/// Hides `--profile` and `--help`, which the handwritten part describes once.
 fn without_global_options(command: &Command) -> Command {
     let mut command = command.clone().disable_help_flag(true);
     for name in ["profile", "help"] {
@@ -158,7 +158,7 @@ fn the_man_page_names_the_version() {
     assert!(page.contains(concat!("codex\\-auth ", env!("CARGO_PKG_VERSION"))));
 }
 
-/// `settings.rs` is the only file that reads variables (a lint guards that), and this is what it reads.
+/// `settings.rs` is the only file that reads variables (a lint ensures it), so its variables are all there are.
 #[test]
 fn every_variable_that_is_read_is_in_the_table() {
     let settings = fs::read_to_string(root().join("src/settings.rs")).unwrap();

@@ -1,8 +1,8 @@
-//! What holds for whatever comes from outside: files, tokens, answers, redirects, requests, variables. Each target reads
-//! any bytes without a panic, a hang or an endless output, and has something that is always true.
+//! Properties that hold for any input from outside: files, tokens, responses, redirects, requests, variables. Each target
+//! reads arbitrary bytes without a panic, a hang or unlimited output, and asserts something that is always true.
 //!
-//! The same targets are run with inputs made at random (`cargo test --test properties`, longer with `PROPTEST_CASES`) and
-//! with inputs that a fuzzer finds (`tests/fuzz`).
+//! The same targets run with random inputs (`cargo test --test properties`, longer with `PROPTEST_CASES`) and with inputs
+//! that a fuzzer finds (`tests/fuzz`).
 
 #![allow(
     clippy::disallowed_methods,
@@ -30,7 +30,7 @@ const CLIENT: &str = "client";
 const STATE: &str = "right-state";
 const PORT: u16 = 1455;
 const DAY: Duration = Duration::from_hours(24);
-/// The most characters of a cleaned text.
+/// The maximum length of cleaned text, in characters.
 const LONGEST_PRINTABLE: usize = 301;
 
 #[cfg(fuzzing)]
@@ -56,7 +56,7 @@ fn now() -> SystemTime {
     time_at(NOW)
 }
 
-/// Whether a text can stand in an HTTP header and on one line.
+/// Whether a text fits into an HTTP header and on one line.
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -111,7 +111,7 @@ fn assert_shown(credentials: &Credentials) {
     );
 }
 
-/// A stored file: what it gives is printable, and it survives that it is written and read again.
+/// A stored file: what is read from it is printable, and stays the same when written and read again.
 fn stored_file(bytes: &[u8]) {
     let mut credentials = match Credentials::parse(bytes.to_vec()) {
         Ok(credentials) => credentials,
@@ -124,7 +124,7 @@ fn stored_file(bytes: &[u8]) {
         Credentials::parse(written.clone()).map(|again| again.to_json().unwrap_or_default());
     assert!(
         again.is_ok_and(|again| again == written),
-        "it is not read as it is written"
+        "it changed when written and read again"
     );
     credentials.revoked = Some(Revoked {
         reason: "no".to_owned(),
@@ -138,7 +138,7 @@ fn stored_file(bytes: &[u8]) {
     assert!(credentials.revoked.is_none());
 }
 
-/// The claims as given; then, so that each check is reached, with all but one of the checked ones corrected.
+/// The claims as given, and then with all but one of the checked claims corrected, to reach every check.
 fn turns(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut turns = vec![bytes.to_vec()];
     if let Ok(Value::Object(came)) = serde_json::from_slice(bytes) {
@@ -157,7 +157,7 @@ fn turns(bytes: &[u8]) -> Vec<Vec<u8>> {
     turns
 }
 
-/// The claims of a token: an ID token that is accepted says so itself.
+/// The claims of a token: an accepted ID token must be for this client.
 fn claims(bytes: &[u8]) {
     for payload in turns(bytes) {
         let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(&payload));
@@ -191,7 +191,7 @@ fn assert_for_us(claims: &Value) {
     );
 }
 
-/// The output of a command: it makes credentials without a refresh token, which are valid now.
+/// The output of a command: gives credentials that are valid now and have no refresh token.
 fn command_output(bytes: &[u8]) {
     let Ok(backend) = Url::parse("https://chatgpt.com/backend-api") else {
         unreachable!("it is a URL");
@@ -218,7 +218,7 @@ fn command_output(bytes: &[u8]) {
     );
 }
 
-/// A token response: it makes credentials only with both tokens, and they expire now at the earliest.
+/// A token response: gives credentials only if it has both tokens, and they never expire in the past.
 fn token_response(bytes: &[u8]) {
     let response = TokenResponse::parse(&response::value(bytes), None, now());
     let tokens = &response.tokens;
@@ -235,7 +235,7 @@ fn token_response(bytes: &[u8]) {
         assert!(credentials.update(&response, now()).is_ok());
         assert_tokens(&credentials);
         assert!(credentials.expires_in.is_some());
-        // The claims of a token may say that it has expired already.
+        // The token's own claims may say that it has expired already.
         assert!(credentials.expires_at.is_some_and(|end| end >= NOW));
     }
 }
@@ -260,12 +260,12 @@ fn expectation() -> Expectation {
     Expectation { state, issuer }
 }
 
-/// The only value of a parameter, read by hand.
+/// The only value of a parameter, parsed independently.
 fn only(query: &str, name: &str) -> Option<String> {
     let pairs = form_urlencoded::parse(query.as_bytes());
     let mut values = pairs.filter(|(known, _)| known == name);
     let value = values.next()?.1.into_owned();
-    assert!(values.next().is_none(), "{name} came twice");
+    assert!(values.next().is_none(), "{name} occurs twice");
     Some(value)
 }
 
@@ -278,7 +278,7 @@ fn assert_sound(response: &AuthorizationResponse) {
     assert!(!text.chars().any(char::is_control), "{text:?}");
 }
 
-/// The query of a redirect: what counts has the right state, the right issuer or none, and nothing twice.
+/// The query of a redirect: an accepted one has the right state, the right issuer or none, and no duplicates.
 fn authorization_response(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for query in [text.to_string(), format!("state={STATE}&{text}")] {
@@ -291,7 +291,7 @@ fn authorization_response(bytes: &[u8]) {
     }
 }
 
-/// A pasted text: what counts has the state in it; an error repeats nothing.
+/// Pasted text: an accepted one contains the state; errors never repeat the text.
 fn pasted(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for line in [
@@ -312,7 +312,7 @@ fn pasted(bytes: &[u8]) {
     }
 }
 
-/// A request to the callback: only a GET of the redirect URI counts.
+/// A request to the callback: only a GET of the redirect URI is accepted.
 fn callback_request(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (target, headers) = text.split_once('\n').unwrap_or((&text, ""));
@@ -336,7 +336,7 @@ fn callback_request(bytes: &[u8]) {
     }
 }
 
-/// A duration: at most ten years, and in seconds it reads as itself.
+/// A duration: at most ten years, and unchanged when written in seconds and parsed again.
 fn duration(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match time::duration(&text) {
@@ -348,7 +348,8 @@ fn duration(bytes: &[u8]) {
     }
 }
 
-/// `NO_PROXY` and a host, with a NUL between them: case does not matter, more entries cover no less, and `*` covers all.
+/// `NO_PROXY` and a host, separated by a NUL: case does not matter, more entries never match less, and `*` matches
+/// everything.
 fn no_proxy(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (list, host) = text.split_once('\0').unwrap_or((&text, "issuer.example"));
@@ -363,7 +364,7 @@ fn no_proxy(bytes: &[u8]) {
     assert!(!covers("", host));
 }
 
-/// `Retry-After`: a day at most, and a number is that many seconds.
+/// `Retry-After`: at most a day, and a number means that many seconds.
 fn retry_after(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let wait = http::retry_after(&text, now());
@@ -382,7 +383,7 @@ mod at_random {
 
     use super::*;
 
-    /// Members that mean something in a stored file, in claims, in a token response and in an error.
+    /// Members with a meaning in a stored file, in claims, in a token response or in an error.
     const STORED: &[&str] = &[
         "version",
         "auth_mode",
@@ -441,7 +442,7 @@ mod at_random {
         "detail",
         "error_description",
     ];
-    /// Values and pieces of text that mean something somewhere.
+    /// Values and fragments with a meaning somewhere.
     const PIECES: &[&str] = &[
         "",
         ISSUER,
@@ -509,7 +510,7 @@ mod at_random {
         "Fri, 31 Dec 9999 23:59:59 GMT",
     ];
 
-    /// Pieces in any order, with anything between them.
+    /// Fragments in any order, with anything in between.
     fn text() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             6 => select(PIECES).prop_map(|piece| piece.as_bytes().to_vec()),
@@ -521,7 +522,7 @@ mod at_random {
         vec(piece, 0..12).prop_map(|pieces| pieces.concat())
     }
 
-    /// The parameters of a redirect; now and then any text.
+    /// The parameters of a redirect; sometimes any text.
     fn query() -> impl Strategy<Value = Vec<u8>> {
         let name = select(
             &[
@@ -538,7 +539,7 @@ mod at_random {
         prop_oneof![usual, text()]
     }
 
-    /// JSON objects whose members have these names, at any depth; now and then any text.
+    /// JSON objects whose members have these names, at any depth; sometimes any text.
     fn document(names: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
         let leaf = prop_oneof![
             1 => Just(Value::Null),
@@ -562,7 +563,7 @@ mod at_random {
         prop_oneof![9 => document, 1 => text()]
     }
 
-    /// As many cases as `PROPTEST_CASES` says, else 256.
+    /// Runs as many cases as `PROPTEST_CASES` says; the default is 256.
     #[track_caller]
     fn hold(target: fn(&[u8]), inputs: impl Strategy<Value = Vec<u8>>) {
         let mut runner = TestRunner::new(Config {

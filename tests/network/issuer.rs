@@ -1,4 +1,4 @@
-//! The requests to the issuer over real sockets, and what is made of responses that are not as they should be.
+//! Requests to the issuer over real sockets, and how malformed responses are handled.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn refresh_token(fake: &FakeIssuer) -> String {
         .to_owned()
 }
 
-/// A description of the outcome of a refresh.
+/// The outcome of a refresh, as text.
 fn refresh(url: &str, refresh_token: &str) -> String {
     match issuer(url).refresh(refresh_token) {
         Ok(tokens) => format!("tokens {}", tokens.tokens.refresh_token.unwrap()),
@@ -43,7 +43,7 @@ fn refresh(url: &str, refresh_token: &str) -> String {
     }
 }
 
-/// The outcome of a refresh that is answered in a certain way.
+/// The outcome of a refresh whose response is planned.
 fn refresh_with(trouble: Trouble) -> String {
     let fake = FakeIssuer::start();
     fake.plan(Endpoint::Refresh, trouble);
@@ -66,7 +66,7 @@ fn whole_tokens_are_taken_whatever_is_wrong_with_the_response() {
     }
 }
 
-/// Linux alone hands out what came before a reset.
+/// Only Linux delivers data received before a reset.
 #[cfg(target_os = "linux")]
 #[test]
 fn whole_tokens_are_taken_although_the_connection_was_reset_after_them() {
@@ -134,7 +134,7 @@ fn a_401_that_nobody_has_described_asks_for_a_login() {
         refresh_with(Trouble::Answer(busy)),
         "unauthorized: Words. (status 401), Some(7s)"
     );
-    // A page may be that of a proxy.
+    // A page may come from a proxy.
     for (page, reason) in [
         (
             Answer::html(401, "<html>access_denied"),
@@ -253,7 +253,7 @@ fn the_backend_tells_where_the_requests_of_a_workspace_go() {
             credentials.base_url(&backend).as_str(),
             format!("{origin}/backend-api")
         );
-        // The next questions go there.
+        // Later requests go to the workspace's origin.
         let verdict = backend::check(&backend, &credentials, LIMIT);
         assert_eq!(verdict, Verdict::Accepted);
         let asked = fake.requests_to(Endpoint::Usage).pop().unwrap();
@@ -313,7 +313,7 @@ fn a_backend_that_does_not_tell_is_an_error_with_a_reason() {
     let gate = fake.hold(Endpoint::AccountsCheck);
     assert_eq!(routing(&fake), "127.0.0.1: request timed out after 4 s");
     gate.open();
-    // Nor does it tell a stranger.
+    // It tells other accounts nothing, either.
     let stranger = json!({"tokens": {"access_token": "other", "account_id": "account-1"}});
     let stranger = Credentials::parse(stranger.to_string().into_bytes()).unwrap();
     let error = backend::routing(&backend(&fake), &stranger).err().unwrap();

@@ -1,6 +1,7 @@
-//! Requests over bad networks: through proxies, with private authorities, to servers that stall.
+//! Requests over bad networks: through proxies, with private certificate authorities, to servers that stall.
 //!
-//! The environment belongs to a whole process. So each request is made by this test binary, started anew as `probe`.
+//! The environment belongs to a whole process, so each request is made by another process of this test binary, as
+//! `probe`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -33,16 +34,16 @@ use servers::{
 use support::unanswering::Unanswering;
 use tempfile::TempDir;
 
-/// To us it is another machine, to the system this one.
+/// Another machine to the program, but this machine to the system.
 const ALIAS: &str = "0.0.0.0";
-/// To us it is a name; every resolver knows it, without asking, for 127.0.0.1. TLS knows no such name.
+/// A host name to the program, but every resolver maps it to 127.0.0.1 without a query. No certificate is valid for it.
 const NAME: &str = "127.0.0.0x1";
 const HOSTS: [&str; 4] = ["issuer.test", "127.0.0.1", "192.0.2.7", ALIAS];
-/// Long enough for anything that ends.
+/// Long enough for everything that ends by itself.
 const AMPLE: u64 = 30_000;
 
-/// A request for the path `x` of a URL: `get URL`, `form URL` or `json URL`; or `stay URL`, which stays until its
-/// stdin ends.
+/// A request for the path `x` of a URL: `get URL`, `form URL` or `json URL`; or `stay URL`, which keeps running until its
+/// stdin is closed.
 struct Probe {
     request: String,
     milliseconds: u64,
@@ -68,7 +69,7 @@ impl Probe {
         self
     }
 
-    /// The exit code, and the answer or the error.
+    /// The exit code, and the response or the error.
     fn run(self) -> (i32, String) {
         let output = self.start().wait_with_output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
@@ -95,16 +96,16 @@ impl Probe {
     }
 }
 
-/// Makes the request of `PROBE`, and ends the process.
+/// Makes the request in `PROBE`, and exits.
 #[test]
-#[ignore = "it is what the other tests start"]
+#[ignore = "started by the other tests"]
 fn probe() {
     let Ok(task) = env::var("PROBE") else {
         return;
     };
     thread::spawn(|| {
         thread::sleep(Duration::from_mins(1));
-        eprintln!("the request does not end");
+        eprintln!("the request did not end in time");
         process::exit(99)
     });
     let [limit, method, url] = task.split(' ').collect::<Vec<_>>()[..] else {
@@ -135,7 +136,7 @@ fn probe() {
     process::exit(0);
 }
 
-/// All that is known of a response, on one line.
+/// Everything known about a response, on one line.
 fn shown(response: http::Response) -> String {
     let flaw = response
         .flaw
@@ -152,12 +153,12 @@ fn good(body: &str) -> (i32, String) {
     (0, format!("200 None None {body}"))
 }
 
-/// A failure after which the server may have seen the request.
+/// A failure after which the server may have received the request.
 fn failed(message: impl Into<String>) -> (i32, String) {
     (75, message.into())
 }
 
-/// A failure before a connection to the server stood.
+/// A failure before the connection to the server was established.
 fn not_reached(message: &str) -> (i32, String) {
     failed(format!("not reached: {message}"))
 }
@@ -166,7 +167,7 @@ fn wrong(message: impl Into<String>) -> (i32, String) {
     (1, message.into())
 }
 
-/// An authority, the file with its certificate, and a server that it vouches for.
+/// A certificate authority, the file with its certificate, and a server with a certificate that it issued.
 struct Site {
     authority: Authority,
     file: String,
@@ -190,7 +191,7 @@ fn site() -> Site {
     }
 }
 
-// What is sent, and what is returned.
+// Requests and responses.
 
 #[test]
 fn requests_carry_what_they_should() {
@@ -287,7 +288,7 @@ fn no_more_than_one_mebibyte_is_read() {
     }
 }
 
-/// Some servers send the whole answer, and leave the connection open.
+/// Some servers send the whole response, and leave the connection open.
 #[test]
 fn a_whole_json_object_ends_the_waiting() {
     for (head, wanted) in [
@@ -304,7 +305,7 @@ fn a_whole_json_object_ends_the_waiting() {
         let probe = get(&format!("http://127.0.0.1:{port}/")).within(20_000);
         assert_eq!(probe.run(), (0, wanted.to_owned()));
     }
-    // What is not whole, or is no object, may go on.
+    // More may follow an incomplete body, or one that is not an object.
     for body in ["{\"a\":[1]", "1", "[]"] {
         let port = trickling(format!("HTTP/1.1 200 OK\r\n\r\n{body}").leak());
         let (_, message) = get(&format!("http://127.0.0.1:{port}/")).within(1000).run();
@@ -315,7 +316,7 @@ fn a_whole_json_object_ends_the_waiting() {
     }
 }
 
-/// How many connections a request makes to a server, which speaks TLS or not.
+/// Counts the connections that a request makes to a server, with or without TLS.
 fn count_connections(host: &str, tls: Option<Arc<ServerConfig>>) -> usize {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -331,7 +332,7 @@ fn count_connections(host: &str, tls: Option<Arc<ServerConfig>>) -> usize {
         }
     });
     get(&format!("{scheme}://{host}:{}/", address.port())).run();
-    // They are accepted in turn, and ours is the last one.
+    // They are accepted in order, so this one is the last.
     let last = TcpStream::connect(address).unwrap();
     last.shutdown(Shutdown::Both).unwrap();
     let last = last.local_addr().unwrap().to_string();
@@ -345,12 +346,12 @@ fn each_request_connects_once() {
     for host in ["127.0.0.1", "localhost"] {
         assert_eq!(count_connections(host, None), 1, "{host}");
     }
-    // To learn who issued a certificate that is not trusted takes no other one.
+    // Finding out who issued an untrusted certificate takes no second connection.
     let server = site().authority.server;
     assert_eq!(count_connections("127.0.0.1", Some(server)), 1);
 }
 
-// Whom to trust.
+// Certificate authorities.
 
 #[test]
 fn a_private_authority_is_trusted_when_it_is_named() {
@@ -396,7 +397,7 @@ fn a_certificate_that_is_not_trusted_is_named_with_its_issuer() {
     let source = format!("those of SSL_CERT_FILE ({})", other.file);
     let probe = get(&url).with("SSL_CERT_FILE", &other.file);
     assert_eq!(probe.run(), untrusted(&source));
-    // It takes the place of the system's roots, and another variable adds to it.
+    // SSL_CERT_FILE replaces the system's roots, and the other variable adds to them.
     let probe = get(&url).with("SSL_CERT_FILE", &other.file);
     assert_eq!(
         probe.with("CODEX_CA_CERTIFICATE", &site.file).run(),
@@ -469,7 +470,7 @@ fn a_variable_that_is_empty_is_unset() {
     );
 }
 
-/// Nobody would ever write into it.
+/// Reading it would block forever, as nothing writes to it.
 #[cfg(unix)]
 #[test]
 fn a_fifo_is_not_waited_for() {
@@ -487,7 +488,7 @@ fn a_fifo_is_not_waited_for() {
             ))
         );
     }
-    // In a folder it is passed over, as everything that is no certificate.
+    // In a folder it is ignored, like everything that is not a certificate.
     let folder = site.folder.path().to_str().unwrap();
     assert_eq!(get(&url).with("SSL_CERT_DIR", folder).run(), good("ok"));
 }
@@ -525,7 +526,7 @@ fn a_certificate_that_is_not_for_this_host_or_day_is_refused() {
     }
 }
 
-// Which proxy.
+// Choosing a proxy.
 
 #[test]
 fn a_proxy_opens_the_way_to_a_host_that_it_alone_knows() {
@@ -602,7 +603,7 @@ fn a_proxy_that_does_not_take_basic_is_told_with_what_helps() {
             assert!(code == 75 && message.ends_with(&why), "{message}");
         }
     }
-    // One that takes Basic, too, only has to be told who we are.
+    // A proxy that also accepts Basic only needs a user name.
     let proxy = saying("HTTP/1.1 407 X\r\nProxy-Authenticate: NTLM, Basic realm=\"x\"\r\n\r\n");
     let probe = get("https://issuer.test/");
     let (_, message) = probe
@@ -786,7 +787,7 @@ fn a_value_that_cannot_be_used_is_an_error_and_never_a_direct_connection() {
 fn the_variables_have_the_order_of_curl() {
     let url = format!("https://{ALIAS}/");
     let names = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-    // On Windows there is no difference between small and capital letters.
+    // On Windows, variable names are case-insensitive.
     let names = if cfg!(windows) {
         vec!["https_proxy", "all_proxy"]
     } else {
@@ -799,7 +800,7 @@ fn the_variables_have_the_order_of_curl() {
         let probe = names[rank..]
             .iter()
             .fold(probe, |probe, name| probe.with(name, "ftp://x"));
-        // What is empty is not set.
+        // Empty variables count as unset.
         let probe = names[..rank]
             .iter()
             .fold(probe, |probe, name| probe.with(name, ""));
@@ -829,11 +830,11 @@ fn this_machine_and_what_no_proxy_covers_are_reached_directly() {
     }
 }
 
-// What breaks on the way.
+// Connections that break.
 
 #[test]
 fn a_name_that_is_not_found_and_a_port_that_is_closed_are_told() {
-    // No label is that long, so nobody has to be asked.
+    // No DNS label may be that long, so no server has to be queried.
     let unknown = format!("{}.test", "x".repeat(70));
     let hint = "(is this machine online? behind a company proxy, is https_proxy set?)";
     let answer = get(&format!("https://{unknown}/")).run();
@@ -906,8 +907,7 @@ fn a_server_that_stalls_at_any_step_is_given_up_in_time() {
     let (site, silent) = (site(), silent());
     let head = trickling("HTTP/1.1 200 OK\r\nX:");
     let body = trickling("HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n");
-    // The connection has two thirds of the limit. The last third is 3 s, so that a slow machine does not take one for the
-    // other.
+    // Connecting may take two thirds of the limit. The last third is 3 s, so that the two differ even on a slow machine.
     let late = "request timed out after 9 s";
     let handshake = "TLS handshake timed out (is a firewall in the way?)";
     let way = "connection timed out";

@@ -14,13 +14,13 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// An authority of the test, and a server certificate of it.
+/// A certificate authority, and a server certificate that it issued.
 pub struct Authority {
     pub pem: String,
     pub server: Arc<ServerConfig>,
 }
 
-/// One named `name`, whose server certificate is for `hosts` and ends with the year.
+/// Creates one named `name`, whose server certificate is for `hosts` and expires at the end of `last_year`.
 pub fn authority(name: &str, hosts: &[&str], last_year: i32) -> Authority {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
@@ -52,7 +52,7 @@ fn server_config(leaf: &Certificate, key: &KeyPair) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// Gives each connection to `talk`, in a thread of its own. Returns the port.
+/// Calls `talk` for each connection, on a separate thread. Returns the port.
 pub fn listen(talk: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -66,19 +66,19 @@ pub fn listen(talk: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
-/// The next of what a server heard. It is awaited as long as nothing is broken.
+/// Waits for the next request that a server received. The limit is only reached if something is broken.
 #[track_caller]
 pub fn next(heard: &mpsc::Receiver<String>) -> String {
     heard.recv_timeout(Duration::from_mins(1)).unwrap()
 }
 
-/// A port at which nobody listens.
+/// A port that nothing listens on.
 pub fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
-/// Gives this answer to each request. What was asked can be received.
+/// Sends this answer to each request, and passes on the requests.
 pub fn plain(answer: impl Into<Vec<u8>>) -> (u16, mpsc::Receiver<String>) {
     let (heard, requests) = mpsc::channel();
     let answer = answer.into();
@@ -88,7 +88,7 @@ pub fn plain(answer: impl Into<Vec<u8>>) -> (u16, mpsc::Receiver<String>) {
     (port, requests)
 }
 
-/// The same over TLS. What does not come to a request is not heard.
+/// The same over TLS. Connections without a request are not reported.
 pub fn encrypted(
     config: &Arc<ServerConfig>,
     answer: &'static str,
@@ -111,7 +111,7 @@ pub fn wrap<S: Read + Write>(
     StreamOwned::new(ServerConnection::new(Arc::clone(config)).unwrap(), stream)
 }
 
-/// Reads one request, answers it, and returns what was asked.
+/// Reads one request, answers it, and returns the request.
 pub fn converse(mut stream: impl Read + Write, answer: &[u8]) -> String {
     let mut request = head(&mut stream);
     let length = request
@@ -119,14 +119,14 @@ pub fn converse(mut stream: impl Read + Write, answer: &[u8]) -> String {
         .find_map(|line| line.strip_prefix("content-length: "))
         .map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
-    // A client that does not like the certificate goes away, and so does one that does not like the answer.
+    // Clients disconnect if they reject the certificate or the answer.
     let _ = stream.read_exact(&mut body);
     request += &String::from_utf8_lossy(&body);
     let _ = stream.write_all(answer).and_then(|()| stream.flush());
     request
 }
 
-/// The lines up to the empty one, byte by byte: what comes after them belongs to somebody else.
+/// Reads the lines up to the empty one, byte by byte, as what follows is read by others.
 fn head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -136,8 +136,8 @@ fn head(stream: &mut impl Read) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-/// A proxy for CONNECT, which reaches the same server whatever host is asked for. Where `password` (user:password in
-/// Base64) is given, it insists on that. The requests to it can be received.
+/// An HTTP proxy (CONNECT) that connects to the same server whatever host is requested. It requires `password`
+/// (user:password in Base64), if given, and passes on the requests it receives.
 pub fn connect_proxy(server: u16, password: Option<&'static str>) -> (u16, mpsc::Receiver<String>) {
     let (heard, requests) = mpsc::channel();
     let port = listen(move |mut client| {
@@ -160,7 +160,7 @@ pub fn connect_proxy(server: u16, password: Option<&'static str>) -> (u16, mpsc:
     (port, requests)
 }
 
-/// A proxy that is itself reached by TLS. It answers every request itself, over TLS within TLS.
+/// A proxy that is itself reached over TLS. It answers every request itself, over TLS within TLS.
 pub fn encrypted_proxy(config: &Arc<ServerConfig>) -> u16 {
     let config = Arc::clone(config);
     listen(move |client| {
@@ -171,7 +171,7 @@ pub fn encrypted_proxy(config: &Arc<ServerConfig>) -> u16 {
     })
 }
 
-/// A proxy whose answer to CONNECT trickles until it is told to finish. Then what comes through it can be received.
+/// A proxy whose response to CONNECT trickles until it is told to finish. Then it passes on what it receives.
 pub fn late_proxy() -> (u16, mpsc::Sender<()>, mpsc::Receiver<String>) {
     let (finish, told) = mpsc::channel();
     let (heard, received) = mpsc::channel();
@@ -194,8 +194,8 @@ pub fn late_proxy() -> (u16, mpsc::Sender<()>, mpsc::Receiver<String>) {
     (port, finish, received)
 }
 
-/// A SOCKS5 proxy (RFC 1928). Where `login` is given, in the form of RFC 1929, it insists on that. It tells where it was asked
-/// to go: `address 192.0.2.7` or `name x.test`.
+/// A SOCKS5 proxy (RFC 1928). It requires `login`, if given, in the form of RFC 1929, and reports the requested
+/// destination: `address 192.0.2.7` or `name x.test`.
 pub fn socks_proxy(server: u16, login: Option<&'static [u8]>) -> (u16, mpsc::Receiver<String>) {
     let (heard, requests) = mpsc::channel();
     let port = listen(move |mut client| {
@@ -228,7 +228,7 @@ pub fn socks_proxy(server: u16, login: Option<&'static [u8]>) -> (u16, mpsc::Rec
         };
         take(&mut client, 2);
         heard.send(target).unwrap();
-        // Where it connects from may be an address or a name, whatever it was asked.
+        // The bound address may be an IP address or a name, independent of the request.
         let from: &[u8] = match request[3] {
             1 => b"\x01\0\0\0\0",
             _ => b"\x03\x06x.test",
@@ -254,7 +254,7 @@ fn relay(client: TcpStream, server: TcpStream) {
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Answers each request, and resets the connection then: the system does that where something was left unread.
+/// Answers each request, and then resets the connection: the system does so if received data was left unread.
 #[cfg(target_os = "linux")]
 pub fn resetting(answer: String) -> u16 {
     listen(move |mut stream| {
@@ -264,14 +264,14 @@ pub fn resetting(answer: String) -> u16 {
     })
 }
 
-/// Takes whatever comes, and never says a word.
+/// Accepts connections and reads, but never responds.
 pub fn silent() -> u16 {
     listen(|mut stream| {
         let _ = io::copy(&mut stream, &mut io::sink());
     })
 }
 
-/// Says this after the request, and then goes on with one blank after the other.
+/// Sends this after the request, and then one space after another.
 pub fn trickling(beginning: &'static str) -> u16 {
     listen(move |mut stream| {
         head(&mut stream);
@@ -282,12 +282,12 @@ pub fn trickling(beginning: &'static str) -> u16 {
     })
 }
 
-/// Says this as soon as something comes, and closes then.
+/// Sends this as soon as it receives anything, and then closes the connection.
 pub fn saying(text: &'static str) -> u16 {
     listen(|mut stream| {
         let _ = stream.read(&mut [0; 4096]);
         let _ = stream.write_all(text.as_bytes());
-        // A connection that is closed with something unread is reset, and what was sent is lost.
+        // Closing a connection with unread data resets it, and loses what was sent.
         let _ = stream.shutdown(Shutdown::Write);
         let _ = io::copy(&mut stream, &mut io::sink());
     })

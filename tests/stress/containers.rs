@@ -1,4 +1,4 @@
-//! Real containers, which `ci/containers.sh` prepares: their script ends right after `token`.
+//! Real containers, prepared by `ci/containers.sh`, whose script exits right after `token`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,16 +13,16 @@ use support::socket::Socket;
 use super::places::{count_lost, is_good, plant};
 use super::{Figure, REFRESH, figure, lanes, rounds, strict_sandbox};
 
-/// How long a container outlives `token` at most, in milliseconds.
+/// The longest that a container outlives `token`, in milliseconds.
 const LONGEST_REST: u32 = 300;
-/// How long the issuer takes at most.
+/// The longest that the issuer takes.
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 #[test]
-#[ignore = "ci/containers.sh prepares an image for it"]
+#[ignore = "needs the image that ci/containers.sh builds"]
 fn containers_that_end_lose_no_login() {
     let Some(run) = std::env::var_os("CODEX_AUTH_TEST_CONTAINER") else {
-        skip("CODEX_AUTH_TEST_CONTAINER names no program that runs a container");
+        skip("set CODEX_AUTH_TEST_CONTAINER to a program that runs containers");
         return;
     };
     let figures = [
@@ -40,10 +40,10 @@ fn containers_that_end_lose_no_login() {
 }
 
 #[test]
-#[ignore = "ci/containers.sh prepares an image for it"]
+#[ignore = "needs the image that ci/containers.sh builds"]
 fn two_containers_on_a_volume_cost_one_refresh() {
     let Some(run) = std::env::var_os("CODEX_AUTH_TEST_CONTAINER") else {
-        return skip("CODEX_AUTH_TEST_CONTAINER names no program that runs a container");
+        return skip("set CODEX_AUTH_TEST_CONTAINER to a program that runs containers");
     };
     let sandbox = strict_sandbox();
     let rounds = rounds(10);
@@ -71,16 +71,16 @@ fn two_containers_on_a_volume_cost_one_refresh() {
     assert!(figure.holds);
 }
 
-/// One machine's socket gives tokens to a container that has nothing but the program.
+/// One machine's socket provides tokens to a container that has nothing but the program.
 #[test]
-#[ignore = "ci/containers.sh prepares an image for it"]
+#[ignore = "needs the image that ci/containers.sh builds"]
 fn a_container_gets_its_tokens_from_a_socket() {
     let Some(run) = std::env::var_os("CODEX_AUTH_TEST_CONTAINER") else {
-        return skip("CODEX_AUTH_TEST_CONTAINER names no program that runs a container");
+        return skip("set CODEX_AUTH_TEST_CONTAINER to a program that runs containers");
     };
     let (authority, client) = (strict_sandbox(), strict_sandbox());
     authority.plant();
-    // Nobody else makes the folder of a volume.
+    // No container engine creates this folder, so it must exist before it is mounted.
     std::fs::create_dir(client.home()).unwrap();
     let Some(_socket) = Socket::start(&authority) else {
         return;

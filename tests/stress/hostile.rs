@@ -1,5 +1,5 @@
-//! What somebody does to a login while it is refreshed: its folder is removed and a new login made; or machines that share it
-//! lie, and storm.
+//! What others can do to a login during a refresh: remove its folder and sign in again; or, as machines that share it,
+//! make false claims and floods of requests.
 
 use std::fs;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::{
 const HONEST: usize = 10;
 
 #[test]
-#[ignore = "it takes minutes, and is for its figures"]
+#[ignore = "takes minutes; run for its figures"]
 fn what_others_do_hurts_no_login() {
     let seed = rand::random();
     println!("CODEX_AUTH_TEST_SEED={seed}");
@@ -31,7 +31,7 @@ fn what_others_do_hurts_no_login() {
     assert!(figures.iter().all(|figure| figure.holds));
 }
 
-/// Removes the folder at a random moment of a refresh, and signs in as somebody else.
+/// Removes the folder at a random moment of a refresh, and signs in to another account.
 fn sign_in_anew(seed: u64, usual: usize) -> Figure {
     let wanted = rounds(usual);
     let [made, overwritten] = [const { AtomicUsize::new(0) }; 2];
@@ -43,7 +43,7 @@ fn sign_in_anew(seed: u64, usual: usize) -> Figure {
     let overwritten = overwritten.into_inner();
     figure(
         format!("{wanted} new logins at a random moment of a refresh, the folder removed before"),
-        format!("{overwritten} of them written over or revoked"),
+        format!("{overwritten} of them overwritten or revoked"),
         overwritten == 0,
     )
 }
@@ -53,8 +53,8 @@ fn newer_stands(random: &mut StdRng) -> bool {
     sandbox.plant();
     let caller = sandbox.spawn(&FORCED);
     thread::sleep(up_to(random, DELAY * 3));
-    until("the end of the folder", || {
-        // The worker may put a file into it meanwhile.
+    until("the folder to be removed", || {
+        // The worker may create a file in it meanwhile.
         let _ = fs::remove_dir_all(sandbox.home());
         (!sandbox.home().exists()).then_some(())
     });
@@ -66,7 +66,7 @@ fn newer_stands(random: &mut StdRng) -> bool {
     let signed_in = login.finish().code == 0;
     caller.finish();
     drop(await_worker(&sandbox));
-    // A caller that was late has found the new login, and refreshed that.
+    // A late caller found the new login, and refreshed it.
     let stored = sandbox.stored();
     let stands = signed_in
         && stored["tokens"]["account_id"] == "account-2"
@@ -81,7 +81,7 @@ fn newer_stands(random: &mut StdRng) -> bool {
     stands
 }
 
-/// A machine whose login comes from the authority, by a command.
+/// A machine that gets its tokens from the authority with a command.
 fn honest(authority: &Sandbox) -> Sandbox {
     let client = Sandbox::with(Arc::clone(&authority.issuer));
     let (home, program) = (authority.home(), program_line());
@@ -100,7 +100,8 @@ fn ask(authority: &Sandbox, request: &str) -> Output {
     authority.start(command).finish()
 }
 
-/// The backend takes every token of the issuer; the liar says of each that it does not, the other one forces refreshes.
+/// The backend accepts every token of the issuer. One machine claims of each token that it was rejected, another one
+/// forces refreshes.
 fn share_with_hostile_machines(usual: usize) -> Figure {
     let authority = strict_sandbox();
     authority.plant_expiring_in((LIFE - 3600).cast_signed(), LIFE);

@@ -19,13 +19,13 @@ use super::{Figure, REFRESH, SmallDisk, figure, fill, rounds, strict_sandbox};
 
 const CROWD: usize = 200;
 const FLEET: usize = 50;
-/// How long a client waits for a connection, in seconds: all share the processors of one machine.
+/// How long a client waits for a connection, in seconds: all of them share one machine's processors.
 const PATIENCE: u32 = 60;
-/// Tokens of this life, in seconds, let days pass in minutes: a connection takes as long as ever.
+/// The lifetime of tokens in seconds, short enough to fit days into minutes. Connections take as long as usual.
 const SHORT_LIFE: u64 = 60;
 
 #[test]
-#[ignore = "it takes minutes, and is for its figures"]
+#[ignore = "takes minutes; run for its figures"]
 fn many_machines_share_a_login() {
     let authority = strict_sandbox();
     authority.plant();
@@ -40,7 +40,7 @@ fn many_machines_share_a_login() {
     assert!(figures.iter().all(|figure| figure.holds));
 }
 
-/// Another machine, signed in as the first of them was.
+/// Another machine, signed in like the first one.
 fn machine(authority: &Sandbox, signed_in: &str) -> Sandbox {
     let client = Sandbox::with(Arc::clone(&authority.issuer));
     client.store("default", signed_in);
@@ -57,7 +57,7 @@ fn machines(count: usize, authority: &Sandbox, sshd: &Sshd, patience: u32) -> Ve
     (0..count).map(|_| machine(authority, &signed_in)).collect()
 }
 
-/// What one connection costs, with the token fresh: the time it takes, and that of the processors at both ends.
+/// The cost of one connection if the token is fresh: its duration, and CPU time at both ends.
 fn connections(authority: &Sandbox, sshd: &Sshd) -> Figure {
     const COUNT: u32 = 20;
     let words: Vec<OsString> = sshd.command(PATIENCE).iter().map(Into::into).collect();
@@ -84,7 +84,7 @@ fn connections(authority: &Sandbox, sshd: &Sshd) -> Figure {
     )
 }
 
-/// The processor time of the children that a process has waited for (proc(5), `cutime` and `cstime`).
+/// The CPU time of a process's children that it has waited for (proc(5), `cutime` and `cstime`).
 fn spent_by_children(pid: &str) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
@@ -93,7 +93,7 @@ fn spent_by_children(pid: &str) -> Duration {
         .take(2)
         .map(|field| field.parse::<u64>().unwrap())
         .sum();
-    // A hundred in a second, on every Linux.
+    // One hundred ticks per second, on every Linux.
     Duration::from_millis(10 * ticks)
 }
 
@@ -131,7 +131,7 @@ fn show_unless(is_good: bool, output: &Output) {
     }
 }
 
-/// Each machine asks again and again, as its programs would, while tokens come and go.
+/// Every machine calls again and again, as its programs would, while tokens expire and are replaced.
 fn days(authority: &Sandbox, sshd: &Sshd) -> Figure {
     authority.issuer.set(|its| its.access_life = SHORT_LIFE);
     authority.run(&super::FORCED).assert(0, "[TOKEN]\n", "");
@@ -169,7 +169,7 @@ fn days(authority: &Sandbox, sshd: &Sshd) -> Figure {
     let what = format!("{FLEET} machines over ssh for {seconds} s, tokens of {SHORT_LIFE} s");
     let holds =
         bad == 0 && requests == tokens && authority.can_refresh() && authority.issuer.reuses() == 0;
-    // A token is replaced in the second half of its life.
+    // A token is replaced in the second half of its lifetime.
     figure(
         what,
         outcome,
@@ -177,16 +177,16 @@ fn days(authority: &Sandbox, sshd: &Sshd) -> Figure {
     )
 }
 
-/// Whether a token was printed that has not expired.
+/// Whether the output is a token that has not expired.
 fn is_valid(machine: &Sandbox, output: &Output) -> bool {
     let is_valid = output.code == 0 && machine.stored()["expires_at"].as_u64() > Some(now());
     show_unless(is_valid, output);
     is_valid
 }
 
-/// What a machine says, and does, while the one that holds the login is in trouble.
+/// What a machine reports and does while the machine that holds the login has a problem.
 #[test]
-#[ignore = "it stops processes and fills a disk"]
+#[ignore = "stops processes and fills a disk"]
 fn trouble_at_the_other_end_is_told() {
     if !rustix::process::geteuid().is_root() {
         return support::sandbox::skip("it takes root");
@@ -218,7 +218,7 @@ fn trouble_at_the_other_end_is_told() {
     assert_eq!(tell("it is signed out", &machines[2]), 4);
     drop(sshd);
     assert_eq!(tell("its sshd has ended", &machines[3]), 75);
-    // Nothing is lost: with a new login there, all have tokens again.
+    // Nothing is lost: after a new login there, all machines get tokens again.
     authority.plant();
     let sshd = Sshd::start(&authority).unwrap();
     for machine in &machines {

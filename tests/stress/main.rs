@@ -1,8 +1,8 @@
-//! The stress run: logins are refreshed while processes are killed, crowds ask, the issuer fails and the disk fills up, and
-//! in places that end (`places`). It prints the figures that the README gives.
+//! The stress run: refreshes logins while processes are killed, crowds call, the issuer fails and the disk fills up, and
+//! in places that may end at any time (`places`). It prints the figures in the README.
 //!
-//! `cargo test --release --test stress -- --ignored --nocapture` takes some minutes. The moments are random;
-//! `CODEX_AUTH_TEST_SEED` repeats those of an earlier run, and `CODEX_AUTH_TEST_ROUNDS=5` makes 5 percent of the rounds.
+//! `cargo test --release --test stress -- --ignored --nocapture` takes a few minutes. The moments are random:
+//! `CODEX_AUTH_TEST_SEED` repeats those of an earlier run, and `CODEX_AUTH_TEST_ROUNDS=5` runs 5 percent of the rounds.
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,7 +14,7 @@
     clippy::expect_used,
     reason = "a failed step of a test ends the test"
 )]
-#![allow(clippy::print_stdout, reason = "its figures are what it is for")]
+#![allow(clippy::print_stdout, reason = "it prints figures")]
 
 mod containers;
 mod hostile;
@@ -45,10 +45,10 @@ use support::sandbox::{LIFE, Sandbox};
 
 const REFRESH: Endpoint = Endpoint::Refresh;
 const FORCED: [&str; 2] = ["token", "--force-refresh"];
-/// How long the issuer takes: as a near one does, and long beside what the program itself needs.
+/// How long the issuer takes: realistic for one nearby, and long compared to the program's own time.
 const DELAY: Duration = Duration::from_millis(40);
 
-/// One line of the table.
+/// A line of the table.
 struct Figure {
     what: String,
     outcome: String,
@@ -66,7 +66,7 @@ fn figure(what: impl Into<String>, outcome: String, holds: bool) -> Figure {
 }
 
 #[test]
-#[ignore = "it takes minutes, and is for its figures"]
+#[ignore = "takes minutes; run for its figures"]
 fn no_refresh_loses_a_login() {
     let seed = std::env::var("CODEX_AUTH_TEST_SEED").map(|seed| seed.parse().unwrap());
     let seed = seed.unwrap_or_else(|_| rand::random());
@@ -106,21 +106,21 @@ fn no_refresh_loses_a_login() {
     }
     let broken = figures.iter().filter(|figure| !figure.holds);
     let broken: Vec<&str> = broken.map(|figure| figure.what.as_str()).collect();
-    assert!(broken.is_empty(), "not as it must be: {broken:?}");
+    assert!(broken.is_empty(), "broken promises: {broken:?}");
 }
 
-/// How many rounds are made of so many.
+/// The number of rounds to run, given the usual number.
 fn rounds(usual: usize) -> usize {
     let percent = std::env::var("CODEX_AUTH_TEST_ROUNDS").map(|percent| percent.parse().unwrap());
     (usual * percent.unwrap_or(100) / 100).max(1)
 }
 
-/// As many threads as keep the processors busy.
+/// The number of threads that keeps the processors busy.
 fn lanes() -> u64 {
     2 * thread::available_parallelism().map_or(1, usize::from) as u64
 }
 
-/// Works in so many threads, each with moments of its own.
+/// Runs `work` on this many threads, each with its own random moments.
 fn in_lanes(lanes: u64, seed: u64, work: impl Fn(&mut StdRng) + Sync) {
     thread::scope(|scope| {
         for lane in 0..lanes {
@@ -130,7 +130,7 @@ fn in_lanes(lanes: u64, seed: u64, work: impl Fn(&mut StdRng) + Sync) {
     });
 }
 
-/// With an issuer that takes its time, and revokes a login as soon as one of its refresh tokens comes twice.
+/// A sandbox whose issuer is slow, and revokes a login as soon as a refresh token is reused.
 fn strict_sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| its.reuse_revokes_family = true);
@@ -138,7 +138,7 @@ fn strict_sandbox() -> Sandbox {
     sandbox
 }
 
-/// The lock of the login, as soon as no worker holds it: while we do, the disk stays as it is.
+/// Locks the login as soon as no worker holds the lock. While it is held, the disk does not change.
 fn await_worker(sandbox: &Sandbox) -> File {
     let mut options = File::options();
     let lock = options.create(true).append(true);
@@ -147,7 +147,7 @@ fn await_worker(sandbox: &Sandbox) -> File {
     lock
 }
 
-/// A caller whose output nobody reads, in a process group of its own, behind another program if there is one.
+/// A caller in its own process group, whose output is not read, started by another program if `wrapper` has one.
 fn spawn_behind(sandbox: &Sandbox, wrapper: &[&str]) -> Child {
     let mut command = match wrapper {
         [] => sandbox.command(&FORCED),
@@ -167,10 +167,10 @@ fn up_to(random: &mut StdRng, longest: Duration) -> Duration {
 
 // Killed callers.
 
-/// Who is killed if not a caller alone.
+/// What to kill if not the caller alone.
 const GROUP: &str = "whole process group";
 
-/// Kills callers, or their groups, until so many refreshes were made.
+/// Kills callers, or their groups, until the given number of refreshes was made.
 fn kill_callers(seed: u64, usual: usize, who: &str, wrapper: &[&str]) -> Figure {
     let refreshes = rounds(usual);
     let [made, killed, lost, wrong] = [const { AtomicUsize::new(0) }; 4];
@@ -204,12 +204,12 @@ fn kill_callers(seed: u64, usual: usize, who: &str, wrapper: &[&str]) -> Figure 
 
 const KILLED: i32 = -Signal::KILL.as_raw();
 
-/// Starts a caller, and kills it at some moment of its life, or just after. Gives its exit code.
+/// Starts a caller, kills it at some moment of its life or just after, and returns its exit code.
 fn kill_caller(sandbox: &Sandbox, random: &mut StdRng, wrapper: &[&str], whole_group: bool) -> i32 {
     let mut caller = spawn_behind(sandbox, wrapper);
     thread::sleep(up_to(random, DELAY * 3 / 2));
     let pid = Pid::from_child(&caller);
-    // One that has exited keeps its ID until we wait for it.
+    // After it exits, its process ID is not reused until we wait for it.
     if whole_group {
         rustix::process::kill_process_group(pid, Signal::KILL).unwrap();
     } else {
@@ -220,14 +220,14 @@ fn kill_caller(sandbox: &Sandbox, random: &mut StdRng, wrapper: &[&str], whole_g
 
 // Crowds.
 
-/// Lets so many callers find the same token, and only then lets any of them have it refreshed.
+/// Makes this many callers find the same token before any of them may refresh it.
 fn crowd(callers: usize, arguments: &[&str]) -> Figure {
     let sandbox = strict_sandbox();
     sandbox.plant_expiring_in(-60, LIFE);
     let lock = await_worker(&sandbox);
     let arguments = [arguments, &["--timeout", "10m"]].concat();
     let crowd: Vec<Running> = (0..callers).map(|_| sandbox.spawn(&arguments)).collect();
-    // We hold it, and a worker of each waits for it.
+    // We hold the lock, and a worker of each caller waits for it.
     sandbox.await_lock_users(callers + 1);
     drop(lock);
     let outputs: Vec<_> = crowd.into_iter().map(Running::finish).collect();
@@ -249,7 +249,7 @@ fn crowd(callers: usize, arguments: &[&str]) -> Figure {
 
 // Everything at once.
 
-/// What callers of all kinds ask for: some wait, some do not, some want a longer life or another token.
+/// The calls of all kinds: some wait, some do not, some need a longer lifetime or a replaced token.
 const CALLS: [&[&str]; 7] = [
     &["token"],
     &["token", "--timeout", "0s"],
@@ -260,7 +260,7 @@ const CALLS: [&[&str]; 7] = [
     &["--profile", "other", "token", "--force-refresh"],
 ];
 
-/// 64 callers of all kinds, on two logins, while a person signs in again and workers are stopped for a while.
+/// 64 callers of all kinds on two logins, while someone signs in again and workers are stopped for a while.
 fn mix(seed: u64, usual: usize) -> Figure {
     let rounds = rounds(usual);
     let random = &mut StdRng::seed_from_u64(seed);
@@ -298,7 +298,7 @@ fn mixed_callers(sandbox: &Sandbox, random: &mut StdRng, count: usize) -> Vec<Ru
         .collect()
 }
 
-/// Stops the workers that hold a lock or wait for one, and lets them go on.
+/// Stops the workers that hold a lock or wait for one, and continues them later.
 fn stop_for_a_moment(sandbox: &Sandbox, random: &mut StdRng) {
     thread::sleep(up_to(random, DELAY));
     let locks = ["default.lock", "other.lock"].map(|name| sandbox.home().join(name));
@@ -312,7 +312,7 @@ fn stop_for_a_moment(sandbox: &Sandbox, random: &mut StdRng) {
     }
 }
 
-/// Whether a caller got what is no token of this issuer, or a failure that it should not have got.
+/// Whether a caller printed something that is not a token of this issuer, or failed when it should not have.
 fn is_wrong(sandbox: &Sandbox, caller: Running) -> bool {
     let output = caller.finish();
     let is_wrong = match output.code {
@@ -334,7 +334,7 @@ fn is_wrong(sandbox: &Sandbox, caller: Running) -> bool {
 
 // An issuer that fails.
 
-/// So many calls, spread over several backoffs, while every request is answered with 500.
+/// Many calls, spread over several backoffs, while the issuer answers every request with 500.
 fn storm(seed: u64, usual: usize) -> Figure {
     let calls = rounds(usual);
     let sandbox = Sandbox::new();
@@ -346,7 +346,7 @@ fn storm(seed: u64, usual: usize) -> Figure {
             let output = sandbox.run(&["token"]);
             let is_told = output.code == 75 && output.stdout.is_empty();
             told.fetch_add(usize::from(is_told), Relaxed);
-            // It must last for several backoffs.
+            // The storm must last for several backoffs.
             thread::sleep(up_to(random, Duration::from_millis(150)));
         }
     });
@@ -382,7 +382,7 @@ fn storm(seed: u64, usual: usize) -> Figure {
 
 // A disk that fills up.
 
-/// A folder that is a small disk. Dropped, it is unmounted.
+/// A small disk mounted on a folder. Dropping it unmounts it.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -404,7 +404,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Fills the disk at random moments of so many refreshes.
+/// Fills the disk at a random moment of each refresh.
 fn fill_disks(seed: u64, usual: usize) -> Figure {
     let refreshes = rounds(usual);
     let what = format!("{refreshes} refreshes, the disk filled up at a random moment");
@@ -449,9 +449,9 @@ fn fill(path: &Path) {
 
 // Stopped workers.
 
-/// A worker that is stopped, and whose caller has exited, finds its answer when it goes on, however late that is.
+/// A worker that was stopped, and whose caller has exited, finds its response when it continues, however late.
 #[test]
-#[ignore = "it takes longer than a request may take"]
+#[ignore = "takes longer than a request may"]
 fn a_worker_that_is_stopped_longer_than_its_limit_loses_nothing() {
     let sandbox = strict_sandbox();
     sandbox.plant();
@@ -468,24 +468,24 @@ fn a_worker_that_is_stopped_longer_than_its_limit_loses_nothing() {
     assert_eq!(sandbox.run(&FORCED).code, 0);
 }
 
-// Killed workers: the one window that is left.
+// Killed workers: the one remaining window.
 
 #[derive(Clone, Copy, PartialEq)]
 enum Aim {
-    /// From the moment on at which it has the lock.
+    /// Any time after it got the lock.
     AnyMoment,
-    /// In the first milliseconds after the answer was sent.
+    /// The first milliseconds after the response was sent.
     AfterTheAnswer,
 }
 
-/// How long after the answer a worker is killed at the latest, if that is aimed at.
+/// The latest kill after the response, with that aim.
 const AFTERWARDS: Duration = Duration::from_millis(10);
 
 /// A worker that was killed.
 struct Killed {
-    /// How long before that the answer had been sent, if it had been.
+    /// How long before the kill the response was sent, if it was.
     after_answer: Option<Duration>,
-    /// The refresh token that it had, and the one that is stored after another try.
+    /// The refresh token that it had, and the one stored after another try.
     had: String,
     left: String,
 }
@@ -494,7 +494,7 @@ struct Killed {
 struct Aftermath {
     after_answer: Option<Duration>,
     lost: bool,
-    /// Whether the worker had sent its refresh token: the try after it was not the only one to do so.
+    /// Whether the killed worker had sent its refresh token, so that the second try reused it.
     was_sent: bool,
 }
 
@@ -526,12 +526,12 @@ fn kill_workers(seed: u64, usual: usize, aim: Aim) -> Figure {
             lost.len(),
             losses(aim, &killed, lost.len(), &after)
         ),
-        // Nothing but a refresh token that was spent may have revoked a login.
+        // A login may only have been revoked because its refresh token was reused.
         lost.iter().all(|one| one.was_sent),
     )
 }
 
-/// When logins were lost: before the answer, or how long `after` it.
+/// When logins were lost: before the response, or how long `after` it.
 fn losses(aim: Aim, killed: &[Aftermath], lost: usize, after: &[Duration]) -> String {
     let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     let latest = milliseconds(after.iter().max().copied().unwrap_or_default());
@@ -542,7 +542,7 @@ fn losses(aim: Aim, killed: &[Aftermath], lost: usize, after: &[Duration]) -> St
             "{before} during the {DELAY:?} that the issuer took to answer, {after} up to {latest:.1} ms later"
         );
     }
-    // Of moments that are spread evenly, so many fall into the window.
+    // As the moments are evenly distributed, this share of the time falls into the window.
     let counted = |count: usize| u32::try_from(count).map_or(f64::INFINITY, f64::from);
     let mean = milliseconds(AFTERWARDS) * counted(lost) / counted(killed.len());
     format!(
@@ -562,7 +562,7 @@ fn aftermath(sandbox: &Sandbox, killed: &Killed) -> Aftermath {
     }
 }
 
-/// Kills the worker that refreshes a new login at some moment, and tries again; none if it had exited before.
+/// Kills the worker that refreshes a new login at some moment, and tries again; `None` if it had exited before.
 fn kill_worker(sandbox: &Sandbox, random: &mut StdRng, aim: Aim) -> Option<Killed> {
     sandbox.plant();
     let had = refresh_token(sandbox);
@@ -581,7 +581,7 @@ fn kill_worker(sandbox: &Sandbox, random: &mut StdRng, aim: Aim) -> Option<Kille
     let is_hit = caller.wait().unwrap().code() == Some(75);
     drop(await_worker(sandbox));
     sandbox.run(&FORCED);
-    // A worker that was done before is counted too: the length of the window is its part of all moments.
+    // Workers that had finished count too, as the window is measured by its share of all moments.
     (is_hit || aim == Aim::AfterTheAnswer).then(|| Killed {
         after_answer,
         had,
@@ -597,9 +597,9 @@ fn refresh_token(sandbox: &Sandbox) -> String {
         .to_owned()
 }
 
-/// The worker with the lock, as soon as it is there; none if the caller has exited before it was seen.
+/// Waits for the worker that holds the lock; `None` if the caller exits before one is seen.
 fn await_worker_of(sandbox: &Sandbox, caller: &mut Child) -> Option<OwnedFd> {
-    until("a worker of the caller, or its end", || {
+    until("the caller's worker or exit", || {
         let worker = locks::handles(&sandbox.lock_file()).pop();
         let has_ended = worker.is_none() && caller.try_wait().unwrap().is_some();
         (has_ended || worker.is_some()).then_some(worker)

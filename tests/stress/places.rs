@@ -1,5 +1,5 @@
-//! Where people really run the program: in containers and sandboxes that end with their script, under two names, from callers
-//! in all kinds of states.
+//! Where people really run the program: in containers and sandboxes that end with their script, under two names, from
+//! callers with unusual signal states.
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,17 +21,17 @@ use super::{
     up_to,
 };
 
-/// Most of what is done here is to wait.
+/// Many threads, as they mostly wait.
 const WAITING_LANES: u64 = 24;
-/// The longest that the issuer takes, and that what the caller runs in outlives `token`.
+/// The longest that the issuer takes, and that the caller's surroundings outlive `token`.
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
-/// What the stored token may be: due, to be replaced, and expired. Seconds left of the usual life.
+/// The lifetime left of the stored token, in seconds: due for replacement, about to expire, and expired.
 const LEFT: [i64; 3] = [3600, 200, -60];
 
-/// What becomes of logins in so many rounds, each with a sandbox whose issuer is strict. A round says whether all was well but
-/// for the login.
+/// Counts the logins lost in this many rounds, each with a strict issuer. `round` returns whether everything else was
+/// right.
 pub fn count_lost(
     seed: u64,
     lanes: u64,
@@ -62,7 +62,7 @@ pub fn count_lost(
     )
 }
 
-/// Whether the next caller can go on with what is left, and whether the login is lost.
+/// Whether the next caller can continue with what is left, and whether the login is lost.
 fn aftermath(sandbox: &Sandbox) -> (bool, bool) {
     sandbox.issuer.end_plans(REFRESH);
     drop(await_worker(sandbox));
@@ -81,12 +81,12 @@ pub fn is_good(sandbox: &Sandbox, output: &Output) -> bool {
     is_good
 }
 
-/// A skipped round, which has a line as well.
+/// A skipped round, which also gets a line.
 fn skipped(what: &str, why: &str) -> Figure {
     figure(what, format!("skipped: {why}"), true)
 }
 
-/// The program with these arguments, behind another program of this machine with its own.
+/// The program with these arguments, started by another program of this machine.
 pub fn behind(sandbox: &Sandbox, wrapper: &[&str], arguments: &[&str]) -> Command {
     let mut command_line: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
     command_line[0] = find_program(wrapper[0]).unwrap().into();
@@ -95,7 +95,7 @@ pub fn behind(sandbox: &Sandbox, wrapper: &[&str], arguments: &[&str]) -> Comman
     sandbox.command_of(&command_line)
 }
 
-/// Whether another program can be used here.
+/// Whether another program works here.
 fn works(command_line: &[&str]) -> bool {
     let mut command = Command::new(command_line[0]);
     command
@@ -120,14 +120,14 @@ const BWRAP: [&str; 9] = [
     "--",
 ];
 
-/// Stores a token that asks for a refresh, which takes some time.
+/// Stores a token due for replacement, with a refresh that takes a random time.
 pub fn plant(sandbox: &Sandbox, random: &mut StdRng, longest_delay: Duration) {
     let delay = Trouble::Delay(up_to(random, longest_delay));
     sandbox.issuer.plan_always(REFRESH, delay);
     sandbox.plant_expiring_in(*LEFT.choose(random).unwrap(), LIFE);
 }
 
-/// The script of a container or a job: it prints a token, and ends after a moment.
+/// The script of a container or a job: prints a token, and exits after a moment.
 fn script(random: &mut StdRng) -> String {
     format!(
         "\"$0\" token; sleep {:.3}",
@@ -135,7 +135,7 @@ fn script(random: &mut StdRng) -> String {
     )
 }
 
-/// This script behind another program of this machine; its `$0` is the program.
+/// Runs this script in another program of this machine; `$0` is the program under test.
 fn script_behind(sandbox: &Sandbox, wrapper: &[&str], script: &str) -> Command {
     let mut command_line: Vec<OsString> = wrapper.iter().map(OsString::from).collect();
     command_line[0] = find_program(wrapper[0]).unwrap().into();
@@ -186,7 +186,7 @@ pub fn end_sandboxes(seed: u64) -> Figure {
     }
     count_lost(seed, WAITING_LANES, 500, WHAT, |sandbox, random| {
         plant(sandbox, random, LONGEST_DELAY);
-        // The shell stays: it is the parent.
+        // The shell remains as the parent.
         let parent = format!(
             "{} /bin/sh -c '\"$0\" token && echo printed >&2; sleep 60' \"$0\"; echo ended",
             BWRAP.join(" ")
@@ -227,7 +227,7 @@ pub fn use_two_names(seed: u64) -> Figure {
     })
 }
 
-/// A caller by one of the names; the first three have one each.
+/// A caller that uses one of the names; each of the first three has a different one.
 fn start_by_name(sandbox: &Sandbox, number: usize, random: &mut StdRng) -> Running {
     let arguments: &[&str] = if random.random() { &FORCED } else { &["token"] };
     let mut command = match number {
@@ -240,15 +240,15 @@ fn start_by_name(sandbox: &Sandbox, number: usize, random: &mut StdRng) -> Runni
     sandbox.start(command)
 }
 
-// Callers in all kinds of states.
+// Callers with unusual signal states, or without a network.
 
-/// What some callers are started with: the signals that they block or ignore.
+/// How some callers are started: with signals blocked or ignored.
 pub const STATES: [(&str, &[&str]); 2] = [
     ("SIGCHLD ignored", &["env", "--ignore-signal=CHLD"]),
     ("all signals blocked", &["env", "--block-signal"]),
 ];
 
-/// Callers that reach nothing, beside others that do.
+/// Callers without a network, beside others that have one.
 pub fn cut_off(seed: u64) -> Figure {
     const WHAT: &str = "4 callers at once, 2 of them without a network";
     const ALONE: [&str; 2] = ["unshare", "--net"];
@@ -283,7 +283,7 @@ pub fn cut_off(seed: u64) -> Figure {
     })
 }
 
-/// A caller that stops, and goes on when another has had its turn.
+/// A caller that stops, and continues after another one has run.
 pub fn stop_callers(seed: u64) -> Figure {
     use rustix::process::Signal;
     const WHAT: &str = "a caller stopped at a random moment while another one runs";

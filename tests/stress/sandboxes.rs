@@ -1,4 +1,4 @@
-//! A sandbox whose callers cannot refresh anything, and a timer outside that keeps their token valid.
+//! A sandbox whose callers cannot refresh, and a timer outside that keeps their token valid.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -15,15 +15,16 @@ use support::sandbox::{Sandbox, program_line, skip};
 
 use super::{Figure, REFRESH, figure, rounds, strict_sandbox};
 
-/// Tokens of this life, in seconds, and a timer of so many: a token of ten days and a timer of an hour, faster.
+/// The lifetime of tokens and the interval of the timer, in seconds: faster than a token of ten days and a timer of an
+/// hour.
 const LIFE: u64 = 60;
 const TIMER: Duration = Duration::from_secs(20);
-/// Nothing can be written, and there is no network.
+/// A read-only sandbox without a network.
 const SANDBOX: &str =
     "exec bwrap --ro-bind / / --dev /dev --proc /proc --unshare-net --die-with-parent";
 
 #[test]
-#[ignore = "it takes ten minutes, and is for its figures"]
+#[ignore = "takes ten minutes; run for its figures"]
 fn a_timer_keeps_a_sandbox_supplied() {
     let sandbox = strict_sandbox();
     if sandbox
@@ -32,7 +33,7 @@ fn a_timer_keeps_a_sandbox_supplied() {
         .code
         != 0
     {
-        skip("bubblewrap makes no sandbox here");
+        skip("bubblewrap does not work here");
         return;
     }
     sandbox.plant_expiring_in(LIFE.cast_signed(), LIFE);
@@ -42,7 +43,7 @@ fn a_timer_keeps_a_sandbox_supplied() {
 
 fn serve(sandbox: &Sandbox) -> Figure {
     let duration = Duration::from_secs(6 * rounds(100) as u64);
-    // A call that fails prints an empty line.
+    // A failed call prints an empty line.
     let token = program_line() + " token 2>/dev/null || echo";
     let script = format!("{SANDBOX} sh -c 'while :; do {token}; sleep 0.1; done'");
     let mut command = sandbox.shell(&script);
@@ -88,7 +89,7 @@ fn serve(sandbox: &Sandbox) -> Figure {
     )
 }
 
-/// How long a token is still valid, as it says itself.
+/// How long a token is still valid, according to its claims.
 fn seconds_left(token: &str) -> u64 {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap());
     let claims: Value = serde_json::from_slice(&claims.unwrap()).unwrap();
