@@ -48,7 +48,7 @@ def in_debian(root, *command):
 
 
 class Terminal:
-    """A person at a terminal of 80 columns, logged in to the new system."""
+    """A user logged in to the new system, at a terminal of 80 columns."""
 
     def __init__(self, root):
         self.seen = ""
@@ -59,7 +59,7 @@ class Terminal:
         fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 
     def press(self, keys):
-        """Presses keys. Only what is shown from then on is looked for."""
+        """Types keys. Later searches only look at output after this."""
         self.seen = ""
         os.write(self.terminal, keys.encode())
 
@@ -110,7 +110,7 @@ def main():
     subprocess.run(build, cwd=ROOT, check=True)
     folder = tempfile.mkdtemp()
     root = f"{folder}/debian"
-    # A server of ours on loopback, which a chroot shares.
+    # Our server listens on loopback, which a chroot shares.
     command = [f"{ROOT}/target/debug/examples/issuer"]
     issuer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

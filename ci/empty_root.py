@@ -15,7 +15,7 @@ ISSUER = "issuer.example"
 
 
 def serve_names(server, asked):
-    """Answers every question (RFC 1035): 127.0.0.1 for an address of four bytes, else nothing."""
+    """Answers every query (RFC 1035): with 127.0.0.1 for an IPv4 address, otherwise with no records."""
     while True:
         query, client = server.recvfrom(512)
         labels, at = [], 12
@@ -31,7 +31,7 @@ def serve_names(server, asked):
 
 
 def store(root, life_left):
-    """Stores a login in the root whose token has this many seconds left."""
+    """Stores a login in the root, with a token that expires in this many seconds."""
     login = {
         "version": 1,
         "auth_mode": "chatgpt",

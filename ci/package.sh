@@ -137,7 +137,7 @@ build_archive() {
     check_archive
 }
 
-# That the archive has the name, and in it the program the place, that cargo-binstall looks for.
+# Checks that the archive has the name, and the program the path in it, that cargo-binstall expects.
 check_archive() {
     local root=$folder/archive place wanted
     mkdir "$root"
@@ -154,7 +154,7 @@ check_archive() {
     check_program "$archive" "$root/$place"
 }
 
-# A template of [package.metadata.binstall], filled in for this version and target.
+# Prints a template of [package.metadata.binstall], filled in for this version and target.
 binstall() {
     sed -n "s/^$1 = \"\(.*\)\"$/\1/p" Cargo.toml | sed -e 's/{ name }/codex-auth/g' -e 's/{ bin }/codex-auth/' \
         -e "s/{ version }/$version/g" -e "s/{ target }/$target/g" \
@@ -164,7 +164,7 @@ binstall() {
 # The processor and the system of a Rust target.
 machine() { sed -E 's/-.*(linux|darwin|windows).*/ \1/' <<<"$1"; }
 
-# That a program runs, and is this version.
+# Checks that a program runs and has this version.
 check_program() {
     local host said
     host=$(rustc -vV | sed -n 's/^host: //p')
@@ -180,7 +180,7 @@ build_deb() {
     cargo deb --quiet --no-build --no-strip --target "$target" --output "$dist/" >/dev/null
     deb=$(basename "$dist"/*.deb)
     (cd "$dist" && checksum "$deb")
-    # There is no known address for a maintainer, and CHANGELOG.md replaces a Debian changelog. The program depends on no other package,
+    # The maintainer has no known address, and CHANGELOG.md replaces a Debian changelog. The program depends on no other package,
     # and lintian takes a static position-independent program for a library.
     if has lintian; then
         lintian --allow-root --fail-on error,warning --suppress-tags \

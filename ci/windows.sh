@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the program and its tests for Windows and runs them under Wine. Needs the Rust target x86_64-pc-windows-gnu, and from Debian
-# gcc-mingw-w64-x86-64, wine64 and jq. Arguments filter the tests.
+# Builds the program and its tests for Windows and runs them under Wine. Needs the Rust target x86_64-pc-windows-gnu, and from
+# Debian gcc-mingw-w64-x86-64, wine64 and jq. Arguments filter the tests.
 #
 # Leaves out the tests of the harness, and one that runs the program twice within a second, for which Wine is too slow.
 set -euo pipefail

@@ -84,14 +84,14 @@ def session(folder, variables):
     child, shell = pty.fork()
     if child == 0:
         os.chdir(folder)
-        # Without readline the terminal echoes the input, which can be switched off.
+        # Without readline, the terminal itself echoes the input, which can be switched off.
         os.execve("/bin/bash", ["bash", "--norc", "--noprofile", "--noediting", "-i"], variables | {"PS1": PROMPT})
     fcntl.ioctl(shell, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     await_prompt(shell)
     run(shell, "stty -echo")
     for command in COMMANDS:
         if " setup " in command:
-            # It would become part of the configuration.
+            # Keep it out of the configuration.
             run(shell, "unset CODEX_AUTH_CHATGPT_URL")
         begun = time.monotonic()
         shown = run(shell, command)
@@ -182,7 +182,7 @@ text{{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',mo
 
 def main():
     program, issuer = built()
-    # A short name, which shows in some lines.
+    # A short name, as it appears in some lines.
     folder = tempfile.mkdtemp(prefix="home-")
     server = subprocess.Popen([issuer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
