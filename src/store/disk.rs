@@ -4,7 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use anyhow::{Error, Result, anyhow, bail};
+use anyhow::{Error, Result, anyhow, bail, ensure};
 
 use super::permissions::{check_writable, nonblocking, rename};
 use crate::error::Failure;
@@ -24,14 +24,14 @@ pub fn read(path: &Path, check: fn(&Metadata) -> Result<()>) -> Result<Option<Ve
         file => file?,
     };
     let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        bail!("it is not a regular file");
-    }
+    ensure!(metadata.is_file(), "it is not a regular file");
     check(&metadata)?;
-    if metadata.len() > LARGEST_READ {
-        bail!("it is larger than {LARGEST_READ} bytes");
-    }
-    let mut bytes = vec![0; usize::try_from(metadata.len())?];
+    let size = metadata.len();
+    ensure!(
+        size <= LARGEST_READ,
+        "it is larger than {LARGEST_READ} bytes"
+    );
+    let mut bytes = vec![0; usize::try_from(size)?];
     file.read_exact(&mut bytes)?;
     Ok(Some(bytes))
 }

@@ -26,7 +26,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::credentials::Credentials;
 use crate::error::Failure;
@@ -105,9 +105,8 @@ impl Store {
         let load = || {
             check_folder(&self.folder)?;
             let bytes = read(&path, check_trusted)?;
-            if bytes.is_none() && path.is_symlink() {
-                bail!("it is a dangling link: remove it");
-            }
+            let is_dangling = bytes.is_none() && path.is_symlink();
+            ensure!(!is_dangling, "it is a dangling link: remove it");
             bytes.map(Credentials::parse).transpose()
         };
         load().with_context(|| self.could_not("read"))

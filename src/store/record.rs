@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use super::Store;
 use super::disk::{LARGEST, check_regular, describe, read, remove_if_there, replace};
@@ -60,19 +60,17 @@ impl Store {
 /// The record at this path, if there is one. Fails if this user or this version must not replace it.
 pub fn replaceable(target: &Path) -> Result<Option<Record>> {
     let word = shell_path(target);
-    if target.is_symlink() {
-        bail!("it is a dangling link: run rm {word}");
-    }
+    ensure!(!target.is_symlink(), "it is a dangling link: run rm {word}");
     let found = Record::at(target)?;
     if found.is_some() {
         let metadata = fs::metadata(target)?;
         check_ours(&metadata)?;
-        if metadata.permissions().readonly() {
-            bail!("the file is read-only: run chmod 600 {word}");
-        }
-        if metadata.len() > LARGEST {
-            bail!("it is larger than {LARGEST} bytes, so it is not a credentials file");
-        }
+        let is_read_only = metadata.permissions().readonly();
+        ensure!(!is_read_only, "the file is read-only: run chmod 600 {word}");
+        ensure!(
+            metadata.len() <= LARGEST,
+            "it is larger than {LARGEST} bytes, so it is not a credentials file"
+        );
     }
     Ok(found)
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use super::Store;
 use super::disk::read;
@@ -31,9 +31,8 @@ impl NewKey {
         let name = format!("codex-auth (profile {profile})");
         keyring::write(SERVICE, id, &name, bytes).map_err(Failure::from)?;
         let found = keyring::read(SERVICE, id).map_err(Failure::from)?;
-        if found.as_deref() != Some(bytes) {
-            bail!("the keyring did not keep the key");
-        }
+        let is_kept = found.as_deref() == Some(bytes);
+        ensure!(is_kept, "the keyring did not keep the key");
         Ok(new)
     }
 }

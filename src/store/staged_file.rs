@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use super::Lock;
 use super::disk::{describe, remove_if_there, replace, sync_name};
@@ -57,9 +57,7 @@ impl<'a> Lock<'a> {
                 staged.content = text;
                 let tried = staged.replace();
                 staged.is_complete = false;
-                if !tried? {
-                    bail!(changed());
-                }
+                ensure!(tried?, changed());
                 staged.content.clear();
                 let record = mem::replace(&mut staged.file, create(&staged.path, room)?);
                 staged.lock.record = LOCKS_ARE_ADVISORY.then_some(record);

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{Access, OFlags, access};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -70,9 +70,10 @@ pub fn check_trusted(metadata: &Metadata) -> Result<()> {
 /// Refuses a file that would change its owner if we replaced it.
 pub fn check_ours(metadata: &Metadata) -> Result<()> {
     let (owner, user) = (metadata.uid(), geteuid().as_raw());
-    if owner != user {
-        bail!("it belongs to user {owner}, but this is user {user}");
-    }
+    ensure!(
+        owner == user,
+        "it belongs to user {owner}, but this is user {user}"
+    );
     Ok(())
 }
 
