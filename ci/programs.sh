@@ -30,8 +30,11 @@ npm_install @openai/codex @anthropic-ai/claude-code @github/copilot opencode-ai 
 node "$programs/node_modules/@anthropic-ai/claude-code/install.cjs"
 node "$programs/node_modules/opencode-ai/postinstall.mjs"
 
-# Each in its own folder: they need different versions of the same packages.
-pip_install() { python3 -m pip install --quiet --root-user-action ignore --upgrade --target "$programs/$1" "${@:2}"; }
+# Each in its own folder: they need different versions of the same packages. An update would leave files of the old version behind.
+pip_install() {
+    rm -rf "${programs:?}/$1"
+    python3 -m pip install --quiet --root-user-action ignore --no-warn-conflicts --target "$programs/$1" "${@:2}"
+}
 pip_install sdk openai openai-agents 'pydantic-ai-slim[openai]' langchain-openai
 pip_install litellm "$(sed -n 's/^# dependencies = \["\(.*\)"\]$/\1/p' src/commands/setup/litellm.py)"
 [ -n "$all" ] || exit 0

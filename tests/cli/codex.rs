@@ -239,6 +239,27 @@ fn a_routed_workspace_gets_its_requests_at_its_own_origin_with_its_override() {
     person.assert_discreet(&output);
 }
 
+/// The main configuration stays as it was, and its other settings hold.
+#[test]
+fn what_is_printed_can_be_a_profile_of_codex() {
+    let Some(person) = Person::new() else { return };
+    let main = person.home().join("config.toml");
+    fs::rename(&main, person.home().join("chatgpt.config.toml")).unwrap();
+    let text = "model = \"main-model\"\nmodel_provider = \"main-provider\"\n\n\
+                [model_providers.main-provider]\nname = \"m\"\nbase_url = \"http://127.0.0.1:9\"\nwire_api = \"responses\"\n";
+    fs::write(&main, text).unwrap();
+    let mut command = person.command();
+    command.args(["-p", "chatgpt"]);
+    let output = person.sandbox.start(command).finish();
+    output.assert(0, ANSWER, "...\n");
+    let questions = person.questions();
+    assert_eq!(questions.len(), 1);
+    assert_sent(&questions[0], &person.sandbox.issuer.access_tokens()[0]);
+    assert_eq!(questions[0].json()["model"], "main-model");
+    assert_eq!(fs::read_to_string(main).unwrap(), text);
+    person.assert_discreet(&output);
+}
+
 #[test]
 fn a_token_that_the_backend_rejects_is_replaced_within_the_same_run() {
     let Some(person) = Person::new() else { return };
