@@ -19,6 +19,8 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "deployment.md"
+# The programs of `setup` that no check has asked for yet.
+UNCHECKED = set(re.findall(r"(?m)^[^:]+", (ROOT / "src" / "help" / "programs.txt").read_text()))
 
 
 def blocks(language):
@@ -81,6 +83,7 @@ def setup_printer(folder):
     words = ["env", store, str(program), "--profile", "default", "token", "--verify", "--timeout", "8s"]
 
     def printed(name, *options):
+        UNCHECKED.discard(name)
         call = [*words[:3], "setup", name, *options]
         return subprocess.run(call, check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}).stdout
 
@@ -157,7 +160,7 @@ def missing(needed):
 
 
 def main():
-    good = True
+    good = whole = True
     for needed, check in [
         ("systemd-analyze", check_units),
         ("systemd-analyze", check_user_units),
@@ -169,9 +172,12 @@ def main():
     ]:
         if missing(needed):
             print(f"SKIPPED {check.__name__}: no {needed} here")
+            whole = False
             continue
         with tempfile.TemporaryDirectory() as folder:
             good = check(pathlib.Path(folder)) and good
+    if whole and UNCHECKED:
+        sys.exit(f"no check of setup {', '.join(sorted(UNCHECKED))}")
     sys.exit(not good)
 
 
