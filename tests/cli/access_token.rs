@@ -1,4 +1,5 @@
-//! Logins with an access token of an admin console (`at-…`): it comes on stdin, is served as it is, and never refreshed.
+//! Logins with an access token from an admin console (`at-…`): it is read from stdin, printed as it is, and never
+//! refreshed.
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ const NEVER: &str =
 const TOKEN: &str = "[TOKEN]\n";
 const SIGNED_IN: &str = "Signed in as someone@mail.example (Plus)\n";
 
-/// Signs in to a profile with a new access token, which is returned.
+/// Signs in to a profile with a new access token, and returns the token.
 #[track_caller]
 fn sign_in(sandbox: &Sandbox, profile: &str) -> String {
     let token = sandbox.issuer.issue_personal_token();
@@ -31,7 +32,7 @@ fn login_with(sandbox: &Sandbox, text: &str) -> Output {
     sandbox.run_with_stdin(&["login", "--with-access-token"], text)
 }
 
-/// A workspace of `FedRAMP` has a header of its own.
+/// A `FedRAMP` workspace requires a separate header.
 fn in_fedramp(sandbox: &Sandbox) {
     sandbox.issuer.set(|its| {
         let claims = json!({ "chatgpt_account_is_fedramp": true });
@@ -58,7 +59,7 @@ fn the_token_is_checked_and_then_printed_as_it_is() {
 }
 
 #[test]
-fn what_cannot_be_a_token_is_refused_and_not_quoted() {
+fn an_invalid_token_is_refused_and_not_quoted() {
     let sandbox = Sandbox::new();
     let long = "a".repeat((64 << 10) + 1);
     for (text, why) in [
@@ -135,7 +136,7 @@ fn a_check_that_fails_leaves_the_earlier_login() {
 fn a_login_that_could_not_be_stored_reads_no_token() {
     let sandbox = Sandbox::new();
     std::fs::create_dir_all(sandbox.file("default")).unwrap();
-    // One that is empty would be wrong usage.
+    // An empty token would be a usage error.
     sandbox.run(&["login", "--with-access-token"]).assert(
         1,
         "",
@@ -187,7 +188,7 @@ fn only_a_workspace_that_was_named_is_accepted() {
 }
 
 #[test]
-fn other_ways_to_sign_in_are_refused_beside_it() {
+fn it_cannot_be_combined_with_another_way_to_sign_in() {
     let sandbox = Sandbox::new();
     for other in ["--device-code", "--no-browser"] {
         let output = sandbox.run(&["login", "--with-access-token", other]);
@@ -198,7 +199,7 @@ fn other_ways_to_sign_in_are_refused_beside_it() {
     }
     let output = sandbox.run(&["login", "--with-access-token", "--qr", "--device-code"]);
     assert_eq!((output.code, output.stdout.as_str()), (2, ""));
-    // It is never an argument, which every other user of the machine could read.
+    // A token is never an argument, which every other user of the machine could read.
     let output = sandbox.run(&["login", "--with-access-token=at-1234"]);
     assert_eq!((output.code, output.stdout.as_str()), (2, ""));
     assert!(sandbox.issuer.requests().is_empty());
@@ -260,7 +261,7 @@ fn setup_names_its_account() {
 }
 
 #[test]
-fn nobody_knows_when_it_expires() {
+fn its_expiry_is_unknown() {
     let (sandbox, _) = signed_in();
     for min_ttl in ["0", "1h", "3650d"] {
         sandbox
@@ -314,7 +315,7 @@ fn it_is_never_refreshed() {
 }
 
 #[test]
-fn a_rejected_one_asks_for_a_new_one() {
+fn a_rejected_token_asks_for_a_new_one() {
     let sandbox = Sandbox::new();
     for (profile, command) in [
         ("default", "codex-auth login"),
@@ -332,7 +333,7 @@ fn a_rejected_one_asks_for_a_new_one() {
         sandbox.run(&verify).assert(0, TOKEN, "");
         sandbox.issuer.reject_access_tokens();
         let words = format!("the backend rejects the token: {NEVER} {command} --with-access-token");
-        // Just received or not, asked or remembered: no refresh would help.
+        // Freshly received or not, checked now or before: a refresh would not help.
         for _ in 0..2 {
             sandbox
                 .run(&verify)
@@ -358,9 +359,9 @@ fn a_backend_that_cannot_be_asked_is_a_warning() {
         );
 }
 
-/// The issuer takes a token with claims, too. It is no better for it: nobody refreshes it.
+/// The issuer also accepts a token with claims, but cannot refresh it either.
 #[test]
-fn one_that_tells_when_it_expires_is_not_printed_afterwards() {
+fn a_token_with_a_known_expiry_is_not_printed_after_it() {
     let sandbox = Sandbox::new();
     let store = |left: i64| {
         let mut login = sandbox.plant_expiring_in(left, LIFE);

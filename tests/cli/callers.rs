@@ -1,6 +1,6 @@
-//! The real programs that call us, configured by what `setup` prints, with a strict backend on loopback.
-//! `CODEX_AUTH_TEST_PROGRAMS` says where `ci/programs.sh` has put them. A program that is not there is passed over. With
-//! `CODEX_AUTH_TEST_TABLE` each test writes what it saw into that folder, a row of a table in a file of its own.
+//! The real programs that call codex-auth, configured with the output of `setup`, against a strict backend on loopback.
+//! `CODEX_AUTH_TEST_PROGRAMS` is the folder that `ci/programs.sh` installed them into; tests of missing programs are
+//! skipped. With `CODEX_AUTH_TEST_TABLE`, each test writes its row of the table to a file in that folder.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -17,27 +17,27 @@ use support::sandbox::{LIFE, Sandbox, not_applicable};
 const REVOKED: &str = "codex-auth: the issuer refused to refresh the token: The login has ended.";
 const SIGNED_OUT: &str = "codex-auth: not signed in: run codex-auth login";
 
-/// A program, and how it is made to ask the model something.
+/// A program, and how to make it ask the model something.
 struct Caller {
     /// Its name in the table.
     title: &'static str,
-    /// Its package: a folder of npm's, or the name of a distribution behind the folder of Python's.
+    /// Its package: a folder below npm's, or below Python's the name of the distribution.
     package: &'static str,
     /// Its name for `setup`.
     name: &'static str,
-    /// Where it reads what `setup` printed, below the home folder.
+    /// The file that it reads the output of `setup` from, below the home folder.
     file: &'static str,
-    /// What comes behind that in the same file.
+    /// Text to append to that file.
     more: &'static str,
-    /// A line of a shell that runs it.
+    /// A shell line that runs it.
     line: &'static str,
-    /// What it asks.
+    /// The endpoint that it calls.
     endpoint: Endpoint,
-    /// Whether the person sees what we say on stderr.
+    /// Whether it shows our stderr to the user.
     shows_why: bool,
 }
 
-/// What most have in common.
+/// The defaults for most programs.
 const CALLER: Caller = Caller {
     title: "",
     package: "",
@@ -49,7 +49,7 @@ const CALLER: Caller = Caller {
     shows_why: true,
 };
 
-/// Runs Python with the packages of a folder.
+/// Runs Python with the packages in a folder.
 macro_rules! python {
     ($folder:literal, $rest:literal) => {
         concat!(
@@ -99,7 +99,7 @@ const VTCODE: Caller = Caller {
     ..CALLER
 };
 
-/// It wants a package for the plugin, and goes on without: npm is told at once that there is no network.
+/// It wants to install a package for the plugin, but works without: npm learns immediately that there is no network.
 const OPENCODE: Caller = Caller {
     title: "opencode",
     package: "node_modules/opencode-ai",
@@ -112,7 +112,7 @@ exec opencode run --model chatgpt/MODEL 'Say hello'",
     ..CALLER
 };
 
-/// Started by the line that its configuration names.
+/// Started with the line that its configuration names.
 const HERMES: Caller = Caller {
     title: "Hermes, through `exec`",
     package: "hermes/hermes_agent",
@@ -229,7 +229,7 @@ const AI_SDK: Caller = Caller {
     ..NODE
 };
 
-/// With a gateway of its own that takes ChatGPT tokens.
+/// With its own kind of gateway, one that accepts ChatGPT tokens.
 const CLAUDE_CODE: Caller = Caller {
     title: "Claude Code, `--base-url`",
     package: "node_modules/@anthropic-ai/claude-code",
@@ -243,7 +243,7 @@ exec claude -p 'Say hello'",
     ..CALLER
 };
 
-/// The version of a package, if it is there.
+/// The version of a package, if installed.
 fn version(programs: &Path, package: &str) -> Option<String> {
     let path = programs.join(package);
     if let Ok(text) = fs::read(path.join("package.json")) {
@@ -262,8 +262,7 @@ fn version(programs: &Path, package: &str) -> Option<String> {
     })
 }
 
-/// A person with such a program, and without a login, and the row of the program in the table. `None` where the program is
-/// not here.
+/// A user with this program but no login, and the program's row in the table. `None` if the program is not installed.
 fn person(caller: &Caller) -> Option<(Sandbox, String)> {
     let programs = std::env::var_os("CODEX_AUTH_TEST_PROGRAMS").map(PathBuf::from);
     let found = programs.and_then(|programs| {
@@ -278,13 +277,13 @@ fn person(caller: &Caller) -> Option<(Sandbox, String)> {
     let modules = sandbox.folder().join("node_modules");
     std::os::unix::fs::symlink(programs.join("node_modules"), modules).unwrap();
     sandbox.set("PROGRAMS", programs);
-    // Whatever they may want to ask the outside ends here; loopback goes without a proxy.
+    // Requests to other hosts fail here; loopback needs no proxy.
     sandbox.set("HTTPS_PROXY", "http://127.0.0.1:9");
     sandbox.set("NO_PROXY", "127.0.0.1,localhost");
     Some((sandbox, format!("| {} | {version} |", caller.title)))
 }
 
-/// Writes what `setup` printed, changed as the test needs it, where the program reads it.
+/// Writes the output of `setup`, changed for the test, to the file that the program reads.
 fn configure(sandbox: &Sandbox, caller: &Caller, change: impl FnOnce(String) -> String) {
     let url = sandbox.issuer.url();
     let arguments = match caller.endpoint {
@@ -297,11 +296,11 @@ fn configure(sandbox: &Sandbox, caller: &Caller, change: impl FnOnce(String) -> 
     fs::write(file, text).unwrap();
 }
 
-/// Lets it ask, and gives the requests that the model got meanwhile.
+/// Runs the program, and returns the requests that the model received meanwhile.
 fn ask(sandbox: &Sandbox, caller: &Caller) -> (Output, Vec<Request>) {
     let before = sandbox.issuer.count(caller.endpoint);
     let output = sandbox.start(shell(sandbox, caller.line)).finish();
-    // Some look for other things at the backend, too.
+    // Some programs make other requests to the backend, too.
     sandbox.issuer.take_violations();
     let questions = sandbox.issuer.requests_to(caller.endpoint);
     (output, questions[before..].to_vec())
@@ -316,7 +315,7 @@ fn told(output: &Output) -> String {
     format!("{}\n{}", output.stdout, output.stderr)
 }
 
-/// Each question came with the newest token of the issuer, after so many refreshes in this test.
+/// Asserts that each request used the issuer's newest token, and how many refreshes this test has made.
 #[track_caller]
 fn assert_served(sandbox: &Sandbox, caller: &Caller, refreshes: usize) -> &'static str {
     let before = sandbox.issuer.count(Endpoint::Refresh);
@@ -343,7 +342,7 @@ fn assert_served(sandbox: &Sandbox, caller: &Caller, refreshes: usize) -> &'stat
     }
 }
 
-/// A question came with the last of these tokens, and the account.
+/// Asserts that a request used the last of these tokens, and the account.
 #[track_caller]
 fn assert_sent(question: &Request, tokens: &[String]) {
     let bearer = format!("Bearer {}", tokens.last().unwrap());
@@ -351,12 +350,12 @@ fn assert_sent(question: &Request, tokens: &[String]) {
     assert_eq!(question.header("chatgpt-account-id"), Some("account-1"));
 }
 
-/// It fails without having sent any token, and the person sees why, if they do there.
+/// Asserts that the program fails without sending a token, and shows the reason if it can.
 #[track_caller]
 fn assert_refused(sandbox: &Sandbox, caller: &Caller, why: &str) -> String {
     let (output, questions) = ask(sandbox, caller);
     let told = told(&output);
-    // What programs print may be broken into lines, and be escaped.
+    // Programs may wrap or escape what they print.
     let words = told.split_whitespace().collect::<Vec<_>>().join(" ");
     let is_told = words.contains(why);
     assert_eq!(is_told, caller.shows_why, "{}: {told}", caller.title);
@@ -378,7 +377,8 @@ fn assert_refused(sandbox: &Sandbox, caller: &Caller, why: &str) -> String {
     format!("{said}, exit {}", output.code)
 }
 
-/// What a caller meets: signed in just now, expired, rejected by the backend, revoked by the issuer, and signed out.
+/// Asserts how a program copes with each state of the login: signed in, expired, rejected by the backend, revoked by the
+/// issuer, and signed out.
 #[track_caller]
 fn try_every_state(sandbox: &Sandbox, caller: &Caller, row: &str) {
     let mut login = sandbox.spawn(&["login"]);
@@ -513,7 +513,7 @@ fn claude_code_asks_for_another_token_when_the_gateway_rejects_its_own() {
     assert_sent(&questions[1], &tokens);
 }
 
-/// The gateway of `setup litellm`, and the programs behind it.
+/// The gateway of `setup litellm`, and programs that use it.
 mod litellm {
     use super::*;
 
@@ -595,7 +595,7 @@ exec python3 \"$PROGRAMS/llm/bin/http\" --ignore-stdin --check-status POST \"$OP
         ..CALLER
     };
 
-    /// A running gateway and its port.
+    /// Starts a gateway, and returns it with its port.
     fn start(sandbox: &Sandbox, change: impl FnOnce(String) -> String) -> (Running, u16) {
         configure(sandbox, &GATEWAY, change);
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -603,7 +603,7 @@ exec python3 \"$PROGRAMS/llm/bin/http\" --ignore-stdin --check-status POST \"$OP
         drop(free);
         let line = python!("litellm", "gateway.py --port");
         let running = sandbox.start(sandbox.shell(&format!("{line} {port}")));
-        // It imports a lot, which takes minutes where other tests run beside it.
+        // Its imports take minutes if other tests run at the same time.
         let begun = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             let so_far = running.stderr();
@@ -616,7 +616,7 @@ exec python3 \"$PROGRAMS/llm/bin/http\" --ignore-stdin --check-status POST \"$OP
         (running, port)
     }
 
-    /// The cache is off: each program is to meet each state.
+    /// The cache is off, so that each program meets each state.
     fn assert_served_behind(caller: &Caller) {
         let Some((sandbox, row)) = person(caller) else {
             return;
@@ -671,7 +671,7 @@ exec python3 \"$PROGRAMS/llm/bin/http\" --ignore-stdin --check-status POST \"$OP
         assert_served_behind(&HTTPIE);
     }
 
-    /// Asks the gateway, and gives the status and the body.
+    /// Sends a request to the gateway, and returns the status and the body.
     fn post(sandbox: &Sandbox, port: u16, path: &str, body: &Value) -> (String, String) {
         fs::write(sandbox.folder().join("body"), body.to_string()).unwrap();
         let line = format!(
@@ -722,12 +722,12 @@ exec python3 \"$PROGRAMS/llm/bin/http\" --ignore-stdin --check-status POST \"$OP
             assert!(answer.contains(wanted), "{path} {body}: {answer}");
         }
         assert_eq!(sandbox.issuer.count(Endpoint::Responses), 7);
-        // As printed it asks codex-auth once, which asks the backend.
+        // As printed, with the cache on, it calls codex-auth once, which asks the backend once.
         assert_eq!(sandbox.issuer.count(Endpoint::Usage), 1);
         sandbox.issuer.take_violations();
     }
 
-    /// A token that is rejected while it is cached costs no failed request.
+    /// A cached token that is rejected must not fail the request.
     #[test]
     fn a_cached_token_that_the_backend_rejects_is_replaced() {
         let Some((sandbox, _)) = person(&GATEWAY) else {

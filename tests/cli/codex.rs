@@ -1,5 +1,5 @@
-//! The real Codex CLI on our token: configured by `setup codex`, with a backend on loopback. `CODEX_AUTH_TEST_CODEX` says
-//! where it is, else `PATH`; where there is none, these tests say that they are skipped.
+//! The real Codex CLI with our token: configured by `setup codex`, with a backend on loopback. `CODEX_AUTH_TEST_CODEX` is
+//! its path; otherwise it is looked up in `PATH`. These tests are skipped if it is not installed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,7 +15,7 @@ use support::sandbox::{LIFE, Sandbox, skip};
 
 pub const ANSWER: &str = "Hello from the backend\n";
 
-/// The arguments of all processes. Not every Linux has a `ps`, and no other system has a `/proc`.
+/// The arguments of all processes. Not every Linux has `ps`, and no other system has `/proc`.
 fn argument_lists() -> String {
     if !cfg!(target_os = "linux") {
         let output = Command::new("ps")
@@ -25,19 +25,19 @@ fn argument_lists() -> String {
         return String::from_utf8_lossy(&output.stdout).into_owned();
     }
     let processes = fs::read_dir("/proc").unwrap().flatten();
-    // A process may end while we look.
+    // A process may exit meanwhile.
     let lists = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
     let lists = lists.map(|list| String::from_utf8_lossy(&list).into_owned());
     lists.collect::<Vec<_>>().join("\n")
 }
 
-/// A person with Codex, whose configuration is what `setup codex` printed.
+/// A user of Codex, whose configuration is the output of `setup codex`.
 pub struct Person {
     codex: PathBuf,
     pub sandbox: Sandbox,
 }
 
-/// Where Codex is, if it is here.
+/// The path of Codex, if installed.
 pub fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = || {
@@ -54,12 +54,12 @@ pub fn find() -> Option<PathBuf> {
 }
 
 impl Person {
-    /// Signed in an hour ago. `None` where there is no Codex.
+    /// Signed in an hour ago. `None` if Codex is not installed.
     fn new() -> Option<Self> {
         Self::in_workspace(|_| Value::Null)
     }
 
-    /// In a workspace of which the backend at this URL tells so, which was learned when the token was last refreshed.
+    /// In a workspace that the backend describes like this, as learned in the last refresh.
     fn in_workspace(told: fn(&str) -> Value) -> Option<Self> {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in((LIFE - 3600).cast_signed(), LIFE);
@@ -73,11 +73,11 @@ impl Person {
         Self::with(sandbox)
     }
 
-    /// Signed in as this sandbox is.
+    /// With the login of this sandbox.
     pub fn with(mut sandbox: Sandbox) -> Option<Self> {
         let codex = find()?;
         sandbox.set("CODEX_HOME", sandbox.folder().join("codex"));
-        // Whatever it may want to ask the outside ends here; loopback goes without a proxy.
+        // Requests to other hosts fail here; loopback needs no proxy.
         sandbox.set("HTTPS_PROXY", "http://127.0.0.1:9");
         sandbox.set("PATH", std::env::var_os("PATH").unwrap_or_default());
         let person = Self { codex, sandbox };
@@ -107,7 +107,7 @@ impl Person {
         self.sandbox.start(self.command())
     }
 
-    /// Codex with a question. A configuration with members that it does not know is an error.
+    /// Codex with a question, configured so that unknown members of its configuration are errors.
     pub fn command(&self) -> Command {
         let arguments = [
             "exec",
@@ -125,7 +125,7 @@ impl Person {
             .command_of(&[&[codex], &arguments[..]].concat())
     }
 
-    /// The requests for an answer of the model.
+    /// The model requests.
     fn questions(&self) -> Vec<Request> {
         self.sandbox.issuer.requests_to(Endpoint::Responses)
     }
@@ -134,7 +134,7 @@ impl Person {
         self.sandbox.issuer.count(Endpoint::Refresh)
     }
 
-    /// From now on the access token has expired, for the backend and for us.
+    /// Makes the access token expire, both for the backend and in the store.
     fn expire_token(&self) {
         self.sandbox.issuer.reject_access_tokens();
         let mut stored = self.sandbox.stored();
@@ -142,7 +142,7 @@ impl Person {
         self.sandbox.store("default", &stored.to_string());
     }
 
-    /// No secret may stand in what Codex printed, or in any file that it wrote.
+    /// Asserts that no secret is in Codex's output, or in any file that it wrote.
     #[track_caller]
     fn assert_discreet(&self, output: &Output) {
         self.assert_no_secret("stdout", &output.stdout);
@@ -155,7 +155,7 @@ impl Person {
         }
     }
 
-    /// No secret may stand in the argument list of any process of this machine, now; `seen` stands in one of them.
+    /// Asserts that no secret is in the argument list of any running process. One of them must contain `seen`.
     #[track_caller]
     fn assert_no_argument_is_secret(&self, seen: &str) {
         let lists = argument_lists();
@@ -183,7 +183,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// An answer that makes Codex come back within the same session, with a tool's result.
+/// A tool call, which makes Codex send another request in the same session, with the result.
 fn tool_call() -> Answer {
     let call = json!({ "type": "function_call", "call_id": "call_1", "name": "no_such_tool", "arguments": "{}" });
     Answer::events(&[
@@ -217,7 +217,7 @@ fn codex_gets_its_answer_with_our_token_and_account_id() {
     person.assert_discreet(&output);
 }
 
-/// Codex itself asks nobody where the requests go when a command gives it the token.
+/// Codex itself does not ask for the routing if a command provides the token.
 #[test]
 fn a_routed_workspace_gets_its_requests_at_its_own_origin_with_its_override() {
     let told = |url: &str| json!({"workspace_backend_origin": url.replace("127.0.0.1", "localhost"), "account_routing_override": "us_cr"});
@@ -273,7 +273,7 @@ fn a_token_that_the_backend_rejects_is_replaced_within_the_same_run() {
     issuer.reject_access_tokens();
     rejection.open();
     issuer.await_requests(Endpoint::Refresh, 1);
-    // Codex, we, and the worker are all at it.
+    // Codex, codex-auth and its worker are all running.
     person.assert_no_argument_is_secret("refresh-worker");
     refresh.open();
     let output = running.finish();
@@ -309,7 +309,7 @@ fn a_token_that_expires_during_a_session_is_refreshed() {
     person.assert_discreet(&output);
 }
 
-/// It fails with this line of ours, and has sent no token.
+/// Asserts that Codex fails with this line of ours, without sending a token.
 #[track_caller]
 fn assert_refused(person: &Person, ours: &str) {
     let output = person.ask().finish();

@@ -1,4 +1,4 @@
-//! The profile `codex`: Codex's own login is read, in all its shapes, and never written or refreshed.
+//! The profile `codex`: reads Codex's own login in all its forms, and never writes or refreshes it.
 
 #[cfg(target_os = "linux")]
 use std::ffi::OsString;
@@ -69,7 +69,7 @@ fn the_profile_can_come_from_the_environment() {
     sandbox.run(&["token"]).assert(0, "[TOKEN]\n", "");
 }
 
-/// An issuer of its own in the file would be an invitation to send the refresh token there.
+/// Honouring an issuer in this file would allow others to redirect the refresh token.
 #[test]
 fn the_name_is_codexs_however_it_is_written() {
     let sandbox = with_codexs(|_| {});
@@ -84,7 +84,7 @@ fn the_name_is_codexs_however_it_is_written() {
 }
 
 #[test]
-fn a_stale_token_is_not_refreshed_and_the_file_not_touched() {
+fn an_expired_token_is_not_refreshed_and_the_file_stays_untouched() {
     let sandbox = Sandbox::new();
     for (left, reason) in [
         (0, "Codex's token has expired"),
@@ -127,7 +127,7 @@ fn another_token_or_a_longer_life_is_for_codex_to_get() {
     assert!(sandbox.issuer.requests().is_empty());
 }
 
-/// Whatever else stands in the file: an API key is no ChatGPT token.
+/// Whatever else the file contains, an API key is not a ChatGPT token.
 #[test]
 fn a_login_by_api_key_is_an_error_that_says_so() {
     let by_mode = |login: &mut Value| {
@@ -174,7 +174,7 @@ fn a_login_of_any_other_kind_is_an_error_that_names_it() {
     }
 }
 
-/// The app that Codex is part of signed it in.
+/// Signed in by the app that Codex is part of.
 #[test]
 fn tokens_that_another_app_gave_codex_are_printed() {
     let sandbox = with_codexs(|login| login["auth_mode"] = json!("chatgptAuthTokens"));
@@ -190,7 +190,7 @@ fn the_mode_decides_which_of_two_logins_counts() {
     assert_ne!(output.line(), "at-old");
 }
 
-/// `codex-auth login` alone would be about the profile `codex` again.
+/// A bare `codex-auth login` would be for the profile `codex` again.
 #[test]
 fn the_advice_to_sign_in_is_about_the_default_profile_whatever_the_environment_names() {
     let mut sandbox = with_codexs(|login| login["auth_mode"] = json!("apikey"));
@@ -203,14 +203,14 @@ fn the_advice_to_sign_in_is_about_the_default_profile_whatever_the_environment_n
 }
 
 #[test]
-fn a_key_that_stands_beside_a_chatgpt_login_does_not_matter() {
+fn an_api_key_beside_a_chatgpt_login_does_not_matter() {
     let sandbox = with_codexs(|login| login["OPENAI_API_KEY"] = json!("sk-of-somebody"));
     let output = sandbox.run(&["--profile", "codex", "token"]);
     output.assert(0, "[TOKEN]\n", "");
 }
 
 #[test]
-fn a_file_that_is_damaged_or_not_there_is_an_error() {
+fn a_damaged_or_missing_file_is_an_error() {
     let sandbox = Sandbox::new();
     let absent = sandbox.run(&["--profile", "codex", "token"]);
     absent.assert(
@@ -287,7 +287,7 @@ fn an_access_token_of_an_admin_console_is_served_as_it_is() {
     assert!(sandbox.issuer.requests().is_empty());
 }
 
-/// Its file names no account, so that no header does.
+/// Its file names no account, so no account header is sent.
 #[test]
 fn an_access_token_of_codexs_is_asked_about_without_an_account() {
     let sandbox = Sandbox::new();
@@ -323,7 +323,7 @@ fn an_access_token_of_codexs_is_asked_about_without_an_account() {
     }
 }
 
-/// Has Codex's configuration say this.
+/// Sets Codex's configuration to this text.
 fn configure(sandbox: &Sandbox, text: &str) {
     let configuration = configuration(sandbox);
     fs::create_dir_all(configuration.parent().unwrap()).unwrap();
@@ -337,9 +337,9 @@ fn configuration(sandbox: &Sandbox) -> PathBuf {
 const ENCRYPTED: &str = "Codex keeps its login in an encrypted file, which codex-auth cannot read: set cli_auth_credentials_store = \
                          \"file\" in Codex's config.toml and run codex login\n";
 
-/// As Codex does on Windows, and elsewhere if it is told to.
+/// As Codex does on Windows, and on other systems if configured.
 #[test]
-fn a_login_in_an_encrypted_file_of_codexs_is_said_to_be_there() {
+fn an_encrypted_login_of_codexs_is_reported() {
     for store in ["keyring", "auto"] {
         let sandbox = Sandbox::new();
         configure(
@@ -353,7 +353,7 @@ fn a_login_in_an_encrypted_file_of_codexs_is_said_to_be_there() {
         token().assert(4, "", &stderr);
         let status = sandbox.run(&["--profile", "codex", "status"]);
         status.assert(4, ENCRYPTED, "");
-        // What is in the plain file is older than that, unless Codex could not encrypt (`auto`).
+        // A login in the plain file is older, unless Codex could not encrypt (`auto`).
         sandbox.store_codex(&sandbox.codex_login(DAY).to_string());
         if store == "auto" {
             token().assert(0, "[TOKEN]\n", "");
@@ -365,7 +365,7 @@ fn a_login_in_an_encrypted_file_of_codexs_is_said_to_be_there() {
     }
 }
 
-/// What cannot be a configuration is not read, least of all without end.
+/// Files that cannot be a configuration are not read, especially not endless ones.
 #[cfg(unix)]
 #[test]
 fn a_configuration_of_codexs_that_cannot_be_read_is_an_error_and_never_a_wait() {
@@ -408,7 +408,7 @@ fn a_configuration_of_codexs_that_cannot_be_read_is_an_error_and_never_a_wait() 
         status.assert(1, &format!("No token: {words}\n..."), "");
         let doctor = sandbox.run(&["--profile", "codex", "doctor"]);
         assert!(doctor.stdout.contains(cause), "{}", doctor.stdout);
-        // Nobody else is hindered by it.
+        // Other profiles are not affected.
         sandbox.plant();
         sandbox.run(&["token"]).assert(0, "[TOKEN]\n", "");
         sandbox
@@ -417,7 +417,7 @@ fn a_configuration_of_codexs_that_cannot_be_read_is_an_error_and_never_a_wait() 
     }
 }
 
-/// The administrator's configuration, which the person's own one can change.
+/// The administrator's configuration, which the user's own can override.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_systems_configuration_of_codex_counts_too() {
@@ -440,7 +440,7 @@ fn the_systems_configuration_of_codex_counts_too() {
     };
     let output = token();
     if output.stderr.starts_with("bwrap:") {
-        return skip("bwrap makes no sandbox here");
+        return skip("bwrap does not work here");
     }
     output.assert(4, "", &format!("codex-auth: {ENCRYPTED}"));
     configure(&sandbox, "cli_auth_credentials_store = \"file\"\n");

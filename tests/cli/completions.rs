@@ -1,12 +1,11 @@
-//! Completion, in the shells themselves: what they make of the scripts and of our answers. A shell that is not here is
-//! skipped, and said so.
+//! Completion in the real shells, with the generated scripts. Shells that are not installed are skipped.
 
 use std::fs;
 
 use crate::terminal::Terminal;
 use support::sandbox::{LIFE, Sandbox, skip};
 
-/// Beginnings of a line, and the last word of each when it is complete. Empty: nothing may come.
+/// The start of a line, and its last word once completed. Empty: there must be no completion.
 const LINES: &[(&str, &str)] = &[
     ("stat", "status"),
     ("log", "login logout"),
@@ -32,7 +31,7 @@ const LINES: &[(&str, &str)] = &[
     ("login --from -- cat some", "some-file"),
 ];
 
-/// Two profiles, and a file whose name begins like nothing else. `None` where an emulator would have to start us.
+/// Has two profiles, and a file whose name starts like nothing else. `None` if the program would need an emulator.
 fn sandbox() -> Option<Sandbox> {
     let sandbox = Sandbox::new();
     sandbox.install()?;
@@ -54,7 +53,7 @@ fn has(sandbox: &Sandbox, shell: &str) -> bool {
     found
 }
 
-/// Runs a shell's own script with the line in `$LINE`, and gives what it prints, on one line.
+/// Runs a script in a shell with the line in `$LINE`, and returns its output on one line.
 fn candidates(sandbox: &Sandbox, shell: &str, script: &str, line: &str) -> String {
     let mut command = sandbox.shell(&format!("exec {shell} \"$SCRIPT\""));
     let file = sandbox.folder().join("script");
@@ -81,7 +80,7 @@ fn assert_completes(shell: &str, script: &str) {
     }
 }
 
-/// What is offered for the last of these words, as the script for zsh asks.
+/// The candidates for the last of these words, requested like the zsh script does.
 #[track_caller]
 fn offered(words: &[&str]) -> String {
     let sandbox = Sandbox::new();
@@ -100,7 +99,7 @@ fn offered(words: &[&str]) -> String {
 }
 
 #[test]
-fn where_a_value_is_to_be_chosen_no_options_are_in_the_way() {
+fn where_a_value_is_expected_no_options_are_offered() {
     let shells = "bash elvish fish powershell zsh";
     assert_eq!(offered(&["completions", ""]), shells);
     let programs = offered(&["setup", ""]);
@@ -137,7 +136,7 @@ complete -C "$LINE" | string replace -r '\t.*' ''
     );
 }
 
-/// Lines are typed into a zsh on a terminal, and what is on each after a TAB is read back.
+/// Types lines into zsh on a terminal, and reads back each line after TAB.
 const ZSH: &str = r#"
 zmodload zsh/zpty
 zpty shell env PS1= zsh -f -i
@@ -154,7 +153,7 @@ done < lines
 zpty -d shell
 "#;
 
-/// In zsh all lines with one candidate: of several it completes no more than what they begin with.
+/// Tests in zsh all lines with a single candidate. With several, it only completes their common prefix.
 fn assert_zsh_completes(set_up: &str) {
     let Some(sandbox) = sandbox() else { return };
     if !has(&sandbox, "zsh") {
@@ -199,13 +198,13 @@ fn a_call_that_the_variable_leaks_into_does_what_it_always_does() {
 }
 
 #[test]
-fn nothing_is_said_where_nothing_can_be_completed() {
+fn without_a_completion_nothing_is_printed() {
     let mut sandbox = Sandbox::new();
     sandbox.set("CODEX_AUTH_COMPLETE", "no-such-shell");
     sandbox.run(&["--", "codex-auth", ""]).assert(1, "", "");
 }
 
-/// Elvish knows of completion only on a terminal. What it finds for each line goes to a file.
+/// Elvish only completes on a terminal. The result for each line is written to a file.
 #[test]
 fn elvish_completes() {
     let Some(sandbox) = sandbox() else { return };

@@ -33,10 +33,10 @@ fn a_sealed_login_serves_until_it_is_unsealed() {
     let sealed = std::fs::read_to_string(sandbox.file("default")).unwrap();
     sandbox.run(&["unseal"]).assert(0, "", unsealed);
     let mut stored = sandbox.stored();
-    // The file says which one it replaced.
+    // The file names the login that it replaced.
     stored.as_object_mut().unwrap().remove("replaces");
     assert_eq!(stored, planted);
-    // The key went with it.
+    // The key was removed with it.
     sandbox.store("default", &sealed);
     sandbox.run(&["token"]).assert(4, "", GONE);
 }

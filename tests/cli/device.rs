@@ -1,4 +1,4 @@
-//! Signing in where there is no browser: with a code on another device, over SSH, in a container.
+//! Signing in without a browser: with a code on another device, over SSH, in a container.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use support::sandbox::Sandbox;
 
 const LOGIN: [&str; 2] = ["login", "--device-code"];
 const SIGNED_IN: &str = "Signed in as someone@mail.example (Plus)\n";
-/// What stands on stderr before the end, in a log.
+/// The stderr before the result, as in a log.
 const PROMPT: &str = "\
 Open this page on any device, and sign in:
   [ISSUER]/codex/device
@@ -31,7 +31,7 @@ fn pending(sandbox: &Sandbox) -> PathBuf {
     sandbox.home().join("default.device")
 }
 
-/// A login whose code the person can see.
+/// A login that has shown its code.
 #[track_caller]
 fn prompted(sandbox: &Sandbox) -> Running {
     let mut running = sandbox.spawn(&LOGIN);
@@ -39,7 +39,7 @@ fn prompted(sandbox: &Sandbox) -> Running {
     running
 }
 
-/// Leaves a session behind whose code nobody has entered yet.
+/// Leaves a pending session behind, whose code has not been entered yet.
 #[track_caller]
 fn interrupt(sandbox: &Sandbox) {
     let mut running = prompted(sandbox);
@@ -55,7 +55,7 @@ fn assert_signed_in(sandbox: &Sandbox, output: &Output, before: &str) {
     assert!(!pending(sandbox).exists());
 }
 
-/// Changes what is kept of the session.
+/// Changes the stored session.
 fn change_pending(sandbox: &Sandbox, change: impl FnOnce(&mut Value)) {
     let mut session = serde_json::from_slice(&fs::read(pending(sandbox)).unwrap()).unwrap();
     change(&mut session);
@@ -169,7 +169,7 @@ fn an_expired_code_ends_the_wait_with_the_issuers_message() {
 }
 
 #[test]
-fn no_temporary_failure_ends_the_wait() {
+fn a_temporary_failure_does_not_end_the_wait() {
     let troubles = [
         Trouble::retry_after(429, "1"),
         Trouble::status(500),
@@ -182,7 +182,7 @@ fn no_temporary_failure_ends_the_wait() {
         Trouble::Truncate,
         Trouble::megabytes(2),
     ];
-    // Each of them costs the wait of a second.
+    // Each of them takes a second.
     thread::scope(|scope| {
         for trouble in troubles {
             scope.spawn(|| survive(trouble));
@@ -190,7 +190,7 @@ fn no_temporary_failure_ends_the_wait() {
     });
 }
 
-/// The first poll of a session that is taken up comes at once: it goes wrong, and the second does not.
+/// The first poll of a resumed session comes immediately: it fails, and the second one succeeds.
 fn survive(trouble: Trouble) {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
@@ -217,7 +217,7 @@ fn a_silent_connection_is_given_up() {
 }
 
 #[test]
-fn what_was_approved_before_an_interruption_is_not_asked_for_again() {
+fn an_approval_before_an_interruption_still_counts() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
     sandbox.issuer.approve();
@@ -226,7 +226,7 @@ fn what_was_approved_before_an_interruption_is_not_asked_for_again() {
 }
 
 #[test]
-fn a_code_that_nobody_has_entered_is_shown_again() {
+fn an_unused_code_is_shown_again() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
     change_pending(&sandbox, |session| {
@@ -249,7 +249,7 @@ fn a_pending_session_is_private() {
 }
 
 #[test]
-fn a_session_that_is_of_no_use_gives_way_to_a_new_one() {
+fn an_unusable_session_is_replaced() {
     let unusable: [fn(&Sandbox); 5] = [
         |sandbox| sandbox.issuer.deny(),
         |sandbox| sandbox.issuer.expire(),
@@ -301,7 +301,7 @@ fn a_code_with_little_time_left_is_not_resumed() {
 }
 
 #[test]
-fn what_was_approved_in_the_last_minute_counts() {
+fn an_approval_in_the_last_minute_counts() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
     change_pending(&sandbox, |session| {
@@ -312,7 +312,7 @@ fn what_was_approved_in_the_last_minute_counts() {
 }
 
 #[test]
-fn a_second_login_is_told_that_one_is_under_way() {
+fn a_second_login_learns_that_one_is_in_progress() {
     let sandbox = Sandbox::new();
     let first = prompted(&sandbox);
     sandbox.run(&LOGIN).assert(75, "", UNDER_WAY);
@@ -361,7 +361,7 @@ fn a_logout_ends_a_login_that_waits() {
 }
 
 #[test]
-fn a_login_in_the_browser_leaves_a_code_that_nobody_has_used() {
+fn a_browser_login_keeps_an_unused_code() {
     let sandbox = Sandbox::new();
     let device = prompted(&sandbox);
     let mut browser = sandbox.spawn(&["login", "--no-browser"]);
@@ -372,7 +372,7 @@ fn a_login_in_the_browser_leaves_a_code_that_nobody_has_used() {
 }
 
 #[test]
-fn after_a_temporary_failure_of_the_exchange_the_next_login_goes_on() {
+fn after_a_temporary_failure_of_the_exchange_the_next_login_resumes() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
     sandbox.issuer.approve();
@@ -386,7 +386,7 @@ fn after_a_temporary_failure_of_the_exchange_the_next_login_goes_on() {
     assert_signed_in(&sandbox, &sandbox.run(&LOGIN), RESUMED);
 }
 
-/// What was stored meanwhile stays, and the code is spent.
+/// A login stored meanwhile stays, and the code is spent.
 #[test]
 fn after_a_temporary_failure_to_store_the_next_login_begins_anew() {
     let sandbox = Sandbox::new();
@@ -431,13 +431,13 @@ fn a_logout_forgets_a_pending_session() {
 }
 
 #[test]
-fn a_qr_code_goes_with_a_code_only() {
+fn a_qr_code_requires_a_device_login() {
     let sandbox = Sandbox::new();
     sandbox.run(&["login", "--qr"]).assert(2, "", "...\n");
     let mut running = sandbox.spawn(&["login", "--device-code", "--qr"]);
     running.await_text("CODE-00001");
     running.kill();
-    // In a log it is drawn without colours.
+    // In a log it has no colours.
     assert!(running.stderr().contains(&"█".repeat(37)));
     assert!(!running.stderr().contains('\x1b'));
 }
@@ -468,13 +468,13 @@ Signed in as someone@mail.example (Plus)
     assert!(!sandbox.folder().join("opened").exists());
 }
 
-/// What a person sees.
+/// What the user sees.
 #[cfg(unix)]
 mod on_a_terminal {
     use super::*;
     use crate::terminal::Terminal;
 
-    /// What a line was overwritten with, one after the other.
+    /// The successive texts of a line that is overwritten.
     fn countdown(screen: &str) -> Vec<&str> {
         let frames = screen
             .split('\r')
@@ -504,7 +504,7 @@ mod on_a_terminal {
     }
 
     #[test]
-    fn what_is_awaited_is_shown_and_wiped() {
+    fn the_wait_is_shown_and_wiped() {
         let sandbox = Sandbox::new();
         let code = sandbox.issuer.hold(Endpoint::UserCode);
         let exchange = sandbox.issuer.hold(Endpoint::Exchange);

@@ -1,5 +1,5 @@
-//! A disk that fails or that others control: full, read-only, linked, owned by others, full of garbage. The login
-//! stays as good as it was, and no request is sent whose answer could not be kept.
+//! A disk that fails or that others control: full, read-only, linked, owned by others, full of garbage. The login stays
+//! unharmed, and no request is sent whose response could not be stored.
 
 use std::fs;
 
@@ -16,7 +16,8 @@ use support::sandbox::{copy_program, program};
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
 
-/// A refresh fails with exit code 1 and this message, before a request is sent; a token that is still valid is served.
+/// Asserts that a refresh fails with exit code 1 and this message before a request is sent, and that a valid token is
+/// still printed.
 #[cfg(unix)]
 #[track_caller]
 fn assert_nothing_is_sent(sandbox: &Sandbox, message: &str) {
@@ -32,7 +33,7 @@ fn assert_nothing_is_sent(sandbox: &Sandbox, message: &str) {
     assert!(sandbox.can_refresh());
 }
 
-// Nonsense in the store.
+// Garbage in the store.
 
 #[test]
 fn a_file_that_is_no_login_is_an_error_and_stays_as_it_is() {
@@ -62,7 +63,7 @@ fn a_file_that_is_no_login_is_an_error_and_stays_as_it_is() {
             "the file was written by a newer codex-auth: update codex-auth",
         ),
     ] {
-        // A login replaces what is damaged, and nothing else.
+        // A login replaces a damaged file, but no other kind.
         let advice = if code == 4 {
             ": run codex-auth login"
         } else {
@@ -120,7 +121,7 @@ fn a_folder_in_place_of_the_file_is_an_error() {
     );
 }
 
-// Files and folders of Unix.
+// Unix files and folders.
 
 #[cfg(unix)]
 fn set_mode(path: &std::path::Path, mode: u32) {
@@ -134,7 +135,7 @@ fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Runs a shell line as root would; tests that need root say so and end early elsewhere.
+/// Runs a shell line as root. Without root, the test is skipped.
 #[cfg(target_os = "linux")]
 fn as_root(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
@@ -222,7 +223,7 @@ fn a_new_folder_keeps_itself_out_of_a_repository() {
     assert_eq!(login.finish().code, 0);
     let ignored = sandbox.home().join(".gitignore");
     assert_eq!(fs::read_to_string(&ignored).unwrap(), "*\n");
-    // Who does not want it is not given it again.
+    // If the user removes it, it is not created again.
     fs::remove_file(&ignored).unwrap();
     sandbox
         .run(&["token", "--force-refresh"])
@@ -237,7 +238,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
         (0o720, "run chmod 700 [HOME]"),
         (0o702, "run chmod 700 [HOME]"),
         (0o777, "run chmod 700 [HOME]"),
-        // It is meant for all, as /tmp is.
+        // A folder for everyone, like /tmp.
         (0o1777, "set CODEX_AUTH_HOME to a folder of your own"),
     ] {
         let sandbox = Sandbox::new();
@@ -254,7 +255,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
 
 #[cfg(unix)]
 #[test]
-fn a_path_in_advice_can_be_pasted() {
+fn a_path_in_a_hint_can_be_pasted() {
     let mut sandbox = Sandbox::new();
     for (name, shown, word) in [
         ("it's mine", "it's mine", r"'[FOLDER]/it'\''s mine'"),
@@ -384,7 +385,7 @@ fn a_folder_that_cannot_be_written_to_says_what_to_do() {
     );
 }
 
-/// A mounted path. Dropped, it is unmounted.
+/// A mount, unmounted on drop.
 #[cfg(target_os = "linux")]
 struct Mounted(std::path::PathBuf);
 
@@ -397,13 +398,13 @@ impl Drop for Mounted {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_mounted_file_is_found_out_before_the_request() {
+fn a_mounted_file_is_noticed_before_the_request() {
     if !as_root("a mounted file") {
         return;
     }
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(200, LIFE);
-    // As `docker run -v …/default.json:…/default.json` does: it can be written, but not replaced.
+    // Like `docker run -v …/default.json:…/default.json`: the file can be written, but not replaced.
     shell("mount --bind \"$1\" \"$1\"", &sandbox.file("default"));
     let _mounted = Mounted(sandbox.file("default"));
     assert_nothing_is_sent(
@@ -414,7 +415,7 @@ fn a_mounted_file_is_found_out_before_the_request() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_found_out_before_the_request() {
+fn a_full_disk_is_noticed_before_the_request() {
     if !as_root("a full disk") {
         return;
     }
@@ -476,7 +477,7 @@ fn a_token_that_could_not_be_saved_is_still_given_to_the_caller() {
     let gate = sandbox.issuer.hold(REFRESH);
     let caller = sandbox.spawn(&["token"]);
     sandbox.issuer.await_requests(REFRESH, 1);
-    // Now nothing can take the place of the login.
+    // From now on the login cannot be replaced.
     shell("mount --bind \"$1\" \"$1\"", &sandbox.file("default"));
     let mounted = Mounted(sandbox.file("default"));
     gate.open();
@@ -485,7 +486,7 @@ fn a_token_that_could_not_be_saved_is_still_given_to_the_caller() {
          login: could not save [HOME]/default.json: [..]\n");
     assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
     drop(mounted);
-    // What was written beside it takes its place at the next refresh.
+    // The new file that was left beside it replaces it at the next refresh.
     sandbox.run(&["token"]).assert(0, TOKEN, "");
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
     assert!(sandbox.can_refresh());
@@ -512,7 +513,7 @@ fn a_linked_file_keeps_its_link() {
     assert!(!sandbox.file("default").is_symlink());
 }
 
-/// Two names in one home, and one in another home.
+/// Two names in one home folder, and one in another.
 #[cfg(unix)]
 #[test]
 fn two_names_for_one_file_share_one_lock() {
@@ -542,7 +543,7 @@ fn two_names_for_one_file_share_one_lock() {
     }
     assert_eq!(sandbox.issuer.reuses(), 0);
     assert!(sandbox.file("work").is_symlink() && other.join("default.json").is_symlink());
-    // Signing out of a second name leaves the login to the first.
+    // Signing out of the second name keeps the login for the first.
     sandbox.run(&["--profile", "work", "logout"]).assert(
         0,
         "",
@@ -588,7 +589,7 @@ fn what_a_newer_version_wrote_is_never_overwritten() {
         "codex-auth: could not replace [HOME]/default.json: the file was written by a newer codex-auth: update codex-auth\n",
     );
     assert_eq!(fs::read_to_string(sandbox.file("default")).unwrap(), newer);
-    // Nor is a staged file of such a version.
+    // Nor is a staged file from such a version.
     sandbox.plant_expiring_in(-60, LIFE);
     let staged = sandbox.home().join("default.json.new");
     fs::write(&staged, newer).unwrap();
@@ -612,7 +613,7 @@ fn unknown_members_survive_a_refresh_and_a_file_that_grows_can_still_be_read() {
         let text = stored.to_string();
         text.replacen('{', &format!("{{\"big\":{number},"), 1)
     };
-    // As large as a file may be to be refreshed.
+    // The largest file that can be refreshed.
     let filling = "x".repeat(1024 * 1024 - with("").len());
     let text = with(&filling);
     sandbox.store("default", &text);
@@ -644,7 +645,7 @@ fn a_link_into_a_folder_of_others_is_not_followed_by_a_refresh() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_planted_where_our_files_go_is_not_followed() {
+fn a_link_planted_in_place_of_our_files_is_not_followed() {
     let refused = "codex-auth: could not lock [HOME]/default.json: [HOME]/default.lock is not a regular file: run rm -r [HOME]/default.lock\n";
     for (name, code, stdout, stderr) in [
         ("default.lock", 1, "", refused),
@@ -665,7 +666,7 @@ fn what_is_planted_where_our_files_go_is_not_followed() {
 
 #[cfg(unix)]
 #[test]
-fn what_takes_the_place_of_our_files_during_a_request_is_not_written_to() {
+fn a_file_swapped_in_during_a_request_is_not_written_to() {
     type Swap = fn(&std::path::Path, &std::path::Path) -> std::io::Result<()>;
     let swaps: [Swap; 3] = [
         |_, _| Ok(()),
@@ -688,7 +689,7 @@ fn what_takes_the_place_of_our_files_during_a_request_is_not_written_to() {
             gate.open();
             let output = caller.finish();
             if is_removed {
-                // A login that somebody has removed stays removed, and its new tokens are revoked.
+                // A login that was removed meanwhile stays removed, and its new tokens are revoked.
                 output.assert(4, "", "codex-auth: not signed in: run codex-auth login\n");
                 assert!(!place.exists());
                 sandbox.issuer.await_requests(Endpoint::Revoke, 1);
@@ -704,7 +705,7 @@ fn what_takes_the_place_of_our_files_during_a_request_is_not_written_to() {
     }
 }
 
-/// Whoever removes the folder, and signs in anew, keeps the new login: the refresh of the old one comes to nothing.
+/// If the folder is removed and a new login made, the new login stays: the refresh of the old one has no effect.
 #[cfg(unix)]
 #[test]
 fn a_login_that_is_made_during_a_refresh_stays() {
@@ -740,7 +741,7 @@ fn a_lock_that_somebody_removes_during_a_refresh_loses_nothing() {
     assert!(sandbox.can_refresh());
 }
 
-/// The refresh token is spent by then: a second request with it would end the login.
+/// The refresh token is spent by then, so a second request with it would end the login.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_second_caller_waits_although_the_lock_file_is_gone() {
@@ -886,7 +887,7 @@ fn fifos_and_devices_do_not_hang_it() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_was_written_whole_takes_its_place_after_a_crash() {
+fn a_completely_written_file_is_used_after_a_crash() {
     let sandbox = Sandbox::new();
     let old = sandbox.plant_expiring_in(-60, LIFE);
     let mut new = sandbox.plant();
@@ -904,7 +905,7 @@ fn a_file_that_was_written_whole_takes_its_place_after_a_crash() {
 }
 
 #[test]
-fn a_file_that_was_not_written_whole_is_removed() {
+fn an_incomplete_file_is_removed() {
     for left in [
         String::new(),
         "\0".repeat(8192),

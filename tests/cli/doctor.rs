@@ -1,4 +1,4 @@
-//! `doctor`: each of its lines, with the fault that it is there to find.
+//! `doctor`: each of its lines, with the fault that it detects.
 
 use std::fmt::Write;
 use std::fs;
@@ -20,7 +20,7 @@ use support::sandbox::{LIFE, Sandbox};
 #[cfg(unix)]
 use crate::terminal::Terminal;
 
-/// A login, a browser, and an issuer: nothing stands in the way.
+/// A login, a browser and an issuer, all without problems.
 fn healthy() -> Sandbox {
     let sandbox = without_login();
     sandbox.plant();
@@ -34,7 +34,7 @@ fn without_login() -> Sandbox {
     sandbox
 }
 
-/// States the exit code, and all findings: a line for each, `problem  check: what was found: what to do`.
+/// Asserts the exit code and all findings: a line for each, `problem  check: what was found: what to do`.
 #[track_caller]
 fn assert_report(sandbox: &Sandbox, arguments: &[&str], code: i32, lines: &str) {
     let output = sandbox.run(&[arguments, &["doctor", "--verbose"]].concat());
@@ -45,7 +45,7 @@ fn assert_report(sandbox: &Sandbox, arguments: &[&str], code: i32, lines: &str) 
     assert!(expect::matches(lines, &report), "{difference}");
 }
 
-/// The findings without the lines above and below them.
+/// The findings, without the lines above and below them.
 fn in_lines(stdout: &str) -> String {
     let mut report = String::new();
     for line in stdout.lines().skip(1) {
@@ -61,20 +61,20 @@ fn in_lines(stdout: &str) -> String {
     report
 }
 
-/// States the exit code and one finding among the others.
+/// Asserts the exit code and one of the findings.
 #[track_caller]
 fn assert_finds(sandbox: &Sandbox, code: i32, line: &str) {
     assert_report(sandbox, &[], code, &format!("...\n{line}\n...\n"));
 }
 
-/// A port of this machine on which nobody listens.
+/// A local port that nothing listens on.
 fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 #[test]
-fn where_nothing_stands_in_the_way_every_line_says_so() {
+fn without_problems_every_check_passes() {
     let sandbox = healthy();
     sandbox.issuer.plan_always(Endpoint::Other, dated(0));
     assert_report(
@@ -157,7 +157,7 @@ fn the_json_has_stable_names() {
 }
 
 #[test]
-fn before_the_first_login_that_is_said_first_and_nothing_is_left() {
+fn before_the_first_login_that_is_said_first_and_nothing_is_created() {
     let mut sandbox = without_login();
     assert_report(
         &sandbox,
@@ -183,7 +183,7 @@ fn before_the_first_login_that_is_said_first_and_nothing_is_left() {
 }
 
 #[test]
-fn a_store_that_is_no_folder_is_found() {
+fn a_store_that_is_not_a_folder_is_found() {
     let mut sandbox = without_login();
     fs::write(sandbox.home(), "").unwrap();
     assert_report(
@@ -204,7 +204,7 @@ fn a_store_that_is_no_folder_is_found() {
 }
 
 #[test]
-fn a_file_system_that_gives_no_lock_is_found() {
+fn a_file_system_without_locks_is_found() {
     let sandbox = healthy();
     fs::create_dir(sandbox.home().join(".doctor.lock")).unwrap();
     assert_finds(
@@ -227,7 +227,7 @@ fn a_login_that_could_not_be_replaced_is_found() {
 }
 
 #[test]
-fn a_login_that_is_no_file_or_only_to_be_read_is_found() {
+fn a_login_that_is_not_a_file_or_read_only_is_found() {
     let sandbox = healthy();
     fs::create_dir(sandbox.file("folder")).unwrap();
     assert_finds(
@@ -339,7 +339,7 @@ fn what_passed_is_only_counted_unless_asked_for() {
     );
 }
 
-/// People mount single files into containers.
+/// Single files are often mounted into containers.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_that_is_a_mount_is_found() {
@@ -497,7 +497,7 @@ fn an_invalid_or_silent_proxy_is_found() {
     assert_report(&sandbox, &[], 1, refused);
 }
 
-/// No name server is asked: the name has a longer part than any name may have.
+/// No name server is queried, because a label of the name is too long.
 #[test]
 fn a_name_that_is_not_found_is_found_out() {
     let mut sandbox = without_login();
@@ -529,7 +529,7 @@ fn an_untrusted_certificate_is_found() {
     );
 }
 
-/// Serves one TLS handshake with a certificate of its own making, and gives its address.
+/// Serves one TLS handshake with a self-signed certificate, and returns its address.
 fn untrusted_server() -> std::net::SocketAddr {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -544,7 +544,7 @@ fn untrusted_server() -> std::net::SocketAddr {
     let address = listener.local_addr().unwrap();
     let config = Arc::new(config);
     thread::spawn(move || {
-        // The first connection is the one that tries out TCP; it ends at once.
+        // The first connection only tests TCP, and ends at once.
         for stream in listener.incoming().take(2) {
             let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut tls = rustls::StreamOwned::new(connection, stream.unwrap());
@@ -588,7 +588,7 @@ fn assert_finds_last(sandbox: &Sandbox, code: i32, lines: &str) {
     assert_report(sandbox, &[], code, &format!("...\n{lines}"));
 }
 
-/// An answer of an issuer whose clock is ahead by so many seconds.
+/// A response from an issuer whose clock is ahead by this many seconds.
 fn dated(ahead: i64) -> Trouble {
     let time = UNIX_EPOCH + Duration::from_secs(now().saturating_add_signed(ahead));
     Trouble::Answer(Answer::json(200, &json!({})).with("Date", &httpdate::fmt_http_date(time)))
@@ -619,7 +619,7 @@ fn a_clock_that_is_wrong_is_found() {
     );
 }
 
-/// It is meant to be pasted where everybody can read it.
+/// Its output is meant to be pasted in public.
 #[test]
 fn no_secret_is_printed() {
     let mut sandbox = healthy();
@@ -702,7 +702,7 @@ mod with_modes_and_owners {
     }
 
     #[test]
-    fn a_store_or_a_login_of_somebody_else_is_found() {
+    fn another_users_store_or_login_is_found() {
         let sandbox = healthy();
         if chown(sandbox.file("default"), Some(1), None).is_err() {
             skip("only root can give a file away");

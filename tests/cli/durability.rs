@@ -1,5 +1,5 @@
-//! What is on the disk, and not only on its way there, when a power cut comes: the order of calls is read from a trace, as no test
-//! can cut the power.
+//! What is already on disk, not just on its way there, if the power fails. As no test can cut the power, these check the
+//! order of system calls in a trace.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,11 +8,11 @@ use support::sandbox::{LIFE, Sandbox, find_program, native_program, skip};
 
 use crate::login::SIGNED_IN;
 
-/// What a new file needs before it is at its path for good (fsync(2)): its bytes on the disk, then its name.
+/// The steps that make a new file durable at its path (fsync(2)): first its content, then its name.
 const REPLACEMENT: [&str; 4] = ["write new", "fsync new", "rename", "fsync folder"];
 
-/// Runs the program under strace, and gives what it did to the store and the token request that it sent, in order. Repetitions
-/// count once. `None`, and said so, where either cannot be had.
+/// Runs the program under strace, and returns its operations on the store and its token request, in order and without
+/// repetitions. Returns `None`, and says why, if strace does not work here.
 fn events_of(sandbox: &Sandbox, arguments: &[&str], expected: (&str, &str)) -> Option<Vec<String>> {
     let program = native_program()?;
     let Some(strace) = find_program("strace") else {
@@ -73,7 +73,8 @@ fn around_the_request(events: &[String]) -> (&[String], &[String]) {
     (before, &after[1..])
 }
 
-/// Room for the answer is on the disk before the request, and the answer replaces the record safely after it.
+/// Asserts that space for the response is on disk before the request, and that the response safely replaces the record
+/// after it.
 #[track_caller]
 fn assert_room_before_and_replacement_after(events: &[String]) {
     let (before, after) = around_the_request(events);
@@ -84,7 +85,7 @@ fn assert_room_before_and_replacement_after(events: &[String]) {
     assert_eq!(after, REPLACEMENT, "{events:?}");
 }
 
-/// The answer of the issuer can be given once: its room, and the name of that, are on the disk before the request.
+/// The issuer may send its response only once, so space for it, under a durable name, must be on disk before the request.
 #[test]
 fn a_refresh_is_safe_from_a_power_cut() {
     let sandbox = Sandbox::new();
@@ -104,7 +105,7 @@ fn a_login_is_safe_from_a_power_cut() {
     assert_room_before_and_replacement_after(&events);
 }
 
-/// Otherwise a login that is revoked would be back.
+/// Otherwise a revoked login could come back.
 #[test]
 fn a_logout_is_safe_from_a_power_cut() {
     let sandbox = Sandbox::new();
@@ -120,7 +121,7 @@ fn a_logout_is_safe_from_a_power_cut() {
     assert_eq!(events.last().unwrap(), "fsync folder", "{events:?}");
 }
 
-/// Otherwise who signed out would be signed in again. What the link leads to stays.
+/// Otherwise the user could be signed in again. The target of the link stays.
 #[test]
 fn the_removal_of_a_link_is_safe_from_a_power_cut() {
     let sandbox = Sandbox::new();

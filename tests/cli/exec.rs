@@ -2,7 +2,7 @@
 
 use support::sandbox::{LIFE, Sandbox, native_program};
 
-/// The program itself is a command that every system has.
+/// The path of the program, a command that exists on every system.
 fn ourselves() -> Option<String> {
     let path = native_program()?.into_os_string();
     path.into_string().ok()
@@ -62,7 +62,7 @@ mod on_unix {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_refresh_that_is_not_awaited_is_no_child_of_the_command() {
+    fn an_unfinished_refresh_is_not_a_child_of_the_command() {
         if support::sandbox::callers_stay() {
             return;
         }
@@ -97,7 +97,7 @@ mod on_unix {
         assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
     }
 
-    /// A program that knew only the key would send the token to api.openai.com.
+    /// A program that got only the key would send the token to api.openai.com.
     #[test]
     fn the_key_and_the_base_url_of_openai_are_set_together() {
         let sandbox = Sandbox::new();
@@ -116,7 +116,7 @@ mod on_unix {
     #[test]
     fn the_options_of_a_request_are_those_of_token() {
         let sandbox = Sandbox::new();
-        // It is old enough for a rejection to be believed.
+        // It is old enough that a rejection is believed.
         sandbox.plant_expiring_in((LIFE - 3600).cast_signed(), LIFE);
         sandbox.issuer.reject_access_tokens();
         let show = ["--", "/bin/sh", "-c", "echo $CODEX_AUTH_TOKEN"];
@@ -141,7 +141,7 @@ mod on_unix {
         gate.open();
     }
 
-    /// As execvp(3) has it in glibc, and every shell.
+    /// Like execvp(3) in glibc, and every shell.
     #[test]
     fn a_script_without_its_first_line_is_run_by_a_shell() {
         let sandbox = Sandbox::new();
@@ -163,9 +163,9 @@ mod on_unix {
         }
     }
 
-    /// As in a container whose first program is a shell that becomes us.
+    /// As in a container whose first process is a shell that execs codex-auth.
     #[test]
-    fn children_that_were_there_before_do_not_keep_us_from_becoming_the_command() {
+    fn existing_children_do_not_prevent_the_exec() {
         let sandbox = Sandbox::new();
         sandbox.plant();
         if sandbox.install().is_none() {
@@ -203,7 +203,7 @@ mod on_unix {
     }
 
     #[test]
-    fn the_command_takes_the_place_of_the_process() {
+    fn the_command_replaces_the_process() {
         let sandbox = Sandbox::new();
         sandbox.plant();
         let running = sandbox.spawn(&["exec", "--", "/bin/sh", "-c", "echo $$; kill -9 $$"]);
@@ -228,7 +228,7 @@ mod on_unix {
     }
 
     #[test]
-    fn what_cannot_be_run_ends_as_in_a_shell() {
+    fn a_command_that_cannot_run_exits_as_in_a_shell() {
         let sandbox = Sandbox::new();
         sandbox.plant();
         sandbox.run(&["exec", "--", "no-such-command"]).assert(
@@ -249,7 +249,7 @@ mod on_unix {
     fn a_closed_pipe_ends_the_command_as_usual() {
         let sandbox = Sandbox::new();
         sandbox.plant();
-        // The shell's code shows that a signal killed `yes`: the command does not inherit that we ignore SIGPIPE.
+        // The shell reports that a signal killed `yes`, so the command does not inherit our ignored SIGPIPE.
         let script = "(codex-auth exec -- yes; echo $? >&2) | head -n 1";
         if sandbox.install().is_none() {
             return;

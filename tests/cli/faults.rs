@@ -1,5 +1,6 @@
-//! Every call of the worker that changes files fails once, or is its last one (strace(1), fault injection): what becomes of
-//! the login. The only window is from the sending of the refresh token until its answer is written, and only for a kill.
+//! What happens to the login if a file-changing call of the worker fails, or is its last one: tests each call (strace(1),
+//! fault injection). The only window is from sending the refresh token until its response is written, and only a kill
+//! opens it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -27,21 +28,21 @@ const FORCED: [&str; 2] = ["token", "--force-refresh"];
 const UNSAVED: &str =
     "codex-auth: warning: the token was refreshed, but could not be stored yet: [..]\n";
 
-/// The calls that change files, or depend on them, by all names that they have on some processor.
+/// The calls that change files, or depend on them, under all names that they have on some processor.
 const CALLS: &str = "?open,openat,write,pwrite64,writev,lseek,ftruncate,fallocate,fsync,fdatasync,?rename,?renameat,\
     renameat2,?unlink,unlinkat,?chmod,fchmod,fchmodat,?mkdir,mkdirat,flock,?stat,?lstat,fstat,?newfstatat,statx";
 
-/// One call as strace shows it.
+/// A call as shown by strace.
 #[derive(Debug)]
 struct Call {
     pid: String,
     name: String,
     text: String,
-    /// Whether it came back at all, with or without an error.
+    /// Whether it returned, with or without an error.
     has_returned: bool,
 }
 
-/// What a run of some processes did, in order.
+/// What one or more processes did, in order.
 pub struct Trace(Vec<Call>);
 
 impl Trace {
@@ -70,14 +71,14 @@ impl Trace {
         Self(calls)
     }
 
-    /// Where the refresh token was sent, if it was.
+    /// The index of the call that sent the refresh token.
     fn request(&self) -> Option<usize> {
-        // What is sent to the keyring is none.
+        // Requests to the keyring do not count.
         let is_it = |call: &Call| call.name == "sendto" && call.text.contains("\"POST ");
         self.0.iter().position(is_it)
     }
 
-    /// Where its answer was written, if it was: credentials, after the request.
+    /// The index of the call that stored the response: writes credentials after the request.
     fn saved(&self) -> Option<usize> {
         let is_it = |call: &Call| {
             call.name == "write" && call.text.contains(", \"{\\n") && call.has_returned
@@ -90,7 +91,7 @@ impl Trace {
             .map(|found| found + request)
     }
 
-    /// Whether a call at this place failed, or was the last one.
+    /// Whether the call at this place failed, or was the last one.
     fn was_hit(&self, place: &Place, fault: Fault) -> bool {
         let mut of_it = self.0.iter().filter(|call| call.name == place.call);
         of_it.any(|call| match fault {
@@ -99,7 +100,7 @@ impl Trace {
         })
     }
 
-    /// Every call of every process, by its name and its number: the longest row of each name.
+    /// Every call of every process by its name and number, from the process with most calls of that name.
     pub fn all_places(&self) -> Vec<Place> {
         let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for call in self.0.iter().filter(|call| call.name != "sendto") {
@@ -120,13 +121,13 @@ impl Trace {
             .collect()
     }
 
-    /// Whether what this did ended between the request and the storing of its answer.
+    /// Whether the trace ended between the request and storing its response.
     pub fn ended_in_window(&self) -> bool {
         self.request().is_some() && self.saved().is_none()
     }
 
-    /// The calls of the worker, as of the first one that has to do with the store, each by its name and its number among those
-    /// of its name; and whether it comes after the request.
+    /// The worker's calls from its first access to the store on, each by name and number, and whether it comes after the
+    /// request.
     fn places(&self, home: &str) -> Vec<(Place, bool)> {
         let worker = &self.0[0].pid;
         let mut counts: HashMap<&str, usize> = HashMap::new();
@@ -155,13 +156,13 @@ impl Trace {
     }
 }
 
-/// `= 3` and `= -1 ENOSPC (…)`, not `= ?`.
+/// `= 3` and `= -1 ENOSPC (…)`, but not `= ?`.
 fn has_result(line: &str) -> bool {
     let result = line.rsplit_once(" = ").map_or("", |(_, result)| result);
     result.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
-/// A call among those of a process: the second `write`, for one.
+/// A call of a process, such as its second `write`.
 #[derive(Clone, Debug)]
 pub struct Place {
     pub call: String,
@@ -185,12 +186,12 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The option of strace for a fault at one place.
+/// The strace option for a fault at one place.
 pub fn inject(place: &Place, fault: Fault) -> String {
     format!("inject={}:{fault}:when={}", place.call, place.number)
 }
 
-/// The program under strace, with these `-e` options; none, and said so, where either cannot be had.
+/// The program under strace, with these `-e` options. Returns `None`, and says why, if strace does not work here.
 pub fn traced(sandbox: &Sandbox, options: &[String], arguments: &[&str]) -> Option<Command> {
     let program = native_program()?;
     let Some(strace) = find_program("strace") else {
@@ -198,7 +199,7 @@ pub fn traced(sandbox: &Sandbox, options: &[String], arguments: &[&str]) -> Opti
         return None;
     };
     let mut command_line: Vec<OsString> = vec![strace.into()];
-    // Asked to end, it lets go of what it traces.
+    // On a signal to exit, strace detaches from the program.
     command_line.extend(["-I", "waiting", "-f", "-qq", "-s", "8", "-o"].map(OsString::from));
     command_line.push(trace_file(sandbox).into());
     command_line.extend(["-e".into(), format!("trace={CALLS},sendto").into()]);
@@ -214,27 +215,27 @@ fn trace_file(sandbox: &Sandbox) -> PathBuf {
     sandbox.folder().join("trace")
 }
 
-/// What was traced last.
+/// The last trace.
 pub fn trace(sandbox: &Sandbox) -> Trace {
     Trace::parse(&fs::read_to_string(trace_file(sandbox)).unwrap())
 }
 
-// Every call in turn.
+// Every call, one after the other.
 
-/// How a worker finds the store and the issuer.
+/// The state of the store and the issuer when a worker starts.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Scene {
-    /// The token has expired. There is something of an earlier worker, which was killed before it was of use.
+    /// The token has expired. There are remains of an earlier worker that was killed too early.
     Expired,
-    /// The same, and the issuer answers 500.
+    /// The same, but the issuer answers 500.
     Refused,
-    /// The token has expired, and the issuer's response cannot be written into the staged file.
+    /// The token has expired, and the issuer's response cannot be written to the staged file.
     Unsaved,
-    /// An earlier worker wrote the new credentials whole, and was killed before they took the place of the spent ones.
+    /// An earlier worker completely wrote the new credentials, and was killed before they replaced the spent ones.
     Recovered,
 }
 
-/// The first one is made before the request, for a rehearsal.
+/// The first `lseek` comes before the request, as a rehearsal.
 const UNSAVED_BY: &str = "inject=lseek:error=EIO:when=2";
 
 const SCENES: [(Scene, &str); 4] = [
@@ -254,7 +255,7 @@ const SCENES: [(Scene, &str); 4] = [
 ];
 
 impl Scene {
-    /// Sets it, and gives what the worker is to do.
+    /// Sets up the scene, and returns the task of the worker.
     fn set(self, sandbox: &Sandbox, task: &Value) -> Value {
         sandbox.await_end_of_workers();
         sandbox.issuer.end_plans(REFRESH);
@@ -280,7 +281,7 @@ impl Scene {
     }
 }
 
-/// What a caller tells its worker, taken from one at work.
+/// The task that a caller gives its worker, captured from a running one.
 fn any_task() -> Value {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
@@ -292,8 +293,8 @@ fn any_task() -> Value {
     serde_json::from_slice(arguments.split(|byte| *byte == 0).nth(2).unwrap()).unwrap()
 }
 
-/// Runs a worker under strace, with a fault if there is one, and gives its report; none if strace cannot be had. The test
-/// takes the place of the caller.
+/// Runs a worker under strace, with a fault if given, and returns its report; `None` if strace does not work here. The
+/// test acts as the caller.
 fn run_worker(
     sandbox: &Sandbox,
     scene: Scene,
@@ -307,7 +308,7 @@ fn run_worker(
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
-/// One fault, and what came of it.
+/// A fault and its outcome.
 struct Trial {
     scene: Scene,
     place: Place,
@@ -315,7 +316,7 @@ struct Trial {
     was_hit: bool,
     in_window: bool,
     is_lost: bool,
-    /// A description of what must never happen.
+    /// The promise that was broken, if any.
     wrong: Option<String>,
 }
 
@@ -357,7 +358,7 @@ fn try_fault(
     }
 }
 
-/// A worker that says that all is well has stored a token of the issuer, or hands it over.
+/// A worker that reports success must have stored a token of the issuer, or handed it over.
 fn check_report(sandbox: &Sandbox, task: &Value, report: &str) -> Option<String> {
     let report: Value = serde_json::from_str(report).ok()?;
     if report["Failed"].is_array() {
@@ -373,8 +374,8 @@ fn check_report(sandbox: &Sandbox, task: &Value, report: &str) -> Option<String>
     (!is_good).then(|| format!("it reported {report}"))
 }
 
-/// A sandbox whose issuer revokes a login as soon as one of its refresh tokens comes twice. Its backend tells of a
-/// workspace, which the worker writes down after it has reported.
+/// A sandbox whose issuer revokes a login as soon as a refresh token is reused. Its backend has routing for the
+/// workspace, which the worker stores after its report.
 fn strict_sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| {
@@ -384,7 +385,7 @@ fn strict_sandbox() -> Sandbox {
     sandbox
 }
 
-/// All faults that are to be tried: at each call that the worker makes when nothing fails.
+/// All faults to try: one at each call that the worker makes if nothing fails.
 fn plan(task: &Value) -> Option<Vec<(Scene, Place, Fault)>> {
     let mut plan = Vec::new();
     for (scene, _) in SCENES {
@@ -392,7 +393,7 @@ fn plan(task: &Value) -> Option<Vec<(Scene, Place, Fault)>> {
         let task = scene.set(&sandbox, task);
         run_worker(&sandbox, scene, &task, None)?;
         let places = trace(&sandbox).places(sandbox.home().to_str().unwrap());
-        // Up to the request they are those of any refresh.
+        // Until the request, the calls are the same as in any refresh.
         let is_new = |is_late: bool| is_late || matches!(scene, Scene::Expired | Scene::Recovered);
         let is_free = |place: &Place| scene != Scene::Unsaved || place.call != "lseek";
         let places = places
@@ -422,7 +423,7 @@ fn a_fault_in_any_call_of_a_worker_loses_no_login() {
         .map(Trial::to_string)
         .collect();
     assert!(wrong.is_empty(), "{table}\n{}", wrong.join("\n"));
-    // Without these the test would have tried nothing: what the worker writes comes twice, and the routing after its report.
+    // Without these the test would have tried nothing: the worker writes twice, and stores the routing after its report.
     let writes = |trial: &&Trial| trial.place.call == "ftruncate" && trial.scene == Scene::Expired;
     let numbers = trials.iter().filter(writes).map(|trial| trial.place.number);
     assert!(numbers.max() >= Some(4), "the routing is not written");
@@ -458,7 +459,7 @@ impl fmt::Display for Trial {
     }
 }
 
-/// Does this for all of them, in as many threads as keep the processors busy.
+/// Runs `work` on all of them, with as many threads as keep the processors busy.
 fn in_lanes<T: Sync, R: Send>(all: &[T], work: impl Fn(&Sandbox, &T) -> R + Sync) -> Vec<R> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let lanes = 2 * thread::available_parallelism().map_or(1, usize::from);
@@ -476,7 +477,7 @@ fn in_lanes<T: Sync, R: Send>(all: &[T], work: impl Fn(&Sandbox, &T) -> R + Sync
     done.into_inner().unwrap()
 }
 
-/// How many there were of each kind, and what became of the logins.
+/// The number of each kind, and what happened to the logins.
 fn table(trials: &[Trial]) -> String {
     let mut table =
         "| Where | Fault | Calls | Kept | Lost | In the window: kept | Lost |\n".to_owned();
@@ -505,8 +506,8 @@ fn table(trials: &[Trial]) -> String {
     table
 }
 
-/// A fault in the same call of the caller, of the process that starts the worker, and of the worker. It describes what
-/// must never happen.
+/// Makes the same call fail in the caller, in the process that starts the worker, and in the worker. Returns the promise
+/// that was broken, if any.
 fn try_all(sandbox: &Sandbox, place: &Place, fault: Fault) -> Option<String> {
     sandbox.await_end_of_workers();
     sandbox.plant_expiring_in(-60, LIFE);
@@ -549,7 +550,7 @@ fn a_caller_that_succeeds_in_spite_of_a_fault_has_a_token_of_the_issuer() {
 
 // Single faults.
 
-/// As where the store is on a file system of another machine.
+/// As on a network file system without locks.
 #[test]
 fn without_locks_nothing_is_refreshed() {
     const WORDS: &str = "could not lock [HOME]/default.json: the file system does not support locks: set CODEX_AUTH_HOME to a folder on a local disk";
@@ -574,7 +575,8 @@ fn without_locks_nothing_is_refreshed() {
     assert!(sandbox.issuer.requests().is_empty());
 }
 
-/// The last call of this name before the answer was saved: it is made after the answer, and the worker alone makes so many.
+/// The last call of this name before the response was stored: it comes after the response, and only the worker makes so
+/// many.
 fn place_after_answer(sandbox: &Sandbox, call: &str) -> Option<Place> {
     sandbox.plant_expiring_in(-60, LIFE);
     assert!(
@@ -617,7 +619,7 @@ fn a_write_that_fails_once_after_the_answer_costs_a_warning() {
 }
 
 #[test]
-fn a_token_that_came_again_is_not_another_one_where_it_cannot_be_saved() {
+fn the_same_token_again_is_not_a_new_one_if_it_cannot_be_saved() {
     let sandbox = strict_sandbox();
     let Some(place) = place_after_answer(&sandbox, "write") else {
         return;
@@ -636,7 +638,7 @@ fn a_token_that_came_again_is_not_another_one_where_it_cannot_be_saved() {
     assert!(sandbox.can_refresh());
 }
 
-/// The worker whose renames fail holds the lock only at each try.
+/// A worker whose renames fail only holds the lock during each attempt.
 #[test]
 fn a_new_login_wins_over_a_worker_that_cannot_save() {
     let sandbox = strict_sandbox();
@@ -644,7 +646,7 @@ fn a_new_login_wins_over_a_worker_that_cannot_save() {
         return;
     };
     let planted = sandbox.plant_expiring_in(-60, LIFE);
-    // The one before was for the rehearsal.
+    // The one before that was the rehearsal.
     let fault = format!("inject=rename:error=EIO:when={}+", place.number + 1);
     let mut caller = sandbox.start(traced(&sandbox, &[fault], &["token"]).unwrap());
     caller.await_text("could not be stored yet");
@@ -653,7 +655,7 @@ fn a_new_login_wins_over_a_worker_that_cannot_save() {
     login.sign_in();
     login.finish().assert(0, "", SIGNED_IN);
     let newer = sandbox.stored();
-    // The tracer stays until its worker has ended.
+    // strace runs until the worker has exited.
     let output = caller.finish();
     output.assert(0, TOKEN, UNSAVED);
     assert_eq!(sandbox.stored(), newer);
@@ -665,14 +667,14 @@ fn a_new_login_wins_over_a_worker_that_cannot_save() {
 }
 
 #[test]
-fn what_the_disk_does_not_take_is_saved_when_it_does() {
+fn credentials_are_saved_once_the_disk_allows_it() {
     let sandbox = strict_sandbox();
     let places = ["ftruncate", "fsync"].map(|call| place_after_answer(&sandbox, call));
     let [Some(place), Some(synced)] = places else {
         return;
     };
     let planted = sandbox.plant_expiring_in(-60, LIFE);
-    // From the answer on no file gets its content, until strace lets the worker go.
+    // From the response on, no file can be written until strace detaches from the worker.
     let faults = [
         inject(&place, Fault::Error("EIO")),
         format!("inject=fsync:error=ENOSPC:when={}+", synced.number + 1),

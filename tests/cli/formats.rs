@@ -1,4 +1,4 @@
-//! `token --format`, read by the programs that each shape is for.
+//! `token --format`, read by the programs that each format is for.
 
 use std::process::Stdio;
 
@@ -84,7 +84,7 @@ fn json_has_the_expiry_in_both_forms() {
             "x-openai-internal-codex-residency": "eu",
         },
     });
-    // However long the call took.
+    // No matter how long the call took.
     let left = printed.as_object_mut().unwrap().remove("expires_in");
     assert!((1..=LIFE).contains(&left.unwrap().as_u64().unwrap()));
     assert_eq!(printed, expected);
@@ -92,7 +92,7 @@ fn json_has_the_expiry_in_both_forms() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_failure() {
+fn a_reader_that_exits_early_is_not_a_failure() {
     let sandbox = signed_in();
     for format in ["plain", "json", "headers", "headers-json", "curl", "env"] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -110,7 +110,7 @@ mod on_unix {
     use super::*;
     use support::fake_issuer::Endpoint;
 
-    /// Texts of characters that mean something to a shell, to curl, or to JSON.
+    /// Texts of characters with a meaning in a shell, for curl, or in JSON.
     fn nasty(alphabet: &[char], count: usize) -> Vec<String> {
         let pick = || alphabet[rand::random_range(0..alphabet.len())];
         let text = || (0..rand::random_range(1..12)).map(|_| pick()).collect();
@@ -134,7 +134,7 @@ mod on_unix {
         }
     }
 
-    /// Runs a line of a shell that asks the backend, and gives the headers that came there.
+    /// Runs a shell line that sends a request to the backend, and returns the headers received.
     #[track_caller]
     fn asked(sandbox: &Sandbox, line: &str) -> Vec<Option<String>> {
         let before = sandbox.issuer.count(Endpoint::Usage);
@@ -186,7 +186,7 @@ mod on_unix {
     }
 
     #[test]
-    fn a_script_goes_by_the_exit_code() {
+    fn a_script_can_rely_on_the_exit_code() {
         let script = "\
             if ! token=$(codex-auth token); then\n\
               echo 'no token' >&2; exit 1\n\

@@ -1,5 +1,5 @@
-//! `login --from`: one machine holds the login, others get access tokens from it by a command or a socket, and never see a
-//! refresh token.
+//! `login --from`: one machine holds the login, and others get access tokens from it through a command or a socket,
+//! without ever seeing a refresh token.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -34,7 +34,7 @@ struct Machines {
 }
 
 impl Machines {
-    /// The client signs in with the script `remote`, which notes each of its runs.
+    /// The client signs in with the script `remote`, which records each of its runs.
     #[track_caller]
     fn new() -> Self {
         let authority = Sandbox::new();
@@ -47,7 +47,7 @@ impl Machines {
         machines
     }
 
-    /// Another machine with the script.
+    /// Another machine with that script.
     fn client(authority: &Sandbox) -> Sandbox {
         let client = Sandbox::with(std::sync::Arc::clone(&authority.issuer));
         let script = format!(
@@ -67,12 +67,12 @@ impl Machines {
         fs::remove_file(self.client.folder().join("runs")).unwrap();
     }
 
-    /// What the command was asked for at each of its runs: life, another token, rejected token.
+    /// What each run of the command was asked for: lifetime, another token, rejected token.
     fn runs(&self) -> Vec<String> {
         runs(&self.client)
     }
 
-    /// Makes the stored token of both expire in so many seconds.
+    /// Makes the stored tokens of both expire in this many seconds.
     fn age(&self, left: i64) {
         self.authority.age(left);
         self.client.age(left);
@@ -84,7 +84,7 @@ fn runs(client: &Sandbox) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Runs the client with another script in the place of the first.
+/// Runs the client with a different script instead of `remote`.
 #[track_caller]
 fn run_with(client: &Sandbox, script: &str, arguments: &[&str]) -> Output {
     client.script("remote", script);
@@ -124,7 +124,7 @@ fn the_headers_of_a_workspace_come_with_its_token() {
     });
     authority.plant();
     let client = Machines::client(&authority);
-    // As it is where the access token has no claims.
+    // As if the access token had no claims.
     let mut stored = authority.stored();
     stored["tokens"]["access_token"] = json!("opaque");
     authority.store("default", &stored.to_string());
@@ -178,7 +178,7 @@ fn many_machines_cost_one_refresh() {
         caller.finish().assert(0, TOKEN, "");
     }
     assert_eq!(authority.issuer.count(REFRESH), 1);
-    // Each has chosen a moment of its own for the next one.
+    // Each client has chosen its own time for the next one.
     let mut windows: Vec<u64> = clients
         .drain(..)
         .map(|client| client.stored()["refresh_window"].as_u64().unwrap())
@@ -191,7 +191,7 @@ fn many_machines_cost_one_refresh() {
 }
 
 #[test]
-fn what_is_asked_for_is_handed_on() {
+fn options_are_passed_on() {
     let machines = Machines::new();
     machines.age(7200);
     machines
@@ -209,7 +209,7 @@ fn what_is_asked_for_is_handed_on() {
 }
 
 #[test]
-fn the_command_is_not_asked_for_what_its_caller_was_asked_for() {
+fn the_options_of_another_machine_are_not_passed_on() {
     let machines = Machines::new();
     machines.age(-60);
     let mut command = machines.client.command(&["token"]);
@@ -227,7 +227,7 @@ fn a_rejected_token_is_replaced_once_for_all_machines_that_report_it() {
         .run(&["login", "--from", "--", "remote"])
         .assert(0, "", SIGNED_IN);
     authority.issuer.reject_access_tokens();
-    // It was received a while ago.
+    // Received a while ago.
     let mut stored = authority.stored();
     stored["last_refresh"] = json!("2026-01-01T00:00:00Z");
     authority.store("default", &stored.to_string());
@@ -246,12 +246,12 @@ fn a_rejected_token_is_replaced_once_for_all_machines_that_report_it() {
     let [run] = &machines.runs()[..] else {
         panic!("{:?}", machines.runs());
     };
-    // No token stands in the environment.
+    // The environment contains no token.
     assert_eq!(run.len(), "rejected=".len() + 43, "{run}");
 }
 
 #[test]
-fn a_report_about_another_token_is_none() {
+fn a_report_about_another_token_is_ignored() {
     let sandbox = Sandbox::new();
     sandbox.plant();
     let run = |request: &str| {
@@ -270,7 +270,7 @@ fn a_report_about_another_token_is_none() {
     assert_eq!(sandbox.issuer.requests().len(), 0);
 }
 
-/// Runs the program with what another machine asks.
+/// Runs the program with a request from another machine.
 fn run_asked(sandbox: &Sandbox, request: &str, arguments: &[&str]) -> Output {
     let mut command = sandbox.command(arguments);
     command.env("CODEX_AUTH_REQUEST", request);
@@ -291,7 +291,7 @@ fn a_rejection_that_the_backend_does_not_confirm_changes_nothing() {
     sandbox
         .run(&["token", "--verify", "--timeout", "10m"])
         .assert(0, TOKEN, "");
-    // Nor does one that cannot be checked.
+    // Nor does a rejection that cannot be checked.
     sandbox
         .issuer
         .plan_always(Endpoint::Usage, Trouble::status(503));
@@ -319,7 +319,7 @@ fn refreshes_that_other_machines_force_come_ever_less_often() {
         sandbox.store("default", &stored.to_string());
     }
     force().assert(0, TOKEN, "");
-    // A person here does not wait, and neither does anybody who takes what there is.
+    // A user here does not have to wait, and neither do callers that accept any valid token.
     sandbox
         .run(&["token", "--force-refresh"])
         .assert(0, TOKEN, "");
@@ -371,14 +371,14 @@ fn a_whole_token_ends_the_waiting_for_a_socket_that_stays_open() {
     let caller = client.spawn(&["token"]);
     let (mut stream, _) = listener.accept().unwrap();
     let output = json!({"token": "opaque", "account_id": "account-1", "expires_in": 3600});
-    // In one piece: the caller may hang up as soon as the object is whole.
+    // In one write, as the caller may close the connection as soon as the object is complete.
     stream.write_all(output.to_string().as_bytes()).unwrap();
     caller.finish().assert(0, "opaque\n", "");
     drop(stream);
 }
 
 #[test]
-fn a_source_that_was_not_reached_pauses_nobody() {
+fn an_unreachable_source_delays_no_later_call() {
     let machines = Machines::new();
     let client = &machines.client;
     let mut stored = client.stored();
@@ -391,7 +391,7 @@ fn a_source_that_was_not_reached_pauses_nobody() {
 }
 
 #[test]
-fn a_command_that_sees_no_request_is_told_what_it_has_to_see() {
+fn a_command_without_the_request_gets_a_hint() {
     let machines = Machines::new();
     let token = machines.client.run(&["token"]).line().to_owned();
     let script = format!(
@@ -407,7 +407,7 @@ fn a_command_that_sees_no_request_is_told_what_it_has_to_see() {
     machines.client.run(&["token"]).assert(0, TOKEN, "");
 }
 
-/// While nobody has a newer token the old one is served, and the command is not run at each call.
+/// As long as there is no newer token, the old one is printed, and not every call runs the command.
 #[test]
 fn the_same_token_again_is_served_and_asked_for_less_and_less_often() {
     let machines = Machines::new();
@@ -433,7 +433,7 @@ fn the_same_token_again_is_served_and_asked_for_less_and_less_often() {
 }
 
 #[test]
-fn what_a_command_does_wrong_is_told_in_a_line_and_costs_nothing() {
+fn a_failure_of_the_command_is_reported_in_one_line_and_costs_nothing() {
     let megabyte = "head -c 1100000 /dev/zero | tr '\\0' x";
     let other = r#"echo '{"token":"a","account_id":"account-2"}'"#;
     for (script, reason) in [
@@ -487,7 +487,7 @@ fn what_a_command_does_wrong_is_told_in_a_line_and_costs_nothing() {
         let after = machines.client.stored();
         assert_eq!(after["tokens"], before["tokens"], "{script}");
         assert_eq!(after["backoff"]["attempts"], 1, "{script}");
-        // The second call is told the same without another run.
+        // The second call reports the same without another run.
         let output = run_with(&machines.client, "exit 3", &["token"]);
         output.assert(75, "", &message);
         machines.client.run(&["login", "--from", "--", "remote"]).assert(
@@ -499,7 +499,7 @@ fn what_a_command_does_wrong_is_told_in_a_line_and_costs_nothing() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_told_too() {
+fn a_missing_command_is_reported_too() {
     let machines = Machines::new();
     machines.age(-60);
     fs::remove_file(machines.client.bin().join("remote")).unwrap();
@@ -529,7 +529,7 @@ fn a_login_that_is_required_at_the_other_end_is_required_there() {
         "PROFILE[..]\ndefault  [..]  could not get a token from remote: sign in there: [..]\n",
         "",
     );
-    // Somebody has done it.
+    // After a new login there:
     machines.authority.plant();
     let mut stored = machines.client.stored();
     stored["backoff"]["until"] = json!("2026-01-01T00:00:00Z");
@@ -538,7 +538,7 @@ fn a_login_that_is_required_at_the_other_end_is_required_there() {
 }
 
 #[test]
-fn a_command_that_hangs_keeps_nobody_longer_than_asked() {
+fn a_command_that_hangs_delays_no_call_beyond_its_limit() {
     if support::sandbox::callers_stay() {
         return;
     }
@@ -549,7 +549,7 @@ fn a_command_that_hangs_keeps_nobody_longer_than_asked() {
         .client
         .shell(&format!("mkfifo '{}'", fifo.display()));
     machines.client.start(mkfifo).finish().assert(0, "", "");
-    // It waits until somebody opens the other end.
+    // It blocks until the other end is opened.
     let script = format!(
         "read line <'{}'; CODEX_AUTH_HOME='{}' exec {} token --format json",
         fifo.display(),
@@ -583,7 +583,7 @@ fn a_command_inherits_no_blocked_signals() {
     assert_eq!(mask, Some("SigBlk:\t0000000000000000"));
 }
 
-/// It runs for a caller at a terminal as for any other.
+/// It runs the same way if the caller has a terminal.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_command_has_an_empty_stdin_and_no_terminal() {
@@ -596,7 +596,7 @@ fn a_command_has_an_empty_stdin_and_no_terminal() {
         program_line()
     );
     machines.client.script("remote", &script);
-    // Where SIGCHLD is ignored, the exit code of the command cannot be had.
+    // If SIGCHLD is ignored, the exit code of the command is not available.
     for caller in ["exec \"$0\" token", "trap '' CHLD; exec \"$0\" token"] {
         machines.client.age(-60);
         let Some(terminal) = Terminal::shell(&machines.client, caller, 80) else {
@@ -647,7 +647,7 @@ fn a_socket_gives_tokens_as_a_command_does() {
 }
 
 #[test]
-fn what_is_no_source_is_wrong_usage() {
+fn an_invalid_source_is_wrong_usage() {
     let sandbox = Sandbox::new();
     for arguments in [
         &["login", "--from"][..],
@@ -697,7 +697,7 @@ fn a_workspace_is_checked() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_no_temporary_failure() {
+fn a_missing_command_is_not_a_temporary_failure() {
     let sandbox = Sandbox::new();
     for command in ["nosuchcommand", "./nosuchcommand"] {
         sandbox.run(&["login", "--from", "--", command]).assert(
@@ -757,7 +757,7 @@ fn signing_out_revokes_nothing() {
 }
 
 #[test]
-fn a_login_of_ones_own_is_superseded_and_supersedes() {
+fn a_source_replaces_a_login_and_a_login_replaces_a_source() {
     let machines = Machines::new();
     let client = &machines.client;
     client
@@ -776,7 +776,7 @@ fn a_login_of_ones_own_is_superseded_and_supersedes() {
     assert_eq!(client.issuer.revoked().len(), 1);
 }
 
-/// The client has a copy of the login that was refreshed since where its tokens come from.
+/// The client has a copy of the login, which was refreshed since at the source of its tokens.
 #[test]
 fn a_copy_of_the_login_is_not_revoked() {
     let machines = Machines::new();
@@ -807,7 +807,7 @@ fn the_login_itself_is_not_replaced_by_its_own_tokens() {
     assert_eq!(client.stored().to_string(), held);
 }
 
-/// Nothing is lost with the worker, so that nobody has to wait for a command where the system ends it with its caller.
+/// Losing this worker loses nothing, so callers need not wait for it even if the system kills it along with its caller.
 #[cfg(target_os = "linux")]
 #[test]
 fn nobody_waits_longer_for_a_command_in_a_container() {
@@ -825,9 +825,9 @@ fn nobody_waits_longer_for_a_command_in_a_container() {
     output.assert(75, "", "codex-auth: could not refresh the token within 1 second: the refresh continues, try again later\n");
 }
 
-/// Ahead of time there may be no newer token yet.
+/// There may be no newer token yet.
 #[test]
-fn the_same_token_ahead_of_time_is_no_failure() {
+fn the_same_token_ahead_of_time_is_not_a_failure() {
     let machines = Machines::new();
     machines.age(3600);
     let token = machines.client.run(&["token"]).line().to_owned();
@@ -838,7 +838,7 @@ fn the_same_token_ahead_of_time_is_no_failure() {
     );
     run_with(&machines.client, &script, &["token"]).assert(0, TOKEN, "");
     assert_eq!(machines.client.stored()["backoff"]["attempts"], 1);
-    // The same token for longer is not another one.
+    // The same token with a longer lifetime is still the same token.
     let script = format!(
         "echo '{}'",
         json!({"token": "opaque", "account_id": "account-1"})
@@ -861,7 +861,7 @@ fn the_same_token_ahead_of_time_is_no_failure() {
     assert!(machines.client.stored()["expires_in"].as_u64() > Some(3500));
 }
 
-/// The same over a real ssh, whose key can do nothing else.
+/// The same over a real ssh, with a key restricted to this command.
 #[test]
 fn ssh_gives_tokens_and_nothing_else() {
     let authority = Sandbox::new();
@@ -889,7 +889,7 @@ fn ssh_gives_tokens_and_nothing_else() {
         client.run(&["token"]).line(),
         authority.run(&["token"]).line()
     );
-    // Whatever it is asked for, the key prints the token.
+    // Whatever the client asks for, the key prints the token.
     let mut asked: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
     asked.extend(["cat", "/etc/passwd"].map(Into::into));
     let printed = client.start(client.command_of(&asked)).finish();
@@ -907,7 +907,7 @@ fn ssh_gives_tokens_and_nothing_else() {
     login(&client).assert(75, "", "codex-auth: could not sign in: could not get a token from [..]: ssh: connect to host 127.0.0.1 port [..]: Connection refused\n");
 }
 
-/// The recipe for containers and sandboxes of one host: a socket that systemd opens, in a sandbox without a network.
+/// The recipe for containers and sandboxes on one host: a socket opened by systemd, used in a sandbox without a network.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_socket_that_systemd_opens_gives_tokens_in_a_sandbox() {
@@ -940,7 +940,7 @@ fn a_socket_that_systemd_opens_gives_tokens_in_a_sandbox() {
     let address = socket.path().display().to_string();
     let login = sandboxed(&["login", "--from-socket", &address]);
     if login.stderr.starts_with("bwrap:") {
-        return skip("bwrap makes no sandbox here");
+        return skip("bwrap does not work here");
     }
     login.assert(
         0,

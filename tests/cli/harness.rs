@@ -1,5 +1,5 @@
-//! The harness itself: a fake issuer that lets a broken client pass, or an expectation that fits everything, would make
-//! every other test worthless.
+//! Tests of the harness: a fake issuer that accepts a broken client, or an expectation that matches everything, would
+//! make all other tests worthless.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn encode(pairs: &[(&str, &str)]) -> String {
         .finish()
 }
 
-/// Proper authorize parameters, with some changed; an empty value leaves one out.
+/// Correct authorize parameters with some changes; an empty value removes one.
 fn authorize(issuer: &FakeIssuer, verifier: &str, changes: &[(&str, &str)]) -> Answer {
     let (challenge, state) = (challenge(verifier), "s".repeat(43));
     let mut pairs = vec![
@@ -48,7 +48,7 @@ fn authorize(issuer: &FakeIssuer, verifier: &str, changes: &[(&str, &str)]) -> A
     ))
 }
 
-/// A parameter of the address that an answer redirects to.
+/// A parameter of the URL that a response redirects to.
 fn redirected(answer: &Answer, name: &str) -> Option<String> {
     let (_, query) = answer.header("location")?.split_once('?')?;
     let mut pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
@@ -316,7 +316,7 @@ fn the_issuers_clock_can_differ() {
 }
 
 #[test]
-fn a_request_that_breaks_off_is_none() {
+fn an_incomplete_request_does_not_count() {
     let issuer = FakeIssuer::start();
     let head = "POST /oauth/token HTTP/1.1\r\nContent-Length: 9\r\n";
     let without_end = "GET /codex/device HTTP/1.1\r\nHost: x\r\n";
@@ -380,7 +380,7 @@ fn an_issuer_that_revokes_forms_only_refuses_json() {
 }
 
 #[test]
-fn an_access_token_is_told_whose_it_is() {
+fn an_access_token_can_be_checked_for_its_owner() {
     let issuer = FakeIssuer::start();
     let url = format!(
         "{}/api/accounts/v1/user-auth-credential/whoami",
@@ -427,7 +427,7 @@ fn the_backend_insists_on_the_headers_of_the_account() {
     assert_eq!(issuer.take_violations().len(), 1);
 }
 
-/// Begins a device login, and gives the body that asks how it stands.
+/// Starts a device login, and returns the body of its polls.
 fn begin_device_login(issuer: &FakeIssuer) -> Value {
     let path = "/api/accounts/deviceauth/usercode";
     let begun = json_of(&post_json(issuer, path, &json!({ "client_id": CLIENT_ID })));
@@ -657,7 +657,7 @@ fn a_store_is_private_from_the_start() {
     }
 }
 
-/// The sandbox and the terminal, tried with a shell in the place of the program.
+/// The sandbox and the terminal, tested with a shell instead of the program.
 #[cfg(unix)]
 mod with_a_shell {
     use std::ffi::OsString;
@@ -757,11 +757,11 @@ mod with_a_shell {
         let mut running = sandbox.start(command);
         running.await_text("ready");
         running.signal_group(Signal::KILL);
-        // It returns only when nobody holds the pipes any more, the sleeper included.
+        // It only returns once all processes have closed the pipes, including the sleeper.
         running.finish().assert(-9, "", "ready\n");
     }
 
-    /// Set for the tests that the next test runs, and kills.
+    /// Set for the tests that the next test runs and kills.
     const IS_TO_BE_KILLED: &str = "CODEX_AUTH_TEST_IS_TO_BE_KILLED";
 
     #[test]

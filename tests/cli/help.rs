@@ -1,4 +1,4 @@
-//! What a newcomer sees: the start page, the help, and hints.
+//! What new users see: the start page, the help, and hints.
 
 use support::sandbox::Sandbox;
 
@@ -33,7 +33,7 @@ Help:      codex-auth help COMMAND
     }
 }
 
-/// What is wrong, and what to try, on one line as all other errors.
+/// Like all errors, one line with the cause and the command to try.
 #[test]
 fn wrong_arguments_get_the_command_to_try() {
     let sandbox = Sandbox::new();
@@ -60,7 +60,7 @@ fn wrong_arguments_get_the_command_to_try() {
         ("token --verfy", "codex-auth token --verify"),
         ("token --format jsn", "codex-auth token --format json"),
         ("completions bsh", "codex-auth completions bash"),
-        // Nothing better is known.
+        // There is no better hint.
         ("token login", "codex-auth token --help"),
         ("token --frobnicate", "codex-auth token --help"),
         ("install", "codex-auth --help"),
@@ -172,7 +172,7 @@ fn what_is_shown_is_wrapped_between_words() {
         ] {
             let terminal = Terminal::of(sandbox.command(arguments), columns);
             let (_, screen) = terminal.finish();
-            // A path may not fit behind its indent of 16 columns. The usage is the parser's.
+            // A path may not fit after its indent of 16 columns. The usage line comes from the parser.
             let is_cut = |line: &&str| {
                 let fits = |word: &str| word.len() + 16 <= columns.into();
                 let can_fit = line.split_whitespace().all(fits);
@@ -215,7 +215,7 @@ fn colours_are_shown_only_where_they_are_wanted() {
     }
 }
 
-/// The commands that the help shows can be pasted as they stand, also in a home folder that is empty.
+/// Commands in the help can be pasted unchanged, even in an empty home folder.
 #[cfg(unix)]
 #[test]
 fn the_commands_that_install_completions_and_the_man_page_work_in_a_new_home() {
@@ -242,7 +242,7 @@ fn the_commands_that_install_completions_and_the_man_page_work_in_a_new_home() {
     let mut shell = sandbox.shell(&format!("set -e\n{}", commands.join("\n")));
     shell.env("HOME", sandbox.folder().join("new-home"));
     sandbox.start(shell).finish().assert(0, "", "");
-    // man looks beside the folders of `PATH`, and in no other place of a home folder.
+    // Outside system folders, man only searches beside the folders in `PATH`.
     for file in [
         "share/man/man1/codex-auth.1",
         "new-home/.local/share/bash-completion/completions/codex-auth",

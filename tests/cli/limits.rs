@@ -1,5 +1,5 @@
-//! How long a worker, its caller and a command may take, tried without waiting for as long: time passes when the test says so, or
-//! the length of a wait is read from a trace.
+//! How long a worker, its caller and a command may take, tested without waiting that long: the test controls when time
+//! passes, or reads the length of a wait from a trace.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,8 +16,8 @@ use support::sandbox::{LIFE, Sandbox, find_program, native_program, skip};
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
 
-/// A long sleep lasts as long as the file `LONG` is there, and the file `SLEEPER` names the thread that sleeps. A call that puts
-/// a file on the disk hangs as long as the file `STUCK` is there.
+/// A long sleep lasts while the file `LONG` exists, and the file `SLEEPER` names the sleeping thread. Calls that sync a
+/// file to disk hang while the file `STUCK` exists.
 const PASSING: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>
@@ -52,7 +52,7 @@ int fsync(int file) {
 }
 "#;
 
-/// The program with time that passes when `LONG` is removed.
+/// The program, with long sleeps that end when `LONG` is removed.
 fn timed(sandbox: &Sandbox, arguments: &[&str]) -> Option<Command> {
     let shim = sandbox.shim(PASSING)?;
     let mut command = sandbox.command(arguments);
@@ -64,7 +64,7 @@ fn timed(sandbox: &Sandbox, arguments: &[&str]) -> Option<Command> {
     Some(command)
 }
 
-/// The folder of the thread that sleeps for long, in /proc.
+/// The folder in /proc of the thread in a long sleep.
 fn sleeper(sandbox: &Sandbox, worker: u32) -> PathBuf {
     let thread = until("a thread with the limit", || {
         let thread = fs::read_to_string(sandbox.folder().join("SLEEPER")).ok();
@@ -73,7 +73,7 @@ fn sleeper(sandbox: &Sandbox, worker: u32) -> PathBuf {
     Path::new("/proc").join(format!("{worker}/task/{}", thread.trim()))
 }
 
-/// The issuer may have used up the refresh token already.
+/// The issuer may have spent the refresh token already.
 #[test]
 fn a_worker_whose_request_is_under_way_does_not_give_up() {
     let sandbox = Sandbox::new();
@@ -92,9 +92,9 @@ fn a_worker_whose_request_is_under_way_does_not_give_up() {
     assert!(sandbox.can_refresh());
 }
 
-/// It would keep everybody else from the login.
+/// It would block everybody else from the login.
 #[test]
-fn a_worker_that_does_not_come_to_its_request_gives_up() {
+fn a_worker_that_cannot_start_its_request_gives_up() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let Some(command) = timed(&sandbox, &["token", "--timeout", "10s"]) else {
@@ -110,7 +110,7 @@ fn a_worker_that_does_not_come_to_its_request_gives_up() {
     sandbox.run(&["token"]).assert(0, TOKEN, "");
 }
 
-/// The program under strace, which writes down how long each process waits. The words `before` start it.
+/// The program under strace, which records how long each process waits. It is started by the command `before`.
 fn traced(sandbox: &Sandbox, before: &[&str], arguments: &[&str]) -> Option<Command> {
     let program = native_program()?;
     let Some(strace) = find_program("strace") else {
@@ -130,14 +130,14 @@ fn traced(sandbox: &Sandbox, before: &[&str], arguments: &[&str]) -> Option<Comm
 const CALLER: &str = r#", "token""#;
 const WORKER: &str = r#", "refresh-worker", "{"#;
 
-/// The longest time, to a second or two, that a process was ready to wait for another thread. It is the last one with these
-/// arguments: the command that starts it has them, too.
+/// The longest time, within a second or two, that a process was willing to wait for another thread. The last process with
+/// these arguments counts, as the command that starts it has them, too.
 fn longest_wait(sandbox: &Sandbox, arguments: &str) -> i64 {
     let trace = fs::read_to_string(sandbox.folder().join("trace")).unwrap();
     let is_start = |line: &&str| line.contains(" execve(") && line.contains(arguments);
     let start = trace.lines().rfind(is_start).expect("no such process");
     let process = start.split_whitespace().next();
-    // strace tells the time of day, and a wait ends at a time since the start of the system.
+    // strace shows the time of day, but waits end at a time since boot.
     let seconds = |clock| clock_gettime(clock).tv_sec;
     let started = seconds(ClockId::Realtime) - seconds(ClockId::Monotonic);
     let waits = trace.lines().filter_map(|line| {
@@ -151,12 +151,12 @@ fn longest_wait(sandbox: &Sandbox, arguments: &str) -> i64 {
     waits.max().expect("no wait with a limit")
 }
 
-/// Where the worker ends with its caller, as in a container, the caller gives it all the time that it can need.
+/// If the worker ends with its caller, as in a container, the caller waits as long as the worker may need.
 #[test]
 fn where_a_worker_ends_with_its_caller_it_gets_the_time_that_it_can_need() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
-    // Longer than a caller is silent, for then it begins its long wait.
+    // Longer than a caller waits silently: only then does its long wait begin.
     let delay = Trouble::Delay(Duration::from_millis(1500));
     sandbox.issuer.plan(REFRESH, delay);
     let namespace = "/usr/bin/unshare --pid --fork --mount-proc --kill-child";
@@ -169,14 +169,14 @@ fn where_a_worker_ends_with_its_caller_it_gets_the_time_that_it_can_need() {
         return skip("no PID namespaces here");
     }
     output.assert(0, TOKEN, "");
-    // The preparation and the request.
+    // Preparation and request.
     assert!(longest_wait(&sandbox, CALLER) >= 30 + 60);
 }
 
 #[test]
 fn a_command_gets_the_time_that_its_caller_has() {
     let sandbox = Sandbox::new();
-    // Another token each time. It takes a moment, or nobody would have to wait for it.
+    // Prints a different token each time, after a moment, so that callers have to wait.
     let script =
         r#"/bin/sleep 0.2; echo '{"token":"'$$'","account_id":"account-1","expires_in":3600}'"#;
     sandbox.script("remote", script);

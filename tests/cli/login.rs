@@ -1,4 +1,4 @@
-//! Signing in with the browser: over real HTTP, with the test as the browser, and once with a real one.
+//! Signing in with the browser: over real HTTP, with the test acting as the browser, and once with a real one.
 
 #[cfg(unix)]
 use std::io::{Read, Write};
@@ -12,11 +12,11 @@ use support::process::Running;
 use support::sandbox::{LIFE, Sandbox, program};
 
 const TOKEN: &str = "[TOKEN]\n";
-// What stands between depends on where the tests run: with or without a display, in a container.
+// The part in between depends on where the tests run: with or without a display, in a container.
 pub const SIGNED_IN: &str = "Open this address in your browser:\n  [ISSUER]/oauth/authorize?[..]\n...\nSigned in as \
                          someone@mail.example (Plus)\n";
 
-/// A sandbox with a login that has to survive whatever happens.
+/// A sandbox with a login that must survive.
 fn signed_in() -> (Sandbox, Value) {
     let sandbox = Sandbox::new();
     let planted = sandbox.plant();
@@ -30,7 +30,7 @@ fn assert_untouched(sandbox: &Sandbox, planted: &Value) {
     sandbox.run(&["token"]).assert(0, TOKEN, "");
 }
 
-/// The address at which the login waits for the browser.
+/// The redirect URI that the login waits on.
 fn redirect_uri(address: &str) -> String {
     parameter(address, "redirect_uri")
 }
@@ -41,20 +41,20 @@ fn parameter(address: &str, name: &str) -> String {
     pairs.find(|(known, _)| known == name).unwrap().1
 }
 
-/// Where the issuer sends the browser, without going there.
+/// The URL that the issuer redirects the browser to, without opening it.
 #[cfg(unix)]
 fn redirect(address: &str) -> String {
     browser::get(address).header("location").unwrap().to_owned()
 }
 
-/// Starts a login and gives it with its address.
+/// Starts a login, and returns it with its URL.
 pub fn start(sandbox: &Sandbox, arguments: &[&str]) -> (Running, String) {
     let mut login = sandbox.spawn(arguments);
     let address = login.address();
     (login, address)
 }
 
-/// The login still waits, and ends well.
+/// Asserts that the login is still waiting, and then succeeds.
 #[track_caller]
 fn assert_goes_on(login: Running, address: &str) {
     assert_eq!(browser::visit(address).status, 200);
@@ -140,9 +140,9 @@ fn the_address_says_what_the_issuer_wants_to_know() {
     assert_goes_on(login, &address);
 }
 
-// The browser of the person.
+// The user's browser.
 
-/// The same where a browser is started.
+/// The same if a browser is opened.
 pub fn opening(message: &str) -> String {
     message.replace(
         "Open this address in your browser:",
@@ -168,7 +168,7 @@ fn the_browser_of_the_person_is_started_and_its_output_is_discarded() {
         let text = std::fs::read_to_string(&opened).ok()?;
         text.strip_suffix('\n').map(str::to_owned)
     });
-    // Every user of the machine sees the arguments of a command: the state is not in them.
+    // Every user of the machine can see arguments, so the state is not among them.
     assert!(
         !entrance.contains(&parameter(&address, "state")),
         "{entrance}"
@@ -222,7 +222,7 @@ fn a_browser_that_cannot_be_opened_is_no_failure_but_said_with_its_reason() {
 }
 
 #[test]
-fn where_we_run_is_the_farthest_place_from_the_person() {
+fn ssh_counts_before_a_container_and_a_container_before_wsl() {
     let ssh = "Your browser is at the other end of this SSH session. What works:";
     let container = "Your browser is outside this container. What works:";
     for (variables, told) in [
@@ -243,7 +243,7 @@ fn where_we_run_is_the_farthest_place_from_the_person() {
 }
 
 #[test]
-fn a_browser_that_is_named_in_a_container_is_the_only_way_that_is_told() {
+fn in_a_container_a_configured_browser_is_the_only_way_mentioned() {
     let mut sandbox = Sandbox::new();
     sandbox.set("BROWSER", "/nonexistent/browser");
     sandbox.set("container", "podman");
@@ -260,7 +260,7 @@ fn a_browser_that_is_named_in_a_container_is_the_only_way_that_is_told() {
     );
 }
 
-// What comes to the callback, and does not count.
+// Requests to the callback that are ignored.
 
 #[test]
 fn https_is_closed_at_once() {
@@ -274,7 +274,7 @@ fn https_is_closed_at_once() {
 }
 
 #[test]
-fn strange_requests_are_answered_and_the_login_goes_on() {
+fn strange_requests_are_answered_and_the_login_continues() {
     let sandbox = Sandbox::new();
     let (login, address) = start(&sandbox, &["login"]);
     let back = redirect_uri(&address);
@@ -334,7 +334,7 @@ fn strange_requests_are_answered_and_the_login_goes_on() {
         let comfort = "<p>Your own sign-in is not affected.</p>";
         assert!(status == 404 || page.text().contains(comfort), "{url}");
     }
-    // A look ahead does not spend the code, and gets no body.
+    // A HEAD request does not spend the code, and gets no body.
     let look =
         format!("HEAD /auth/callback?code=x&state={state} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let answer = String::from_utf8(browser::raw(&back, look.as_bytes())).unwrap();
@@ -347,7 +347,7 @@ fn strange_requests_are_answered_and_the_login_goes_on() {
 }
 
 #[test]
-fn what_no_browser_tab_sends_does_not_count() {
+fn requests_that_no_browser_tab_sends_are_refused() {
     let sandbox = Sandbox::new();
     let (login, address) = start(&sandbox, &["login"]);
     let back = redirect_uri(&address);
@@ -367,7 +367,7 @@ fn what_no_browser_tab_sends_does_not_count() {
         assert!(answer.starts_with("HTTP/1.1 403 "), "{headers}: {answer}");
     }
     for (headers, status) in [
-        // Without the right state only a loopback name with our port is answered further.
+        // Without the right state, only requests to a loopback name with our port get past this check.
         (&*format!("Host: {ours}"), 400),
         (&format!("Host: {}", ours.to_uppercase()), 400),
         (&format!("Host: {ours}\r\nHost: {ours}"), 403),
@@ -411,10 +411,10 @@ fn what_no_browser_tab_sends_does_not_count() {
 
 #[cfg(unix)]
 #[test]
-fn connections_that_stay_do_not_hold_up_the_browser() {
+fn lingering_connections_do_not_block_the_browser() {
     let sandbox = Sandbox::new();
     let gate = sandbox.issuer.hold(Endpoint::Exchange);
-    // Fewer descriptors than connections.
+    // Fewer file descriptors than connections.
     let mut login = sandbox.shell(r#"ulimit -n 128; exec "$@" login --no-browser"#);
     login.arg("sh").args(program());
     let mut login = sandbox.start(login);
@@ -432,7 +432,7 @@ fn connections_that_stay_do_not_hold_up_the_browser() {
     let half = crowd(b"GET /auth/callback?code=x");
     let page = std::thread::spawn(move || browser::visit(&address));
     sandbox.issuer.await_requests(Endpoint::Exchange, 1);
-    // The browser waits for its page, and is not hung up on for those that come after it.
+    // The browser waits for its page, and later connections do not displace it.
     let answered = crowd(b"GET / HTTP/1.1\r\n\r\n");
     assert_eq!(browser::get(&back).status, 400);
     gate.open();
@@ -482,7 +482,7 @@ fn the_redirect_arrives_in_both_families_and_in_pieces() {
 fn a_redirect_that_comes_again_gets_the_same_page() {
     let (sandbox, _) = signed_in();
     let exchange = sandbox.issuer.hold(Endpoint::Exchange);
-    // The earlier login is revoked after the page is shown: so long the program runs.
+    // The earlier login is revoked after the page is shown, which keeps the program running.
     let revoke = sandbox.issuer.hold(Endpoint::Revoke);
     let (login, address) = start(&sandbox, &["login"]);
     let back = redirect(&address);
@@ -565,7 +565,7 @@ fn an_error_of_the_issuer_ends_the_login_with_its_message() {
     assert_untouched(&sandbox, &planted);
 }
 
-// What goes wrong after the browser came back: the old login stays.
+// Failures after the redirect: the old login stays.
 
 #[test]
 fn an_exchange_that_fails_leaves_the_old_login_as_it_was() {
@@ -691,7 +691,7 @@ fn a_login_that_could_not_be_stored_after_all_leaves_nothing_behind() {
     let (login, address) = start(&sandbox, &["login"]);
     let browser = std::thread::spawn(move || browser::visit(&address));
     sandbox.issuer.await_requests(Endpoint::Exchange, 1);
-    // Nothing can take the place of a folder that is not empty.
+    // A folder that is not empty cannot be replaced.
     let (place, aside) = (sandbox.file("default"), sandbox.folder().join("aside"));
     std::fs::rename(&place, &aside).unwrap();
     std::fs::create_dir_all(place.join("full")).unwrap();
@@ -716,7 +716,7 @@ fn a_login_that_could_not_be_stored_after_all_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_clock_that_is_days_off_does_not_stand_in_the_way_of_a_login() {
+fn a_clock_that_is_days_off_does_not_prevent_a_login() {
     for ahead in [-20 * 86400, 20 * 86400] {
         let sandbox = Sandbox::new();
         sandbox.issuer.set(|its| its.clock_ahead = ahead);
@@ -870,7 +870,7 @@ fn a_login_during_a_refresh_waits_for_it_and_then_replaces_it() {
 }
 
 #[test]
-fn a_login_without_an_account_is_an_error_only_for_who_asks_for_it() {
+fn a_login_without_an_account_only_fails_calls_that_need_one() {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| its.account.id = None);
     let (login, address) = start(&sandbox, &["login"]);
@@ -907,7 +907,7 @@ fn a_port_that_somebody_holds_in_either_family_is_left_alone() {
                 "codex-auth: could not sign in: port {port} in use by another program: close it, or run codex-auth login --device-code\n"
             ),
         );
-        assert!(holder.accept().is_err(), "somebody knocked");
+        assert!(holder.accept().is_err(), "unexpected connection");
     }
 }
 
@@ -973,7 +973,7 @@ fn another_account_can_be_chosen() {
     assert_goes_on(login, &address);
 }
 
-/// The command may be this program itself, on every system.
+/// The command may be codex-auth itself, on every system.
 #[test]
 fn a_profile_can_get_its_tokens_from_another_one() {
     let sandbox = Sandbox::new();
@@ -1018,14 +1018,14 @@ fn the_port_of_the_redirect_uri_is_1455_else_1457() {
     };
     if port == "1455" {
         let (second, next) = start(&sandbox, &["login"]);
-        // Unless somebody else on this machine holds the other port.
+        // Unless another process on this machine uses that port.
         assert_eq!(redirect_uri(&next), "http://localhost:1457/auth/callback");
         drop(second);
     }
     assert_goes_on(first, &address);
 }
 
-// Variables that make no sense.
+// Invalid variables.
 
 #[test]
 fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
@@ -1098,7 +1098,7 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
     }
 }
 
-// At a terminal.
+// On a terminal.
 
 #[cfg(unix)]
 mod at_a_terminal {
@@ -1167,7 +1167,7 @@ mod at_a_terminal {
     }
 
     #[test]
-    fn what_is_no_text_does_not_end_pasting() {
+    fn binary_input_does_not_end_pasting() {
         let sandbox = Sandbox::new();
         let (mut terminal, address) = start(&sandbox);
         terminal.press_bytes(b"\xff\xfe\n\n");
@@ -1240,7 +1240,7 @@ mod at_a_terminal {
     }
 
     #[test]
-    fn what_is_awaited_is_shown_and_wiped_in_the_end() {
+    fn the_wait_is_shown_and_wiped_at_the_end() {
         let sandbox = Sandbox::new();
         let gate = sandbox.issuer.hold(Endpoint::Exchange);
         let (terminal, address) = start(&sandbox);

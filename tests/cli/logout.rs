@@ -1,4 +1,4 @@
-//! `logout`: the credentials are removed in any case, and the person hears whether they were revoked.
+//! `logout`: always removes the credentials, and says whether they were revoked.
 
 use std::fs::{self, File};
 
@@ -23,7 +23,7 @@ fn a_login_is_revoked_and_removed() {
     assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 1);
 }
 
-/// RFC 7009 section 2.1: the hint says what kind of token it is.
+/// RFC 7009 section 2.1: the hint names the type of the token.
 #[test]
 fn without_a_refresh_token_the_access_token_is_revoked() {
     let sandbox = Sandbox::new();
@@ -74,10 +74,10 @@ fn a_revocation_that_failed_is_told_with_what_it_means() {
 }
 
 #[test]
-fn offline_the_login_is_removed_all_the_same() {
+fn offline_the_login_is_still_removed() {
     let sandbox = Sandbox::new();
     let mut login = sandbox.plant();
-    // Nobody listens on the port of discarding, which needs root.
+    // Nothing listens on the discard port, which requires root.
     login["issuer"] = "http://127.0.0.1:9".into();
     sandbox.store("default", &login.to_string());
     let stderr = format!(
@@ -146,7 +146,7 @@ fn all_logins_are_revoked_and_codexs_is_not() {
 }
 
 #[test]
-fn one_login_that_cannot_be_removed_does_not_keep_the_others() {
+fn one_login_that_cannot_be_removed_does_not_stop_the_others() {
     let sandbox = Sandbox::new();
     sandbox.plant_as("work", LIFE.cast_signed(), LIFE);
     fs::create_dir(sandbox.file("folder")).unwrap();

@@ -1,5 +1,5 @@
-//! The signals that a command of `exec` blocks and ignores: those that it would block and ignore without us, whatever a
-//! refresh did before. `grep` tells them of itself: a shell would change them.
+//! The signals blocked and ignored in a command run by `exec`: the same as without codex-auth, even after a refresh. The
+//! command is `grep` on its own status, as a shell would change them.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -12,7 +12,7 @@ use support::sandbox::{LIFE, Sandbox, find_program, program, skip};
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TELL: [&str; 3] = ["/bin/grep", "^Sig[BI]", "/proc/self/status"];
 
-/// What the callers of `exec` may be started with, by options of env(1).
+/// Signal states for the callers of `exec`, as options of env(1).
 const STATES: [&[&str]; 6] = [
     &[],
     &["--block-signal"],
@@ -22,7 +22,7 @@ const STATES: [&[&str]; 6] = [
     &["--ignore-signal=CHLD,USR1", "--block-signal=CHLD,ALRM"],
 ];
 
-/// This command line in such a state.
+/// Runs this command line in such a state.
 fn in_state(sandbox: &Sandbox, state: &[&str], command_line: Vec<OsString>) -> Command {
     let mut all = vec![OsString::from("/usr/bin/env")];
     all.extend(state.iter().map(OsString::from));
@@ -34,13 +34,13 @@ fn tell() -> Vec<OsString> {
     TELL.map(OsString::from).into()
 }
 
-/// The same by way of `exec`.
+/// The same through `exec`.
 fn tell_by_exec() -> Vec<OsString> {
     let exec = ["exec", "--"].map(OsString::from);
     program().into_iter().chain(exec).chain(tell()).collect()
 }
 
-/// Whether env(1) can do this here; says so if not.
+/// Whether env(1) supports this here; says so if not.
 fn can_set_signals() -> bool {
     let mut env = Command::new("/usr/bin/env");
     let can = env
@@ -48,16 +48,16 @@ fn can_set_signals() -> bool {
         .output();
     let can = can.is_ok_and(|output| output.status.success()) && find_program("grep").is_some();
     if !can {
-        skip("env sets no signals here");
+        skip("env cannot set signals here");
     }
     can
 }
 
-/// The signals that the C library keeps to itself (signal(7)): their disposition changes with its first thread, and nobody
-/// else can use them.
+/// Signals reserved by the C library (signal(7)): their disposition changes with its first thread, and no program can use
+/// them.
 const OF_THE_C_LIBRARY: u64 = 0b111 << 31;
 
-/// Which signals are blocked, and which are ignored, as a run told.
+/// The blocked and the ignored signals that a run reported.
 #[track_caller]
 fn told(output: &Output) -> [u64; 2] {
     let lines: Vec<&str> = output.stdout.lines().collect();
@@ -70,7 +70,7 @@ fn told(output: &Output) -> [u64; 2] {
     })
 }
 
-/// Every state once, with a token that has so many seconds left and an issuer that is prepared in some way.
+/// Tests every state once, with a token that expires in this many seconds and an issuer prepared by `prepare`.
 fn assert_unchanged(left: i64, prepare: impl Fn(&Sandbox) + Sync) {
     if !can_set_signals() {
         return;
@@ -88,7 +88,7 @@ fn assert_unchanged(left: i64, prepare: impl Fn(&Sandbox) + Sync) {
     });
 }
 
-/// What a command is told by way of `exec` in one state is what it is told without us in another.
+/// Asserts that `exec` in one state gives its command the same signals as another state without `exec`.
 #[track_caller]
 fn assert_same(sandbox: &Sandbox, state: &[&str], alone: &[&str]) {
     let alone = sandbox.start(in_state(sandbox, alone, tell())).finish();
@@ -119,7 +119,7 @@ fn a_command_has_the_signals_of_its_caller_while_a_refresh_goes_on() {
     });
 }
 
-/// What SIGPIPE was for the caller cannot be told: Rust ignores it before `main`.
+/// The caller's SIGPIPE disposition is unknown, because Rust ignores the signal before `main`.
 #[test]
 fn a_command_ends_by_a_closed_pipe_even_if_its_caller_does_not() {
     if !can_set_signals() {

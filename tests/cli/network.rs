@@ -1,4 +1,4 @@
-//! Where the issuer is, and how it is reached.
+//! Which issuer is used, and how it is reached.
 
 use support::browser;
 use support::fake_issuer::{Endpoint, Flaw, Trouble};
@@ -19,7 +19,7 @@ fn an_issuer_with_an_invalid_port_is_sent_nothing() {
     }
 }
 
-/// What a refresh needs, too: nothing is sent, and the caller is told what to correct.
+/// The same for variables that only a refresh needs: nothing is sent, and the caller learns what to correct.
 #[test]
 fn variables_that_cannot_be_used_are_wrong_usage_for_a_refresh() {
     for (name, value, why) in [
@@ -63,9 +63,9 @@ fn doctor_gets_past_a_silent_route_of_one_family() {
     drop(silent);
 }
 
-/// A refresh token that was used up must not be lost with the rest of a response.
+/// A spent refresh token must not be lost because the response is flawed.
 #[test]
-fn whole_tokens_are_stored_whatever_is_wrong_with_the_response() {
+fn complete_tokens_are_stored_from_a_flawed_response() {
     for flaw in Flaw::EACH {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(-60, LIFE);

@@ -1,5 +1,5 @@
-//! The program run by somebody who is not root, with files that are not theirs: what another user planted is neither printed nor
-//! sent. To root the files of all are readable, so the other tests cannot see this where root runs them.
+//! The program run by a user other than root, with other users' files: what they planted is neither printed nor sent.
+//! Root can read everyone's files, so the other tests cannot check this if they run as root.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -11,7 +11,7 @@ use support::sandbox::{Sandbox, copy_program, native_program, skip};
 const USER: u32 = 1234;
 const ANOTHER: u32 = 1235;
 
-/// A sandbox of USER with a login. `None`, and said so, where the program cannot be run as somebody else.
+/// A sandbox of USER with a login. Returns `None`, and says why, if the program cannot be run as another user.
 fn of_user() -> Option<Sandbox> {
     let program = native_program()?;
     if !rustix::process::geteuid().is_root() {

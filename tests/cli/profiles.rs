@@ -1,4 +1,4 @@
-//! Several logins side by side, and logins that are limited to workspaces.
+//! Several logins side by side, and logins limited to certain workspaces.
 
 use crate::login::SIGNED_IN;
 use support::fake_issuer::{Account, Endpoint};

@@ -1,4 +1,5 @@
-//! Promises that a single line keeps, each of which could be broken without another test noticing: `ci/mutants.list` breaks them.
+//! Promises that each depend on a single line, which could break without any other test noticing: `ci/mutants.list`
+//! breaks them.
 
 use std::fs::{self, File};
 use std::time::Duration;
@@ -11,9 +12,9 @@ use support::sandbox::{LIFE, Sandbox};
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
 
-// What somebody else stores meanwhile.
+// Concurrent changes to the store.
 
-/// A worker prepares itself before it waits for the lock.
+/// A worker prepares before it waits for the lock.
 #[test]
 fn a_worker_refreshes_what_is_stored_once_it_has_the_lock() {
     let sandbox = Sandbox::new();
@@ -22,7 +23,7 @@ fn a_worker_refreshes_what_is_stored_once_it_has_the_lock() {
     lock.lock().unwrap();
     let caller = sandbox.spawn(&["token"]);
     sandbox.await_lock_users(2);
-    // Somebody else has refreshed it, and that token has expired by now, too.
+    // Another process has refreshed it, and that token has expired by now, too.
     let newer = sandbox.plant_expiring_in(-30, LIFE);
     lock.unlock().unwrap();
     caller.finish().assert(0, TOKEN, "");
@@ -40,7 +41,7 @@ fn a_rejection_is_not_noted_with_a_login_that_was_stored_meanwhile() {
     sandbox.plant();
     sandbox.issuer.reject_access_tokens();
     let gate = sandbox.issuer.hold(Endpoint::Usage);
-    // As long as this the backend may take its time.
+    // The backend may take this long.
     let caller = sandbox.spawn(&["token", "--verify", "--timeout", "10m"]);
     sandbox.issuer.await_requests(Endpoint::Usage, 1);
     let newer = sandbox.plant_expiring_in(3600, LIFE);
@@ -56,7 +57,7 @@ fn a_rejection_is_not_noted_with_a_login_that_was_stored_meanwhile() {
 // Refreshes.
 
 #[test]
-fn the_same_token_again_is_no_other_token() {
+fn the_same_token_again_is_not_a_new_one() {
     let sandbox = Sandbox::new();
     sandbox.plant();
     sandbox.issuer.set(|its| its.omit.push("access_token"));
@@ -69,7 +70,7 @@ fn the_same_token_again_is_no_other_token() {
 }
 
 #[test]
-fn after_a_401_that_nobody_has_described_the_issuer_is_left_alone_for_a_minute() {
+fn after_an_unknown_401_the_issuer_is_left_alone_for_a_minute() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let refusal = Trouble::error(401, "something_new");
@@ -85,7 +86,7 @@ fn after_a_401_that_nobody_has_described_the_issuer_is_left_alone_for_a_minute()
     assert!(pause >= Duration::from_mins(1), "{pause:?}");
 }
 
-/// Nobody can unmount the file system of a folder that a process is in.
+/// A file system cannot be unmounted while a process has its working folder in it.
 #[test]
 fn a_worker_is_not_in_the_folder_of_its_caller() {
     let sandbox = Sandbox::new();
@@ -99,9 +100,9 @@ fn a_worker_is_not_in_the_folder_of_its_caller() {
     caller.finish().assert(0, TOKEN, "");
 }
 
-// Tokens of a command.
+// Tokens from a command.
 
-/// How long its next token is valid is not known from the last one.
+/// The lifetime of the last token does not tell that of the next one.
 #[test]
 fn a_command_is_asked_for_a_longer_life_than_its_last_token_had() {
     let sandbox = Sandbox::new();
@@ -118,7 +119,7 @@ fn a_command_is_asked_for_a_longer_life_than_its_last_token_had() {
     assert_eq!(sandbox.stored()["revoked"], Value::Null);
 }
 
-/// An issuer that sends no new access token ahead of time is not asked again by every call.
+/// If the issuer sends no new access token ahead of time, not every call asks again.
 #[test]
 fn a_token_that_stays_the_same_is_not_refreshed_at_every_call() {
     let sandbox = Sandbox::new();

@@ -1,4 +1,4 @@
-//! The refresh: many callers, killed callers, lost answers, rejections, clocks. Whatever happens, no login is lost.
+//! The refresh: many callers, killed callers, lost responses, rejections, clocks. None of it may lose a login.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -16,15 +16,15 @@ const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
 const STILL_ALIVE: &str =
     "codex-auth: warning: could not refresh the token: [..]; the current token expires in [..]\n";
-/// A caller waits as long as its worker waits for the lock: either may be the first to give up.
+/// A caller waits as long as its worker waits for the lock, so either may give up first.
 const TIMED_OUT: &str = "codex-auth: could not [..] try again later\n";
 
-/// Starts so many callers.
+/// Starts this many callers.
 fn start(sandbox: &Sandbox, callers: usize, arguments: &[&str]) -> Vec<Running> {
     (0..callers).map(|_| sandbox.spawn(arguments)).collect()
 }
 
-/// Each caller gets the newest token, and nothing else.
+/// Asserts that each caller gets the newest token, and nothing else.
 #[track_caller]
 fn assert_all_get_the_newest(sandbox: &Sandbox, callers: Vec<Running>) {
     let newest = |sandbox: &Sandbox| sandbox.issuer.access_tokens().pop().unwrap();
@@ -42,7 +42,7 @@ fn edit(sandbox: &Sandbox, change: impl FnOnce(&mut Value)) {
     sandbox.store("default", &login.to_string());
 }
 
-/// Makes the backoff longer than any test: an hour.
+/// Extends the backoff to an hour, longer than any test.
 fn prolong_backoff(sandbox: &Sandbox) {
     edit(sandbox, |login| {
         let until = time_of(&login["backoff"]["at"]) + Duration::from_hours(1);
@@ -61,7 +61,7 @@ fn time_of(value: &Value) -> SystemTime {
     humantime::parse_rfc3339(value.as_str().unwrap()).unwrap()
 }
 
-/// How long the stored backoff is.
+/// The length of the stored backoff.
 fn backoff(sandbox: &Sandbox) -> Duration {
     let backoff = &sandbox.stored()["backoff"];
     time_of(&backoff["until"])
@@ -100,7 +100,7 @@ fn callers_that_want_another_token_share_the_one_that_is_under_way() {
     sandbox.plant();
     let gate = sandbox.issuer.hold(REFRESH);
     let callers = start(&sandbox, 8, &["token", "--force-refresh"]);
-    // Now each knows which token it does not want.
+    // By now each caller knows which token it does not want.
     sandbox.await_lock_users(callers.len());
     gate.open();
     assert_all_get_the_newest(&sandbox, callers);
@@ -205,7 +205,7 @@ fn signal_to(pid: u32, whole_group: bool, signal: rustix::process::Signal) {
 
 #[cfg(unix)]
 #[test]
-fn a_caller_that_does_not_wait_for_its_children_is_told_all_the_same() {
+fn a_caller_that_ignores_sigchld_still_gets_the_result() {
     let sandbox = Sandbox::new();
     let ignoring = ["/bin/sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"];
     let mut command_line = ignoring.map(std::ffi::OsString::from).to_vec();
@@ -240,7 +240,7 @@ fn a_caller_waits_no_longer_than_its_timeout_and_the_refresh_goes_on() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let gate = sandbox.issuer.hold(REFRESH);
-    // `run` waits for the end of both pipes too: the worker holds neither.
+    // `run` also waits until both pipes are closed, so the worker holds neither.
     sandbox.run(&["token", "--timeout", "1s"]).assert(
         75,
         "",
@@ -253,7 +253,7 @@ fn a_caller_waits_no_longer_than_its_timeout_and_the_refresh_goes_on() {
 }
 
 #[test]
-fn a_lock_that_is_held_for_ever_ends_in_a_temporary_failure() {
+fn a_lock_that_is_never_released_ends_in_a_temporary_failure() {
     if support::sandbox::callers_stay() {
         return;
     }
@@ -289,7 +289,7 @@ fn a_worker_that_is_killed_blocks_nobody() {
     sandbox.run(&["token"]).assert(0, TOKEN, "");
 }
 
-/// The first wait for a lock ends as if a signal had interrupted it.
+/// The first wait for a lock ends as if interrupted by a signal.
 #[cfg(target_os = "linux")]
 const INTERRUPTED: &str = r#"
 #define _GNU_SOURCE
@@ -327,7 +327,7 @@ fn a_wait_for_the_lock_that_is_interrupted_goes_on() {
     caller.finish().assert(0, TOKEN, "");
 }
 
-/// Each look at a file finds another inode, as on a file system that makes them up.
+/// Each stat of a file returns another inode number, as on a file system that makes them up.
 #[cfg(target_os = "linux")]
 const UNSTEADY: &str = r"
 #define _GNU_SOURCE
@@ -344,7 +344,7 @@ int statx(int folder, const char *path, int flags, unsigned mask, struct statx *
 
 #[cfg(target_os = "linux")]
 #[test]
-fn where_no_lock_lasts_the_wait_for_it_ends() {
+fn where_locks_do_not_last_the_wait_ends() {
     let sandbox = Sandbox::new();
     let Some(shim) = sandbox.shim(UNSTEADY) else {
         return;
@@ -360,7 +360,7 @@ fn where_no_lock_lasts_the_wait_for_it_ends() {
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
 }
 
-/// Neither of them says when it was received.
+/// Neither login says when it was received.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_login_that_is_replaced_while_a_worker_waits_for_the_lock_is_the_one_that_is_refreshed() {
@@ -386,7 +386,7 @@ fn a_login_that_is_replaced_while_a_worker_waits_for_the_lock_is_the_one_that_is
 // Ahead of time.
 
 #[test]
-fn who_finds_a_token_due_has_it_refreshed_and_prints_the_new_one() {
+fn the_call_that_finds_a_token_due_refreshes_it_and_prints_the_new_one() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(3600, LIFE);
     let output = sandbox.run(&["token"]);
@@ -415,7 +415,7 @@ fn while_a_token_that_is_due_is_refreshed_all_others_print_it() {
 }
 
 #[test]
-fn who_has_a_due_token_refreshed_waits_a_few_seconds_at_most() {
+fn the_call_that_refreshes_a_due_token_waits_a_few_seconds_at_most() {
     if support::sandbox::callers_stay() {
         return;
     }
@@ -441,7 +441,7 @@ fn a_due_token_that_cannot_be_refreshed_is_printed_with_a_warning() {
     sandbox.run(&["token"]).assert(0, TOKEN, warning);
     sandbox.run(&["token"]).assert(0, TOKEN, warning);
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
-    // What passes without a person is told once.
+    // Failures that need no user are reported once.
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(3600, LIFE);
     sandbox
@@ -453,7 +453,7 @@ fn a_due_token_that_cannot_be_refreshed_is_printed_with_a_warning() {
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
 
-/// The caller runs in a PID namespace that ends with it, as that of a container does.
+/// The caller runs in a PID namespace that ends with it, as in a container.
 #[cfg(target_os = "linux")]
 #[test]
 fn where_a_worker_does_not_outlive_its_caller_the_caller_waits_for_it() {
@@ -490,7 +490,7 @@ fn a_token_that_expires_while_its_refresh_hangs_is_not_printed() {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(2, life);
         let gate = sandbox.issuer.hold(REFRESH);
-        // 3 seconds; or 30, where the program was so slow to start that the token had expired by then.
+        // 3 seconds; or 30, if the program started so slowly that the token had expired by then.
         let message = "codex-auth: could not refresh the token within [..] seconds: the refresh continues, try again later\n";
         sandbox.run(&["token"]).assert(75, "", message);
         gate.open();
@@ -558,7 +558,7 @@ fn a_token_that_is_fresh_is_left_alone() {
 }
 
 #[test]
-fn what_was_refreshed_just_now_is_good_however_soon_it_expires() {
+fn a_token_just_refreshed_is_good_however_soon_it_expires() {
     for life in [60, 660, 3600, LIFE, 31 * 86400] {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(-1, life);
@@ -602,7 +602,7 @@ fn a_longer_life_can_be_asked_for() {
     assert_ne!(output.line(), planted["tokens"]["access_token"]);
 }
 
-// A failure is remembered.
+// Remembered failures.
 
 #[test]
 fn a_revocation_is_final_until_the_next_login() {
@@ -647,7 +647,7 @@ fn a_revoked_login_serves_its_token_while_it_is_valid() {
 }
 
 #[test]
-fn an_error_that_asks_for_a_person_is_4_and_tried_again_later() {
+fn an_error_that_requires_a_login_exits_with_4_and_is_retried_later() {
     for code in ["interaction_required", "login_required"] {
         for status in [400, 401] {
             let sandbox = Sandbox::new();
@@ -680,9 +680,9 @@ fn a_lock_that_somebody_else_holds_is_named() {
     assert_eq!(sandbox.issuer.count(REFRESH), 0);
 }
 
-/// A gateway may keep a connection open for as long as it likes.
+/// A gateway may keep a connection open indefinitely.
 #[test]
-fn a_whole_answer_is_taken_although_more_could_come() {
+fn a_complete_response_is_accepted_on_an_open_connection() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -690,7 +690,7 @@ fn a_whole_answer_is_taken_although_more_could_come() {
     edit(&sandbox, |stored| stored["issuer"] = json!(issuer));
     let caller = sandbox.spawn(&["token"]);
     let mut stream = listener.accept().unwrap().0;
-    // A connection that sends nothing only looked for the fastest address.
+    // Ignores connections that send nothing: they only looked for the fastest address.
     while stream.read(&mut [0; 4096]).unwrap() == 0 {
         stream = listener.accept().unwrap().0;
     }
@@ -740,7 +740,7 @@ fn every_final_error_code_is_known() {
 }
 
 #[test]
-fn a_401_that_nobody_has_described_asks_for_a_login_and_may_pass() {
+fn an_unknown_401_asks_for_a_login_but_may_pass() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let refusal = Trouble::error(401, "something_new");
@@ -891,7 +891,7 @@ fn after_a_lost_answer_the_same_refresh_token_is_tried_once_more() {
             .run(&["token"])
             .assert(75, "", "codex-auth: could not refresh the token: [..]\n");
         end_backoff(&sandbox);
-        // The issuer has spent it, so now the login is lost.
+        // The issuer has spent it, so the login is now lost.
         let message = "codex-auth: the issuer refused to refresh the token: [..] (refresh_token_reused, status 401); an earlier refresh got no answer, and may have used up the refresh token: run codex-auth login\n";
         sandbox.run(&["token"]).assert(4, "", message);
         sandbox.run(&["token"]).assert(4, "", message);
@@ -915,7 +915,7 @@ fn a_reused_token_is_believed_only_after_another_look_at_the_disk() {
     sandbox.issuer.plan(REFRESH, reused);
     let caller = sandbox.spawn(&["token"]);
     sandbox.issuer.await_requests(REFRESH, 1);
-    // Somebody who takes no locks has refreshed it meanwhile.
+    // A program that takes no locks has refreshed it meanwhile.
     let refreshed = sandbox.plant();
     gate.open();
     let output = caller.finish();
@@ -923,7 +923,7 @@ fn a_reused_token_is_believed_only_after_another_look_at_the_disk() {
     assert_eq!(output.line(), refreshed["tokens"]["access_token"]);
 }
 
-// Still valid, still served.
+// Valid tokens despite failures.
 
 #[test]
 fn a_valid_token_is_served_when_the_issuer_fails() {
@@ -1024,7 +1024,7 @@ fn a_clock_that_was_set_back_costs_one_early_refresh() {
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
 
-/// It was set right, after the token was received.
+/// The clock was corrected after the token was received.
 #[test]
 fn a_clock_that_was_set_back_makes_no_expired_token_valid() {
     let sandbox = Sandbox::new();
@@ -1040,10 +1040,10 @@ fn a_clock_that_was_set_back_makes_no_expired_token_valid() {
     }
 }
 
-// What an answer holds.
+// The contents of responses.
 
 #[test]
-fn what_is_missing_in_an_answer_stays_as_it_was() {
+fn members_missing_from_a_response_stay_unchanged() {
     for missing in ["access_token", "refresh_token", "id_token"] {
         for null in [false, true] {
             let sandbox = Sandbox::new();
@@ -1128,14 +1128,14 @@ fn the_tokens_of_another_account_are_not_stored_over_a_login() {
          codex-auth login\n",
     );
     assert_eq!(sandbox.stored()["tokens"], planted["tokens"]);
-    // Nobody else would ever revoke them.
+    // Otherwise nobody would ever revoke them.
     let theirs = sandbox.issuer.refresh_tokens().pop().unwrap();
     assert_eq!(sandbox.issuer.revoked(), [theirs]);
 }
 
-/// What never reached the issuer says nothing about it: a caller that has no network makes nobody else wait.
+/// A failure before a connection says nothing about the issuer, so a caller without a network delays no other caller.
 #[test]
-fn a_failure_before_a_connection_stands_pauses_nobody() {
+fn a_failure_before_the_connection_delays_no_later_call() {
     let sandbox = Sandbox::new();
     let planted = sandbox.plant_expiring_in(-60, LIFE);
     let issuer = planted["issuer"].clone();
@@ -1162,7 +1162,7 @@ fn a_due_token_that_could_not_be_stored_starts_no_worker() {
     assert!(!sandbox.lock_file().exists(), "a worker took the lock");
 }
 
-/// Whoever waits for the end of a pipe that the caller has inherited must not wait for the worker.
+/// A program that waits for the end of a pipe inherited by the caller must not wait for the worker.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_worker_leaves_the_callers_pipes_even_where_there_is_no_proc() {
@@ -1181,7 +1181,7 @@ fn a_worker_leaves_the_callers_pipes_even_where_there_is_no_proc() {
     let mut caller = sandbox.start(command);
     sandbox.issuer.await_requests(REFRESH, 1);
     caller.kill();
-    // It comes back only when all that has its pipes has ended, and the worker is held.
+    // It only returns after all processes with its pipes have exited, and the worker is still held.
     caller.finish().assert(-9, "", "");
     gate.open();
     assert_all_get_the_newest(&sandbox, start(&sandbox, 1, &["token"]));
@@ -1218,10 +1218,10 @@ fn an_unsafe_issuer_in_the_file_is_sent_nothing() {
     );
 }
 
-/// On a terminal, and only there.
+/// Only on a terminal.
 #[cfg(unix)]
 #[test]
-fn a_person_is_told_what_takes_time() {
+fn a_user_is_told_what_takes_time() {
     use crate::terminal::Terminal;
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);

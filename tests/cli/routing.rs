@@ -1,6 +1,6 @@
-//! Where the requests of a workspace go: what a login and a refresh ask the backend for, and what every format and every
-//! configuration says then. The backend has two origins here, `127.0.0.1` and `localhost`, and accepts requests of a routed
-//! workspace only at its own, with its own override.
+//! Where a workspace's requests are sent: what a login and a refresh ask the backend, and what every format and
+//! configuration then uses. The backend has two origins here, `127.0.0.1` and `localhost`, and accepts requests of a
+//! routed workspace only at its own origin, with its own override.
 
 use serde_json::{Map, Value, json};
 
@@ -32,7 +32,7 @@ fn sign_in(sandbox: &Sandbox) -> Output {
     output
 }
 
-/// Signed in to a workspace of which the backend says this.
+/// Signed in to a workspace with this routing at the backend.
 #[cfg(unix)]
 #[track_caller]
 fn signed_in(told: &Value) -> Sandbox {
@@ -42,7 +42,7 @@ fn signed_in(told: &Value) -> Sandbox {
     sandbox
 }
 
-/// `ORIGIN` stands for the other origin.
+/// Sets the routing; `ORIGIN` stands for the other origin.
 fn route(sandbox: &Sandbox, told: &Value) {
     let told = told.to_string().replace("ORIGIN", &other_origin(sandbox));
     let told = serde_json::from_str(&told).unwrap();
@@ -53,7 +53,7 @@ fn us_cr() -> Value {
     json!({"workspace_backend_origin": "ORIGIN", "account_routing_override": "us_cr", "name": "Lab"})
 }
 
-/// The texts of `setup` in which the requests of the program go to the backend, and what is below its base URL there.
+/// The programs whose `setup` output sends requests to the backend, and the path below its base URL there.
 const PROGRAMS: [(&str, &str); 11] = [
     ("codex", "/codex"),
     ("copilot", "/codex"),
@@ -67,10 +67,10 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("litellm", "/codex"),
     ("curl", "/wham/usage"),
 ];
-/// Those whose programs get their headers from `token --format curl`, or send none of their own.
+/// Programs that get their headers from `token --format curl`, or send none of their own.
 const WITHOUT_HEADERS: [&str; 2] = ["curl", "vtcode"];
 
-/// Every format, `exec` and every configuration say the same: these headers beside the token, and this base URL.
+/// Asserts that every format, `exec` and every configuration have these headers beside the token, and this base URL.
 #[track_caller]
 fn assert_told(sandbox: &Sandbox, base_url: &str, headers: &[(&str, &str)]) {
     let token = sandbox
@@ -137,13 +137,13 @@ fn assert_told(sandbox: &Sandbox, base_url: &str, headers: &[(&str, &str)]) {
 }
 
 #[test]
-fn a_workspace_of_each_kind_is_told_as_the_backend_says() {
+fn each_kind_of_workspace_is_used_as_the_backend_says() {
     let account = ("ChatGPT-Account-Id", "account-1");
     let fedramp = ("X-OpenAI-Fedramp", "true");
     let residency = (RESIDENCY, "us_cr");
     let none = json!("NO_CONSTRAINT");
     for (told, as_map, is_other, headers) in [
-        // The backend leaves it out: the claims decide.
+        // Not in the backend's response, so the claims decide.
         (json!({}), false, false, vec![account, residency, fedramp]),
         (
             json!({"workspace_backend_origin": null, "account_routing_override": null}),
@@ -175,7 +175,7 @@ fn a_workspace_of_each_kind_is_told_as_the_backend_says() {
             true,
             vec![account, (OVERRIDE, "us_cr"), fedramp],
         ),
-        // As a workspace of the government has it.
+        // As in a government workspace.
         (
             json!({"workspace_backend_origin": "ORIGIN/", "account_routing_override": none}),
             false,
@@ -201,9 +201,9 @@ fn a_workspace_of_each_kind_is_told_as_the_backend_says() {
             sandbox.issuer.url().to_owned()
         };
         assert_told(&sandbox, &format!("{origin}/backend-api"), &headers);
-        // A token that is there asks nothing.
+        // A stored token causes no further requests.
         assert_eq!(sandbox.issuer.count(CHECK), 1);
-        // What asks the backend goes there, too.
+        // Requests to the backend use that origin, too.
         sandbox.run(&["token", "--verify"]).assert(0, TOKEN, "");
         assert_eq!(sandbox.run(&["status", "--usage"]).code, 0);
         let asked = sandbox.issuer.requests_to(Endpoint::Usage);
@@ -220,7 +220,7 @@ fn a_workspace_of_each_kind_is_told_as_the_backend_says() {
 }
 
 #[test]
-fn a_backend_that_does_not_tell_costs_no_login_and_takes_nothing_back() {
+fn a_silent_backend_costs_no_login_and_keeps_the_known_routing() {
     let page = || Trouble::Answer(Answer::html(200, "<html>Welcome"));
     for trouble in [
         Trouble::error(401, "token_expired"),
@@ -268,7 +268,7 @@ fn a_refresh_learns_and_keeps_where_requests_go() {
     assert_ne!(stored["last_refresh"], planted["last_refresh"]);
     let headers = [("ChatGPT-Account-Id", "account-1"), (OVERRIDE, "us_cr")];
     assert_told(&sandbox, &format!("{origin}/backend-api"), &headers);
-    // What a refresh cannot learn stays as it was.
+    // A refresh that learns nothing leaves it unchanged.
     sandbox.issuer.set(|its| its.routing = Value::Null);
     sandbox.age(-60);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
@@ -276,7 +276,7 @@ fn a_refresh_learns_and_keeps_where_requests_go() {
     assert_told(&sandbox, &format!("{origin}/backend-api"), &headers);
 }
 
-/// Whoever waits for a token does not wait for what the backend says, and neither does a refresh, a logout or a login.
+/// Callers that wait for a token do not wait for the routing, and neither does a refresh, a logout or a login.
 #[test]
 fn nobody_waits_for_a_backend_that_hangs() {
     let sandbox = Sandbox::new();
@@ -285,7 +285,7 @@ fn nobody_waits_for_a_backend_that_hangs() {
     let gate = sandbox.issuer.hold(CHECK);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
     assert!(sandbox.stored()["routing"].is_null());
-    // Had the caller waited, the request would have been given up by now.
+    // If the caller had waited, the request would have timed out by now.
     gate.open();
     sandbox.await_stored(|stored| stored["routing"].is_object());
     let gates = [sandbox.issuer.hold(CHECK), sandbox.issuer.hold(CHECK)];
@@ -302,7 +302,7 @@ fn nobody_waits_for_a_backend_that_hangs() {
         gate.open();
     }
     sandbox.issuer.await_answers(CHECK, 3);
-    // A worker that still runs would bring it back.
+    // A worker that is still running would restore it.
     #[cfg(target_os = "linux")]
     sandbox.await_end_of_workers();
     assert!(!sandbox.file("default").exists());
@@ -310,7 +310,7 @@ fn nobody_waits_for_a_backend_that_hangs() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_is_learned_late_changes_no_newer_login() {
+fn late_routing_does_not_change_a_newer_login() {
     let sandbox = Sandbox::new();
     route(&sandbox, &us_cr());
     sandbox.plant_expiring_in(-60, LIFE);
@@ -327,7 +327,7 @@ fn what_is_learned_late_changes_no_newer_login() {
 }
 
 #[test]
-fn an_account_that_cannot_work_is_told_and_the_token_still_printed() {
+fn an_unusable_account_is_reported_and_the_token_still_printed() {
     for (told, is_missing, words) in [
         (
             json!({"name": "Lab", "is_deactivated": true}),
@@ -380,7 +380,7 @@ fn an_account_that_cannot_work_is_told_and_the_token_still_printed() {
 }
 
 #[test]
-fn tokens_without_an_account_are_told_and_no_account_is_guessed() {
+fn tokens_without_an_account_are_reported_and_no_account_is_guessed() {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| {
         its.account.id = None;
@@ -432,7 +432,7 @@ fn the_workspace_and_the_plan_of_the_backend_are_shown() {
         (&printed["plan"], &printed["workspace"]),
         (&json!("pro"), &json!("Lab  [31m"))
     );
-    // The next token says it itself, and no backend is asked after it.
+    // The next token says so itself, and the backend is not asked.
     sandbox.issuer.set(|its| {
         its.account_at_refresh = Some(its.account.clone());
         its.account_at_refresh.as_mut().unwrap().plan = "team".to_owned();
@@ -450,7 +450,7 @@ fn the_workspace_and_the_plan_of_the_backend_are_shown() {
         status.stdout
     );
     assert!(!status.stdout.contains("Plan:"), "{}", status.stdout);
-    // What the backend says now is newer than either.
+    // The backend's present answer is newer than either.
     let usage = Trouble::body("{\"plan_type\": \"enterprise\"}");
     sandbox.issuer.plan(Endpoint::Usage, usage);
     sandbox.run(&["status", "--usage"]).assert(
@@ -489,7 +489,7 @@ fn usage_has_the_limits_of_single_models_and_credits() {
             (&json!("Spark\u{7}"), &json!(90.0))
         ]
     );
-    // Without a token there is nobody to ask for.
+    // Without a token there is nothing to ask with.
     sandbox.plant_expiring_in(-60, LIFE);
     let line = "  Usage:      unknown: there is no valid token\n";
     sandbox
@@ -516,7 +516,7 @@ fn every_other_kind_of_login_asks_too() {
     assert_eq!(sandbox.issuer.count(CHECK), 2);
 }
 
-/// There is no ID token: the claims of the access token decide where the backend does not say.
+/// There is no ID token, so the access token's claims decide what the backend does not say.
 #[test]
 fn a_workload_asks_at_its_login_and_at_each_exchange() {
     let sandbox = Sandbox::new();
@@ -591,11 +591,11 @@ mod from_a_command {
     }
 
     #[test]
-    fn what_one_machine_knows_another_gets_with_the_token() {
+    fn routing_is_passed_on_with_the_token() {
         let authority = signed_in(&us_cr());
         let client = client(&authority);
         assert_eq!(client.run(&["login", "--from", "--", "remote"]).code, 0);
-        // The command brought it: nobody is asked.
+        // The command provides it, so the backend is not asked.
         assert_eq!(client.issuer.count(CHECK), 1);
         let (base_url, headers) = (
             format!("{}/backend-api", other_origin(&client)),
@@ -610,7 +610,7 @@ mod from_a_command {
             "{}",
             status.stdout
         );
-        // With each token.
+        // It is updated with each token.
         route(
             &authority,
             &json!({"workspace_backend_origin": "NO_CONSTRAINT", "account_routing_override": "us"}),
@@ -630,7 +630,7 @@ mod from_a_command {
     }
 
     #[test]
-    fn what_the_command_does_not_bring_is_asked_for() {
+    fn routing_missing_from_the_command_comes_from_the_backend() {
         let authority = Sandbox::new();
         authority.plant();
         route(&authority, &us_cr());

@@ -1,5 +1,5 @@
-//! Inside the sandboxes in which agents run commands: Codex's own, where Codex is installed, and bubblewrap. A token that is valid
-//! is printed; what a sandbox forbids is said in one line, with what to run outside, and noted nowhere.
+//! Inside the sandboxes that agents use for commands: Codex's own, if Codex is installed, and bubblewrap. A valid token
+//! is printed. What the sandbox forbids is reported in one line that says what to run outside, and is not recorded.
 
 use std::ffi::OsString;
 use std::fs;
@@ -47,15 +47,15 @@ const NO_INTERNET: Rules = Rules {
     store: true,
 };
 
-/// Who makes the sandbox.
+/// The program that creates the sandbox.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Maker {
     Codex,
-    /// It sets no variable, and without a network connections are refused.
+    /// Sets no variable; without a network, connections are refused.
     Bubblewrap,
 }
 
-/// Those that work here.
+/// The programs that work here.
 fn makers() -> Vec<Maker> {
     let works = |maker: &Maker| {
         let sandbox = Sandbox::new();
@@ -73,7 +73,7 @@ fn makers() -> Vec<Maker> {
 }
 
 impl Maker {
-    /// `None` where Codex is not installed.
+    /// `None` if Codex is not installed.
     fn command(self, sandbox: &Sandbox, rules: Rules, words: &[OsString]) -> Option<Command> {
         let home = sandbox.home().display().to_string();
         let mut line: Vec<OsString> = Vec::new();
@@ -88,7 +88,7 @@ impl Maker {
                 };
                 add(&[&codex, "sandbox", "-c", &format!("sandbox_mode=\"{mode}\"")]);
                 let table = "sandbox_workspace_write";
-                // The folder of the test lies there.
+                // The folder of the test is in there.
                 for member in ["exclude_slash_tmp", "exclude_tmpdir_env_var"] {
                     add(&["-c", &format!("{table}.{member}=true")]);
                 }
@@ -119,7 +119,7 @@ impl Maker {
             }
         }
         line.extend(words.iter().cloned());
-        // Codex wants a home of its own that is not among temporary files, and a folder to work in.
+        // Codex needs a home folder that is not among temporary files, and a working folder.
         let mut command = sandbox.command_of(&line);
         for name in ["codex-auth", "temporary", "of-codex", "work"] {
             fs::create_dir_all(sandbox.folder().join(name)).unwrap();
@@ -139,7 +139,7 @@ impl Maker {
         sandbox.start(command).finish()
     }
 
-    /// What is said where there is no network.
+    /// The message if there is no network.
     fn offline(self) -> &'static str {
         match self {
             Self::Codex => NO_NETWORK,
@@ -148,8 +148,8 @@ impl Maker {
     }
 }
 
-/// Runs `token` with these arguments in every sandbox of every maker, each time on a login that `prepare` makes. Where it must
-/// fail nothing may change: `failure` gives the code, stdout and stderr there, and none where the token is replaced.
+/// Runs `token` with these arguments in every sandbox, each time with a login made by `prepare`. `expected` returns the
+/// expected code, stdout and stderr, or `None` where the token can be replaced. A failure must not change anything.
 #[track_caller]
 fn try_all(
     arguments: &[&str],
@@ -191,12 +191,12 @@ fn a_fresh_token_is_printed_in_every_sandbox() {
 }
 
 #[test]
-fn a_token_that_is_due_is_printed_without_a_word_or_refreshed() {
+fn a_due_token_is_printed_silently_or_refreshed() {
     let prepare = |sandbox: &Sandbox| drop(sandbox.plant_expiring_in(7200, LIFE));
     try_all(&["token"], prepare, |maker, rules| {
         let warning = "codex-auth: warning: could not refresh the token: 127.0.0.1: connection refused; the current token expires in \
                        [..]\n";
-        // It might be any machine without a network.
+        // It looks like any machine without a network.
         let is_unknown = maker == Maker::Bubblewrap && rules == NO_INTERNET;
         let stderr = if is_unknown { warning } else { "" };
         (!can_refresh(rules)).then(|| (0, TOKEN, stderr.to_owned()))
@@ -224,7 +224,7 @@ fn an_expired_token_is_a_temporary_failure_that_says_what_to_run_outside() {
 }
 
 #[test]
-fn a_longer_life_than_can_be_had_is_a_temporary_failure_too() {
+fn a_longer_life_than_available_is_a_temporary_failure_too() {
     let prepare =
         |sandbox: &Sandbox| drop(sandbox.plant_expiring_in((2 * DAY).cast_signed(), LIFE));
     try_all(&["token", "--min-ttl", "3d"], prepare, |maker, rules| {
@@ -245,7 +245,7 @@ fn failure(maker: Maker, rules: Rules, call: &str) -> String {
 }
 
 #[test]
-fn a_rejected_token_is_replaced_where_that_can_be() {
+fn a_rejected_token_is_replaced_where_possible() {
     let prepare = |sandbox: &Sandbox| {
         sandbox.plant_expiring_in((LIFE - 3600).cast_signed(), LIFE);
         sandbox.issuer.reject_access_tokens();
@@ -267,7 +267,7 @@ fn a_rejected_token_is_replaced_where_that_can_be() {
 }
 
 #[test]
-fn who_has_to_sign_in_is_told_so_in_every_sandbox() {
+fn a_required_sign_in_is_reported_in_every_sandbox() {
     let login = "run codex-auth login\n";
     try_all(
         &["token"],
@@ -285,7 +285,7 @@ fn who_has_to_sign_in_is_told_so_in_every_sandbox() {
 }
 
 #[test]
-fn status_and_doctor_say_that_it_is_a_sandbox() {
+fn status_and_doctor_report_the_sandbox() {
     for maker in makers() {
         let sandbox = Sandbox::new();
         let signed_in = |rest: &str| {
@@ -324,7 +324,7 @@ fn status_and_doctor_say_that_it_is_a_sandbox() {
 }
 
 #[test]
-fn what_a_source_could_not_do_in_a_sandbox_is_noted_nowhere() {
+fn a_source_that_fails_in_a_sandbox_is_not_recorded() {
     if !makers().contains(&Maker::Codex) {
         return;
     }
@@ -376,9 +376,9 @@ fn what_a_source_could_not_do_in_a_sandbox_is_noted_nowhere() {
     }
 }
 
-/// An issuer that answers with an error is no sandbox's doing, and is noted.
+/// An error from the issuer is not caused by the sandbox, and is recorded.
 #[test]
-fn a_failure_of_the_issuer_is_noted_in_a_sandbox_too() {
+fn a_failure_of_the_issuer_is_recorded_in_a_sandbox_too() {
     for maker in makers() {
         let sandbox = Sandbox::new();
         sandbox.plant_expiring_in(-60, LIFE);

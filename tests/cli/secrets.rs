@@ -1,5 +1,5 @@
-//! No secret gets out: every command fails in every way at an issuer that repeats whatever it was sent, and everything
-//! that can be seen of the run is searched.
+//! No secret leaks: every command fails in every way, against an issuer that repeats whatever it receives, and everything
+//! visible about the run is searched for secrets.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use support::fake_issuer::{Answer, Endpoint, Request, Trouble};
 use support::process::{Output, Running};
 use support::sandbox::{LIFE, Sandbox};
 
-/// The password of a proxy, and how it is sent: with its user's name, in base64 (RFC 7617).
+/// The password of a proxy, and its form in requests: with the user name, in base64 (RFC 7617).
 const PROXY_PASSWORD: &str = "proxy-password";
 const PROXY_CREDENTIALS: &str = "cHJveHktdXNlcjpwcm94eS1wYXNzd29yZA==";
-/// So much of a secret in one piece is a leak, in bytes.
+/// A piece of a secret this long counts as a leak, in bytes.
 const PIECE: usize = 20;
 
-/// A run in which a command asks somebody for something.
+/// A command that sends a request.
 struct Run {
     arguments: &'static [&'static str],
-    /// The request that is answered with an echo.
+    /// The request whose response repeats it.
     asks: Endpoint,
-    /// What was there before.
+    /// Prepares the sandbox.
     prepare: fn(&mut Sandbox),
 }
 
@@ -81,7 +81,7 @@ const RUNS: &[Run] = &[
     run(&["login", "--device-code"], Endpoint::Other, far_away),
 ];
 
-/// What is asked afterwards, of all that the run left behind.
+/// Commands run afterwards, which may show what was stored.
 const LATER: &[&[&str]] = &[
     &["status"],
     &["token"],
@@ -93,7 +93,7 @@ const LATER: &[&[&str]] = &[
     &["status"],
 ];
 
-/// Answers that repeat the request.
+/// Responses that repeat the request.
 const ECHOES: &[fn(&Request) -> Trouble] = &[
     |asked| {
         error(
@@ -135,7 +135,7 @@ fn error(status: u16, error: &Value) -> Trouble {
     Trouble::Answer(Answer::json(status, &json!({"error": error})))
 }
 
-/// All that came, as it came, in colour.
+/// The raw request, in colour.
 fn whole(asked: &Request) -> String {
     let lines = asked
         .headers
@@ -166,7 +166,7 @@ fn values(asked: &Request) -> String {
     format!("\x1b[31m{}", values.join("\x1b[0m, "))
 }
 
-/// The issuer sends the browser back with its own parameters in the error.
+/// The issuer redirects the browser with its own parameters in the error.
 fn refused_consent(asked: &Request) -> Trouble {
     let given = asked.parameters();
     let query = form_urlencoded::Serializer::new(String::new())
@@ -189,7 +189,7 @@ fn stale(sandbox: &mut Sandbox) {
     sandbox.plant_expiring_in(-60, LIFE);
 }
 
-/// The backend takes none of the tokens that were given so far.
+/// Makes the backend reject all tokens issued so far.
 fn rejected(sandbox: &mut Sandbox) {
     fresh(sandbox);
     sandbox.issuer.reject_access_tokens();
@@ -199,13 +199,13 @@ fn of_codex(sandbox: &mut Sandbox) {
     sandbox.store_codex(&sandbox.codex_login(5 * 86400).to_string());
 }
 
-/// The same for logins to come.
+/// The same for future logins.
 fn far_away(sandbox: &mut Sandbox) {
     behind_a_proxy(sandbox);
     sandbox.set("CODEX_AUTH_ISSUER", "https://issuer.example");
 }
 
-/// The issuer is far away, and the fake one serves as the proxy on the way to it.
+/// The issuer is on another host, and the fake one acts as the proxy to it.
 fn behind_a_proxy(sandbox: &mut Sandbox) {
     let mut login = sandbox.plant_expiring_in(-60, LIFE);
     login["issuer"] = json!("https://issuer.example");
@@ -242,32 +242,32 @@ fn meet_every_echo(run: &Run, roots: &str) {
         let mut sandbox = Sandbox::new();
         let folder = sandbox.folder().to_owned();
         sandbox.set("TMPDIR", &folder);
-        // One authority in the place of the system's hundreds, which each `doctor` would read.
+        // Replaces the system's hundreds of certificates, which each `doctor` would read, with one.
         sandbox.set("SSL_CERT_FILE", folder.join("roots.pem"));
         fs::write(folder.join("roots.pem"), roots).expect("no file");
         (run.prepare)(&mut sandbox);
         let seen = go_wrong(&sandbox, run, Trouble::Of(*echo));
         let case = format!("{:?} at {:?} with echo {number}", run.arguments, run.asks);
         seen.assert_clean(&sandbox, &case);
-        // A proxy is no issuer.
+        // The issuer's violations mean nothing when it acts as a proxy.
         sandbox.issuer.take_violations();
     }
 }
 
-/// All that could be seen of a run, each with where.
+/// Everything visible about a run, each with its source.
 struct Seen {
     texts: Vec<(String, String)>,
-    /// The states of logins. They stand in the address that the person opens, which is no leak.
+    /// The states of logins. They are in the URL that the user opens, which is not a leak.
     states: Vec<String>,
 }
 
-/// Runs a command into its trouble, looks at all processes while the answer is kept back, and then asks all that can be
-/// asked afterwards.
+/// Runs a command into its failure, inspects all processes while the response is held back, and then runs the later
+/// commands.
 fn go_wrong(sandbox: &Sandbox, run: &Run, echo: Trouble) -> Seen {
     let gate = sandbox.issuer.gate();
     let echo = echo.and(Trouble::Hold(gate.clone()));
     match run.asks {
-        // It is asked again and again, until the answer is one.
+        // Polls repeat until they get a final response.
         Endpoint::DeviceToken => sandbox.issuer.plan(run.asks, echo),
         _ => sandbox.issuer.plan_always(run.asks, echo),
     }
@@ -288,7 +288,7 @@ fn go_wrong(sandbox: &Sandbox, run: &Run, echo: Trouble) -> Seen {
     seen
 }
 
-/// Starts the command, and the person's browser, if it asks for one; a code is entered at once.
+/// Starts the command, and the user's browser if it needs one; a device code is entered at once.
 fn start(sandbox: &Sandbox, run: &Run) -> (Seen, Running, Option<std::thread::JoinHandle<String>>) {
     let mut seen = Seen {
         texts: Vec::new(),
@@ -311,7 +311,7 @@ fn start(sandbox: &Sandbox, run: &Run) -> (Seen, Running, Option<std::thread::Jo
     (seen, running, Some(browser))
 }
 
-/// Whether a device login comes as far as to show its code.
+/// Whether a device login gets as far as showing its code.
 fn begins_here(run: &Run) -> bool {
     !matches!(run.asks, Endpoint::UserCode | Endpoint::Other)
 }
@@ -321,7 +321,7 @@ impl Seen {
         self.texts.push((place.into(), text.into()));
     }
 
-    /// What a command printed, but for what it was asked for.
+    /// Records what a command printed, except for what it was asked to print.
     fn note_output(&mut self, sandbox: &Sandbox, output: &Output) {
         let is_address = |line: &&str| line.trim().starts_with(sandbox.issuer.url());
         let lines = output.stderr.lines().filter(|line| !is_address(line));
@@ -332,8 +332,8 @@ impl Seen {
         }
     }
 
-    /// The arguments and the environment of every process but those of other tests, which give their tokens to commands.
-    /// What cannot be read is not seen.
+    /// Records the arguments and the environment of every readable process, except for those of other tests, which pass
+    /// their tokens to commands.
     fn look_at_processes(&mut self, sandbox: &Sandbox) {
         let processes = fs::read_dir("/proc").into_iter().flatten();
         let folder = sandbox.folder().to_string_lossy();
@@ -346,7 +346,7 @@ impl Seen {
             let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
             for (part, bytes) in [("cmdline", arguments), ("environ", environment)] {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
-                // The person has written the password there.
+                // The user has set the password there.
                 let found = text
                     .split('\0')
                     .filter(|word| !word.starts_with("https_proxy="));
@@ -362,7 +362,7 @@ impl Seen {
         );
     }
 
-    /// Every file but the logins themselves.
+    /// Records every file except for the logins themselves.
     fn look_at_files(&mut self, folder: &Path, logins: &[PathBuf]) {
         for entry in fs::read_dir(folder).expect("no folder") {
             let path = entry.expect("no entry").path();
@@ -402,7 +402,7 @@ impl Seen {
     }
 }
 
-/// Whether a text has a secret, or a piece of it that helps, in it.
+/// Whether a text contains a secret, or a useful piece of it.
 fn has_piece(text: &str, secret: &str) -> bool {
     let pieces = secret.as_bytes().chunks(PIECE);
     let mut pieces = pieces.filter_map(|piece| std::str::from_utf8(piece).ok());

@@ -1,4 +1,4 @@
-//! `setup`: the configuration of other programs. That Codex takes it is tried in `codex.rs`.
+//! `setup`: the configuration of other programs. Whether Codex accepts it is tested in `codex.rs`.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn signed_in() -> Sandbox {
     sandbox
 }
 
-/// What a program is told to run, from any folder and with any environment.
+/// The command that a program is told to run, from any folder and with any environment.
 #[cfg(unix)]
 const ARGUMENTS: &str = "[\"CODEX_AUTH_HOME=[HOME]\", \"CODEX_AUTH_CHATGPT_URL=[ISSUER]/backend-api\", \"[..]codex-auth[..]\", \
     \"--profile\", \"default\", \"token\", \"--verify\", \"--timeout\", \"8s\"]";
@@ -56,7 +56,7 @@ fn without_variables_of_ours_the_program_is_called_as_it_is() {
     );
 }
 
-/// The order of the texts is that of the command line.
+/// In the order of the command line.
 const PROGRAMS: [&str; 18] = [
     "codex",
     "claude-code",
@@ -88,7 +88,7 @@ fn every_text_is_filled_in_and_its_comments_fit_80_columns() {
             let text = format!("{}{}", output.stdout, output.stderr);
             assert!(!text.contains("{{"), "{program}: {text}");
             let is_comment = |line: &&str| line.starts_with("# ") || line.starts_with("// ");
-            // A command to copy stays whole, behind an indent; so does a list of dependencies.
+            // Commands to copy are indented and stay on one line; so does a list of dependencies.
             let prose = text
                 .lines()
                 .filter(is_comment)
@@ -141,7 +141,7 @@ args = [[..]\"--profile\", \"work\", \"token\", \"--verify\", \"--timeout\", \"8
     );
 }
 
-/// In every text that has a base URL and headers of the backend, so that the token works where it is used.
+/// In every configuration with a base URL and headers for the backend, so that the token works there.
 #[test]
 fn the_routing_of_the_workspace_is_told_to_every_program() {
     let mut sandbox = Sandbox::new();
@@ -177,7 +177,7 @@ fn the_routing_of_the_workspace_is_told_to_every_program() {
             ("X-OpenAI-Fedramp", "true"),
         ] {
             let is_said = |line: &str| line.contains(name) && line.contains(value);
-            // The variable of Copilot has a line for each.
+            // Copilot's variable has one header on each line.
             assert!(
                 text.replace("'\n", "").lines().any(is_said),
                 "{name}: {text}"
@@ -335,7 +335,7 @@ fn a_base_url_that_would_show_the_token_is_refused() {
     );
 }
 
-/// What is printed for a program whose configuration is JSON; the comments stand on stderr.
+/// The output for a program whose configuration is JSON; the comments are on stderr.
 #[track_caller]
 fn configuration(sandbox: &Sandbox, program: &str) -> Value {
     let arguments = ["setup", program, "--base-url", "https://proxy.example/v1"];
@@ -393,7 +393,7 @@ mod on_unix {
     use super::*;
     use support::process::Output;
 
-    /// What this program prints when it was put where its path needs quotes.
+    /// The output of `setup` for this program, with codex-auth in a path that needs quotes.
     fn setup(sandbox: &Sandbox, program: &str) -> Option<Output> {
         let installed = sandbox.install()?.into_os_string();
         let arguments =
@@ -425,9 +425,9 @@ mod on_unix {
         }
     }
 
-    /// It stays where it is when a package manager puts the next version into another folder.
+    /// The link stays in place when a package manager installs the next version into another folder.
     #[test]
-    fn a_link_in_path_is_what_the_caller_is_told() {
+    fn a_link_in_path_is_what_setup_prints() {
         let sandbox = signed_in();
         let Some(installed) = sandbox.install() else {
             return;
@@ -438,7 +438,7 @@ mod on_unix {
         output.assert(0, link, "");
     }
 
-    /// A user's systemd in namespaces of its own, which takes the units that `setup` writes and runs the service.
+    /// A user's systemd in separate namespaces, which loads the units that `setup` writes and runs the service.
     #[test]
     #[cfg(target_os = "linux")]
     fn a_real_systemd_refreshes_the_token_by_the_timer() {
@@ -486,7 +486,7 @@ mod on_unix {
         assert!(!tokens.iter().any(|token| log.contains(token)));
     }
 
-    /// What `setup` printed, run by a program of this machine; `None` where there is none.
+    /// Runs the output of `setup` with a program of this machine; `None` if it is not installed.
     fn run_by(
         sandbox: &Sandbox,
         program: &str,
@@ -511,7 +511,7 @@ mod on_unix {
         .unwrap();
         let line = format!("exec {program} '{}'", script.display());
         let mut command = sandbox.shell(&line);
-        // What the text itself has to bring along.
+        // What the configuration itself must contain.
         command
             .env_remove("CODEX_AUTH_HOME")
             .env_remove("CODEX_AUTH_CHATGPT_URL");
@@ -601,7 +601,7 @@ mod on_unix {
     }
 
     #[test]
-    fn what_cannot_be_printed_is_said_to_be_needed() {
+    fn an_unprintable_value_is_reported_as_needed() {
         use std::os::unix::ffi::OsStringExt;
         let mut sandbox = signed_in();
         sandbox.set(

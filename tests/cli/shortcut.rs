@@ -1,14 +1,14 @@
-//! A bare `token` skips the parser, and must not differ from any other spelling in anything but speed.
+//! A bare `token` skips the parser, and must only differ from other spellings in speed.
 
 use serde_json::{Value, json};
 
 use support::fake_issuer::{Endpoint, Trouble};
 use support::sandbox::Sandbox;
 
-/// A way to change a stored login.
+/// A change to a stored login.
 type Change = fn(&mut Value);
 
-/// What can be stored beside a fresh token, and the exit code of `token` then.
+/// Stored records with a fresh token, and the exit code of `token` with each.
 const STORED: [(&str, Change, i32); 8] = [
     ("fresh", |_| {}, 0),
     (
@@ -36,7 +36,7 @@ fn take(login: &mut Value, name: &str) -> Option<Value> {
     login.as_object_mut().unwrap().remove(name)
 }
 
-/// Runs both spellings on the same stored login, and compares all that they leave.
+/// Runs both spellings on the same stored login, and compares everything they leave behind.
 fn assert_alike(sandbox: &Sandbox, what: &str, code: i32) {
     let plain = sandbox.run(&["token"]);
     let parsed = sandbox.run(&["token", "--profile", "default"]);

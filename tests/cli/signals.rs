@@ -1,5 +1,5 @@
-//! What a shell, a terminal and a kernel can do to the program: streams that are closed, full or stopped, signals, and a
-//! crash that would leave its memory behind. The login survives, and nobody else is held up.
+//! What a shell, a terminal and a kernel can do to the program: closed, full or stopped streams, signals, and a crash
+//! that would leave its memory behind. The login survives, and no other process is blocked.
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,10 +22,10 @@ use support::sandbox::{LIFE, Sandbox, copy_program, native_program, program, ski
 const REFRESH: Endpoint = Endpoint::Refresh;
 const TOKEN: &str = "[TOKEN]\n";
 const REFUSED: &str = "codex-auth: the issuer refused to refresh the token: [..]\n";
-/// Somebody who is not root.
+/// A user other than root.
 const STRANGER: u32 = 1234;
 
-/// The program under a shell that does something before it becomes the program.
+/// Runs the program under a shell that does something before it execs the program.
 fn under_shell(sandbox: &Sandbox, before: &str, arguments: &[&str]) -> Command {
     let line = format!("{before}; exec \"$@\"");
     let mut command_line: Vec<OsString> = ["/bin/sh", "-c", &line, "sh"].map(OsString::from).into();
@@ -42,7 +42,7 @@ fn hold(sandbox: &Sandbox, command: Command) -> (Running, Gate) {
     (running, gate)
 }
 
-/// The worker of a sandbox, which has to be at work.
+/// The running worker of a sandbox.
 fn worker_of(sandbox: &Sandbox) -> Pid {
     Pid::from_raw(sandbox.await_worker().cast_signed()).unwrap()
 }
@@ -56,9 +56,9 @@ fn assert_well(sandbox: &Sandbox) {
         .assert(0, TOKEN, "");
 }
 
-/// A service manager sends one to every process that a service has left behind; which one can be configured.
+/// A service manager signals every process that a service leaves behind, and which signal is configurable.
 #[test]
-fn no_signal_ends_a_worker_before_it_has_saved() {
+fn no_signal_ends_a_worker_before_it_saves() {
     for signal in [
         Signal::TERM,
         Signal::HUP,
@@ -92,7 +92,7 @@ fn a_closed_stream_does_no_harm() {
         ("exec <&- >&- 2>&-", ""),
     ] {
         let sandbox = Sandbox::new();
-        // The refresh opens files: none of them may take the number of a closed stream.
+        // The refresh opens files, none of which may get the number of a closed stream.
         sandbox.plant_expiring_in(-60, LIFE);
         let command = under_shell(&sandbox, closed, &["token"]);
         sandbox.start(command).finish().assert(0, stdout, "");
@@ -119,7 +119,7 @@ fn a_login_with_closed_streams_is_stored() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_failure() {
+fn a_reader_that_exits_early_is_not_a_failure() {
     for arguments in [
         &["token"][..],
         &["account-id"],
@@ -166,7 +166,7 @@ fn a_full_disk_under_stderr_changes_no_exit_code() {
     sandbox.start(command).finish().assert(4, "", "");
 }
 
-/// A full pipe, and what is in it.
+/// A full pipe, and its content.
 fn full_pipe() -> (PipeReader, PipeWriter, usize) {
     let (reader, mut writer) = pipe().unwrap();
     fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
@@ -183,13 +183,13 @@ fn full_pipe() -> (PipeReader, PipeWriter, usize) {
 }
 
 #[test]
-fn a_caller_that_cannot_write_holds_nobody_up_and_ends_when_it_can() {
+fn a_caller_that_cannot_write_blocks_nobody_and_exits_when_it_can() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let (mut reader, writer, filled) = full_pipe();
     let mut command = sandbox.command(&["token"]);
     let mut caller = command.stdout(writer).spawn().unwrap();
-    // It holds the other end too.
+    // It holds the other end, too.
     drop(command);
     sandbox.issuer.await_answers(REFRESH, 1);
     sandbox
@@ -206,7 +206,7 @@ fn a_caller_that_cannot_write_holds_nobody_up_and_ends_when_it_can() {
     assert!(sandbox.issuer.access_tokens().contains(&token), "{token}");
 }
 
-// Signals, and a terminal that stops.
+// Signals, and a stopped terminal.
 
 #[test]
 fn a_signal_during_a_login_leaves_the_old_one_as_it_was() {
@@ -245,7 +245,7 @@ fn a_caller_that_is_stopped_does_not_stop_its_refresh() {
 }
 
 #[test]
-fn a_terminal_that_is_stopped_holds_nobody_up() {
+fn a_stopped_terminal_blocks_nobody() {
     let sandbox = Sandbox::new();
     let mut terminal = Terminal::start(&sandbox, &["login"], 80);
     let address = terminal.address();
@@ -263,7 +263,7 @@ fn a_terminal_that_is_stopped_holds_nobody_up() {
 
 // Memory.
 
-/// Whether the kernel says that a process left its core, be it in a file or with a program that takes cores (core(5)).
+/// Whether the kernel reports that a process dumped core, to a file or to a program (core(5)).
 fn left_core(process: &mut Child) -> bool {
     let status = process.wait().unwrap();
     assert_eq!(status.signal(), Some(Signal::QUIT.as_raw()));
@@ -290,8 +290,8 @@ fn a_crash_leaves_no_core() {
     sandbox.issuer.await_answers(REFRESH, 1);
 }
 
-/// The kernel gives the files of a process in /proc to root where the process cannot be dumped: then others of its user
-/// can neither read its environment and memory nor trace it (proc(5)).
+/// If a process is not dumpable, root owns its files in /proc, so that other processes of its user can neither read its
+/// environment and memory nor trace it (proc(5)).
 #[test]
 fn other_processes_of_the_user_cannot_look_into_caller_and_worker() {
     let Some(program) = native_program() else {
@@ -301,7 +301,7 @@ fn other_processes_of_the_user_cannot_look_into_caller_and_worker() {
     sandbox.plant_expiring_in(-60, LIFE);
     let binary = sandbox.bin().join("codex-auth");
     copy_program(&program, &binary);
-    // To root all of them belong in any case.
+    // As root, they belong to root in any case.
     let user = rustix::process::geteuid();
     let user = if user.is_root() {
         STRANGER

@@ -14,7 +14,7 @@ fn stamp(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
-/// A stored login with a change.
+/// Stores a login with a change.
 fn planted(left: i64, change: impl Fn(&mut Value)) -> Sandbox {
     let sandbox = Sandbox::new();
     let mut login = sandbox.plant_expiring_in(left, LIFE);
@@ -96,7 +96,7 @@ fn a_fresh_login_is_shown_whole() {
     assert!(sandbox.issuer.requests().is_empty());
 }
 
-/// A whole life that was received three seconds ago is ten days, not nine.
+/// A full lifetime that was received three seconds ago is ten days, not nine.
 #[test]
 fn the_rest_of_a_life_is_rounded_to_the_nearest() {
     for (left, words) in [
@@ -109,7 +109,7 @@ fn the_rest_of_a_life_is_rounded_to_the_nearest() {
     }
 }
 
-/// A rule as POSIX writes it, so that no table of zones is needed.
+/// A POSIX rule, so that no time zone database is needed.
 #[cfg(unix)]
 #[test]
 fn times_are_those_of_the_local_zone() {
@@ -147,7 +147,7 @@ fn tokens_without_an_account_are_named_in_status_and_doctor() {
     sandbox.run(&["doctor"]).assert(0, &doctor, "");
 }
 
-/// What keeps a refresh from being stored is no surprise for later.
+/// A problem that keeps a refresh from being stored is shown before it matters.
 #[test]
 fn a_refresh_that_could_not_be_stored_is_told_while_the_token_is_valid() {
     let sandbox = planted(86_400 * 5, |_| {});
@@ -174,7 +174,7 @@ fn a_refresh_that_could_not_be_stored_is_told_while_the_token_is_valid() {
     assert_eq!(sandbox.run(&["doctor"]).code, 1);
 }
 
-/// A person does not wait for long without being told for what; the line is gone when it is there.
+/// On a terminal, long waits are announced, and the line is wiped at the end.
 #[cfg(unix)]
 #[test]
 fn a_terminal_shows_what_is_awaited() {
@@ -256,7 +256,7 @@ fn a_token_that_is_due_is_refreshed_at_its_next_use() {
 }
 
 #[test]
-fn an_expired_token_that_can_be_refreshed_needs_nobody() {
+fn an_expired_token_that_can_be_refreshed_needs_no_user() {
     let sandbox = planted(-7200, |_| {});
     sandbox.run(&["status"]).assert(
         0,
@@ -267,7 +267,7 @@ fn an_expired_token_that_can_be_refreshed_needs_nobody() {
 }
 
 #[test]
-fn an_expired_token_that_cannot_be_refreshed_needs_a_person() {
+fn an_expired_token_that_cannot_be_refreshed_needs_a_login() {
     let without_refresh_token = planted(-7200, not_refreshable);
     let without_issuer = planted(-7200, |login| login["issuer"] = json!(""));
     for sandbox in [without_refresh_token, without_issuer] {
@@ -322,7 +322,7 @@ fn a_revocation_that_the_issuer_just_told_is_shown() {
 }
 
 #[test]
-fn a_login_in_backoff_needs_nobody() {
+fn a_login_in_backoff_needs_no_user() {
     for left in [-60, 7200] {
         let sandbox = planted(left, in_backoff);
         sandbox.run(&["status"]).assert(
@@ -362,7 +362,7 @@ fn variables_of_the_network_change_no_state() {
 }
 
 #[test]
-fn what_cannot_be_read_is_said_to_be_so() {
+fn unreadable_files_are_reported() {
     for (text, code, cause) in [
         ("", 4, "the file is empty: run codex-auth login"),
         (
@@ -512,7 +512,7 @@ fn an_expired_token_is_not_sent_to_the_backend() {
     assert_eq!(sandbox.issuer.count(Endpoint::Usage), 0);
 }
 
-/// In every state: whoever reads it over a shoulder learns nothing to sign in with.
+/// In every state: someone looking over the user's shoulder learns nothing to sign in with.
 #[test]
 fn no_secret_is_shown() {
     for (left, change) in [
@@ -562,7 +562,7 @@ fn the_usage_of_the_plan_is_told() {
 }
 
 #[test]
-fn a_usage_that_is_not_told_does_no_harm() {
+fn unknown_usage_does_no_harm() {
     let sandbox = planted(86_400 * 5, |_| {});
     sandbox.run(&["status", "--usage"]).assert(
         0,
@@ -591,7 +591,7 @@ fn a_usage_that_is_not_told_does_no_harm() {
 }
 
 #[test]
-fn of_a_profile_that_is_not_there_the_others_are_named() {
+fn a_missing_profile_is_reported_with_the_existing_ones() {
     let sandbox = Sandbox::new();
     sandbox.plant_as("default", 1000, 2000);
     sandbox.plant_as("work", 1000, 2000);
@@ -604,7 +604,7 @@ fn of_a_profile_that_is_not_there_the_others_are_named() {
 
 #[cfg(unix)]
 #[test]
-fn a_table_that_is_too_wide_has_the_tokens_below() {
+fn a_table_that_is_too_wide_shows_the_tokens_below() {
     let sandbox = Sandbox::new();
     sandbox.plant_as("default", 7230, LIFE);
     sandbox.plant_as("work", -60, LIFE);

@@ -1,4 +1,4 @@
-//! A pseudo-terminal: the program with a person at the keyboard.
+//! A pseudo-terminal: the program with a user at the keyboard.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -17,14 +17,14 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use support::process::{self, PATIENCE};
 use support::sandbox::{Sandbox, program};
 
-/// The program in a terminal of 24 lines. Dropped, it is killed.
+/// The program in a terminal of 24 lines, killed on drop.
 pub struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Screen>,
 }
 
-/// All that was ever written to the terminal, control sequences included.
+/// Everything ever written to the terminal, including control sequences.
 #[derive(Default)]
 struct Screen {
     seen: Mutex<(String, bool)>,
@@ -32,8 +32,8 @@ struct Screen {
 }
 
 impl Terminal {
-    /// Starts the program with stdin, stdout and stderr on a terminal so many columns wide. Where the machine has
-    /// `setsid` (Linux), it is the program's controlling terminal too, so that Ctrl-C is a signal.
+    /// Starts the program with stdin, stdout and stderr on a terminal with this many columns. If the machine has `setsid`
+    /// (Linux), it becomes the program's controlling terminal, so that Ctrl-C sends a signal.
     #[track_caller]
     pub fn start(sandbox: &Sandbox, arguments: &[&str], columns: u16) -> Self {
         let mut command_line = controlling();
@@ -44,8 +44,8 @@ impl Terminal {
         Self::of(command, columns)
     }
 
-    /// A shell with job control that runs a script, in which `$0` is the program. `None`, and said so, where an emulator
-    /// would have to start it.
+    /// A shell with job control that runs a script, in which `$0` is the program. Returns `None`, and says why, if the
+    /// program would need an emulator.
     #[cfg(target_os = "linux")]
     pub fn shell(sandbox: &Sandbox, script: &str, columns: u16) -> Option<Self> {
         let program = support::sandbox::native_program()?;
@@ -57,7 +57,7 @@ impl Terminal {
         Some(Self::of(command, columns))
     }
 
-    /// Starts any command so.
+    /// Starts any command like this.
     #[track_caller]
     pub fn of(mut command: Command, columns: u16) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
@@ -77,7 +77,7 @@ impl Terminal {
         let far = || open_far_end(OsString::from_vec(name.clone().into_bytes()));
         command.stdin(far()).stdout(far()).stderr(far());
         let child = command.spawn().expect("could not start the program");
-        // The command holds the far end too; the screen ends only when nobody does.
+        // The command also holds the far end, and the screen only ends when nothing does.
         drop(command);
         let keyboard = File::from(near);
         let screen = follow(keyboard.try_clone().expect("no screen"));
@@ -88,7 +88,7 @@ impl Terminal {
         }
     }
 
-    /// Types a line, with the return key.
+    /// Types a line, followed by Enter.
     #[track_caller]
     pub fn type_line(&mut self, line: &str) {
         self.press(&format!("{line}\n"));
@@ -100,14 +100,14 @@ impl Terminal {
         self.press_bytes(keys.as_bytes());
     }
 
-    /// The same for what is no text.
+    /// Types bytes that need not be text.
     #[track_caller]
     pub fn press_bytes(&mut self, keys: &[u8]) {
         let typed = self.keyboard.write_all(keys);
         typed.expect("the terminal is gone");
     }
 
-    /// What was written so far, with plain line ends.
+    /// The output so far, with plain line ends.
     pub fn screen(&self) -> String {
         let seen = self
             .screen
@@ -117,7 +117,7 @@ impl Terminal {
         seen.0.replace("\r\n", "\n")
     }
 
-    /// Waits until the screen has shown this, so many times in all.
+    /// Waits until the screen has shown this text the given number of times.
     #[track_caller]
     pub fn await_text(&self, text: &str, times: usize) {
         let shown = |seen: &str| seen.matches(text).count() >= times;
@@ -135,7 +135,7 @@ impl Terminal {
         assert!(shown(&seen.0), "{text:?} did not show:\n{}", seen.0);
     }
 
-    /// The address that the screen shows as a link.
+    /// The URL that the screen shows as a link.
     #[track_caller]
     pub fn address(&self) -> String {
         const LINK: &str = "\x1b]8;;";
@@ -147,7 +147,7 @@ impl Terminal {
         address.to_owned()
     }
 
-    /// Waits for the program's end, and gives its exit code and all that the screen has shown.
+    /// Waits for the program to exit, and returns its exit code and everything shown on the screen.
     #[track_caller]
     pub fn finish(mut self) -> (i32, String) {
         let seen = self
@@ -174,7 +174,7 @@ impl Drop for Terminal {
     }
 }
 
-/// What makes the terminal on stdin the controlling one. It becomes the program itself: the pid stays.
+/// Makes the terminal on stdin the controlling one, and then execs the program, which keeps the process ID.
 fn controlling() -> Vec<OsString> {
     const SETSID: &str = "/usr/bin/setsid";
     if !Path::new(SETSID).exists() {
@@ -190,7 +190,7 @@ fn open_far_end(name: OsString) -> File {
     options.open(name).expect("no pseudo-terminal")
 }
 
-/// Reads the screen until nobody holds the far end.
+/// Reads the screen until nothing holds the far end.
 fn follow(mut near: File) -> Arc<Screen> {
     let screen = Arc::new(Screen::default());
     let filled = Arc::clone(&screen);

@@ -1,4 +1,4 @@
-//! `token --verify`: the backend is asked before the token is printed, and a rejected one is replaced.
+//! `token --verify`: asks the backend before printing the token, and replaces a rejected one.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use support::fake_issuer::{Answer, Endpoint, Trouble};
 use support::sandbox::{LIFE, Sandbox};
 
 const HOUR: u64 = 3600;
-/// With as much time for the backend as a slow machine may take.
+/// Gives the backend as much time as a slow machine may take.
 pub const VERIFY: &[&str] = &["token", "--verify", "--timeout", "10m"];
 
-/// A login that is an hour old, so that a rejection of its token is to be believed.
+/// A login that is an hour old, so that a rejection of its token is believed.
 fn signed_in() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in((LIFE - HOUR).cast_signed(), LIFE);
@@ -39,7 +39,7 @@ fn an_accepted_token_is_printed() {
     assert_eq!(requests(&sandbox), (1, 0));
 }
 
-/// The issuer's double refuses a request without these headers, and one that has them needlessly.
+/// The fake backend refuses requests that lack these headers, or have them needlessly.
 #[test]
 fn an_account_of_fedramp_or_of_a_region_has_its_headers_everywhere() {
     let sandbox = Sandbox::new();
@@ -60,7 +60,7 @@ fn an_account_of_fedramp_or_of_a_region_has_its_headers_everywhere() {
     assert!(setup.contains(r#""X-OpenAI-Fedramp" = "true""#), "{setup}");
 }
 
-/// Another token would fare no better.
+/// Another token would not help.
 #[test]
 fn a_401_about_the_region_is_no_verdict() {
     let sandbox = signed_in();
@@ -134,7 +134,7 @@ fn a_caller_whose_token_was_refreshed_while_it_asked_takes_the_new_one() {
 }
 
 #[test]
-fn what_is_no_verdict_is_a_warning() {
+fn an_inconclusive_answer_is_a_warning() {
     let sandbox = signed_in();
     for (trouble, words) in [
         (
@@ -179,9 +179,9 @@ fn a_backend_that_is_silent_is_a_warning() {
 }
 
 #[test]
-fn a_backend_that_is_away_is_a_warning() {
+fn an_unreachable_backend_is_a_warning() {
     let mut sandbox = signed_in();
-    // Nobody listens on a port that was free a moment ago.
+    // Nothing listens on a port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", port.local_addr().unwrap());
     drop(port);
@@ -244,7 +244,7 @@ fn a_backend_that_rejects_every_token_costs_ever_fewer_refreshes() {
         assert_eq!(output.line(), newest_token(&sandbox));
     }
     assert_eq!(sandbox.issuer.count(Endpoint::Refresh), 4);
-    // One that is accepted ends it.
+    // An accepted token ends it.
     sandbox.issuer.end_plans(Endpoint::Usage);
     sandbox.run(VERIFY).assert(0, "[TOKEN]\n", "");
     assert!(sandbox.stored()["rejection_backoff"].is_null());
@@ -268,7 +268,7 @@ fn a_rejected_token_is_not_printed_if_it_cannot_be_replaced_now() {
 }
 
 #[test]
-fn a_rejected_token_of_a_dead_login_asks_for_a_person() {
+fn a_rejected_token_of_a_revoked_login_asks_for_a_login() {
     let sandbox = signed_in();
     sandbox.issuer.reject_access_tokens();
     sandbox.issuer.revoke_logins();
@@ -297,13 +297,13 @@ fn a_new_login_forgets_that_the_old_token_was_rejected() {
 }
 
 #[test]
-fn a_refresh_that_is_too_slow_is_awaited_no_longer_than_asked() {
+fn a_slow_refresh_is_awaited_no_longer_than_its_limit() {
     if support::sandbox::callers_stay() {
         return;
     }
     let sandbox = signed_in();
     sandbox.issuer.reject_access_tokens();
-    // It is known already: the backend is not asked.
+    // The rejection is known already, so the backend is not asked.
     let mut stored = sandbox.stored();
     let now = humantime::format_rfc3339_micros(std::time::SystemTime::now());
     stored["rejected_at"] = json!(now.to_string());

@@ -1,4 +1,4 @@
-//! `login --workload-identity`: the platform's identity token is exchanged for access tokens, without a person.
+//! `login --workload-identity`: exchanges the platform's identity token for access tokens, without a user.
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ impl Job {
         job
     }
 
-    /// One that has signed in; the variables are not needed any more.
+    /// A job that has signed in and no longer needs the variables.
     #[track_caller]
     pub fn signed_in() -> Self {
         let mut job = Self::new();
@@ -53,7 +53,7 @@ impl Job {
         fs::write(self.file(), text).unwrap();
     }
 
-    /// The pause after a failure is over.
+    /// Ends the pause after a failure.
     fn end_backoff(&self) {
         let mut stored = self.0.stored();
         stored["backoff"]["until"] = json!("2020-01-01T00:00:00Z");
@@ -108,7 +108,7 @@ fn the_options_do_without_the_variables() {
 }
 
 #[test]
-fn what_is_asked_for_is_complete_or_wrong_usage() {
+fn an_incomplete_request_is_wrong_usage() {
     let mut job = Job::new();
     job.0.unset(FILE);
     for (variables, options, words) in [
@@ -167,7 +167,7 @@ fn what_is_asked_for_is_complete_or_wrong_usage() {
 }
 
 #[test]
-fn the_variables_never_sign_in_of_their_own_accord() {
+fn the_variables_alone_never_sign_in() {
     let job = Job::new();
     let words = "codex-auth: not signed in: run codex-auth login --workload-identity\n";
     job.token().assert(4, "", words);
@@ -200,7 +200,7 @@ fn of_many_callers_one_sends_what_is_rejected() {
     assert_eq!(job.exchanges(), 2);
 }
 
-/// A token that is due is replaced ahead of time only with an identity token that was not used yet: it may work once.
+/// A due token is replaced ahead of time only with an unused identity token, as each may work only once.
 #[test]
 fn an_identity_token_is_used_again_only_when_there_is_no_other_way() {
     let job = Job::signed_in();
@@ -249,7 +249,7 @@ fn a_file_without_a_usable_identity_token_is_tried_again_as_soon_as_there_is_one
     assert_eq!(job.exchanges(), 2);
 }
 
-/// As Kubernetes has it: the file is a link, by way of a folder that is one, too, and is replaced.
+/// As in Kubernetes: the file is a link through a folder that is also a link, and is replaced.
 #[cfg(unix)]
 #[test]
 fn a_link_to_the_identity_token_is_followed_at_each_exchange() {
@@ -286,7 +286,7 @@ fn a_fifo_is_no_identity_token() {
 }
 
 #[test]
-fn what_the_issuer_refuses_is_not_sent_again() {
+fn a_refused_identity_token_is_not_sent_again() {
     let job = Job::signed_in();
     job.0.age(-60);
     let spent = fs::read_to_string(job.file()).unwrap();
@@ -295,7 +295,7 @@ fn what_the_issuer_refuses_is_not_sent_again() {
         job.token().assert(1, "", words);
     }
     assert_eq!(job.exchanges(), 2);
-    // As soon as the file changes, it is tried at once; what was refused is remembered for its own token only.
+    // When the file changes, it is tried at once: a refusal is remembered only for the token that was refused.
     job.write("eyJub25l.e30.x");
     let other = "codex-auth: could not use the identity token in [FOLDER]/identity: The identity token does not match the rule. (invalid_grant, status 400)\n";
     job.token().assert(1, "", other);
@@ -314,7 +314,7 @@ fn what_the_issuer_refuses_is_not_sent_again() {
 }
 
 #[test]
-fn a_rule_that_is_gone_is_told_with_the_issuers_words() {
+fn a_deleted_rule_is_reported_in_the_issuers_words() {
     let job = Job::signed_in();
     job.0.age(-60);
     job.rotate();
@@ -327,7 +327,7 @@ fn a_rule_that_is_gone_is_told_with_the_issuers_words() {
     assert_eq!(job.exchanges(), 2);
 }
 
-/// What the issuer says may repeat what it was sent.
+/// The issuer's message may repeat what it received.
 #[test]
 fn an_issuer_that_repeats_the_identity_token_does_not_give_it_away() {
     let job = Job::signed_in();
@@ -346,7 +346,7 @@ fn an_issuer_that_repeats_the_identity_token_does_not_give_it_away() {
     assert!(stored.contains("Not … again") && !stored.contains(identity_token.trim()));
 }
 
-/// Nothing was asked, so nobody has to wait.
+/// Nothing was sent, so no later call has to wait.
 #[test]
 fn an_issuer_that_cannot_be_reached_uses_up_nothing() {
     let job = Job::signed_in();
@@ -403,7 +403,7 @@ fn temporary_failures_pause_and_pass() {
     }
 }
 
-/// A page of a proxy or a portal says nothing about the identity token.
+/// A page from a proxy or a portal says nothing about the identity token.
 #[test]
 fn a_page_instead_of_an_answer_is_temporary() {
     let job = Job::signed_in();
@@ -469,7 +469,7 @@ fn an_answer_that_the_official_client_refuses_is_refused() {
     job.0.run(&LOGIN).assert(0, "", SIGNED_IN);
 }
 
-/// The claims of the token have to agree with what the answer says.
+/// The claims of the token must agree with the response.
 #[test]
 fn an_answer_that_contradicts_its_token_is_refused() {
     let job = Job::new();
@@ -516,7 +516,7 @@ fn another_users_token_is_refused() {
 }
 
 #[test]
-fn a_longer_life_than_an_hour_cannot_be_had() {
+fn a_longer_life_than_an_hour_is_not_available() {
     let job = Job::signed_in();
     let output = job.0.run(&["token", "--min-ttl", "2h"]);
     let words = "codex-auth: could not get a token that is valid for 2 hours: the newest one expires in 10 minutes (workload identity tokens are valid for an hour at most): use a smaller --min-ttl\n";
@@ -557,7 +557,7 @@ fn the_context_of_the_audit_log_is_sent_along_and_has_to_be_an_object() {
     assert_eq!(job.exchanges(), 3);
 }
 
-/// The official client hides them from the commands that it runs, too.
+/// The official client hides them from its commands, too.
 #[cfg(unix)]
 #[test]
 fn a_command_does_not_see_the_variables() {
@@ -581,8 +581,8 @@ fn a_command_does_not_see_the_variables() {
     );
 }
 
-/// A day in steps of 200 s, a third of a life; the platform writes a new identity token at each. A token is exchanged ahead of
-/// time in the second half of its life, which is at every other step.
+/// A day in steps of 200 s, a third of a lifetime; the platform writes a new identity token at each step. A token is
+/// exchanged ahead of time in the second half of its lifetime, which is at every other step.
 #[test]
 fn a_day_costs_one_exchange_for_each_life_of_a_token() {
     let job = Job::signed_in();
@@ -597,7 +597,7 @@ fn a_day_costs_one_exchange_for_each_life_of_a_token() {
     assert_eq!(job.0.issuer.reuses(), 0);
 }
 
-/// What `status` says at first and of the token, its exit code, and what `doctor` says of the login.
+/// What `status` says in its first line and about the token, its exit code, and what `doctor` says about the login.
 #[test]
 fn status_and_doctor_say_what_is_wrong_with_the_identity_token() {
     const WHO: &str = "Signed in as someone@mail.example (Plus)";
@@ -623,7 +623,7 @@ fn status_and_doctor_say_what_is_wrong_with_the_identity_token() {
         assert!(login.contains(obstacle.unwrap_or(token)), "{login}");
         let problems = findings.iter().filter(|one| one["level"] == "problem");
         assert_eq!(problems.count(), usize::from(obstacle.is_some()));
-        // The issuer is asked for tokens, and no browser is needed.
+        // The issuer only provides tokens, so no browser is checked.
         assert!(of("issuer").is_some() && of("port").is_none(), "{report}");
     };
     assert_told(0, WHO, "then refreshed automatically", "fresh");
@@ -645,7 +645,7 @@ fn status_and_doctor_say_what_is_wrong_with_the_identity_token() {
     assert_told(1, &refused, "cannot be refreshed", "revoked");
     job.rotate();
     assert_told(0, WHO, "refreshed at its next use", "expired");
-    // Nothing of that used it up.
+    // None of that used it up.
     job.token().assert(0, TOKEN, "");
     assert_eq!(job.exchanges(), 3);
 }
@@ -661,8 +661,8 @@ fn a_token_that_the_backend_rejects_is_replaced() {
     assert_eq!(job.exchanges(), 2);
 }
 
-/// Each call of the caller and its worker is the last one of its process in turn. An exchange is repeated only if its answer was
-/// not stored: the identity token may work only once.
+/// Each call of the caller and its worker is in turn the last one of its process. An exchange is only repeated if its
+/// response was not stored, as the identity token may work only once.
 #[cfg(target_os = "linux")]
 #[test]
 fn killed_at_any_call_it_exchanges_again_only_what_was_not_stored() {
@@ -684,7 +684,7 @@ fn killed_at_any_call_it_exchanges_again_only_what_was_not_stored() {
         let before = job.exchanges();
         run(&[inject(&place, Fault::Kill)]);
         let sent = job.exchanges() - before;
-        // What was written whole takes its place at the next call.
+        // A completely written file replaces the record at the next call.
         let is_to_do = sent == 0 || trace(&job.0).ended_in_window();
         job.rotate();
         job.token().assert(0, TOKEN, "");

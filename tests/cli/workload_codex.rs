@@ -1,5 +1,5 @@
-//! The real Codex CLI with a workload identity of its own, beside the same program with our token. For the former it asks only
-//! `auth.openai.com` and `chatgpt.com`, over TLS; a proxy on loopback is both of them here.
+//! The real Codex CLI with its own workload identity, compared to the same program with our token. On its own it only
+//! contacts `auth.openai.com` and `chatgpt.com`, over TLS; here a proxy on loopback acts as both.
 
 use std::io::{self, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,14 +20,14 @@ use crate::workload::{FILE, Job, RULE};
 
 const EACH: usize = 8;
 
-/// A person with Codex, who lets it exchange identity tokens itself as well.
+/// A user of Codex, who also lets Codex itself exchange identity tokens.
 struct Pair {
     person: Person,
     proxy: String,
 }
 
 impl Pair {
-    /// Our token has expired, and each side has a new identity token. `None` where there is no Codex.
+    /// Our token has expired, and each side has a new identity token. `None` if Codex is not installed.
     fn new() -> Option<Self> {
         let job = Job::signed_in();
         job.0.age(-60);
@@ -41,7 +41,7 @@ impl Pair {
         let proxy = official_hosts(&made, sandbox.issuer.url());
         let home = sandbox.folder().join("official");
         fs::create_dir(&home).unwrap();
-        // The backend is the one that our own configuration names, with the tokens that Codex has.
+        // The backend that our own configuration names, with Codex's own tokens.
         let configuration = format!(
             "model_provider = \"official\"\n[model_providers.official]\nname = \"Official\"\nwire_api = \"responses\"\n\
              base_url = \"{}/backend-api/codex\"\nrequires_openai_auth = true\n",
@@ -86,8 +86,8 @@ impl Pair {
     }
 }
 
-/// Eight at once of either kind: each of the official ones sends the identity token, ours do it once for all. Where it may work
-/// only once, one of the official ones gets its answer.
+/// Eight of each kind at once: each official one sends the identity token, ours send it once for all. If it works only
+/// once, a single official one gets its answer.
 #[test]
 fn eight_of_the_official_client_exchange_eight_times_and_eight_with_our_token_once() {
     for (work_once, answered) in [(false, EACH), (true, 1)] {
@@ -98,7 +98,7 @@ fn eight_of_the_official_client_exchange_eight_times_and_eight_with_our_token_on
         issuer.plan_always(Endpoint::Responses, Trouble::Hold(gate.clone()));
         let official: Vec<_> = (0..EACH).map(|_| pair.ask_official()).collect();
         let ours: Vec<_> = (0..EACH).map(|_| pair.person.ask()).collect();
-        // All of them run now, with a token.
+        // All of them are running now, with a token.
         issuer.await_requests(Endpoint::Responses, answered + EACH);
         gate.open();
         let outputs: Vec<Output> = official.into_iter().map(Running::finish).collect();
@@ -117,13 +117,13 @@ fn eight_of_the_official_client_exchange_eight_times_and_eight_with_our_token_on
         let identity = pair.person.sandbox.folder().join("identity");
         assert_eq!(pair.exchanges_of(identity), 1);
         assert_eq!(issuer.count(Endpoint::Responses), answered + EACH);
-        // With that of the login.
+        // Including the exchange at login.
         assert_eq!(issuer.count(Endpoint::Assertion), EACH + 2);
         assert_eq!(issuer.reuses(), EACH - answered);
     }
 }
 
-/// A proxy for the hosts that Codex asks. Gives its URL; it runs as long as the test binary.
+/// A proxy for the hosts that Codex contacts. Returns its URL, and runs as long as the test binary.
 fn official_hosts(made: &rcgen::CertifiedKey<rcgen::KeyPair>, issuer: &str) -> String {
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -138,7 +138,7 @@ fn official_hosts(made: &rcgen::CertifiedKey<rcgen::KeyPair>, issuer: &str) -> S
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let (config, issuer) = (Arc::clone(&config), issuer.clone());
-            // A client that has what it wants goes away.
+            // A client disconnects when it has what it needs.
             thread::spawn(move || serve(stream, &config, &issuer).ok());
         }
     });
@@ -167,7 +167,7 @@ fn serve(stream: TcpStream, config: &Arc<ServerConfig>, issuer: &str) -> io::Res
     stream.flush()
 }
 
-/// The token endpoint is that of the fake issuer, and no administrator has configured anything. Codex does without the rest.
+/// Uses the fake issuer's token endpoint. There is no administrator's configuration, and Codex works without the rest.
 fn official_answer(host: &str, request: &Request, issuer: &str) -> Answer {
     match (host, request.path.as_str()) {
         ("auth.openai.com:443", "/oauth/token") => {

@@ -56,7 +56,7 @@ fn error(status: u16, code: &str) -> Trouble {
 }
 
 #[test]
-fn whole_tokens_are_taken_whatever_is_wrong_with_the_response() {
+fn complete_tokens_are_accepted_from_a_flawed_response() {
     for flaw in Flaw::EACH {
         let fake = FakeIssuer::start();
         fake.plan(Endpoint::Refresh, Trouble::Flaw(flaw));
@@ -69,7 +69,7 @@ fn whole_tokens_are_taken_whatever_is_wrong_with_the_response() {
 /// Only Linux delivers data received before a reset.
 #[cfg(target_os = "linux")]
 #[test]
-fn whole_tokens_are_taken_although_the_connection_was_reset_after_them() {
+fn complete_tokens_are_accepted_if_the_connection_is_then_reset() {
     let body = r#"{"access_token":"at","refresh_token":"rt_2"}"#;
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
     let port = crate::servers::resetting(format!("{head}{body}"));
@@ -108,7 +108,7 @@ fn an_issuer_that_was_not_reached_cannot_have_seen_the_refresh_token() {
 }
 
 #[test]
-fn only_what_the_issuer_says_of_the_refresh_token_is_final() {
+fn only_an_error_about_the_refresh_token_is_final() {
     for code in ["account_deactivated", "access_denied"] {
         for status in [400, 401] {
             assert_eq!(
@@ -124,7 +124,7 @@ fn only_what_the_issuer_says_of_the_refresh_token_is_final() {
 }
 
 #[test]
-fn a_401_that_nobody_has_described_asks_for_a_login() {
+fn an_unknown_401_asks_for_a_login() {
     assert_eq!(
         refresh_with(error(401, "something_new")),
         "unauthorized: Words. (something_new, status 401), None"
@@ -201,7 +201,7 @@ fn a_revocation_that_fails_otherwise_is_not_tried_as_a_form() {
 }
 
 #[test]
-fn the_owner_of_an_access_token_is_told() {
+fn the_owner_of_an_access_token_is_known() {
     let fake = FakeIssuer::start();
     fake.set(|its| {
         let claims = json!({ "chatgpt_account_is_fedramp": true });
@@ -233,7 +233,7 @@ fn backend(fake: &FakeIssuer) -> Url {
 }
 
 #[test]
-fn the_backend_tells_where_the_requests_of_a_workspace_go() {
+fn the_backend_provides_the_routing_of_a_workspace() {
     let fake = FakeIssuer::start();
     let origin = fake.url().replace("127.0.0.1", "localhost");
     fake.set(|its| {
@@ -268,7 +268,7 @@ fn the_backend_tells_where_the_requests_of_a_workspace_go() {
 }
 
 #[test]
-fn an_origin_that_no_token_may_go_to_is_ignored_and_not_told() {
+fn an_untrusted_origin_is_ignored_and_not_shown() {
     let fake = FakeIssuer::start();
     fake.set(|its| its.routing = json!({"workspace_backend_origin": "https://evil.example"}));
     let mut credentials = credentials(&fake);
@@ -280,7 +280,7 @@ fn an_origin_that_no_token_may_go_to_is_ignored_and_not_told() {
 }
 
 #[test]
-fn a_backend_that_does_not_tell_is_an_error_with_a_reason() {
+fn a_backend_without_an_answer_is_an_error_with_a_reason() {
     let fake = FakeIssuer::start();
     fake.set(|its| its.routing = json!({}));
     let routing = |fake: &FakeIssuer| {
@@ -326,7 +326,7 @@ fn a_backend_that_does_not_tell_is_an_error_with_a_reason() {
 
 /// The worst that a server can do with a secret in a request is to repeat it.
 #[test]
-fn a_secret_that_comes_back_is_not_shown() {
+fn a_repeated_secret_is_not_shown() {
     let repeat =
         |request: &Request| Trouble::Answer(Answer::json(400, &json!({"error": request.text()})));
     let fake = FakeIssuer::start();

@@ -194,7 +194,7 @@ fn site() -> Site {
 // Requests and responses.
 
 #[test]
-fn requests_carry_what_they_should() {
+fn requests_have_the_right_headers_and_bodies() {
     for (method, has, lacks) in [
         (
             "get",
@@ -231,7 +231,7 @@ fn requests_carry_what_they_should() {
 }
 
 #[test]
-fn an_answer_of_any_status_is_an_answer() {
+fn a_response_with_any_status_is_returned() {
     for status in [201, 304, 400, 401, 403, 407, 429, 500, 503] {
         let (port, _requests) = plain(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"));
         let answer = get(&format!("http://127.0.0.1:{port}/")).run();
@@ -290,7 +290,7 @@ fn no_more_than_one_mebibyte_is_read() {
 
 /// Some servers send the whole response, and leave the connection open.
 #[test]
-fn a_whole_json_object_ends_the_waiting() {
+fn a_complete_json_object_ends_the_wait() {
     for (head, wanted) in [
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n{\"a\":[1]}",
@@ -406,7 +406,7 @@ fn a_certificate_that_is_not_trusted_is_named_with_its_issuer() {
 }
 
 #[test]
-fn a_file_that_gives_no_authority_is_named_before_anything_is_sent() {
+fn a_file_without_certificates_is_reported_before_anything_is_sent() {
     let (port, requests) = plain(OK);
     let url = format!("https://127.0.0.1:{port}/");
     let folder = TempDir::new().unwrap();
@@ -529,7 +529,7 @@ fn a_certificate_that_is_not_for_this_host_or_day_is_refused() {
 // Choosing a proxy.
 
 #[test]
-fn a_proxy_opens_the_way_to_a_host_that_it_alone_knows() {
+fn a_proxy_reaches_a_host_that_only_it_knows() {
     let site = site();
     for (variable, scheme) in [
         ("https_proxy", "http://"),
@@ -580,7 +580,7 @@ fn a_proxy_gets_its_password_and_asks_for_it() {
 }
 
 #[test]
-fn a_proxy_that_does_not_take_basic_is_told_with_what_helps() {
+fn a_proxy_without_basic_is_reported_with_a_workaround() {
     for (offers, wanted) in [
         ("Proxy-Authenticate: NTLM\r\n", "NTLM"),
         (
@@ -626,7 +626,7 @@ fn a_script_that_chooses_a_proxy_is_refused() {
 }
 
 #[test]
-fn a_proxy_that_refuses_is_told() {
+fn a_proxy_that_refuses_is_reported() {
     let refusing = saying("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
     let site = site();
     let probe = get("https://issuer.test/").with("CODEX_CA_CERTIFICATE", &site.file);
@@ -642,7 +642,7 @@ fn a_proxy_that_refuses_is_told() {
 }
 
 #[test]
-fn a_proxy_is_itself_reached_by_tls_where_its_url_says_so() {
+fn a_proxy_with_an_https_url_is_reached_over_tls() {
     let (site, other) = (site(), site());
     let through = |proxy: u16, file: &str| {
         get("https://issuer.test/")
@@ -833,7 +833,7 @@ fn this_machine_and_what_no_proxy_covers_are_reached_directly() {
 // Connections that break.
 
 #[test]
-fn a_name_that_is_not_found_and_a_port_that_is_closed_are_told() {
+fn an_unknown_name_and_a_closed_port_are_reported() {
     // No DNS label may be that long, so no server has to be queried.
     let unknown = format!("{}.test", "x".repeat(70));
     let hint = "(is this machine online? behind a company proxy, is https_proxy set?)";
@@ -880,7 +880,7 @@ fn a_silent_route_of_one_family_costs_no_request() {
 }
 
 #[test]
-fn a_connection_that_is_cut_is_told() {
+fn a_dropped_connection_is_reported() {
     let port = saying("");
     let site = site();
     assert_eq!(

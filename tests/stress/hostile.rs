@@ -24,7 +24,7 @@ const HONEST: usize = 10;
 
 #[test]
 #[ignore = "takes minutes; run for its figures"]
-fn what_others_do_hurts_no_login() {
+fn nothing_that_others_do_harms_a_login() {
     let seed = rand::random();
     println!("CODEX_AUTH_TEST_SEED={seed}");
     let figures = [sign_in_anew(seed, 200), share_with_hostile_machines(100)];

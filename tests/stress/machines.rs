@@ -187,9 +187,9 @@ fn is_valid(machine: &Sandbox, output: &Output) -> bool {
 /// What a machine reports and does while the machine that holds the login has a problem.
 #[test]
 #[ignore = "stops processes and fills a disk"]
-fn trouble_at_the_other_end_is_told() {
+fn a_problem_at_the_other_end_is_reported() {
     if !rustix::process::geteuid().is_root() {
-        return support::sandbox::skip("it takes root");
+        return support::sandbox::skip("needs root");
     }
     let authority = strict_sandbox();
     let _disk = SmallDisk::mount(authority.home());

@@ -1,4 +1,4 @@
-//! The profile `codex` where Codex keeps its login in the keyring: it is read there, and nothing else.
+//! The profile `codex` if Codex keeps its login in the keyring: it is read from there and nowhere else.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ const CODEX: [&str; 3] = ["--profile", "codex", "token"];
 const NOT_SIGNED_IN: &str = "codex-auth: Codex is not signed in: run codex login\n";
 const LOCKED: &str = "codex-auth: could not use Codex's login in the keyring: the keyring is locked: unlock it, and try again\n";
 
-/// Has Codex's configuration say where its login is.
+/// Sets where Codex stores its login.
 fn configure(sandbox: &Sandbox, store: &str) {
     let folder = sandbox.codex_file().parent().unwrap().to_owned();
     fs::create_dir_all(&folder).unwrap();
@@ -55,7 +55,7 @@ fn codexs_login_is_read_from_the_keyring() {
     assert!(!sandbox.home().exists());
 }
 
-/// A file beside it is an old one: Codex does not look at it.
+/// Codex ignores a file beside it, which is an older login.
 #[test]
 fn a_file_counts_only_where_codex_would_read_it() {
     let Some(desktop) = Desktop::start() else {

@@ -1,4 +1,4 @@
-//! The commands of a person: `login`, `seal`, `unseal`, `logout`, `status`, `doctor`.
+//! The commands for users: `login`, `seal`, `unseal`, `logout`, `status`, `doctor`.
 
 use std::fs;
 
@@ -42,7 +42,7 @@ fn a_login_is_sealed_and_unsealed_without_a_new_sign_in() {
         "Unsealed the login: anyone who can read its file can use it (profile default)\n";
     sandbox.run(&["unseal"]).assert(0, "", unsealed);
     let mut stored = sandbox.stored();
-    // The file says which one it replaced.
+    // The file names the login that it replaced.
     stored.as_object_mut().unwrap().remove("replaces");
     assert_eq!(stored, planted);
     assert_eq!(desktop.keys(), 0);
@@ -52,11 +52,11 @@ fn a_login_is_sealed_and_unsealed_without_a_new_sign_in() {
 }
 
 #[test]
-fn who_is_not_signed_in_has_nothing_to_seal() {
+fn without_a_login_there_is_nothing_to_seal() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
-    // Nobody need unlock it for that.
+    // It does not have to be unlocked for that.
     desktop.lock();
     for command in ["seal", "unseal"] {
         let output = desktop.sandbox.run(&[command]);
@@ -101,7 +101,7 @@ fn a_variable_that_says_neither_yes_nor_no_is_an_error() {
 }
 
 #[test]
-fn every_way_to_sign_in_seals_and_nothing_readable_stands_there_meanwhile() {
+fn every_way_to_sign_in_seals_and_leaves_nothing_readable_meanwhile() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
@@ -129,7 +129,7 @@ fn every_way_to_sign_in_seals_and_nothing_readable_stands_there_meanwhile() {
     assert_eq!(sandbox.run(&["token"]).assert(0, TOKEN, "").line(), token);
 }
 
-/// The command that the tokens come from is none of others' business either.
+/// The command that provides the tokens is private, too.
 #[test]
 fn a_login_that_comes_from_a_command_is_sealed_too() {
     let Some(desktop) = Desktop::start() else {
@@ -162,7 +162,7 @@ fn a_login_that_comes_from_a_command_is_sealed_too() {
     assert_sealed(sandbox);
 }
 
-/// Nothing readable is left of the rule, the path or the token; each exchange is stored sealed, and so is a rejected one.
+/// The rule, the path and the tokens are no longer readable. Each exchange is stored sealed, even a rejected one.
 #[test]
 fn a_login_by_workload_identity_is_sealed_too() {
     let Some(desktop) = Desktop::start() else {
@@ -226,7 +226,7 @@ fn a_login_by_workload_identity_is_sealed_too() {
 }
 
 #[test]
-fn a_login_that_fails_leaves_no_key_and_what_was_there() {
+fn a_failed_login_leaves_no_key_and_keeps_the_old_login() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
@@ -259,7 +259,7 @@ fn a_logout_removes_the_key_too() {
     assert_eq!(desktop.sandbox.issuer.count(Endpoint::Revoke), 1);
 }
 
-/// What cannot be opened cannot be revoked, neither now nor later.
+/// A login that cannot be opened cannot be revoked, neither now nor later.
 #[test]
 fn a_logout_waits_for_the_keyring_unless_it_is_told_not_to_revoke() {
     let Some(desktop) = Desktop::start() else {
@@ -359,7 +359,7 @@ fn one_login_under_two_names_opens_under_both() {
 }
 
 #[test]
-fn a_file_that_takes_anothers_place_does_not_open() {
+fn a_file_moved_over_another_one_does_not_open() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
@@ -379,7 +379,7 @@ fn a_file_that_takes_anothers_place_does_not_open() {
     assert!(sandbox.issuer.requests().is_empty());
 }
 
-/// A copy names the key of the first, and does not open: whatever is done with it, the first opens.
+/// A copy names the key of the original, and does not open. Nothing done with the copy may harm the original.
 #[test]
 fn a_key_stays_as_long_as_another_file_names_it() {
     let Some(desktop) = Desktop::start() else {
@@ -403,7 +403,7 @@ fn a_key_stays_as_long_as_another_file_names_it() {
     assert_eq!(sandbox.run(&["--profile", "work", "unseal"]).code, 0);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
     assert_eq!(desktop.keys(), 1);
-    // The file could be put back in its place.
+    // The file could still be moved back.
     copy();
     assert_eq!(sandbox.run(&["unseal"]).code, 0);
     assert_eq!(desktop.keys(), 1);
@@ -411,8 +411,8 @@ fn a_key_stays_as_long_as_another_file_names_it() {
     sandbox.run(&["token"]).assert(0, TOKEN, "");
 }
 
-/// As where the file system becomes read-only meanwhile: the new file can neither replace the stored one nor be removed. The
-/// next command that takes the lock completes it.
+/// As if the file system became read-only meanwhile: the new file can neither replace the stored one nor be removed. The
+/// next command that takes the lock completes the replacement.
 #[test]
 fn a_key_stays_where_a_file_that_is_sealed_with_it_is_left_behind() {
     let Some(desktop) = Desktop::start() else {
@@ -420,7 +420,7 @@ fn a_key_stays_where_a_file_that_is_sealed_with_it_is_left_behind() {
     };
     let sandbox = &desktop.sandbox;
     sandbox.plant();
-    // The first two find nothing to remove.
+    // The first two find no file to remove.
     let faults = [
         "inject=?rename,?renameat,renameat2:error=EROFS",
         "inject=?unlink,unlinkat:error=EROFS:when=3+",
@@ -491,7 +491,7 @@ fn a_login_that_may_be_a_copy_of_a_sealed_one_is_not_revoked() {
     assert_eq!(sandbox.issuer.count(Endpoint::Revoke), 0);
 }
 
-/// Its code could be read, and so could the login that comes of it.
+/// Its code would be readable, and so would the resulting login.
 #[test]
 fn a_device_login_that_waits_is_removed_where_a_login_is_sealed() {
     let Some(desktop) = Desktop::start() else {

@@ -1,4 +1,5 @@
-//! What a keyring may answer, and GNOME Keyring does not on demand: a bus and a keyring in one that answers as it is told.
+//! Responses that a keyring may give, but GNOME Keyring does not give on demand: a bus with a keyring that answers as
+//! told.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,8 +11,8 @@ const KEEPS_NOTHING: &str =
     "codex-auth: could not seal the login: the keyring did not keep the key\n";
 const NO_COLLECTION: &str = "codex-auth: could not seal the login: the keyring failed: it has no default collection: try again later\n";
 
-/// A sandbox with a keyring that keeps nothing, and answers the first so many questions of each client for the default
-/// collection with none.
+/// A sandbox with a keyring that stores nothing. It reports no default collection for the first `unknown` requests of
+/// each client.
 fn with_keyring(unknown: usize) -> Sandbox {
     let mut sandbox = Sandbox::new();
     let socket = sandbox.folder().join("bus");
@@ -20,7 +21,7 @@ fn with_keyring(unknown: usize) -> Sandbox {
     sandbox.set("DBUS_SESSION_BUS_ADDRESS", address);
     thread::spawn(move || {
         for stream in listener.incoming() {
-            // A client leaves when it has what it wants.
+            // A client disconnects when it has what it needs.
             let _ = serve(stream.unwrap(), unknown);
         }
     });
@@ -47,10 +48,10 @@ fn serve(mut stream: UnixStream, mut unknown: usize) -> std::io::Result<()> {
             put_text(&mut reply, if unknown > 0 { "/" } else { "/default" });
             unknown = unknown.saturating_sub(1);
         } else if is("Get") {
-            // It is not locked: a variant with a boolean.
+            // Not locked: a variant with a boolean.
             reply.extend(b"\x01b\0\0\0\0\0\0");
         } else if is("OpenSession") {
-            // A variant with an empty text, and the session.
+            // A variant with an empty string, and the session.
             reply.extend(b"\x01s\0\0\0\0\0\0\0");
             put_text(&mut reply, "/session");
         } else if is("CreateItem") {
@@ -88,7 +89,7 @@ fn put_text(reply: &mut Vec<u8>, text: &str) {
     reply.push(0);
 }
 
-/// What is sealed with a key that is gone could not be opened again.
+/// A login sealed with a lost key could never be opened again.
 #[test]
 fn a_keyring_that_forgets_gets_no_login_sealed() {
     let sandbox = with_keyring(0);
@@ -100,7 +101,7 @@ fn a_keyring_that_forgets_gets_no_login_sealed() {
     assert!(sandbox.issuer.requests().is_empty());
 }
 
-/// GNOME Keyring answers so where it has not registered its client yet.
+/// GNOME Keyring answers like this before it has registered its client.
 #[test]
 fn a_keyring_without_a_default_collection_is_asked_a_second_time() {
     for (unknown, code, stderr) in [(1, 1, KEEPS_NOTHING), (2, 75, NO_COLLECTION)] {

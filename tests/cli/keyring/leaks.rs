@@ -1,5 +1,5 @@
-//! What lies on the disk while a sealed login is refreshed, changed or replaced, at every moment: a process is killed at each of
-//! its calls that change files, and every write to a file is looked at.
+//! Checks that no secret is on disk unsealed while a sealed login is refreshed, changed or replaced. The process is
+//! killed at each call that changes files, and every write to a file is inspected.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ const CHANGES: [&str; 10] = [
     "unlinkat",
 ];
 
-/// Puts a login there before each run.
+/// Prepares a login before each run.
 type Scene = fn(&Desktop);
 
 fn expired(desktop: &Desktop) {
@@ -57,7 +57,7 @@ fn a_kill_at_any_call_leaves_nothing_readable() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A description of what must never happen.
+/// Returns the promise that was broken, if any.
 fn try_kill(desktop: &Desktop, place: &Place) -> Option<String> {
     let sandbox = &desktop.sandbox;
     desktop.forget_keys();
@@ -87,7 +87,7 @@ fn try_kill(desktop: &Desktop, place: &Place) -> Option<String> {
     ))
 }
 
-/// The program under strace, with all that it writes, and where.
+/// The program under strace, which records all writes and their files.
 fn watched(sandbox: &Sandbox, arguments: &[&str]) -> Option<Command> {
     let options = ["trace=write,pwrite64,writev".to_owned()];
     let traced = traced(sandbox, &options, arguments)?;
@@ -105,7 +105,7 @@ fn watched(sandbox: &Sandbox, arguments: &[&str]) -> Option<Command> {
     Some(command)
 }
 
-/// What was written into files of the store, and has a secret in it.
+/// Writes to files in the store that contain a secret.
 fn readable_writes(sandbox: &Sandbox) -> Vec<String> {
     let text = fs::read_to_string(sandbox.folder().join("trace")).unwrap();
     let home = format!("<{}/", sandbox.home().display());

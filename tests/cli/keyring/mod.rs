@@ -1,4 +1,4 @@
-//! Sealed logins, with a real keyring: what works, what is said where the keyring does not, and what lies on the disk.
+//! Sealed logins with a real keyring: what works, what is reported if the keyring does not work, and what is on disk.
 
 mod codex;
 mod commands;

@@ -1,4 +1,5 @@
-//! Refreshing sealed credentials: once for everybody, whatever becomes of the caller, the keyring or the disk meanwhile.
+//! Refreshing sealed credentials: once for all callers, whatever happens to the caller, the keyring or the disk
+//! meanwhile.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
@@ -28,7 +29,7 @@ fn a_sealed_login_serves_like_any_other_one() {
     assert_eq!(desktop.keys(), 1);
 }
 
-/// As systemd has it: the environment names no bus, and it is where it always is.
+/// As under systemd: the environment names no bus, which is at its usual place.
 #[test]
 fn the_bus_is_found_in_the_runtime_folder() {
     let Some(mut desktop) = Desktop::start() else {
@@ -98,7 +99,7 @@ fn a_caller_that_is_killed_leaves_a_sealed_refresh_behind() {
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
 }
 
-/// The key is there before the refresh token is spent.
+/// The worker has the key before it spends the refresh token.
 #[test]
 fn a_keyring_that_ends_while_the_issuer_is_asked_changes_nothing() {
     let Some(mut desktop) = Desktop::start() else {
@@ -118,7 +119,7 @@ fn a_keyring_that_ends_while_the_issuer_is_asked_changes_nothing() {
 }
 
 #[test]
-fn what_a_killed_worker_wrote_whole_takes_its_place() {
+fn a_file_completely_written_by_a_killed_worker_is_used() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
@@ -127,7 +128,7 @@ fn what_a_killed_worker_wrote_whole_takes_its_place() {
     let spent = fs::read(sandbox.file("default")).unwrap();
     let fresh = sandbox.run(&FORCED);
     for name in ["default.json.new"] {
-        // What is cut short was not written whole.
+        // A truncated file was not completely written.
         let whole = fs::read(sandbox.file("default")).unwrap();
         for (left, wanted) in [(&whole[..whole.len() - 9], &spent), (&whole[..], &whole)] {
             fs::write(sandbox.file("default"), &spent).unwrap();
@@ -147,7 +148,7 @@ fn what_a_killed_worker_wrote_whole_takes_its_place() {
     );
 }
 
-/// The worker hands the token over, and writes it down when the disk takes it.
+/// The worker hands over the token, and stores it once the disk accepts it.
 #[test]
 fn what_cannot_be_saved_is_handed_over_sealed() {
     let Some(desktop) = Desktop::start() else {
@@ -159,7 +160,7 @@ fn what_cannot_be_saved_is_handed_over_sealed() {
     let sandbox = &desktop.sandbox;
     desktop.plant_sealed(-60);
     let sealed = sandbox.stored();
-    // The second one is made for the answer.
+    // The second `lseek` is for the response.
     let fault = ["inject=lseek:error=EIO:when=2".to_owned()];
     let Some(command) = crate::faults::traced(sandbox, &fault, &["token"]) else {
         return;

@@ -1,4 +1,4 @@
-//! A keyring that is locked, absent, slow or empty: one line that says which, and what to do, and never a prompt.
+//! A keyring that is locked, absent, slow or empty: one line says which and what to do, and there is never a prompt.
 
 use std::os::unix::net::UnixListener;
 
@@ -21,13 +21,13 @@ const SLOW: &str = "the keyring did not answer within 3 seconds: try again later
 const GONE: &str = "codex-auth: could not read [HOME]/default.json: it is sealed, and its key is no longer in the keyring: run \
                     codex-auth login\n";
 
-/// Runs these at once, as each may wait for the keyring.
+/// Runs these at the same time, as each may wait for the keyring.
 fn run_all(sandbox: &Sandbox, commands: &[&[&str]]) -> Vec<Output> {
     let running: Vec<_> = commands.iter().map(|words| sandbox.spawn(words)).collect();
     running.into_iter().map(|one| one.finish()).collect()
 }
 
-/// Every command that needs a token says this, with 75; a fresh token and an expired one alike.
+/// Asserts that every command that needs a token prints this and exits with 75, whether the token is fresh or expired.
 #[track_caller]
 fn assert_unavailable(sandbox: &Sandbox, problem: &str) {
     let stderr = format!("{READ}{problem}\n");
@@ -44,7 +44,7 @@ fn assert_unavailable(sandbox: &Sandbox, problem: &str) {
     assert!(sandbox.stored()["sealed"].is_object());
 }
 
-/// A status says what it can.
+/// Asserts what `status` can still show.
 #[track_caller]
 fn assert_status(sandbox: &Sandbox, problem: &str) {
     let words = format!(
@@ -73,7 +73,7 @@ fn assert_status(sandbox: &Sandbox, problem: &str) {
 }
 
 #[test]
-fn a_locked_keyring_is_never_asked_to_ask_the_person() {
+fn a_locked_keyring_is_never_made_to_prompt() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
@@ -119,7 +119,7 @@ fn without_a_session_bus_there_is_no_keyring() {
 }
 
 #[test]
-fn a_keyring_that_has_ended_is_missed() {
+fn a_keyring_that_has_exited_is_reported() {
     let Some(mut desktop) = Desktop::start() else {
         return;
     };
@@ -141,7 +141,7 @@ fn a_keyring_that_does_not_answer_is_given_up() {
     desktop.plant_sealed(LIFE.cast_signed() / 2);
     desktop.signal_keyring(Signal::STOP);
     let stopped = desktop.sandbox.spawn(&["token"]);
-    // It takes connections, and says nothing.
+    // It accepts connections, and never responds.
     let socket = desktop.sandbox.folder().join("silent");
     let _listener = UnixListener::bind(&socket).unwrap();
     let address = format!("unix:path={}", socket.display());
@@ -161,9 +161,9 @@ fn a_keyring_that_does_not_answer_is_given_up() {
     desktop.sandbox.run(&["token"]).assert(0, TOKEN, "");
 }
 
-/// As a sandbox does that forbids sockets. The bus is there.
+/// Like a sandbox that forbids sockets, although the bus exists.
 #[test]
-fn a_session_bus_that_may_not_be_used_is_told_from_one_that_is_not_there() {
+fn a_forbidden_session_bus_differs_from_a_missing_one() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
@@ -204,13 +204,13 @@ fn a_key_that_is_gone_asks_for_a_login() {
                  codex-auth login\n...\n  Sealed:     with a key in the keyring\n...\n";
     sandbox.run(&["status"]).assert(4, words, "");
     assert!(sandbox.issuer.requests().is_empty());
-    // A locked keyring cannot tell.
+    // A locked keyring cannot tell whether it has the key.
     desktop.lock();
     let stderr = format!("{READ}{LOCKED}\n");
     sandbox.run(&["token"]).assert(75, "", &stderr);
 }
 
-/// Nobody is at a display to unlock it.
+/// Nobody is there to unlock it.
 #[test]
 fn a_login_that_cannot_be_sealed_is_told_before_the_person_signs_in() {
     let Some(mut desktop) = Desktop::start() else {
