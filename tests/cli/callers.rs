@@ -99,7 +99,9 @@ const VTCODE: Caller = Caller {
     ..CALLER
 };
 
-/// It wants to install a package for the plugin, but works without: npm learns immediately that there is no network.
+/// It wants to install a package for the plugin, but works without: npm learns immediately that there is no network. Users
+/// report that `opencode run` sometimes hangs before it creates a session (anomalyco/opencode issue 35870); then this test
+/// fails after a minute.
 const OPENCODE: Caller = Caller {
     title: "opencode",
     package: "node_modules/opencode-ai",

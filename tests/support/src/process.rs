@@ -158,7 +158,7 @@ impl Running {
             let state = self.child.try_wait();
             self.kill();
             panic!(
-                "the program did not exit or its pipes stayed open ({state:?}):\n{}",
+                "the program did not exit in {PATIENCE:?}, or a pipe stayed open ({state:?}):\n{}",
                 self.so_far()
             );
         };
