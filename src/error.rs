@@ -2,24 +2,18 @@
 
 use std::fmt;
 
-/// A failure that has an exit code of its own. It holds its message, which names no secret.
+use anyhow::Error;
+
+/// A failure that has an exit code of its own. Its message names no secret.
 #[derive(Debug)]
-pub enum Failure {
-    /// A person has to sign in.
-    LoginRequired(String),
-    /// The network, the issuer or another process: the same call may succeed later.
-    Temporary(String),
-    /// The call itself is wrong, such as the name of a profile.
-    Usage(String),
+pub struct Failure {
+    pub code: u8,
+    message: String,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LoginRequired(message) | Self::Temporary(message) | Self::Usage(message) => {
-                f.write_str(message)
-            }
-        }
+        f.write_str(&self.message)
     }
 }
 
@@ -35,24 +29,32 @@ pub const TEMPORARY: u8 = 75;
 /// What the exit codes mean (`text::entries`): in the help and in the man page.
 pub const EXIT_CODES: &str = include_str!("help/exit_codes.txt");
 
-/// The exit code for an error: one of those above for the failures above, else 1.
-pub fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref() {
-        Some(Failure::LoginRequired(_)) => LOGIN_REQUIRED,
-        Some(Failure::Temporary(_)) => TEMPORARY,
-        Some(Failure::Usage(_)) => USAGE,
-        None => 1,
-    }
+/// A person has to sign in.
+pub fn login_required(message: impl Into<String>) -> Error {
+    from_code(LOGIN_REQUIRED, message)
 }
 
-/// The error of which another process of ours reports the exit code and the message.
-pub fn from_code(code: u8, message: String) -> anyhow::Error {
-    match code {
-        LOGIN_REQUIRED => Failure::LoginRequired(message).into(),
-        TEMPORARY => Failure::Temporary(message).into(),
-        USAGE => Failure::Usage(message).into(),
-        _ => anyhow::Error::msg(message),
-    }
+/// The network, the issuer or another process: the same call may succeed later.
+pub fn temporary(message: impl Into<String>) -> Error {
+    from_code(TEMPORARY, message)
+}
+
+/// The call itself is wrong, such as the name of a profile.
+pub fn usage(message: impl Into<String>) -> Error {
+    from_code(USAGE, message)
+}
+
+/// A failure with an exit code that another process of ours reported.
+pub fn from_code(code: u8, message: impl Into<String>) -> Error {
+    let message = message.into();
+    Failure { code, message }.into()
+}
+
+/// The exit code for an error: that of the failure in it, else 1.
+pub fn exit_code(error: &Error) -> u8 {
+    error
+        .downcast_ref::<Failure>()
+        .map_or(1, |failure| failure.code)
 }
 
 /// The exit code of several calls, if there were any: a failure that another try does not cure outweighs a temporary one.
@@ -71,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_is_found_under_any_context() {
-        let error = Err::<(), _>(Failure::Temporary("busy".into()))
+        let error = Err::<(), _>(temporary("busy"))
             .context("could not refresh")
             .context("could not print")
             .unwrap_err();

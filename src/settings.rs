@@ -15,7 +15,7 @@ use anyhow::{Context, Error, Result};
 use serde_json::{Map, Value};
 
 use crate::credentials::TokenRequest;
-use crate::error::Failure;
+use crate::error::usage;
 use crate::text::entries;
 use crate::url::Url;
 
@@ -81,7 +81,7 @@ pub fn profile(option: Option<String>) -> Result<String> {
             "invalid value {name:?} for {origin}: use 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot, and not a Windows \
              device name"
         );
-        return Err(Failure::Usage(message).into());
+        return Err(usage(message));
     }
     Ok(name)
 }
@@ -188,7 +188,7 @@ pub fn wants_seal() -> Result<bool> {
 pub fn workload(rule: Option<&str>, file: Option<&str>) -> Result<(String, String)> {
     let needed = |option: &str, given: Option<&str>, name: &str| {
         let value = given.map_or_else(|| text(name), |given| Ok(Some(given.to_owned())))?;
-        let why = || Failure::Usage(format!("--workload-identity needs {name} or {option}"));
+        let why = || usage(format!("--workload-identity needs {name} or {option}"));
         anyhow::Ok(value.filter(|it| !it.is_empty()).ok_or_else(why)?)
     };
     let rule = needed("--federation-rule", rule, WORKLOAD[0])?;
@@ -387,7 +387,7 @@ fn allowed(name: &str, usual: &str, is_allowed: fn(&str) -> bool, why: &str) -> 
 
 /// A variable that cannot be used is wrong usage, as an option would be.
 fn invalid(name: &str, why: impl Display) -> Error {
-    Failure::Usage(format!("invalid {name}: {why}")).into()
+    usage(format!("invalid {name}: {why}"))
 }
 
 /// The first of these variables that is set and not empty, with its name.

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command, StatusArgs};
-use crate::error::Failure;
+use crate::error::usage;
 use crate::profile::{Profile, store};
 
 use output::print;
@@ -38,7 +38,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             if profile.is_some() =>
         {
             let message = "--all cannot be used with --profile: --all means every profile";
-            Err(Failure::Usage(message.to_owned()).into())
+            Err(usage(message))
         }
         Command::Login(args) => login::login(&store(profile)?, &args),
         Command::Token(args) => token(profile, &args),

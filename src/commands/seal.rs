@@ -15,7 +15,7 @@ use crate::terminal::{say, succeed};
 pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
     let profile = store.profile();
     if store.load_closed()?.is_none() {
-        return Err(not_signed_in(store).into());
+        return Err(not_signed_in(store));
     }
     let key = key_id(store);
     if sealed || key.is_some() {

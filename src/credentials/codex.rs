@@ -4,7 +4,7 @@ use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use super::{ACCESS_TOKEN_MODE, Credentials, Tokens, token_of};
-use crate::error::Failure;
+use crate::error::login_required;
 use crate::settings::login_command;
 use crate::text::{printable, text_of};
 
@@ -34,7 +34,7 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
         other => &printable(other),
     };
     let login = login_command("default");
-    bail!(Failure::LoginRequired(format!(
+    bail!(login_required(format!(
         "Codex is signed in with {kind}, not with ChatGPT: use the profile default instead: run {login}"
     )))
 }

@@ -26,7 +26,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 
-use crate::error::Failure;
+use crate::error::login_required;
 use crate::text::{redact, text_of};
 use crate::time::{rfc3339, seconds_since_epoch, span, time_of, timestamp};
 use seal::Sealed;
@@ -214,7 +214,7 @@ impl Credentials {
     /// Reads a stored record of ours, which may be sealed. The error never quotes it. A damaged one asks for a login, which
     /// replaces it; one that a newer version wrote is left alone.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
-        let damaged = |how: &str| Failure::LoginRequired(format!("the file is {how}"));
+        let damaged = |how: &str| login_required(format!("the file is {how}"));
         ensure!(!bytes.is_empty(), damaged("empty"));
         let original = String::from_utf8(bytes).unwrap_or_default();
         // To serde, a list of values is an object, too.
@@ -307,8 +307,8 @@ impl Credentials {
     }
 
     pub fn access_token(&self) -> Result<&str> {
-        let missing = || Failure::LoginRequired("the file has no access token".to_owned());
-        Ok(self.tokens.access_token.as_deref().ok_or_else(missing)?)
+        let missing = || login_required("the file has no access token");
+        self.tokens.access_token.as_deref().ok_or_else(missing)
     }
 
     /// Where the tokens come from.

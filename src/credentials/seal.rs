@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::{Credentials, Members, SEALED_VERSION, VERSION};
-use crate::error::Failure;
+use crate::error::login_required;
 
 /// The members of a sealed record that stay readable, for `status`. Any other, known or not, may be secret.
 const READABLE: [&str; 12] = [
@@ -107,8 +107,7 @@ impl Credentials {
         let sealed = self.sealed.as_ref().context("it is not sealed")?;
         let secret = seal.open(sealed, &self.authenticated(&seal)?);
         let secret = secret.ok_or_else(|| {
-            let words = "it is sealed, but cannot be opened: it was modified or renamed";
-            Failure::LoginRequired(words.to_owned())
+            login_required("it is sealed, but cannot be opened: it was modified or renamed")
         })?;
         let mut members: Members = serde_json::from_str(&self.original)?;
         members.retain(|name, _| is_readable(name));

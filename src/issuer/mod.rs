@@ -313,7 +313,7 @@ fn owned_token(access_token: &str, response: &Response) -> Result<TokenResponse>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Failure;
+    use crate::error::{TEMPORARY, exit_code};
 
     fn judged(status: u16, body: &str) -> Result<TokenResponse> {
         owned_token("at-1", &Response::of(status, body))
@@ -355,9 +355,8 @@ mod tests {
             (503, "", true),
         ] {
             let error = judged(status, body).err().unwrap();
-            let failure = error.downcast_ref();
-            let found = matches!(failure, Some(Failure::Temporary(_)));
-            assert_eq!(found, is_temporary, "{status} {body}");
+            let found = exit_code(&error);
+            assert_eq!(found == TEMPORARY, is_temporary, "{status} {body}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Deserializer, Value};
 
 use crate::credentials::TokenResponse;
-use crate::error::Failure;
+use crate::error::temporary;
 use crate::net::http;
 use crate::net::http::Response;
 use crate::text::{redact, text_of};
@@ -36,8 +36,8 @@ pub fn value(body: &[u8]) -> Value {
 pub fn unexpected(response: &Response) -> anyhow::Error {
     let reason = describe("the issuer", response);
     match response.status {
-        408 | 429 | 500.. => Failure::Temporary(reason).into(),
-        200..=299 if response.flaw.is_some() => Failure::Temporary(reason).into(),
+        408 | 429 | 500.. => temporary(reason),
+        200..=299 if response.flaw.is_some() => temporary(reason),
         _ => anyhow::Error::msg(reason),
     }
 }
@@ -83,6 +83,7 @@ pub fn error_of(body: &[u8]) -> (Option<String>, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{TEMPORARY, exit_code};
 
     #[test]
     fn whole_tokens_are_taken_whatever_surrounds_them() {
@@ -126,8 +127,7 @@ mod tests {
                 flaw,
                 ..Response::of(200, "")
             });
-            let failure = error.downcast_ref();
-            assert_eq!(matches!(failure, Some(Failure::Temporary(_))), is_temporary);
+            assert_eq!(exit_code(&error) == TEMPORARY, is_temporary);
         }
     }
 }

@@ -13,7 +13,7 @@ mod system;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::Failure;
+use crate::error::temporary;
 use crate::terminal::say;
 use crate::text::printable;
 use crate::time;
@@ -44,14 +44,14 @@ impl Problem {
     }
 }
 
-impl From<Problem> for Failure {
+impl From<Problem> for anyhow::Error {
     fn from(problem: Problem) -> Self {
         let unlock = if cfg!(target_os = "macos") {
             "unlock it, or run codex-auth seal to allow this program"
         } else {
             "unlock it"
         };
-        Self::Temporary(match problem {
+        temporary(match problem {
             Problem::Locked => format!("the keyring is locked: {unlock}, and try again"),
             Problem::Other(what) => what,
         })

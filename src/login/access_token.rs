@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 
 use crate::credentials::{Credentials, Source, is_token};
-use crate::error::Failure;
+use crate::error::usage;
 use crate::issuer::Issuer;
 use crate::terminal::read_hidden;
 
@@ -37,7 +37,7 @@ pub fn read() -> Result<String> {
         _ => "it does not start with at-",
     };
     let words = format!("could not use the text on stdin as an access token: {why}");
-    Err(Failure::Usage(words).into())
+    Err(usage(words))
 }
 
 /// Credentials from an access token, once the issuer has said whose it is.

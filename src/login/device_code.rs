@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Error, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Failure;
+use crate::error::temporary;
 use crate::issuer::device::{Pending, Polled};
 use crate::issuer::{Authorization, Issuer};
 use crate::login::qr;
@@ -54,7 +54,7 @@ pub fn authorize(
 ) -> Result<(Authorization, File)> {
     // The answer to the poll that spends the approval differs from what all others hear after it.
     let lock = store.lock_pending()?.ok_or_else(|| {
-        Failure::Temporary(format!(
+        temporary(format!(
             "another {command} --device-code is waiting: complete that sign-in, or stop it"
         ))
     })?;
@@ -202,9 +202,7 @@ fn countdown(left: Duration, note: Option<&str>) -> String {
 fn too_late(pending: Pending, command: &str) -> Error {
     let minutes = LIFE / 60;
     match pending.problem {
-        Some(problem) => {
-            Failure::Temporary(format!("no answer within {minutes} minutes: {problem}")).into()
-        }
+        Some(problem) => temporary(format!("no answer within {minutes} minutes: {problem}")),
         None => anyhow!(
             "nobody entered the code within {minutes} minutes: run {command} --device-code again"
         ),
@@ -223,6 +221,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{TEMPORARY, exit_code};
 
     const MINUTES: Duration = Duration::from_mins(15);
 
@@ -240,7 +239,7 @@ mod tests {
     #[test]
     fn a_wait_that_ends_without_an_answer_is_a_temporary_failure() {
         let nobody = too_late(Pending::default(), "codex-auth login");
-        assert!(nobody.downcast_ref::<Failure>().is_none());
+        assert_eq!(exit_code(&nobody), 1);
         assert!(nobody.to_string().contains("nobody entered the code"));
         let unreachable = too_late(
             Pending {
@@ -249,10 +248,8 @@ mod tests {
             },
             "codex-auth login",
         );
-        let failure = unreachable.downcast_ref();
-        assert!(
-            matches!(failure, Some(Failure::Temporary(message)) if message.ends_with(": a.example: no answer"))
-        );
+        assert_eq!(exit_code(&unreachable), TEMPORARY);
+        assert!(unreachable.to_string().ends_with(": a.example: no answer"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, AsSendBody, Body, Error, SendBody};
 
-use crate::error::Failure;
+use crate::error::temporary;
 use crate::net::proxy::{self, Proxy};
 use crate::net::socket::{LONGEST_RESOLVE, Socket, Stream, describe_io, race, resolve};
 use crate::net::tls;
@@ -65,7 +65,7 @@ pub type Outcome = Result<Response, NoResponse>;
 
 impl From<NoResponse> for anyhow::Error {
     fn from(error: NoResponse) -> Self {
-        Failure::Temporary(error.reason).into()
+        temporary(error.reason)
     }
 }
 

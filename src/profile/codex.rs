@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use anyhow::{Error, Result};
 
 use crate::credentials::{Credentials, Freshness, TokenRequest};
-use crate::error::Failure;
+use crate::error::login_required;
 use crate::issuer::backend::Verdict;
 use crate::refresh::{ValidToken, verify};
 use crate::store::codex_file;
@@ -53,14 +53,14 @@ fn not_usable(credentials: &Credentials, reason: &str) -> Error {
     } else {
         "run codex to refresh it"
     };
-    Failure::LoginRequired(format!("{reason}: {advice}")).into()
+    login_required(format!("{reason}: {advice}"))
 }
 
-fn not_signed_in() -> Failure {
+fn not_signed_in() -> Error {
     let words = if codex_file::place().is_ok_and(|place| place.is_encrypted()) {
         "Codex keeps its login in an encrypted file, which codex-auth cannot read: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
     } else {
         "Codex is not signed in: run codex login"
     };
-    Failure::LoginRequired(words.to_owned())
+    login_required(words)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::{lock, stores};
 use crate::credentials::{Credentials, Seal};
-use crate::error::{self, Failure};
+use crate::error::{self, temporary};
 use crate::store::sealing::{NewKey, SERVICE, remove_key};
 use crate::store::{Lock, StagedFile, Store};
 use crate::terminal::warn;
@@ -82,7 +82,7 @@ impl<'a> Replacement<'a> {
 fn find_or_make_seal(store: &Store, earlier: &Earlier) -> Result<(Seal, Option<NewKey>)> {
     match earlier {
         Err(error) if error::exit_code(error) == error::TEMPORARY => {
-            Err(Failure::Temporary(format!("{error:#}")).into())
+            Err(temporary(format!("{error:#}")))
         }
         Ok(Some(Credentials {
             seal: Some(seal), ..
@@ -102,7 +102,7 @@ pub fn will_be_sealed(store: &Store, asked: Option<bool>) -> Result<bool> {
 }
 
 /// Prompts the person to unlock the keyring, if it is locked. Where there is no key yet, any name will do.
-pub fn unlock(id: Option<&str>) -> Result<(), Failure> {
+pub fn unlock(id: Option<&str>) -> Result<()> {
     Ok(keyring::unlock(SERVICE, id.unwrap_or("any"))?)
 }
 

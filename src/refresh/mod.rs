@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::credentials::{Credentials, Freshness, Source, TokenRequest};
-use crate::error::{self, Failure};
+use crate::error::{self, temporary};
 use crate::sandbox;
 use crate::store::Store;
 use crate::time;
@@ -106,7 +106,7 @@ fn refresh(
     check(found, store.profile(), request, SystemTime::now())?;
     let advised = |failure| sandbox::with_advice(failure, store.profile(), request.is_strict());
     if let Some(failure) = store.forbidden_here() {
-        bail!(Failure::Temporary(advised(failure)));
+        bail!(temporary(advised(failure)));
     }
     let task = Task::new(store, found, request, reason);
     let patience = task.patience;
@@ -119,7 +119,7 @@ fn refresh(
             ValidToken::from(store.open(newest)?).warn(warning)
         }
         Report::Late if reason != Reason::Due || !found.is_valid(SystemTime::now()) => {
-            bail!(Failure::Temporary(format!(
+            bail!(temporary(format!(
                 "could not refresh the token within {}: the refresh continues, try again later",
                 time::length(patience)
             )))
@@ -128,8 +128,9 @@ fn refresh(
     };
     let newest = &token.credentials;
     if newest.last_refresh == found.last_refresh && reason != Reason::Due {
-        let words = "could not refresh the token: the worker was killed";
-        bail!(Failure::Temporary(words.to_owned()));
+        bail!(temporary(
+            "could not refresh the token: the worker was killed"
+        ));
     }
     if request.force_refresh && newest.access_token()? == found.access_token()? {
         bail!("could not get another token: the issuer sent the same one again");
@@ -175,8 +176,7 @@ fn ensure_life(token: ValidToken, request: &TokenRequest) -> Result<ValidToken> 
 fn too_short(credentials: &Credentials, request: &TokenRequest, now: SystemTime) -> Error {
     let left = credentials.seconds_left(now);
     if left == 0 {
-        let words = "could not get a valid token: the newest one has expired";
-        return Failure::Temporary(words.to_owned()).into();
+        return temporary("could not get a valid token: the newest one has expired");
     }
     let words = format!(
         "could not get a token that is valid for {}: the newest one expires in {}",
@@ -184,7 +184,7 @@ fn too_short(credentials: &Credentials, request: &TokenRequest, now: SystemTime)
         time::span(left)
     );
     if !credentials.lives_too_short(request) {
-        return Failure::Temporary(words + ": try again later").into();
+        return temporary(words + ": try again later");
     }
     let longest = match credentials.source() {
         Source::Workload { .. } => " (workload identity tokens are valid for an hour at most)",

@@ -7,7 +7,7 @@ use anyhow::{Context, Error, Result, anyhow};
 
 use super::provider::{check_refreshable, identity_token, is_sent};
 use crate::credentials::{Credentials, Source, TokenRequest};
-use crate::error::{self, Failure};
+use crate::error::{self, login_required, temporary};
 use crate::sandbox;
 use crate::settings::{self, login_command};
 use crate::store::{self, Store, codex_file};
@@ -17,7 +17,7 @@ pub fn load(store: &Store) -> Result<Credentials> {
     let advise = |error: Error| match error::exit_code(&error) {
         error::LOGIN_REQUIRED => {
             let login = login_command(store.profile());
-            Failure::LoginRequired(format!("{error:#}: run {login}")).into()
+            login_required(format!("{error:#}: run {login}"))
         }
         _ => error,
     };
@@ -56,7 +56,7 @@ pub(super) fn check(
         return Ok(());
     };
     let words = "another machine forced a refresh just now: the next one can be forced in";
-    Err(Failure::Temporary(format!("{words} {wait}")).into())
+    Err(temporary(format!("{words} {wait}")))
 }
 
 /// Why there is no other token. If it is refused a person has to act, else the same call may succeed later.
@@ -79,14 +79,14 @@ pub(super) fn not_refreshed(
         Source::Issuer | Source::AccessToken if is_refused => {
             let login = login_command(profile);
             let words = format!("the issuer refused to refresh the token: {reason}: run {login}");
-            return Failure::LoginRequired(words).into();
+            return login_required(words);
         }
         Source::Issuer | Source::AccessToken => "refresh the token",
     };
     if is_refused {
-        Failure::LoginRequired(format!("could not {act}: sign in there: {reason}")).into()
+        login_required(format!("could not {act}: sign in there: {reason}"))
     } else {
-        Failure::Temporary(format!("could not {act}: {reason}")).into()
+        temporary(format!("could not {act}: {reason}"))
     }
 }
 
@@ -103,7 +103,7 @@ pub fn obstacle_to_refresh(
     let lasting = failed.filter(|error| error::exit_code(error) != error::TEMPORARY);
     lasting.or_else(|| match forbidden_here(store, credentials) {
         Some(_) if credentials.is_valid(now) => None,
-        Some(failure) => Some(failure.into()),
+        Some(failure) => Some(failure),
         None => match (store.check_replaceable(), credentials.source()) {
             (Ok(()), Source::Workload { file, .. }) => identity_token(file).err(),
             (replaceable, _) => replaceable.err(),
@@ -112,15 +112,15 @@ pub fn obstacle_to_refresh(
 }
 
 /// Why a sandbox keeps us from refreshing these credentials, as far as can be known without a try. A command may need no network.
-pub fn forbidden_here(store: &Store, credentials: &Credentials) -> Option<Failure> {
+pub fn forbidden_here(store: &Store, credentials: &Credentials) -> Option<Error> {
     let needs_network = !matches!(credentials.source(), Source::Command(_));
     let network = || sandbox::lacks_network().filter(|_| needs_network);
     let failure = store.forbidden_here().or_else(network)?;
     let advised = sandbox::with_advice(failure, store.profile(), false);
-    Some(Failure::Temporary(advised))
+    Some(temporary(advised))
 }
 
-pub fn not_signed_in(store: &Store) -> Failure {
+pub fn not_signed_in(store: &Store) -> Error {
     let profile = store.profile();
     let mut login = login_command(profile);
     if settings::has_workload() {
@@ -136,5 +136,5 @@ pub fn not_signed_in(store: &Store) -> Failure {
     } else {
         format!(" to the profile {profile} (stored: {others})")
     };
-    Failure::LoginRequired(format!("not signed in{others}: run {login}"))
+    login_required(format!("not signed in{others}: run {login}"))
 }

@@ -9,7 +9,7 @@ use super::command::{self, LIMIT};
 use crate::credentials::{
     Credentials, Source, TokenRequest, TokenResponse, fingerprint, parse_assertion,
 };
-use crate::error::Failure;
+use crate::error::{login_required, temporary};
 use crate::issuer::{FailureKind, Issuer, RefreshFailure, RefreshOutcome};
 use crate::settings::{self, login_command};
 use crate::store;
@@ -134,7 +134,7 @@ pub fn check_refreshable<'a>(
     }
     let login = login_command(profile);
     if credentials.is_access_token_only() {
-        bail!(Failure::LoginRequired(format!(
+        bail!(login_required(format!(
             "an access token from an admin console is never refreshed: create a new one, and run {login} --with-access-token"
         )));
     }
@@ -143,9 +143,9 @@ pub fn check_refreshable<'a>(
     let parts = client_id.zip(credentials.tokens.refresh_token.as_deref());
     let (client_id, refresh_token) = parts.ok_or_else(|| {
         let words = "the stored credentials have no issuer or no refresh token";
-        Failure::LoginRequired(format!("{words}: run {login}"))
+        login_required(format!("{words}: run {login}"))
     })?;
-    let advised = |error| Failure::LoginRequired(format!("{error:#}: run {login}"));
+    let advised = |error| login_required(format!("{error:#}: run {login}"));
     let issuer = stored_issuer(credentials).map_err(advised)?;
     Ok(Some((issuer, client_id, refresh_token)))
 }
@@ -172,5 +172,5 @@ pub fn identity_token(file: &str) -> Result<String> {
         parse_assertion(content, SystemTime::now())
     };
     let words = |error| format!("could not use the identity token in {file}: {error:#}");
-    read().map_err(|error| Failure::Temporary(words(error)).into())
+    read().map_err(|error| temporary(words(error)))
 }

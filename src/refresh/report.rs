@@ -10,7 +10,7 @@ use anyhow::Error;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credentials;
-use crate::error::{self, Failure};
+use crate::error::{self, temporary};
 use crate::time;
 
 /// The outcome, as a worker reports it to its caller.
@@ -57,8 +57,9 @@ pub fn deadline(limit: Duration) -> Arc<Mutex<()>> {
     let _ = time::start(move || {
         thread::sleep(limit);
         if let Ok(_decided) = late.try_lock() {
-            let words = "could not refresh the token: the preparation timed out";
-            report(&Report::of(&Failure::Temporary(words.to_owned()).into()));
+            report(&Report::of(&temporary(
+                "could not refresh the token: the preparation timed out",
+            )));
             process::exit(0);
         }
     });

@@ -8,7 +8,7 @@ use super::attempt::Reason;
 use super::routing::update_stored;
 use super::{ValidToken, check_refreshable, refresh};
 use crate::credentials::{Credentials, TokenRequest};
-use crate::error::Failure;
+use crate::error::temporary;
 use crate::issuer::backend::{self, Verdict};
 use crate::settings;
 use crate::store::Store;
@@ -74,14 +74,12 @@ fn replace(
     check_refreshable(rejected, store.profile())?;
     let backoff = rejected.rejection_backoff.as_ref();
     if let Some(wait) = backoff.and_then(|backoff| backoff.wait(now)) {
-        bail!(Failure::Temporary(format!(
+        bail!(temporary(format!(
             "a refresh did not help, and the next one is in {wait}"
         )));
     }
     if rejected.is_new(now) && !is_known {
-        bail!(Failure::Temporary(
-            "it was received just now: try again".into()
-        ));
+        bail!(temporary("it was received just now: try again"));
     }
     let request = TokenRequest {
         force_refresh: true,

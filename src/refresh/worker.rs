@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{self, Task};
 use super::report::{Report, deadline, report};
 use crate::credentials::Source;
-use crate::error::Failure;
+use crate::error::temporary;
 use crate::process;
 use crate::settings;
 use crate::terminal::awaiting;
@@ -61,8 +61,8 @@ pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Report> {
         let first_line = move || BufReader::new(report).lines().next()?.ok();
         Ok(time::start(move || first_line().unwrap_or_default())?)
     };
-    let report = start()
-        .map_err(|error| Failure::Temporary(format!("could not start a refresh: {error:#}")))?;
+    let report =
+        start().map_err(|error| temporary(format!("could not start a refresh: {error:#}")))?;
     let patience = patience + stay * u32::from(process::may_end_with_caller());
     // On a terminal, say what is awaited if it takes time.
     let left = patience.saturating_sub(SILENCE);

@@ -14,7 +14,6 @@ use toml::de::DeTable;
 use super::permissions::check_trusted;
 use super::read;
 use crate::credentials::{Credentials, parse_codex};
-use crate::error::Failure;
 use crate::{keyring, settings};
 
 /// The name under which Codex stores its logins in the keyring.
@@ -107,7 +106,7 @@ pub fn load() -> Result<Option<Credentials>> {
 }
 
 fn load_from_keyring(home: &Path) -> Result<Option<Credentials>> {
-    let read = || parse(keyring::read(SERVICE, &account(home)).map_err(Failure::from)?);
+    let read = || parse(keyring::read(SERVICE, &account(home))?);
     read().context("could not use Codex's login in the keyring")
 }
 

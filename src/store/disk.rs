@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Error, Result, anyhow, bail, ensure};
 
 use super::permissions::{check_writable, nonblocking, rename};
-use crate::error::Failure;
+use crate::error::temporary;
 use crate::sandbox;
 use crate::text::shell_path;
 
@@ -73,7 +73,7 @@ pub fn check_regular(path: &Path) -> Result<()> {
 pub fn describe(error: &io::Error, path: &Path) -> Error {
     let (shown, folder) = (path.display(), path.parent().unwrap_or(path));
     if let Some(words) = sandbox::cannot_write(error, folder) {
-        return Failure::Temporary(words).into();
+        return temporary(words);
     }
     if let Err(described) = check_regular(path) {
         return described;

@@ -18,7 +18,7 @@ use super::permissions::{
 };
 use super::record::{LOCK, recover, staged_path};
 use super::{GITIGNORE, Store};
-use crate::error::Failure;
+use crate::error::temporary;
 use crate::time::within;
 
 /// The right to replace the credentials, until it is dropped.
@@ -61,8 +61,9 @@ impl Store {
                 return Ok(lock);
             }
             if !is_current && begun.elapsed() > patience {
-                let words = "its files are replaced again and again: try again later";
-                bail!(Failure::Temporary(words.to_owned()));
+                bail!(temporary(
+                    "its files are replaced again and again: try again later"
+                ));
             }
         };
         lock().with_context(|| self.could_not("lock"))
@@ -148,6 +149,6 @@ fn await_lock(file: File, patience: Duration) -> Result<File> {
         }
     };
     let words = "another process is using it: try again later";
-    let in_use = |_| Failure::Temporary(words.to_owned());
+    let in_use = |_| temporary(words);
     Ok(within(patience, wait).map_err(in_use)??)
 }

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::credentials::Credentials;
-use crate::error::Failure;
+use crate::error::usage;
 use crate::sandbox;
 use crate::settings;
 use crate::text::shell_path;
@@ -53,7 +53,7 @@ impl Store {
     /// The place of any profile but Codex's, which is only read.
     pub fn new(profile: String) -> Result<Self> {
         if settings::is_codexs(&profile) {
-            bail!(Failure::Usage(format!(
+            bail!(usage(format!(
                 "could not use the profile {profile}: it is Codex's own login, which codex-auth only reads: choose another --profile"
             )));
         }

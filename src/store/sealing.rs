@@ -11,7 +11,7 @@ use super::disk::read;
 use super::permissions::check_trusted;
 use super::record::staged_path;
 use crate::credentials::{Credentials, Key, Seal};
-use crate::error::Failure;
+use crate::error::login_required;
 use crate::keyring;
 
 /// The name under which the keyring has our keys.
@@ -29,8 +29,8 @@ impl NewKey {
         let new = Self(Key::generate()?);
         let (id, bytes) = (new.0.id.as_str(), new.0.bytes.as_slice());
         let name = format!("codex-auth (profile {profile})");
-        keyring::write(SERVICE, id, &name, bytes).map_err(Failure::from)?;
-        let found = keyring::read(SERVICE, id).map_err(Failure::from)?;
+        keyring::write(SERVICE, id, &name, bytes)?;
+        let found = keyring::read(SERVICE, id)?;
         let is_kept = found.as_deref() == Some(bytes);
         ensure!(is_kept, "the keyring did not keep the key");
         Ok(new)
@@ -45,12 +45,12 @@ impl Drop for NewKey {
 }
 
 /// Removes a key that nothing is sealed with any more.
-pub fn remove_key(id: &str) -> Result<(), Failure> {
+pub fn remove_key(id: &str) -> Result<()> {
     Ok(keyring::remove(SERVICE, id)?)
 }
 
 /// The key of this name, as this process or the keyring has it; none if neither does.
-fn find_key(id: &str) -> Result<Option<Key>, Failure> {
+fn find_key(id: &str) -> Result<Option<Key>> {
     let mut known = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(key) = known.iter().find(|key| key.id == id) {
         return Ok(Some(key.clone()));
@@ -97,8 +97,7 @@ impl Store {
         };
         let key = find_key(id).context("it is sealed")?;
         let key = key.ok_or_else(|| {
-            let gone = "it is sealed, and its key is no longer in the keyring";
-            Failure::LoginRequired(gone.to_owned())
+            login_required("it is sealed, and its key is no longer in the keyring")
         })?;
         credentials.open(self.seal(key)?)
     }

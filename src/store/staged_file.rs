@@ -6,14 +6,14 @@ use std::io::{self, Read, Seek, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 
 use super::Lock;
 use super::disk::{describe, remove_if_there, replace, sync_name};
 use super::permissions::{LOCKS_ARE_ADVISORY, is_at, open_private};
 use super::record::{Record, replaceable, staged_path};
 use crate::credentials::Credentials;
-use crate::error::Failure;
+use crate::error::temporary;
 
 /// Room for credentials whose size is not known yet, in bytes.
 const ROOM: u64 = 16 * 1024;
@@ -89,7 +89,7 @@ impl StagedFile<'_> {
     pub fn save_or_discard(mut self, credentials: &mut Credentials) -> Result<()> {
         let saved = self.save(credentials);
         self.is_complete = false;
-        Ok(saved?.then_some(()).ok_or_else(changed)?)
+        saved?.then_some(()).ok_or_else(changed)
     }
 
     /// Whether the credentials are safe in the staged file, so that the next holder of the lock completes it.
@@ -165,7 +165,6 @@ fn create(path: &Path, room: u64) -> Result<File> {
     create().map_err(|error: io::Error| describe(&error, path))
 }
 
-fn changed() -> Failure {
-    let words = "another process has changed or removed the stored login meanwhile: try again";
-    Failure::Temporary(words.to_owned())
+fn changed() -> Error {
+    temporary("another process has changed or removed the stored login meanwhile: try again")
 }
