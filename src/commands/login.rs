@@ -1,4 +1,4 @@
-//! `login`: authorize, exchange, store, and only then tell the person and revoke the login that was there before.
+//! `login`: authorizes, exchanges, stores, and only then tells the user and revokes the earlier login.
 
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -25,13 +25,13 @@ const FAILED: &str = "could not sign in";
 struct Login<'a> {
     store: &'a Store,
     args: &'a LoginArgs,
-    /// Whether it is to be sealed, if an option says so.
+    /// Whether to seal it, if an option says so.
     sealed: Option<bool>,
     /// The command that repeats this sign-in.
     command: String,
 }
 
-/// The new login, and the one before it.
+/// The new login, and the earlier one.
 type Completed = (Credentials, Earlier);
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
@@ -76,7 +76,7 @@ fn source(args: &LoginArgs) -> Result<Option<Source>> {
     if !settings::is_installed(program) {
         bail!("{FAILED}: {}: command not found", printable(program));
     }
-    // One without a path is looked for in `PATH` each time.
+    // A command without a path is looked up in `PATH` for each run.
     if settings::has_path(program.as_ref()) {
         *program = settings::absolute(program)?;
     }
@@ -84,7 +84,7 @@ fn source(args: &LoginArgs) -> Result<Option<Source>> {
 }
 
 impl Login<'_> {
-    /// Gets the first token from its source, or signs a person in at the issuer.
+    /// Gets the first token from its source, or signs the user in at the issuer.
     fn sign_in(&self, source: Option<Source>) -> Result<Completed> {
         if let Some(source) = source {
             let first = || first_credentials(source);
@@ -94,7 +94,7 @@ impl Login<'_> {
         if self.args.with_access_token {
             let access_token = access_token::read()?;
             let ask = || access_token::credentials(&issuer, &access_token);
-            return self.store(awaiting("Asking the issuer whose token it is …", ask)?);
+            return self.store(awaiting("Looking up the owner of the token …", ask)?);
         }
         if self.args.device_code {
             return self.sign_in_with_code(&issuer);
@@ -130,8 +130,8 @@ impl Login<'_> {
 
     /// Exchanges the code and stores the tokens, all under the lock.
     ///
-    /// If the device login that the code is from is kept in the store, it is removed there, unless the issuer may still accept
-    /// the code. No code must be spent twice: the issuer could revoke the login that resulted from it.
+    /// If the code is from a device login kept in the store, that one is removed, unless the issuer may still accept the
+    /// code. A code must not be used twice: the issuer could revoke the login that resulted from it.
     fn complete(
         &self,
         issuer: &Issuer,
@@ -155,11 +155,11 @@ impl Login<'_> {
         new.client_id = Some(issuer.client_id.clone());
         new.update(&response, SystemTime::now())
             .and_then(|()| self.replace(replacement, new))
-            // A login that is not accepted, or cannot be stored, is revoked. If that fails, it expires by itself.
+            // A login that is not accepted or cannot be stored is revoked. If that fails, it expires by itself.
             .inspect_err(|_| drop(issuer.revoke(&response.tokens)))
     }
 
-    /// Stores credentials that cost no code.
+    /// Stores credentials that did not use a code.
     fn store(&self, new: Credentials) -> Result<Completed> {
         let lock = lock(self.store)?;
         self.replace(Replacement::prepare(self.store, lock, self.sealed)?, new)
@@ -168,7 +168,7 @@ impl Login<'_> {
     /// Replaces the earlier credentials, unless the new ones are for a workspace that is not accepted. If both have the same
     /// access token, the new ones come from the earlier login.
     fn replace(&self, replacement: Replacement, mut new: Credentials) -> Result<Completed> {
-        // The issuer was only asked for these workspaces.
+        // The issuer was only asked for these workspaces, and may have ignored it.
         let id = new.account_id().unwrap_or_else(|| "(none)".to_owned());
         let accepted = &self.args.workspace;
         if !accepted.is_empty() && !accepted.contains(&id) {
@@ -212,12 +212,12 @@ fn announce(credentials: &Credentials, profile: &str) {
     }
 }
 
-/// Revokes the login that this profile had before, if it is not over.
+/// Revokes the profile's earlier login, unless it has ended already.
 fn retire_earlier(earlier: Earlier, new: &Credentials, profile: &str) {
     let source = Some(new.source()).filter(|source| source.is_external());
     let not_revoked = match earlier {
         Err(error) if error::exit_code(&error) == error::TEMPORARY => Some(format!("{error:#}")),
-        // What nobody can read any more, nobody can revoke.
+        // A login that can no longer be read cannot be revoked either.
         Err(_) | Ok(None) => None,
         Ok(Some(earlier)) if earlier.revoked.is_some() || earlier.source().is_stored() => None,
         Ok(Some(earlier)) => match source.filter(|_| new.account_id() == earlier.account_id()) {

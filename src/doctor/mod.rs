@@ -1,6 +1,7 @@
-//! What keeps a login or a refresh from working, or may do so: findings, none of which contains a secret.
+//! Findings about what prevents a login or a refresh, or may do so. None of them contains a secret.
 //!
-//! `stored` looks at the logins and where they are stored. The checks of this machine and of the way to the issuer are here.
+//! `stored` checks the logins and where they are stored. The checks of this machine and of the connection to the issuer
+//! are here.
 
 mod stored;
 
@@ -56,7 +57,7 @@ impl Finding {
         }
     }
 
-    /// What passed, or a problem in the words of what failed.
+    /// What passed, or a problem described by its error.
     fn of(check: &'static str, checked: Result<String>) -> Self {
         match checked {
             Ok(found) => Self::new(Level::Ok, check, found),
@@ -65,10 +66,10 @@ impl Finding {
     }
 }
 
-/// The result of every check, for this profile first and then for the other stored ones. It takes seconds if the network does not
-/// answer.
+/// The result of every check, for this profile first and then for the other stored ones. Takes seconds if the network
+/// does not respond.
 pub fn findings(profile: String) -> Vec<Finding> {
-    // Where the place of the store is unknown, `stored` says so.
+    // If the location of the store is unknown, `stored` reports it.
     let profile = Profile::named(profile).ok();
     let stored = profile.as_ref().and_then(|profile| profile.stored().ok());
     // Nobody signs in to Codex's profile here.
@@ -83,7 +84,7 @@ pub fn findings(profile: String) -> Vec<Finding> {
              prints what keeps it valid"
         );
         findings.push(Finding::new(Level::Warning, "sandbox", found));
-        // What else fails here says nothing about the machine.
+        // Further failures would say nothing about the machine.
         return findings;
     }
     findings.extend(stored::disk());
@@ -93,7 +94,7 @@ pub fn findings(profile: String) -> Vec<Finding> {
             findings.push(Finding::of("source", check_source(stored, &sign_in)));
             return findings;
         }
-        // A workload has no browser. What is wrong with its identity token is said of the login.
+        // A workload has no browser. Problems with its identity token are reported for the login.
         Some(stored) if stored.source().is_stored() => {}
         _ => {
             findings.push(Finding::of("port", check_ports(&sign_in)));
@@ -109,18 +110,18 @@ fn of_programs() -> Option<Finding> {
     let name = format!("codex-auth{}", std::env::consts::EXE_SUFFIX);
     let folders = settings::program_folders().into_iter();
     let mut programs: Vec<_> = folders.map(|folder| folder.join(&name)).collect();
-    // Each once, however many links lead to it.
+    // Each once, even if several links lead to it.
     let mut seen = HashSet::new();
     programs.retain(|path| fs::canonicalize(path).is_ok_and(|real| seen.insert(real)));
     let shown: Vec<_> = programs.iter().map(|path| path.to_string_lossy()).collect();
     let shown = shown.join(", ");
     let found = format!(
-        "several are in PATH, of which the first is run: {shown}: remove the ones you do not want, or change PATH"
+        "several are in PATH, and the first one is run: {shown}: remove the ones you do not want, or change PATH"
     );
     (programs.len() > 1).then(|| Finding::new(Level::Warning, "program", found))
 }
 
-/// Asks the command, or the socket, that gives the profile its tokens, as a refresh would.
+/// Asks the profile's command or socket for a token, as a refresh would.
 fn check_source(stored: &Credentials, sign_in: &str) -> Result<String> {
     let newest = first_credentials(stored.source().clone())?;
     let shown = stored.source().describe();
@@ -131,7 +132,7 @@ fn check_source(stored: &Credentials, sign_in: &str) -> Result<String> {
     Ok(format!("{shown}: its token expires in {left}"))
 }
 
-/// The ports that the browser comes back to: one free one is enough.
+/// The ports for the browser to return to: one free port is enough.
 fn check_ports(sign_in: &str) -> Result<String> {
     let ports = settings::callback_ports()?;
     if let Some(listening) = callback::listen(&ports)? {
@@ -158,7 +159,7 @@ fn of_browser(sign_in: &str) -> Finding {
     Finding::new(Level::Warning, "browser", found)
 }
 
-/// Findings about the way to the issuer: the certificates that are trusted, and one request.
+/// Findings about the connection to the issuer: the trusted certificates, and one request.
 fn of_network() -> Vec<Finding> {
     let found = match roots::load() {
         Ok(roots) => format!("{} are trusted: {}", roots.store.len(), roots.source),
@@ -172,7 +173,7 @@ fn of_network() -> Vec<Finding> {
     findings
 }
 
-/// Any answer shows that the issuer can be reached; but its status may show that it came from something in between.
+/// Any response shows that the issuer can be reached, but its status may show that it came from something in between.
 fn ask_issuer() -> Result<Vec<Finding>> {
     let issuer = settings::issuer()?;
     let proxy = proxy::for_url(&issuer)?;
@@ -193,7 +194,7 @@ fn ask_issuer() -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// With a wrong clock certificates look invalid, and tokens are refreshed too early or too late.
+/// With a wrong clock, certificates look invalid, and tokens are refreshed too early or too late.
 fn of_clock(theirs: u64, now: SystemTime) -> Finding {
     let ours = seconds_since_epoch(now);
     let off = ours.abs_diff(theirs);
@@ -206,7 +207,7 @@ fn of_clock(theirs: u64, now: SystemTime) -> Finding {
     Finding::new(Level::Warning, "clock", found)
 }
 
-/// Where we run, if not on a desktop.
+/// The kind of environment, if not a desktop.
 pub fn environment() -> &'static str {
     match opener::environment() {
         Environment::Desktop => "",

@@ -1,4 +1,4 @@
-//! TLS: the configuration, the handshake, and what a failed one means to the person.
+//! TLS: the configuration, the handshake, and what a failed handshake means.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub fn config() -> Result<Arc<ClientConfig>> {
     let webpki = WebPkiServerVerifier::builder(store.into()).build();
     let webpki = webpki.context("could not use the trusted certificates")?;
     let config = ClientConfig::builder()
-        .dangerous() // It checks as ever, and only tells more.
+        .dangerous() // It still checks everything, and only reports more.
         .with_custom_certificate_verifier(Arc::new(Verifier { webpki, source }))
         .with_no_client_auth();
     Ok(Arc::new(config))
@@ -64,12 +64,12 @@ fn describe(error: &io::Error) -> String {
     words.to_owned()
 }
 
-/// Verifies certificates as rustls does, and names the issuer of one that is not trusted: a person behind an inspecting proxy
-/// needs to know.
+/// Verifies certificates like rustls, and names the issuer of an untrusted one, which users behind an inspecting proxy
+/// need to know.
 #[derive(Debug)]
 struct Verifier {
     webpki: Arc<WebPkiServerVerifier>,
-    /// Where the roots are from, in words.
+    /// The origin of the roots, in words.
     source: String,
 }
 
@@ -91,7 +91,7 @@ impl ServerCertVerifier for Verifier {
             ocsp_response,
             now,
         );
-        // BadSignature: another CA of that name is trusted, such as an old one of the same proxy.
+        // BadSignature: a different CA of that name is trusted, such as an old one of the same proxy.
         let Err(InvalidCertificate(UnknownIssuer | BadSignature)) = verified else {
             return verified;
         };
@@ -99,7 +99,7 @@ impl ServerCertVerifier for Verifier {
         let source = &self.source;
         let untrusted = io::Error::other(format!(
             "certificate issued by «{issuer}» is not trusted (if that is your company's proxy, set CODEX_CA_CERTIFICATE to \
-             the PEM file of its CA; trusted are {source})"
+             the PEM file of its CA; the trusted CAs are {source})"
         ));
         Err(CertificateError::Other(OtherError(Arc::new(untrusted))).into())
     }
@@ -127,14 +127,14 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The name of who issued a certificate: its common name, else its organization (RFC 5280 section 4.1.2.4). At worst an error
-/// message has a strange word in it.
+/// The name of a certificate's issuer: its common name, or else its organization (RFC 5280 section 4.1.2.4). In the worst
+/// case, an error message contains a strange word.
 fn issuer_name(certificate: &CertificateDer<'_>) -> Option<String> {
     const COMMON_NAME: [u8; 5] = [0x06, 3, 0x55, 4, 3];
     const ORGANIZATION: [u8; 5] = [0x06, 3, 0x55, 4, 10];
     let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
     let issuer = parsed.issuer();
-    // In DER an attribute is its identifier, and then a string: its tag, its length, its bytes.
+    // In DER, an attribute is its identifier followed by a string: its tag, its length, its bytes.
     let attribute = |identifier| {
         let at = issuer.windows(5).position(|bytes| bytes == identifier)?;
         let (length, value) = issuer[at + 5..].get(1..)?.split_first()?;

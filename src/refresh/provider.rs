@@ -1,4 +1,5 @@
-//! Who gives the tokens of a profile: the issuer, for its refresh token or the identity token of a workload, or a command.
+//! The source of a profile's tokens: the issuer, in exchange for a refresh token or a workload's identity token, or a
+//! command.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -16,16 +17,16 @@ use crate::store;
 use crate::url::Url;
 
 pub enum Provider {
-    /// The issuer that gave the credentials, and the refresh token, which nobody else ever gets.
+    /// The issuer of the credentials, and the refresh token, which is sent to no one else.
     Issuer(Box<Issuer>, String),
     /// The issuer, the federation rule, the identity token, and its context.
     Workload(Box<Issuer>, String, String, Option<String>),
-    /// The backend tells which of what the command or socket says of the routing may be believed.
+    /// The command or socket, and the backend, which limits what routing is accepted from it.
     Command(Source, Url),
 }
 
 impl Provider {
-    /// What can hang does so here: certificates, the name of a proxy.
+    /// Does everything that can hang: loading certificates, resolving a proxy's name.
     pub fn new(credentials: &Credentials, profile: &str) -> Result<Self> {
         let parts = check_refreshable(credentials, profile)?;
         Ok(match (credentials.source(), parts) {
@@ -42,7 +43,8 @@ impl Provider {
         })
     }
 
-    /// Gets new tokens for these credentials. A command may take as long as its caller waits, if that is longer than usual.
+    /// Gets new tokens for these credentials. A command may take as long as its caller waits, if that is longer than
+    /// usual.
     pub fn ask(
         &self,
         credentials: &Credentials,
@@ -64,14 +66,14 @@ impl Provider {
         }
     }
 
-    /// Revokes tokens that nobody will use. Those of a command are in use elsewhere.
+    /// Revokes tokens that nobody will use. A command's tokens are in use elsewhere.
     pub fn revoke_unused(&self, response: &TokenResponse) {
         if let Self::Issuer(issuer, _) | Self::Workload(issuer, ..) = self {
             let _ = issuer.revoke(&response.tokens);
         }
     }
 
-    /// The fingerprint of the identity token that is sent, if one is.
+    /// The fingerprint of the identity token that is sent, if any.
     pub fn assertion(&self) -> Option<String> {
         match self {
             Self::Workload(_, _, assertion, _) => Some(fingerprint(assertion)),
@@ -80,7 +82,7 @@ impl Provider {
     }
 }
 
-/// Refuses the tokens of a workload that are for another user or account than before, and revokes them.
+/// Refuses a workload's tokens that belong to another user or account than before, and revokes them.
 fn check_owner(
     issuer: &Issuer,
     credentials: &Credentials,
@@ -94,7 +96,7 @@ fn check_owner(
     Err(RefreshFailure::new(FailureKind::Revoked, words))
 }
 
-/// Fails unless a command's token is for the same account, and is another one than the stored token or valid for longer.
+/// Fails unless a command's token belongs to the same account, and differs from the stored token or is valid for longer.
 fn check_usable(
     source: &Source,
     credentials: &Credentials,
@@ -103,7 +105,7 @@ fn check_usable(
 ) -> RefreshOutcome {
     let wrong = match (credentials.account_id(), &response.tokens.account_id) {
         (Some(ours), Some(theirs)) if ours != *theirs => "it printed a token of another account",
-        (Some(_), None) => "it did not say whose token it printed",
+        (Some(_), None) => "it did not say which account its token belongs to",
         _ => "",
     };
     if !wrong.is_empty() {
@@ -123,8 +125,8 @@ fn check_usable(
     Err(RefreshFailure::new(FailureKind::Unchanged, words))
 }
 
-/// The issuer that gave the credentials, the client, and the refresh token; none if they come from elsewhere. Fails if nobody
-/// can refresh these credentials. It looks at nothing but them, so that the failure is theirs.
+/// The issuer of the credentials, the client, and the refresh token; `None` if they come from elsewhere. Fails if nobody
+/// can refresh these credentials. Depends on nothing else, so that a failure is always about them.
 pub fn check_refreshable<'a>(
     credentials: &'a Credentials,
     profile: &str,
@@ -150,13 +152,13 @@ pub fn check_refreshable<'a>(
     Ok(Some((issuer, client_id, refresh_token)))
 }
 
-/// The issuer that gave the credentials.
+/// The issuer of the credentials.
 pub fn stored_issuer(credentials: &Credentials) -> Result<Url> {
     Url::parse(credentials.issuer.as_deref().unwrap_or_default())
         .context("could not trust the issuer of the stored credentials")
 }
 
-/// Whether the identity token in the file is the one that was sent last: it may work only once.
+/// Whether the identity token in the file is the one that was sent last, as it may work only once.
 pub fn is_sent(credentials: &Credentials) -> bool {
     let Source::Workload { file, .. } = credentials.source() else {
         return false;
@@ -165,7 +167,7 @@ pub fn is_sent(credentials: &Credentials) -> bool {
         .is_ok_and(|assertion| credentials.assertion == Some(fingerprint(&assertion)))
 }
 
-/// The identity token in the file now. Its platform replaces it: what is wrong with it may pass.
+/// The present identity token in the file. The platform replaces it, so a problem with it may be temporary.
 pub fn identity_token(file: &str) -> Result<String> {
     let read = || {
         let content = store::read(Path::new(file), |_| Ok(()))?.context("it does not exist")?;

@@ -121,7 +121,7 @@ fn another_program_of_the_same_name_is_found() {
     assert_finds(
         &sandbox,
         0,
-        "warning  program: several are in PATH, of which the first is run: [FOLDER]/bin/codex-auth, [FOLDER]/other/codex-auth: remove the ones you do not want, or change PATH",
+        "warning  program: several are in PATH, and the first one is run: [FOLDER]/bin/codex-auth, [FOLDER]/other/codex-auth: remove the ones you do not want, or change PATH",
     );
 }
 

@@ -454,7 +454,7 @@ fn a_failure_of_the_command_is_reported_in_one_line_and_costs_nothing() {
         (other, "it printed a token of another account"),
         (
             r#"echo '{"token":"a"}'"#,
-            "it did not say whose token it printed",
+            "it did not say which account its token belongs to",
         ),
         (megabyte, "it printed more than 1 MiB"),
         ("exit 7", "it failed (exit status: 7)"),

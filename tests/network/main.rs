@@ -385,7 +385,7 @@ fn a_certificate_that_is_not_trusted_is_named_with_its_issuer() {
     let untrusted = |source: &str| {
         not_reached(&format!(
             "127.0.0.1: certificate issued by «Corp Proxy CA» is not trusted (if that is your company's \
-             proxy, set CODEX_CA_CERTIFICATE to the PEM file of its CA; trusted are {source})"
+             proxy, set CODEX_CA_CERTIFICATE to the PEM file of its CA; the trusted CAs are {source})"
         ))
     };
     let source = "those of the system and those of CODEX_CA_CERTIFICATE";
@@ -465,7 +465,7 @@ fn a_variable_that_is_empty_is_unset() {
     let untrusted = "not reached: 127.0.0.1: certificate issued by «Corp Proxy CA» is not trusted";
     assert!(code == 75 && message.starts_with(untrusted), "{message}");
     assert!(
-        message.ends_with("trusted are those of the system)"),
+        message.ends_with("the trusted CAs are those of the system)"),
         "{message}"
     );
 }
