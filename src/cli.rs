@@ -38,7 +38,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-// `help/commands.txt` says what each is for.
+// `help/commands.txt` describes each.
 #[derive(Subcommand)]
 pub enum Command {
     Login(LoginArgs),
@@ -73,7 +73,7 @@ pub enum Command {
     Man,
 }
 
-/// The command line with all of its help, which takes longer to put together than most commands take to run.
+/// The command line with all of its help, which takes longer to build than most commands take to run.
 pub fn command() -> clap::Command {
     let whole = Cli::command().after_long_help(reference());
     whole.mut_subcommands(|command| {
@@ -123,7 +123,7 @@ fn section(title: &str, text: &str) -> String {
     format!("{style}{title}:{style:#}\n{text}")
 }
 
-/// The options of a login in the browser.
+/// The options of a browser login.
 const BROWSER: [&str; 2] = ["no_browser", "switch_account"];
 
 #[derive(Args)]
@@ -241,7 +241,7 @@ pub struct SetupArgs {
     pub base_url: Option<Url>,
 }
 
-/// The programs that `setup` knows.
+/// The programs that `setup` supports.
 fn programs() -> PossibleValuesParser {
     let programs = include_str!("help/programs.txt").lines();
     let programs = programs.filter_map(|line| line.split_once(": "));
@@ -279,7 +279,7 @@ pub fn variable(text: &str) -> Result<String, String> {
     if !starts_well || !text.chars().all(is_name) {
         return Err("use A-Z a-z 0-9 _, not starting with a digit".to_owned());
     }
-    // Names have no case on Windows.
+    // Windows ignores the case of names.
     let name = text.to_ascii_uppercase();
     let is_ours = name.starts_with("CODEX_AUTH_") && name != "CODEX_AUTH_TOKEN";
     if is_ours || name == "PATH" || name == "HOME" {

@@ -1,10 +1,10 @@
-//! The failures that callers act on, and the exit codes. Every other failure is a plain `anyhow` error, exit code 1.
+//! The failures that callers act on, and the exit codes. All other failures are plain `anyhow` errors, exit code 1.
 
 use std::fmt;
 
 use anyhow::Error;
 
-/// A failure that has an exit code of its own. Its message names no secret.
+/// A failure with its own exit code. Its message contains no secret.
 #[derive(Debug)]
 pub struct Failure {
     pub code: u8,
@@ -29,7 +29,7 @@ pub const TEMPORARY: u8 = 75;
 /// What the exit codes mean (`text::entries`): in the help and in the man page.
 pub const EXIT_CODES: &str = include_str!("help/exit_codes.txt");
 
-/// A person has to sign in.
+/// Someone has to sign in.
 pub fn login_required(message: impl Into<String>) -> Error {
     from_code(LOGIN_REQUIRED, message)
 }
@@ -50,16 +50,16 @@ pub fn from_code(code: u8, message: impl Into<String>) -> Error {
     Failure { code, message }.into()
 }
 
-/// The exit code for an error: that of the failure in it, else 1.
+/// The exit code for an error: that of the failure in it, or else 1.
 pub fn exit_code(error: &Error) -> u8 {
     error
         .downcast_ref::<Failure>()
         .map_or(1, |failure| failure.code)
 }
 
-/// The exit code of several calls, if there were any: a failure that another try does not cure outweighs a temporary one.
+/// The exit code of several calls, if there were any: a failure that trying again does not fix outweighs a temporary one.
 pub fn worst(codes: &[u8]) -> Option<u8> {
-    // Success, 0, comes last.
+    // Success, 0, has the lowest rank.
     codes
         .iter()
         .copied()

@@ -3,7 +3,7 @@
 //! This library is not an API. It exists for the program and its tests, and anything in it may change in any release:
 //! call the program instead (`codex-auth token --format json`).
 //!
-//! # The walk of `token`
+//! # What `token` does
 //!
 //! ```text
 //! run                      a bare `token` skips the parser (`cli`)
@@ -20,9 +20,9 @@
 //! commands::token          the format to print it in, then one write to stdout
 //! ```
 //!
-//! # The map
+//! # Modules
 //!
-//! Each folder is one subject, and its `mod.rs` starts with the way through it. Modules use only those below them.
+//! Each folder is one subject, and its `mod.rs` starts with an overview. Modules only use those below them.
 //!
 //! | module | what it is for |
 //! | --- | --- |
@@ -36,12 +36,12 @@
 //! | `keyring` | the system's keyring, which holds the keys of sealed logins |
 //! | `issuer` | requests to the issuer and to the backend, one function each |
 //! | `net` | HTTP with limits on everything, proxies, TLS |
-//! | `credentials` | what is stored: tokens, when they expire, whose they are. No I/O |
+//! | `credentials` | what is stored: tokens, when they expire, who owns them. No I/O |
 //! | `settings` | the environment variables: nothing else reads them |
-//! | `sandbox` | whether a sandbox forbids something, and how that is said |
+//! | `sandbox` | whether a sandbox forbids something, and how messages say so |
 //! | `url` | the URLs that a token may be sent to |
 //! | `process` | starting programs, and what others may see of this one |
-//! | `terminal` | what a person sees besides the result |
+//! | `terminal` | what users see besides the result |
 //! | `text`, `time` | text from elsewhere made safe to show; times in words |
 //! | `error` | the failures that callers act on, and the exit codes |
 
@@ -78,12 +78,12 @@ use std::process::ExitCode;
 
 use crate::cli::TokenArgs;
 
-/// Runs the command that the arguments of this process name.
+/// Runs the command given by the arguments of this process.
 pub fn run() -> ExitCode {
     process::forbid_core_dumps();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let outcome = match arguments.as_slice() {
-        // By far the most frequent call skips the parser, which would cost more than all the rest of it.
+        // By far the most frequent call skips the parser, which would take longer than everything else.
         [command] if command == "token" => commands::token(None, &TokenArgs::default()),
         [command, rest @ ..] if command == refresh::WORKER => refresh::work(rest),
         [first, ..] if first == "--" && settings::is_set(settings::COMPLETE) => {

@@ -1,8 +1,9 @@
-//! The program: the library's `run`, with an allocator of its own where it is linked statically.
+//! The program: the library's `run`, with a different allocator if linked statically.
 
 use std::process::ExitCode;
 
-/// musl's own allocator asks the system anew for nearly every size of a block: that took `token` longer than its parsing.
+/// musl's own allocator asks the system for memory at nearly every new block size, which took `token` longer than its
+/// parsing.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;

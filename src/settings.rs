@@ -1,5 +1,5 @@
-//! Where things are: the only reader of the environment. Each value is read and checked only when it is needed, so that
-//! printing a fresh token looks at two variables and no more.
+//! Where things are: the only reader of the environment. Each value is read and checked only when needed, so that
+//! printing a fresh token reads just two variables.
 
 #![allow(
     clippy::disallowed_methods,
@@ -19,39 +19,39 @@ use crate::error::usage;
 use crate::text::entries;
 use crate::url::Url;
 
-/// The public client of Codex CLI: it has no secret.
+/// The public client of Codex CLI, which has no secret.
 const CLIENT_ID: &str = "app_EMoamEEZ73f0CkXaXp7hrann";
 const ISSUER: &str = "https://auth.openai.com";
 const BACKEND: &str = "https://chatgpt.com/backend-api";
-/// The two ports that are registered for the redirect URI of that client.
+/// The two ports registered for the redirect URI of that client.
 const CALLBACK_PORTS: [u16; 2] = [1455, 1457];
 
-/// Every variable that is read, and what it does (`text::entries`): in the help, in the man page, and for `doctor`.
+/// Every variable that is read, and what it does (`text::entries`): for the help, the man page, and `doctor`.
 pub const VARIABLES: &str = include_str!("help/variables.txt");
 
-/// What is asked of `token` by another codex-auth, whose command it is (`login --from`).
+/// What another codex-auth, whose command this is, requires of `token` (`login --from`).
 pub const REQUEST: &str = "CODEX_AUTH_REQUEST";
 
-/// What workload identity reads. Programs that are not ours do not see it, nor does the official client show it to them.
+/// The variables of workload identity. Other programs do not get to see them; the official client hides them, too.
 pub const WORKLOAD: [&str; 3] = [
     "OPENAI_FEDERATION_RULE_ID",
     "OPENAI_IDENTITY_TOKEN_FILE",
     "OPENAI_WORKLOAD_IDENTITY_CONTEXT",
 ];
 
-/// The file, or the folders, of the roots to trust instead of the system's, and the file of those to trust too.
+/// The file, or the folders, of the roots to trust instead of the system's, and the file of additional ones.
 pub const CA_FILE: &str = "SSL_CERT_FILE";
 pub const CA_FOLDERS: &str = "SSL_CERT_DIR";
 pub const EXTRA_CA_FILE: &str = "CODEX_CA_CERTIFICATE";
 
-/// What says that nobody wants colours (<https://no-color.org>).
+/// Set if the user wants no colours (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
 
-/// What is set at the far end of an SSH connection, in Linux on Windows, and where there is a screen of X11 or Wayland.
+/// Set at the far end of an SSH connection, in Linux on Windows, and on an X11 or Wayland display.
 pub const SSH: [&str; 2] = ["SSH_CONNECTION", "SSH_TTY"];
 pub const WSL: [&str; 1] = ["WSL_DISTRO_NAME"];
 pub const SCREEN: [&str; 2] = ["DISPLAY", "WAYLAND_DISPLAY"];
-/// What is set in a container (`container`: by systemd and Podman) or on a remote development machine.
+/// Set in a container (`container`: by systemd and Podman) or on a remote development machine.
 pub const CONTAINER: [&str; 5] = [
     "container",
     "KUBERNETES_SERVICE_HOST",
@@ -66,7 +66,7 @@ pub const COMPLETE: &str = "CODEX_AUTH_COMPLETE";
 /// The profile that reads Codex's own login.
 pub const CODEX_PROFILE: &str = "codex";
 
-/// The profile to use: the option, else `CODEX_AUTH_PROFILE`, else `default`. An invalid name is wrong usage.
+/// The profile to use: the option, or else `CODEX_AUTH_PROFILE`, or else `default`. An invalid name is wrong usage.
 pub fn profile(option: Option<String>) -> Result<String> {
     let (name, origin) = match (option, lossy("CODEX_AUTH_PROFILE")) {
         (Some(name), _) => (name, "--profile"),
@@ -86,8 +86,8 @@ pub fn profile(option: Option<String>) -> Result<String> {
     Ok(name)
 }
 
-/// The call of this program for a profile, to which a command is added. It names all but the default one, and that one too
-/// where the environment names another: whoever follows it must not replace a login that works.
+/// The call of this program for a profile, to which a command is added. It leaves out the default profile, unless the
+/// environment names another one: following the advice must not replace a working login.
 pub fn call_for(name: &str) -> String {
     match name {
         "default" if profile(None).is_ok_and(|unnamed| unnamed == name) => "codex-auth".to_owned(),
@@ -95,7 +95,7 @@ pub fn call_for(name: &str) -> String {
     }
 }
 
-/// The command with which a person signs in to a profile.
+/// The command that signs in to a profile.
 pub fn login_command(name: &str) -> String {
     match name {
         CODEX_PROFILE => "codex login".to_owned(),
@@ -103,19 +103,20 @@ pub fn login_command(name: &str) -> String {
     }
 }
 
-/// Whether a name is that of Codex's profile. Case does not count: to some file systems it makes no difference.
+/// Whether this is the name of Codex's profile. Case is ignored, as some file systems do.
 pub fn is_codexs(name: &str) -> bool {
     name.eq_ignore_ascii_case(CODEX_PROFILE)
 }
 
-/// Whether a profile may have this name. It can be part of a file name on every system, and leads to no other folder.
+/// Whether a profile may have this name. It can be part of a file name on every system, and does not lead out of the
+/// folder.
 pub fn is_profile_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let is_short = (1..=64).contains(&name.len());
     is_short && !name.starts_with('.') && name.bytes().all(is_plain) && !is_device(name)
 }
 
-/// Whether Windows takes a file of this name, under any extension, for a device.
+/// Whether Windows takes a file of this name, with any extension, for a device.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
     match stem.to_ascii_lowercase().as_bytes() {
@@ -126,7 +127,7 @@ fn is_device(name: &str) -> bool {
     }
 }
 
-/// What another codex-auth asks of `token`.
+/// What another codex-auth requires of `token`.
 pub fn forwarded_request() -> Result<TokenRequest> {
     let Some(text) = text(REQUEST)? else {
         return Ok(TokenRequest::default());
@@ -144,8 +145,8 @@ pub fn codex_home() -> Result<PathBuf> {
     folder("CODEX_HOME", dirs::home_dir, ".codex")
 }
 
-/// The folder that a variable names, with an absolute path: a relative one would mean another login in every folder. Else
-/// the usual one, below a folder of the platform.
+/// The folder that a variable names, as an absolute path: a relative one would mean another login in every folder.
+/// Otherwise the default, below a folder of the platform.
 fn folder(name: &str, platform: fn() -> Option<PathBuf>, usual: &str) -> Result<PathBuf> {
     if let Some(path) = path(name)? {
         if !path.is_absolute() {
@@ -158,7 +159,7 @@ fn folder(name: &str, platform: fn() -> Option<PathBuf>, usual: &str) -> Result<
     Ok(platform().with_context(why)?.join(usual))
 }
 
-/// The configuration files of Codex CLI. What a later one says wins.
+/// The configuration files of Codex CLI. Later ones override earlier ones.
 pub fn codex_configurations() -> Result<Vec<PathBuf>> {
     let system = cfg!(unix).then(|| PathBuf::from("/etc/codex/config.toml"));
     let own = codex_home()?.join("config.toml");
@@ -184,7 +185,8 @@ pub fn wants_seal() -> Result<bool> {
     Ok(allowed("CODEX_AUTH_SEAL", "0", is_allowed, "use 1 or 0")? == "1")
 }
 
-/// The federation rule and the path of the identity token: the options, else the variables. One alone is wrong usage.
+/// The federation rule and the path of the identity token: from the options, or else from the variables. One without the
+/// other is wrong usage.
 pub fn workload(rule: Option<&str>, file: Option<&str>) -> Result<(String, String)> {
     let needed = |option: &str, given: Option<&str>, name: &str| {
         let value = given.map_or_else(|| text(name), |given| Ok(Some(given.to_owned())))?;
@@ -208,7 +210,7 @@ pub fn has_workload() -> bool {
     WORKLOAD[..2].iter().all(|name| is_set(name))
 }
 
-/// The JSON object that goes along with an identity token, if there is one.
+/// The JSON object to send along with an identity token, if any.
 pub fn workload_context() -> Result<Option<String>> {
     let context = text(WORKLOAD[2])?;
     let is_object = |text: &String| serde_json::from_str::<Map<String, Value>>(text).is_ok();
@@ -234,7 +236,7 @@ pub fn client_id() -> Result<String> {
     allowed("CODEX_AUTH_CLIENT_ID", CLIENT_ID, is_allowed, why)
 }
 
-/// The ports to wait for the browser on, in this order; 0 is any free one.
+/// The ports to wait for the browser on, in this order; 0 means any free port.
 pub fn callback_ports() -> Result<Vec<u16>> {
     let is_allowed = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
     let port = allowed("CODEX_AUTH_PORT", "", is_allowed, "use 0 to 65535")?;
@@ -243,14 +245,14 @@ pub fn callback_ports() -> Result<Vec<u16>> {
         .map_or(CALLBACK_PORTS.to_vec(), |port| vec![port]))
 }
 
-/// The host of the redirect URI. Both are registered: official clients have used one and the other.
+/// The host of the redirect URI. Both are registered, and official clients have used both.
 pub fn redirect_host() -> Result<String> {
     let is_allowed = |host: &str| ["localhost", "127.0.0.1"].contains(&host);
     let why = "use localhost or 127.0.0.1";
     allowed("CODEX_AUTH_REDIRECT_HOST", "localhost", is_allowed, why)
 }
 
-/// The proxy that is asked for, after the name of the variable that says so. As in curl the small letters come first.
+/// The proxy to use, with the name of its variable. As in curl, lower case comes first.
 pub fn proxy() -> Result<Option<(&'static str, String)>> {
     let found = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?;
     match found {
@@ -267,7 +269,7 @@ pub fn no_proxy() -> Result<Option<String>> {
     Ok(first(&["no_proxy", "NO_PROXY"])?.map(|(_, value)| value))
 }
 
-/// The variables whose paths may be relative, with absolute ones: for a process that works in another folder.
+/// The variables whose paths may be relative, with absolute values: for a process that runs in another folder.
 pub fn absolute_paths() -> Vec<(&'static str, OsString)> {
     let Ok(here) = env::current_dir() else {
         return Vec::new();
@@ -284,7 +286,7 @@ pub fn absolute_paths() -> Vec<(&'static str, OsString)> {
     names.into_iter().filter_map(absolute).collect()
 }
 
-/// Whether the terminal knows no escape sequences. Windows does without `TERM`.
+/// Whether the terminal does not support escape sequences. Windows does not set `TERM`.
 pub fn has_dumb_terminal() -> bool {
     variable("TERM").map_or(cfg!(unix), |name| name == "dumb")
 }
@@ -309,12 +311,12 @@ pub fn absolute(path: &str) -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// Whether a program is named by its path.
+/// Whether a program is given by its path.
 pub fn has_path(program: &OsStr) -> bool {
     Path::new(program).components().count() > 1
 }
 
-/// Where a program is: at its path, or in a folder of `PATH`.
+/// The path of a program: as given, or in a folder of `PATH`.
 pub fn find_program(program: &OsStr) -> Option<PathBuf> {
     let existing = |path: PathBuf| path.is_file().then_some(path);
     if has_path(program) {
@@ -324,7 +326,7 @@ pub fn find_program(program: &OsStr) -> Option<PathBuf> {
     folders.find_map(|folder| existing(folder.join(program)))
 }
 
-/// Whether a program can be started. Windows adds an extension, and looks in more places than `PATH`.
+/// Whether a program can be started. Windows adds an extension, and searches more places than `PATH`.
 pub fn is_installed(program: &str) -> bool {
     cfg!(windows) || find_program(program.as_ref()).is_some()
 }
@@ -334,18 +336,18 @@ pub fn program_folders() -> Vec<PathBuf> {
     variable("PATH").map_or_else(Vec::new, |list| env::split_paths(&list).collect())
 }
 
-/// The names of those variables that are set. Their values may be secret.
+/// The names of all variables in the table that are set. Their values may be secret.
 pub fn variables_set() -> Vec<&'static str> {
     let names = entries(VARIABLES).flat_map(|(names, _)| names.split(", "));
     names.filter(|name| is_set(name)).collect()
 }
 
-/// The value of a variable, if it is set and not empty.
+/// The value of a variable, if set and not empty.
 pub fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The same as text, with replacements for what is not UTF-8.
+/// The same as text, with invalid UTF-8 replaced.
 fn lossy(name: &str) -> Option<String> {
     variable(name).map(|value| value.to_string_lossy().into_owned())
 }
@@ -358,15 +360,15 @@ pub fn any_is_set(names: &[&str]) -> bool {
     names.iter().any(|name| is_set(name))
 }
 
-/// The same as text of one line.
+/// The same as text on one line.
 fn text(name: &str) -> Result<Option<String>> {
     let text = path(name)?.map(|path| path.into_os_string().into_string());
     text.transpose()
         .map_err(|_| invalid(name, "not valid UTF-8"))
 }
 
-/// The same for what names a file or a host. A control character, such as the carriage return of a file that was edited on
-/// Windows, would lead elsewhere without being seen.
+/// The same for a variable that names a file or a host. A control character, such as the carriage return of a file edited
+/// on Windows, would invisibly lead elsewhere.
 pub fn path(name: &str) -> Result<Option<PathBuf>> {
     let value = variable(name);
     let mut bytes = value.iter().flat_map(|text| text.as_encoded_bytes());
@@ -376,7 +378,7 @@ pub fn path(name: &str) -> Result<Option<PathBuf>> {
     Ok(value.map(PathBuf::from))
 }
 
-/// The value of a variable, or the default, if it is one of those that are allowed.
+/// The value of a variable if allowed, or the default.
 fn allowed(name: &str, usual: &str, is_allowed: fn(&str) -> bool, why: &str) -> Result<String> {
     let value = text(name)?.unwrap_or_else(|| usual.to_owned());
     if !is_allowed(&value) {
@@ -385,7 +387,7 @@ fn allowed(name: &str, usual: &str, is_allowed: fn(&str) -> bool, why: &str) -> 
     Ok(value)
 }
 
-/// A variable that cannot be used is wrong usage, as an option would be.
+/// A variable with an unusable value is wrong usage, like an option.
 fn invalid(name: &str, why: impl Display) -> Error {
     usage(format!("invalid {name}: {why}"))
 }

@@ -1,4 +1,4 @@
-//! What a person sees beside the result: lines on stderr, each written at once, and what a terminal makes of them.
+//! What users see beside the result: lines on stderr, each written at once, and how a terminal shows them.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -18,15 +18,15 @@ use crate::text::on_one_line;
 #[cfg_attr(windows, path = "terminal/windows.rs")]
 mod system;
 
-/// Paragraphs are no wider than this, on terminals of any width and in logs.
+/// The maximum width of paragraphs, on terminals of any width and in logs.
 const WIDEST: usize = 80;
-/// How often a job in the background looks whether it is in the foreground again: no signal tells it.
+/// How often a background job checks whether it is in the foreground again, as no signal says so.
 const FOREGROUND_CHECK: Duration = Duration::from_secs(1);
 
-/// What the foot of the terminal shows, below all that is said.
+/// The status line at the bottom of the terminal, below all messages.
 static STATUS: Mutex<String> = Mutex::new(String::new());
 
-/// Writes a line to stderr, with its style where that can be shown. If it cannot be written, there is nobody to tell.
+/// Writes a line to stderr, with its style if it can be shown. If that fails, there is nobody to tell.
 pub fn say(line: &str) {
     let line = styled(line, &io::stderr());
     let status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,7 +37,7 @@ pub fn say(line: &str) {
     });
 }
 
-/// Says a paragraph, broken between words. One that is indented is a command, and stays whole.
+/// Prints a paragraph, wrapped between words. An indented one is a command, and stays whole.
 pub fn tell(paragraph: &str) {
     if paragraph.starts_with("  ") {
         return say(paragraph);
@@ -46,7 +46,7 @@ pub fn tell(paragraph: &str) {
     say(&wrap(paragraph, width().min(WIDEST), indent));
 }
 
-/// Says that something is done. A terminal shows a check mark in front.
+/// Reports that something is done, on a terminal with a check mark.
 pub fn succeed(line: &str) {
     if knows_sequences(&io::stderr()) {
         let line = format!("{} {line}", painted("✓", "32"));
@@ -56,28 +56,29 @@ pub fn succeed(line: &str) {
     }
 }
 
-/// Says what went wrong, under the program's name, on one line: a path in it may have any characters.
+/// Reports an error, under the program's name and on one line, as a path in it may contain any characters.
 pub fn complain(message: &str) {
     say_under("codex-auth:", "1;31", message);
 }
 
-/// Says what went wrong without failing the command.
+/// Reports a problem without failing the command.
 pub fn warn(message: &str) {
     say_under("codex-auth: warning:", "1;33", message);
 }
 
-/// One line, but broken between words where a terminal would break it anywhere.
+/// Prints one line, but wraps it between words on a terminal, which would wrap it anywhere.
 fn say_under(label: &str, style: &str, message: &str) {
     let line = format!("{} {}", painted(label, style), on_one_line(message));
     say(&wrap(&line, width(), 0));
 }
 
-/// A text in a style (ECMA-48, SGR). The stream that does not show styles gets it without.
+/// Adds a style (ECMA-48, SGR), which is removed again for streams that cannot show it.
 pub fn painted(text: &str, style: &str) -> String {
     format!("\x1b[{style}m{text}\x1b[0m")
 }
 
-/// What a stream shows of a text: escape sequences only if it is a terminal that knows them, and the person wants colours.
+/// Prepares a text for a stream: keeps escape sequences only if it is a terminal that supports them, and the user wants
+/// colours.
 pub fn styled<'a>(text: &'a str, stream: &impl IsTerminal) -> Cow<'a, str> {
     if text.contains('\x1b') && !shows_colours(stream) {
         strip_str(text).to_string().into()
@@ -86,7 +87,7 @@ pub fn styled<'a>(text: &'a str, stream: &impl IsTerminal) -> Cow<'a, str> {
     }
 }
 
-/// Whether a person can be asked: stdin is a terminal, and we are in the foreground.
+/// Whether the user can be asked: stdin is a terminal, and we are in the foreground.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && !system::is_in_background()
 }
@@ -96,8 +97,8 @@ pub fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Passes each line that a person types to `wants_more`, until it returns false or the input ends. Bytes that are not
-/// UTF-8 are replaced. A job that is put into the background goes on, and reads again in the foreground.
+/// Passes each line that the user types to `wants_more`, until it returns false or the input ends. Invalid UTF-8 is
+/// replaced. A job that is put into the background continues, and reads again in the foreground.
 pub fn read_lines(mut wants_more: impl FnMut(&str) -> bool) {
     system::refuse_background_stop();
     let mut line = Vec::new();
@@ -111,21 +112,21 @@ pub fn read_lines(mut wants_more: impl FnMut(&str) -> bool) {
                 }
                 line.clear();
             }
-            // In the background a terminal refuses to be read.
+            // In the background, a terminal refuses to be read.
             Err(_) if io::stdin().is_terminal() => thread::sleep(FOREGROUND_CHECK),
             Err(_) => return,
         }
     }
 }
 
-/// Asks for a line that a person types or pastes, and reads it without showing it. Ctrl-C ends the program, but only when the
-/// terminal shows again what is typed.
+/// Asks for a line that the user types or pastes, and reads it without echo. Ctrl-C ends the program, but only after echo
+/// is restored.
 pub fn read_hidden(prompt: &str) -> io::Result<String> {
     let config = rpassword::ConfigBuilder::new()
         .password_feedback_hide()
         .build();
     system::hold_interrupts(true);
-    // Nothing is shown from before the prompt on: what is pasted may come at once.
+    // Echo is off even before the prompt, as the user may paste immediately.
     let line = system::without_echo(|| {
         say(prompt);
         rpassword::read_password_with_config(config)
@@ -134,25 +135,25 @@ pub fn read_hidden(prompt: &str) -> io::Result<String> {
     line
 }
 
-/// The columns of the terminal on stderr; no limit where it is none.
+/// The columns of the terminal on stderr; unlimited without one.
 pub fn width() -> usize {
     terminal_size_of(io::stderr()).map_or(usize::MAX, |(width, _)| width.0.into())
 }
 
-/// The same of stdout.
+/// The same for stdout.
 pub fn result_width() -> usize {
     terminal_size_of(io::stdout()).map_or(usize::MAX, |(width, _)| width.0.into())
 }
 
-/// A part of the result that begins behind an indent, broken between words where stdout is a terminal; elsewhere it is
-/// one line, for whatever reads it.
+/// An indented part of the result, wrapped between words if stdout is a terminal; otherwise it stays on one line for
+/// other programs.
 pub fn fitted(text: &str, indent: usize) -> String {
     let filled = " ".repeat(indent) + text;
     let lines = wrap(&filled, result_width(), indent);
     lines.trim_start_matches(' ').to_owned()
 }
 
-/// Whether a stream shows colours, and the person wants them.
+/// Whether a stream shows colours, and the user wants them.
 pub fn shows_colours(stream: &impl IsTerminal) -> bool {
     knows_sequences(stream) && !settings::is_set(settings::NO_COLOR)
 }
@@ -162,19 +163,19 @@ pub fn emphasized(text: &str) -> String {
     painted(text, "1;36")
 }
 
-/// A URL that can be clicked as a whole, even where it is broken over lines (OSC 8,
+/// A URL that can be clicked even if it is wrapped (OSC 8,
 /// <https://gist.github.com/egmontkob/eb114294efbcd5adb1944c9f3cb5feda>).
 pub fn link(url: &str) -> String {
     format!("\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\")
 }
 
-/// Replaces the line at the foot of the terminal, which says what takes time. Nothing where stderr is no terminal, or another job
-/// has it.
+/// Replaces the status line at the bottom of the terminal. Does nothing if stderr is not a terminal, or another job uses
+/// it.
 pub fn show_status(text: &str) {
     let stderr = io::stderr();
     if knows_sequences(&stderr) && !system::is_in_background() && system::is_flowing() {
         let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
-        // The last column stays empty: some terminals go to the next line when it is filled.
+        // The last column stays empty, because some terminals move to the next line when it is filled.
         *status = text.chars().take(width() - 1).collect();
         write(&format!("\r{status}\x1b[K"));
     }
@@ -188,7 +189,7 @@ pub fn clear_status() {
     }
 }
 
-/// Shows at the foot of the terminal what is awaited, for as long as `work` takes.
+/// Shows in the status line what we are waiting for, while `work` runs.
 pub fn awaiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
     show_status(what);
     let done = work();
@@ -196,12 +197,13 @@ pub fn awaiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Whether a stream is a terminal that knows escape sequences.
+/// Whether a stream is a terminal that supports escape sequences.
 fn knows_sequences(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !settings::has_dumb_terminal() && system::enable_sequences()
 }
 
-/// Breaks a paragraph between words into lines of at most `width` columns, in which a style takes none; all but the first are indented.
+/// Wraps a paragraph between words into lines of at most `width` columns, not counting styles; all but the first are
+/// indented.
 fn wrap(paragraph: &str, width: usize, indent: usize) -> String {
     let indent = " ".repeat(indent);
     let options = Options::new(width).subsequent_indent(&indent);

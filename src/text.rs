@@ -1,31 +1,32 @@
-//! Text from elsewhere, made safe to show: on one line, without control characters, and without what may be a secret.
+//! Text from elsewhere, made safe to show: on one line, without control characters, and without anything that may be
+//! secret.
 
 use std::path::Path;
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-/// The shortest word that can be a secret, in bytes: the tokens, codes and states that we know have 43 and more, and the
-/// IDs of requests, which help, have up to 36.
+/// The minimum length of a word that can be a secret, in bytes: known tokens, codes and states have at least 43, and
+/// request IDs, which are useful, at most 36.
 const SHORTEST_SECRET: usize = 40;
 
-/// Foreign text, made fit for one line of a terminal: control characters become blanks, and what is longer
-/// than 300 characters is cut.
+/// Foreign text, made fit for one line of a terminal: control characters become spaces, and it is cut after 300
+/// characters.
 pub fn printable(text: &str) -> String {
     shortened(&on_one_line(text))
 }
 
-/// The same for what a server said. It may repeat what it was sent: so a word that may be a secret becomes `…`.
+/// The same for a server's message. It may repeat what was sent, so a word that may be a secret becomes `…`.
 pub fn redact(text: &str) -> String {
     shortened(&without_secrets(&on_one_line(text)))
 }
 
-/// Without control characters, whatever its length.
+/// Removes control characters, whatever the length.
 pub fn on_one_line(text: &str) -> String {
     blanked(text).trim().to_owned()
 }
 
-/// With blanks in place of control characters.
+/// Replaces control characters with spaces.
 fn blanked(text: &str) -> String {
     let shown = |c| if is_unprintable(c) { ' ' } else { c };
     text.chars().map(shown).collect()
@@ -51,19 +52,19 @@ fn without_secrets(line: &str) -> String {
     line.split_inclusive(is_between).map(covered).collect()
 }
 
-/// Whether a word looks like a token, a code or a state. The longest names of errors are small letters alone.
+/// Whether a word looks like a token, a code or a state. The longest error names only have lowercase letters.
 fn is_secret(word: &str) -> bool {
     let is_rare = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
     word.len() >= SHORTEST_SECRET && word.bytes().any(is_rare)
 }
 
-/// Control characters, and those that turn the direction of the text round or have no width.
+/// Control characters, and those that change the direction of text or have no width.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Whether a text is a word that means nothing special anywhere, as IDs are.
+/// Whether a text is a word without a special meaning anywhere, like an ID.
 pub fn is_plain(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
     !text.is_empty() && text.bytes().all(is_plain)
@@ -82,32 +83,33 @@ pub fn shell_word(text: &str) -> String {
     shell_quoted(text)
 }
 
-/// Within single quotes a POSIX shell takes everything as it is, but for the quote itself.
+/// In single quotes, a POSIX shell takes everything literally, except for the quote itself.
 pub fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A path as a word of a shell line that is shown to a person. Control characters in it are shown as blanks: then it has
-/// to be typed.
+/// A path as a word of a shell line that is shown to the user. Control characters in it are shown as spaces, so it would
+/// have to be typed.
 pub fn shell_path(path: &Path) -> String {
     shell_word(&blanked(&path.to_string_lossy()))
 }
 
-/// With its first letter in upper case.
+/// Capitalizes the first letter.
 pub fn capitalized(text: &str) -> String {
     let mut rest = text.chars();
     let first = rest.next().map(char::to_uppercase);
     first.into_iter().flatten().chain(rest).collect()
 }
 
-/// Whether these bytes are a whole JSON object, so that nothing more is awaited. None that we know has over 64 KiB.
+/// Whether these bytes are a complete JSON object, so that nothing more is expected. No known response is larger than 64
+/// KiB.
 pub fn is_whole_object(bytes: &[u8]) -> bool {
     bytes.len() <= 64 * 1024
         && bytes.trim_ascii_end().ends_with(b"}")
         && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
-/// The entries of a table in `help/`, separated by empty lines: what each is about, and its text on one line.
+/// The entries of a table in `help/`, separated by empty lines: the subject of each, and its text on one line.
 pub fn entries(table: &'static str) -> impl Iterator<Item = (&'static str, String)> {
     table.split("\n\n").filter_map(|entry| {
         let (subject, text) = entry.split_once('\n')?;
@@ -116,7 +118,7 @@ pub fn entries(table: &'static str) -> impl Iterator<Item = (&'static str, Strin
     })
 }
 
-/// The text of a JSON string that is not empty.
+/// The text of a JSON string, if not empty.
 pub fn text_of(value: &Value) -> Option<String> {
     value
         .as_str()

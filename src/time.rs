@@ -16,12 +16,13 @@ pub fn seconds_since_epoch(time: SystemTime) -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// The time so many seconds after 1970. Times beyond the year 9999, which RFC 3339 cannot write, become its last second.
+/// The time this many seconds after 1970. Times beyond the year 9999, which RFC 3339 cannot express, become its last
+/// second.
 pub fn time_at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))
 }
 
-/// RFC 3339 in UTC, to the second: how a time is shown to others.
+/// RFC 3339 in UTC, to the second, as shown to others.
 pub fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(writable(time)).to_string()
 }
@@ -31,7 +32,7 @@ pub fn timestamp(time: SystemTime) -> String {
     humantime::format_rfc3339_micros(writable(time)).to_string()
 }
 
-/// The nearest time that RFC 3339 can write.
+/// The nearest time that RFC 3339 can express.
 fn writable(time: SystemTime) -> SystemTime {
     time.clamp(SystemTime::UNIX_EPOCH, time_at(LAST_SECOND))
 }
@@ -40,8 +41,8 @@ pub fn time_of(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
 }
 
-/// Does something that may hang, in a thread of its own. After the limit (`ErrorKind::TimedOut`) it goes on, and what comes of
-/// it is dropped.
+/// Runs something that may hang, in a separate thread. After the limit (`ErrorKind::TimedOut`) it continues, and its
+/// result is dropped.
 pub fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
@@ -55,7 +56,7 @@ pub fn start<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Receiver<T>> {
     let (sender, receiver) = mpsc::channel();
-    // Nobody listens after a limit.
+    // After a limit, nothing receives it.
     let work = move || drop(sender.send(work()));
     thread::Builder::new().spawn(work)?;
     Ok(receiver)
@@ -77,7 +78,8 @@ pub mod rfc3339 {
     }
 }
 
-/// A time in seconds since 1970, seen from `now`: `in 9 days (2026-12-01 05:02:23 UTC)`, `2 hours ago (…)`, `just now (…)`.
+/// A time in seconds since 1970, relative to `now`: `in 9 days (2026-12-01 05:02:23 UTC)`, `2 hours ago (…)`, `just now
+/// (…)`.
 pub fn moment(seconds: u64, now: SystemTime) -> String {
     let now = seconds_since_epoch(now);
     let distance = rounded_span(seconds.abs_diff(now));
@@ -89,7 +91,7 @@ pub fn moment(seconds: u64, now: SystemTime) -> String {
     }
 }
 
-/// A time in seconds since 1970 as a clock here shows it, with the distance to UTC. Where that is not known, it is in UTC.
+/// A time in seconds since 1970 in local time, with the offset from UTC. If that is unknown, in UTC.
 pub fn stamp(seconds: u64) -> String {
     let time = time_at(seconds);
     let offset = UtcOffset::local_offset_at(time.into()).unwrap_or(UtcOffset::UTC);
@@ -101,8 +103,8 @@ pub fn stamp(seconds: u64) -> String {
     }
 }
 
-/// Parses a length of time such as `90s`, `5m`, `2h` or `1d`; a bare number is in seconds. The limit is ten years: adding it
-/// to the clock must not overflow.
+/// Parses a duration such as `90s`, `5m`, `2h` or `1d`; a bare number is in seconds. The limit is ten years, so that
+/// adding it to the clock does not overflow.
 pub fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
     let length = match text.parse() {
@@ -116,7 +118,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(length)
 }
 
-/// A length of time as it was asked for: `8 seconds`, `2 hours`, `1 hour 30 minutes`.
+/// A duration as it was given: `8 seconds`, `2 hours`, `1 hour 30 minutes`.
 pub fn length(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds % unit(seconds).0 {
@@ -125,7 +127,7 @@ pub fn length(time: Duration) -> String {
     }
 }
 
-/// A length of time in its largest unit, rounded down.
+/// A duration in its largest unit, rounded down.
 pub fn span(seconds: u64) -> String {
     let (unit, name) = unit(seconds);
     match seconds / unit {

@@ -9,7 +9,7 @@ use ureq::http::Uri;
 /// A URL that a token may be sent to: https, or plain http to this machine; without a user, a query or a fragment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Url {
-    /// Without a slash at the end.
+    /// Without a trailing slash.
     text: String,
     /// A name or an address; an IPv6 address has no brackets.
     pub host: String,
@@ -42,7 +42,7 @@ impl Url {
         })
     }
 
-    /// Without a slash at the end.
+    /// Without a trailing slash.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -52,7 +52,7 @@ impl Url {
         is_loopback(&self.host)
     }
 
-    /// The same path at another origin, which begins with its scheme and has no slash at the end.
+    /// The same path at another origin, which starts with its scheme and has no trailing slash.
     pub fn at_origin(&self, origin: &Self) -> Self {
         let path = &self.text[self.origin().len()..];
         Self {
@@ -61,14 +61,14 @@ impl Url {
         }
     }
 
-    /// The scheme, the host and the port, as they are written.
+    /// The scheme, the host and the port, as written.
     pub fn origin(&self) -> &str {
         let host = self.text.find("://").map_or(0, |colon| colon + 3);
         let path = self.text[host..].find('/');
         path.map_or(&self.text, |slash| &self.text[..host + slash])
     }
 
-    /// The URL of a path below this one. `path` begins without a slash.
+    /// The URL of a path below this one. `path` has no leading slash.
     pub fn join(&self, path: &str) -> String {
         format!("{}/{path}", self.text)
     }
@@ -80,8 +80,8 @@ impl fmt::Display for Url {
     }
 }
 
-/// The host of an authority without a user, and the port if it names one. They are all of it (RFC 3986 section 3.2): the
-/// parser of `http` skips what is between the two.
+/// The host of an authority without a user, and the port if given. They are all of it (RFC 3986 section 3.2): the `http`
+/// crate's parser skips anything between the two.
 pub fn split_authority(authority: &str) -> Result<(&str, Option<u16>)> {
     let end = authority.find(']').map_or(0, |end| end + 1);
     let (host, port) = match authority[end..].find(':') {
@@ -101,7 +101,7 @@ pub fn split_authority(authority: &str) -> Result<(&str, Option<u16>)> {
         return Ok((bare, None));
     };
     match number.parse() {
-        // `parse` takes a sign, a URL has none.
+        // `parse` accepts a sign, but a URL must not have one.
         Ok(port @ 1..) if !number.starts_with('+') => Ok((bare, Some(port))),
         _ => bail!("invalid port {number:?}"),
     }
@@ -120,7 +120,7 @@ pub fn is_localhost(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
 }
 
-/// A host as it is written outside URLs: in a URL an IPv6 address has brackets (RFC 3986 section 3.2.2).
+/// A host as written outside URLs: in a URL, an IPv6 address has brackets (RFC 3986 section 3.2.2).
 pub fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }

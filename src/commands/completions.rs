@@ -1,4 +1,4 @@
-//! `completions`: the script for a shell, and the candidates that it asks this program for at every TAB.
+//! `completions`: the script for a shell, and the candidates that the script gets from this program at every TAB.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -29,7 +29,7 @@ pub fn script(shell: Shell) -> Result<String> {
     writer.write_registration(COMPLETE, NAME, NAME, NAME, &mut script)?;
     let mut script = String::from_utf8(script)?.trim().to_owned();
     if shell == Shell::Zsh {
-        // In a folder of `fpath` the file itself is the function that zsh calls for the first TAB.
+        // In a folder of `fpath`, zsh calls the file itself as the function for the first TAB.
         let function = "_clap_dynamic_completer_codex_auth";
         let register = format!("compdef {function} {NAME}");
         let either = format!(
@@ -40,7 +40,7 @@ pub fn script(shell: Shell) -> Result<String> {
     Ok(script + "\n")
 }
 
-/// Answers a shell. A failure is silent: the shell shows no message.
+/// Answers a shell. Errors are silent, because the shell shows no message.
 pub fn complete() -> ExitCode {
     let folder = env::current_dir().ok();
     let engine = CompleteEnv::with_factory(command).var(COMPLETE);
@@ -50,10 +50,10 @@ pub fn complete() -> ExitCode {
     }
 }
 
-/// The command line, with what can be completed instead of its values.
+/// The command line, with completions for its values.
 fn command() -> Command {
     let (typed, current) = line();
-    // Where a program or a shell is to be chosen, options are offered only to somebody who begins one.
+    // Where a program or a shell is expected, options are only offered for a word that starts like one.
     let chooses = typed.iter().any(|it| it == "setup" || it == "completions");
     let hides_options = chooses && !current.to_string_lossy().starts_with('-');
     let as_offered = |argument: Arg| {
@@ -64,7 +64,7 @@ fn command() -> Command {
         let completer = ArgValueCompleter::new(command_line);
         subcommand.mut_arg("command", |command| command.add(completer))
     };
-    // Of the parser's own flags it would offer the short forms alone.
+    // For the parser's own flags it would only offer the short forms.
     cli::command()
         .disable_help_flag(true)
         .disable_version_flag(true)
@@ -77,23 +77,23 @@ fn command() -> Command {
         .mut_subcommands(|command| command.mut_args(as_offered))
 }
 
-/// The words between the name of the program and the one that is to be completed, and that one.
+/// The words between the name of the program and the word to complete, and that word.
 fn line() -> (Vec<OsString>, OsString) {
-    // The script puts the first `--`, and the name behind it.
+    // The script passes the first `--`, followed by the program's name.
     let line = env::args_os().skip_while(|word| word != "--").skip(2);
     let mut words: Vec<OsString> = line.collect();
     let current = words.pop().unwrap_or_default();
     (words, current)
 }
 
-/// The profiles that can be used.
+/// The profiles that can be used here.
 fn profiles() -> Vec<CompletionCandidate> {
     let stored = store::profiles().unwrap_or_default();
     let names = stored.into_iter().chain([CODEX_PROFILE.to_owned()]);
     names.map(CompletionCandidate::new).collect()
 }
 
-/// The command that `exec`, or `login --from`, runs, and its arguments: they come behind a `--` that the person has typed.
+/// The command that `exec` or `login --from` runs, and its arguments, which follow a `--` that the user has typed.
 fn command_line(current: &OsStr) -> Vec<CompletionCandidate> {
     let (typed, _) = line();
     let beginning = current.to_string_lossy();
@@ -106,7 +106,7 @@ fn command_line(current: &OsStr) -> Vec<CompletionCandidate> {
     }
 }
 
-/// The programs in `PATH` whose names begin so.
+/// The programs in `PATH` whose names start like this.
 fn programs(beginning: &str) -> Vec<CompletionCandidate> {
     let folders = settings::program_folders().into_iter();
     let entries = folders.flat_map(fs::read_dir).flatten().flatten();

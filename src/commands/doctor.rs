@@ -11,7 +11,7 @@ use crate::doctor::{self, Finding, Level};
 use crate::settings;
 use crate::terminal::{fitted, painted};
 
-/// Exit code 1 means that there is a problem. What `--json` prints is described in the man page; a member that is added does not
+/// Exit code 1 means that there is a problem. The man page describes what `--json` prints; adding a member does not
 /// change its version.
 pub fn doctor(profile: Option<String>, json: bool, verbose: bool) -> Result<ExitCode> {
     let findings = doctor::findings(settings::profile(profile)?);
@@ -31,7 +31,7 @@ pub fn doctor(profile: Option<String>, json: bool, verbose: bool) -> Result<Exit
     Ok(ExitCode::from(u8::from(has_problem)))
 }
 
-/// Where we run, then the findings that need attention; with `verbose`, all of them.
+/// The environment, then the findings that need attention, or all of them with `verbose`.
 fn as_text(findings: &[Finding], verbose: bool) -> String {
     let head = fitted(&program_and_system(), 0);
     let shown = |it: &&Finding| verbose || it.level != Level::Ok;

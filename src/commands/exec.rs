@@ -1,4 +1,4 @@
-//! `exec`: run a command with a fresh token in its environment, and nowhere else.
+//! `exec`: runs a command with a fresh token in its environment, and nowhere else.
 
 use std::io::ErrorKind;
 use std::process::{Command, ExitCode};
@@ -25,7 +25,7 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
         .env("CODEX_AUTH_BASE_URL", base_url.as_str());
     match found.account_id() {
         Some(id) => command.env("CODEX_AUTH_ACCOUNT_ID", id),
-        // One that was inherited is of another login.
+        // An inherited one belongs to another login.
         None => command.env_remove("CODEX_AUTH_ACCOUNT_ID"),
     };
     for name in settings::WORKLOAD {
@@ -33,7 +33,7 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     }
     command.envs(args.env.iter().map(|name| (name, token)));
     if args.openai {
-        // With the key alone, a program would send the token to api.openai.com.
+        // With only the key, a program would send the token to api.openai.com.
         command
             .env("OPENAI_API_KEY", token)
             .env("OPENAI_BASE_URL", base_url.join("codex"));
@@ -42,7 +42,7 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
         let name = printable(&program.to_string_lossy());
         let why = describe_start(&error, program);
         complain(&format!("could not run {name}: {why}"));
-        // As a shell has it (POSIX.1-2017, XCU 2.8.2): it is not found, or cannot be run.
+        // As in a shell (POSIX.1-2017, XCU 2.8.2): it was not found, or could not be run.
         let is_missing = error.kind() == ErrorKind::NotFound;
         ExitCode::from(if is_missing { 127 } else { 126 })
     }))

@@ -1,4 +1,4 @@
-//! What the parser says: the help, and what is wrong with the arguments, in our style and with the command to try.
+//! What the parser reports: the help, and errors in the arguments, in our style and with the command to try.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -17,12 +17,12 @@ use crate::cli::Cli;
 use crate::settings::is_profile_name;
 use crate::terminal;
 
-/// Prints the help or the version that was asked for, or else what is wrong with the arguments.
+/// Prints the requested help or version, or else what is wrong with the arguments.
 pub fn show(error: &Error, arguments: &[OsString]) -> Result<ExitCode> {
     if !error.use_stderr() {
         return print_coloured(&error.render().ansi().to_string());
     }
-    // What is wrong comes first, up to an empty line; tips and the usage follow.
+    // The error comes first, up to an empty line; tips and the usage follow.
     let text = error.render().to_string();
     let cause = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = cause.split_whitespace().skip(1).collect();
@@ -36,7 +36,7 @@ pub fn show(error: &Error, arguments: &[OsString]) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(error.exit_code())?))
 }
 
-/// What to try instead. Nothing where the cause says which values are possible, and none is close.
+/// What to try instead. `None` if the error lists the possible values, and none is close.
 fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
     let mut whole = Cli::command();
     whole.build();
@@ -53,10 +53,10 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
     let Some(wrong) = text(error, wrong) else {
         return Some(help);
     };
-    // Two typing errors at most: of what is less similar, none is likely.
+    // At most two typing errors: anything less similar is unlikely.
     let likely = text(error, suggested).filter(|likely| damerau_levenshtein(wrong, likely) <= 2);
     if let Some(likely) = likely {
-        // `--format <FORMAT>` of a wrong value.
+        // `--format <FORMAT>` if its value is wrong.
         let argument = text(error, InvalidArg).and_then(|it| it.split_once('<'));
         let option = argument.map_or("", |it| it.0);
         return Some(format!("{call} {option}{likely}"));
@@ -67,7 +67,7 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
     Some(hint(wrong, &whole, command.get_name(), &typed).unwrap_or(help))
 }
 
-/// What was probably meant: a command or an option of another tool, or a missing `--` or `--profile`.
+/// What was probably meant: a command or an option known from another tool, or a missing `--` or `--profile`.
 fn hint(word: &str, whole: &Command, command: &str, typed: &[&str]) -> Option<String> {
     let is_bare = !word.starts_with('-') && !typed.contains(&"--");
     let is_profile = is_profile_name(word) && whole.find_subcommand(word).is_none();
@@ -90,7 +90,7 @@ fn hint(word: &str, whole: &Command, command: &str, typed: &[&str]) -> Option<St
     Some(meant.to_owned())
 }
 
-/// A detail of an error; of several the last, which is the parser's best.
+/// A detail of an error; if there are several, the last one, which is the parser's best.
 fn text(error: &Error, kind: ContextKind) -> Option<&str> {
     match error.get(kind)? {
         ContextValue::String(text) => Some(text),

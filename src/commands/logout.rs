@@ -1,4 +1,4 @@
-//! `logout`: removes a login, and revokes it if the issuer can be reached. What cannot be read now, but later, stays.
+//! `logout`: removes a login, and revokes it if the issuer can be reached. A login that is unreadable only now is kept.
 
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ pub fn logout(profile: Option<String>, no_revoke: bool, all: bool) -> Result<Exi
     for profile in profiles {
         match Store::new(profile).and_then(|store| sign_out(&store, no_revoke)) {
             Ok(done) => say(&done),
-            // One that cannot be removed does not keep the others.
+            // One that cannot be removed does not stop the others.
             Err(error) => {
                 complain(&format!("{error:#}"));
                 codes.push(exit_code(&error));
@@ -36,7 +36,7 @@ pub fn logout(profile: Option<String>, no_revoke: bool, all: bool) -> Result<Exi
     Ok(worst(&codes).unwrap_or(0).into())
 }
 
-/// Removes the login of a profile, then revokes it. Returns what to say of that.
+/// Removes the login of a profile, then revokes it. Returns the message about it.
 fn sign_out(store: &Store, no_revoke: bool) -> Result<String> {
     let profile = store.profile();
     let not_signed_in = format!("Not signed in (profile {profile}).");
@@ -51,7 +51,7 @@ fn sign_out(store: &Store, no_revoke: bool) -> Result<String> {
     }
     let lock = lock(store)?;
     let stored = match store.load() {
-        // It may be readable later, here or by another version; without its file it could never be revoked.
+        // It may become readable later, here or for another version; without its file it could never be revoked.
         Err(error) if !no_revoke && exit_code(&error) != LOGIN_REQUIRED => {
             let words = format!(
                 "could not sign out (profile {profile}): {error:#}; --no-revoke removes the file anyway"
@@ -62,7 +62,7 @@ fn sign_out(store: &Store, no_revoke: bool) -> Result<String> {
     };
     lock.remove()?;
     drop(lock);
-    // A file that did not open may name the key of another one.
+    // A file that did not open may name another file's key.
     let opened = stored.as_ref().ok().and_then(Option::as_ref);
     forget_key(opened.and_then(Credentials::key_id));
     let not_revoked = match stored {

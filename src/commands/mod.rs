@@ -25,7 +25,7 @@ use crate::profile::{Profile, store};
 use output::print;
 pub use token::token;
 
-/// Says what to do first, for a call without any arguments. No line is wider than a narrow terminal.
+/// Says what to do first, for a call without any arguments. All lines fit a narrow terminal.
 pub fn start_page() -> Result<ExitCode> {
     print(include_str!("../help/start_page.txt"))
 }
@@ -33,7 +33,7 @@ pub fn start_page() -> Result<ExitCode> {
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let profile = cli.profile;
     match cli.command {
-        // The parser cannot check a global option against one of a subcommand.
+        // The parser cannot declare a conflict between a global option and one of a subcommand.
         Command::Status(StatusArgs { all: true, .. }) | Command::Logout { all: true, .. }
             if profile.is_some() =>
         {

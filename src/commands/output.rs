@@ -14,12 +14,12 @@ pub const BAD: &str = "31";
 pub const GOOD: &str = "32";
 pub const WARNING: &str = "33";
 
-/// Prints a result with colours, where stdout shows them.
+/// Prints a result in colour, if stdout supports it.
 pub fn print_coloured(result: &str) -> Result<ExitCode> {
     print(&styled(result, &io::stdout()))
 }
 
-/// Writes a result to stdout, all at once. A reader that has gone away is no failure.
+/// Writes a result to stdout in one piece. It is not an error if the reader has closed the pipe.
 pub fn print(result: &str) -> Result<ExitCode> {
     match stdout().and_then(|mut stdout| stdout.write_all(result.as_bytes())) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -11,7 +11,7 @@ use crate::settings;
 use crate::store::Store;
 use crate::terminal::{say, succeed};
 
-/// Stores a login sealed, or not sealed any more.
+/// Stores a login sealed, or unsealed again.
 pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
     let profile = store.profile();
     if store.load_closed()?.is_none() {
@@ -22,7 +22,7 @@ pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
         let change = if sealed { "seal" } else { "unseal" };
         unlock(key.as_deref()).with_context(|| format!("could not {change} the login"))?;
     }
-    // Before the lock: the keyring may take its time.
+    // Before taking the lock, as the keyring may be slow.
     load(store)?;
     let lock = lock(store)?;
     let mut credentials = load(store)?;
@@ -33,7 +33,7 @@ pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
         ));
         return Ok(ExitCode::SUCCESS);
     }
-    // What it replaces is this login itself.
+    // The earlier login is this one, so it is not revoked.
     let _ = Replacement::prepare(store, lock, Some(sealed))?.save(&mut credentials)?;
     succeed(&if sealed {
         format!("Sealed the login with a key in the keyring (profile {profile})")

@@ -19,8 +19,8 @@ use crate::terminal::{awaiting, fitted, painted, result_width};
 use crate::text::{capitalized, printable};
 use crate::time::{moment, seconds_since_epoch, span};
 
-/// Prints the state of one profile, or of all. A member that is added to the JSON does not change its version. Exit code 0 means that each can have a token without a person, 4 that
-/// somebody has to sign in.
+/// Prints the state of one profile, or of all. Adding a member to the JSON does not change its version. Exit code 0 means
+/// that each can get a token without a sign-in, 4 that someone has to sign in.
 pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
     let now = SystemTime::now();
     let look = |profile| {
@@ -56,8 +56,8 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
     Ok(worst(&codes).unwrap_or(LOGIN_REQUIRED).into())
 }
 
-/// A line for each profile, in columns that are as wide as need be. Where the terminal is too narrow for all of them, the
-/// token stands below.
+/// A line for each profile, in columns as wide as needed. If the terminal is too narrow for all of them, the token is
+/// shown below.
 fn table(logins: &[LoginStatus]) -> String {
     if logins.is_empty() {
         return "Not signed in: run codex-auth login\n".to_owned();
@@ -142,7 +142,7 @@ fn line(name: &str, value: &str) -> String {
     format!("  {:<11} {}\n", format!("{name}:"), fitted(value, 14))
 }
 
-/// A line for each of the plan's limits.
+/// A line for each limit of the plan.
 fn limits(login: &LoginStatus) -> String {
     let usage = match &login.usage {
         None => return String::new(),
@@ -176,7 +176,7 @@ fn window_use(window: &Window, now: SystemTime) -> String {
     parts.join(", ") + &limit
 }
 
-/// Ten columns and a blank; nothing where stdout is no terminal.
+/// Ten columns and a space; empty if stdout is not a terminal.
 fn bar(percent: f64) -> String {
     if !io::stdout().is_terminal() {
         return String::new();

@@ -1,7 +1,7 @@
 //! `token`: prints an access token that is valid for long enough, in one of several formats.
 //!
-//! Tokens and account IDs are single words of visible characters (`credentials`), so that none can break a line or a
-//! header in two.
+//! Tokens and account IDs are single words of visible characters (`credentials`), so they cannot break a line or a header
+//! in two.
 
 use std::mem::ManuallyDrop;
 use std::process::ExitCode;
@@ -21,14 +21,14 @@ use crate::time::{date, seconds_since_epoch, time_at};
 
 pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
     let profile = Profile::chosen(profile)?;
-    // The process ends: freeing it would only take time.
+    // The process is about to exit, so freeing this would only take time.
     let found = ManuallyDrop::new(obtain(&profile, &args.request)?);
     let now = SystemTime::now();
     print(&formatted(args.format, &found, profile.name(), now)?)
 }
 
-/// Credentials with a token as the options ask for it, else another machine whose command this is. A warning about it has been
-/// shown.
+/// Returns credentials with a token that satisfies the options, or the request of another machine that runs this as its
+/// command. Shows any warning about it.
 pub fn obtain(profile: &Profile, args: &RequestArgs) -> Result<Credentials> {
     let forwarded = settings::forwarded_request()?;
     let request = TokenRequest {
@@ -39,7 +39,7 @@ pub fn obtain(profile: &Profile, args: &RequestArgs) -> Result<Credentials> {
         rejected: forwarded.rejected,
     };
     let mut token = profile.valid_token(&request)?;
-    // A report from elsewhere is a hint: the backend decides.
+    // A report from another machine is only a hint: the backend decides.
     let is_reported = match &request.rejected {
         Some(rejected) => *rejected == fingerprint(token.credentials.access_token()?),
         None => false,
@@ -53,7 +53,7 @@ pub fn obtain(profile: &Profile, args: &RequestArgs) -> Result<Credentials> {
     Ok(token.credentials)
 }
 
-/// The access token in a format, line end included, as it is printed at `now`.
+/// The access token in a format, including the line end, as printed at `now`.
 fn formatted(
     format: Format,
     credentials: &Credentials,
@@ -77,8 +77,8 @@ fn formatted(
         Format::Json => {
             let account = credentials.account();
             let end = credentials.expiry();
-            // The names are those of this program, and those of a token response (RFC 6749 section 5.1). Members may be added
-            // under the same version.
+            // Has this program's names, and those of a token response (RFC 6749 section 5.1). Members may be added
+            // without a new version.
             let object = json!({
                 "version": 1,
                 "token": token,
@@ -102,7 +102,7 @@ fn formatted(
         Format::Headers => lines(|line| line)?,
         Format::HeadersJson => format!("{}\n", headers()?),
         Format::Curl => lines(|line| {
-            // curl reads visible characters and blanks so.
+            // curl's syntax for visible characters and spaces.
             let line = line.replace('\\', r"\\").replace('"', r#"\""#);
             format!("header = \"{line}\"")
         })?,
@@ -110,7 +110,7 @@ fn formatted(
         Format::Env => {
             let id = match credentials.account_id() {
                 Some(id) => format!("CODEX_AUTH_ACCOUNT_ID={}", shell_quoted(&id)),
-                // One that was there before is of another account.
+                // An existing one belongs to another account.
                 None => "unset CODEX_AUTH_ACCOUNT_ID".to_owned(),
             };
             let base_url = credentials.base_url(&settings::backend()?);
@@ -127,7 +127,7 @@ mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-    /// A login with this access token, and these claims beside it.
+    /// A login with this access token, and these claims in addition.
     fn login(token: &str, auth: &Value) -> Credentials {
         let claims = json!({ "https://api.openai.com/auth": auth });
         let id_token = format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims.to_string()));

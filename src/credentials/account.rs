@@ -1,5 +1,5 @@
-//! Whose the tokens are: as stored with them, else as they claim (RFC 7519). Signatures are not checked: tokens
-//! come straight from the issuer over TLS (OpenID Connect Core 3.1.3.7).
+//! The owner of the tokens: as stored with them, or else as they claim (RFC 7519). Signatures are not verified, because
+//! tokens come directly from the issuer over TLS (OpenID Connect Core 3.1.3.7).
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use serde_json::Value;
 use super::{Credentials, TokenResponse, Tokens, is_token};
 use crate::text::{printable, text_of};
 
-/// The claims that say whose a token is.
+/// The claims that identify the owner of a token.
 const AUTH: &str = "https://api.openai.com/auth";
 const PROFILE: &str = "https://api.openai.com/profile";
 
-/// The owner of an access token. What the issuer or a command says in addition to its claims is stored.
+/// The owner of an access token. What the issuer or a command says beyond the token's claims is stored.
 #[derive(Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Account {
@@ -25,16 +25,16 @@ pub struct Account {
     #[serde(skip)]
     pub user_id: Option<String>,
     pub email: Option<String>,
-    /// The plan when the token was made.
+    /// The plan when the token was issued.
     pub plan: Option<String>,
-    /// The region that the workspace is pinned to, if it is.
+    /// The region that the workspace is pinned to, if any.
     pub residency: Option<String>,
-    /// Whether it is one of a `FedRAMP` workspace, whose requests say so.
+    /// Whether it belongs to a `FedRAMP` workspace, whose requests need a header.
     pub is_fedramp: bool,
 }
 
 impl Account {
-    /// Reads objects of the issuer, such as claims. For each member the first one that has it counts.
+    /// Reads objects from the issuer, such as claims. For each member, the first object that has it counts.
     pub fn of(objects: &[&Value]) -> Self {
         let text = |name| objects.iter().find_map(|object| text_of(&object[name]));
         let compute = text("chatgpt_compute_residency");
@@ -49,7 +49,7 @@ impl Account {
         }
     }
 
-    /// As the claims of the ID token say, else those of the access token.
+    /// According to the claims of the ID token, or else of the access token.
     pub(super) fn claimed(tokens: &Tokens) -> Self {
         let tokens = [&tokens.id_token, &tokens.access_token].into_iter();
         let claims: Vec<Value> = tokens.flatten().map(|token| claims(token)).collect();
@@ -59,8 +59,7 @@ impl Account {
 }
 
 impl Credentials {
-    /// Whose they are: as stored, else as claimed. The texts are fit for one line of a terminal, the ID and the region for a
-    /// header.
+    /// The owner: as stored, or else as claimed. Texts fit on one line of a terminal, the ID and the region in a header.
     pub fn account(&self) -> Account {
         let stored = self.account.clone().unwrap_or_default();
         let claimed = Account::claimed(&self.tokens);
@@ -94,7 +93,7 @@ pub(super) fn claims(token: &str) -> Value {
     serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default()
 }
 
-/// A count of seconds, as servers write it: a number or a string that holds one; a fraction is dropped.
+/// A number of seconds, as servers write it: a number, or a string with one. Fractions are dropped.
 pub fn seconds_of(value: &Value) -> Option<u64> {
     let text = || value.as_str()?.trim().parse().ok();
     let seconds = Duration::try_from_secs_f64(value.as_f64().or_else(text)?).ok()?;

@@ -1,4 +1,4 @@
-//! Codex's own `auth.json`, as far as its tokens concern us.
+//! Codex's own `auth.json`, as far as its tokens matter to us.
 
 use anyhow::{Result, bail, ensure};
 use serde_json::Value;
@@ -8,8 +8,9 @@ use crate::error::login_required;
 use crate::settings::login_command;
 use crate::text::{printable, text_of};
 
-/// Reads Codex's own file, of any of its versions: a member of another type counts as missing. The credentials have no issuer,
-/// whatever its other members say: so nobody gets the refresh token. Another kind of login, such as an API key, is an error.
+/// Reads Codex's own file, of any version: a member of an unexpected type counts as missing. The credentials never have
+/// an issuer, whatever the other members say, so nobody gets the refresh token. Another kind of login, such as an API
+/// key, is an error.
 pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
     ensure!(!bytes.is_empty(), "the file is empty");
     let file: Value = serde_json::from_slice(bytes).unwrap_or_default();
@@ -39,7 +40,7 @@ pub fn parse_codex(bytes: &[u8]) -> Result<Credentials> {
     )))
 }
 
-/// How Codex is signed in, by its own rule: as its mode says, or else by the credentials present.
+/// How Codex is signed in, by its own rule: according to its mode, or else to the credentials present.
 fn mode(file: &Value) -> String {
     let has = |member: &str| text_of(&file[member]).is_some();
     match text_of(&file["auth_mode"]) {

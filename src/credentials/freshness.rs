@@ -1,18 +1,18 @@
-//! How long an access token can still be used: decided here for every command, and for Codex's credentials too.
+//! How long an access token can still be used: decided here for every command, and for Codex's credentials, too.
 
 use std::time::{Duration, SystemTime};
 
 use super::{Credentials, TokenRequest, TokenResponse};
 use crate::time::seconds_since_epoch;
 
-/// The life that a token must have left if nobody says otherwise, in seconds.
+/// The lifetime that a token must have left by default, in seconds.
 const MIN_TTL: u64 = 5 * 60;
-/// The shortest time before a token expires in which it is refreshed ahead of time, in seconds.
+/// The minimum time before expiry at which a token is refreshed ahead of time, in seconds.
 const SHORTEST_WINDOW: u64 = 10 * 60;
-/// No better token can be had than one received less than this many seconds ago.
+/// A token received less than this many seconds ago cannot be improved on.
 const NEW: u64 = 60;
 
-/// How good a stored token is for a request.
+/// How well a stored token satisfies a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Freshness {
     Fresh,
@@ -23,7 +23,7 @@ pub enum Freshness {
 }
 
 impl Credentials {
-    /// How good the access token is for a request. Its life is counted from its receipt, on this machine's clock.
+    /// How well the access token satisfies a request. Its lifetime is counted from its receipt, on this machine's clock.
     pub fn freshness(&self, request: &TokenRequest, now: SystemTime) -> Freshness {
         let (left, window) = (self.seconds_left(now), self.window());
         let usual = Duration::from_secs(MIN_TTL.min(window / 2));
@@ -37,8 +37,9 @@ impl Credentials {
         }
     }
 
-    /// The seconds until the access token expires. One that does not tell when has none left, but for one that is never
-    /// refreshed: it is valid until the backend rejects it. If the clock was set back, the token's own claim is believed.
+    /// The seconds until the access token expires. Without a known expiry it has none left, except for a token that is
+    /// never refreshed, which is valid until the backend rejects it. If the clock was set back, the token's own claim is
+    /// believed.
     pub fn seconds_left(&self, now: SystemTime) -> u64 {
         let unknown = self.is_access_token_only().then_some(u64::MAX);
         let claimed = self.is_from_future(now).then(|| self.claimed_expiry());
@@ -47,20 +48,20 @@ impl Credentials {
         end.saturating_sub(seconds_since_epoch(now))
     }
 
-    /// Whether more than a whole life seems to be left: the clock has been set back since the token was received.
+    /// Whether more than the full lifetime seems to be left, because the clock was set back after the token was received.
     fn is_from_future(&self, now: SystemTime) -> bool {
         let end = self.expires_at.zip(self.expires_in);
         let now = seconds_since_epoch(now).saturating_add(NEW);
         end.is_some_and(|(end, life)| end > life.saturating_add(now))
     }
 
-    /// Whether it can be used now: it is there, and has not expired.
+    /// Whether it can be used now: it exists and has not expired.
     pub fn is_valid(&self, now: SystemTime) -> bool {
         self.seconds_left(now) > 0 && !self.is_closed()
     }
 
-    /// Whether the token was received just now: then another one would not be valid for longer. One from a command may be old
-    /// when it is received, and is never new.
+    /// Whether the token was received just now, so that another one would not be valid for longer. One from a command may
+    /// be old when it is received, and is never new.
     pub fn is_new(&self, now: SystemTime) -> bool {
         !self.source().is_external() && self.is_valid(now) && self.is_just_received(now)
     }
@@ -72,8 +73,8 @@ impl Credentials {
         age.is_some_and(|age| age.as_secs() < limit)
     }
 
-    /// Whether the token is valid for as long as it has to be. The seconds since its receipt do not count against one that was
-    /// refreshed just now for this request.
+    /// Whether the token is valid for as long as requested. For a token refreshed just now for this request, the seconds
+    /// since then do not count.
     pub fn satisfies(&self, request: &TokenRequest, now: SystemTime) -> bool {
         let (left, needed) = (self.seconds_left(now), request.min_ttl.unwrap_or_default());
         let is_just_received = self.is_just_received(now) && !self.lives_too_short(request);
@@ -81,33 +82,35 @@ impl Credentials {
         left > 0 && left.saturating_add(grace) >= needed.as_secs()
     }
 
-    /// Whether no refresh would bring a better token for this request now: it is new, or not even a whole life is long enough.
+    /// Whether a refresh could not bring a better token for this request now: it is new, or not even a full lifetime is
+    /// long enough.
     pub fn is_as_good_as_any(&self, request: &TokenRequest, now: SystemTime) -> bool {
         let is_usual = self.freshness(&TokenRequest::default(), now) == Freshness::Fresh;
         !request.force_refresh && (self.is_new(now) || self.lives_too_short(request) && is_usual)
     }
 
-    /// Whether a whole life of such a token is less than what is asked for. That of one from a command is not known.
+    /// Whether the full lifetime of such a token is shorter than requested. Unknown, and so false, for a token from a
+    /// command.
     pub fn lives_too_short(&self, request: &TokenRequest) -> bool {
         let life = self.expires_in.filter(|_| !self.source().is_external());
         request.min_ttl.unwrap_or_default().as_secs() > life.unwrap_or(u64::MAX)
     }
 
-    /// Whether a response says that its token is valid for longer than ours, by a minute at least.
+    /// Whether a response says that its token is valid for longer than the stored one, by a minute at least.
     pub fn is_prolonged_by(&self, response: &TokenResponse, now: SystemTime) -> bool {
         response.expires_in.unwrap_or(0) > self.seconds_left(now).saturating_add(NEW)
     }
 
-    /// Chooses the moment from which the token is refreshed ahead of time, in the first half of the usual time for it: many
-    /// machines that have the same token do not come at once. `share` is a random number from 0 to 1.
+    /// Chooses when the token will be refreshed ahead of time, within the first half of the usual window, so that many
+    /// machines with the same token do not refresh at once. `share` is a random number from 0 to 1.
     pub fn choose_refresh_window(&mut self, share: f64) {
         let longest = Duration::from_secs(self.window());
         let chosen = longest.mul_f64(1.0 - share.clamp(0.0, 1.0) / 2.0);
         self.refresh_window = Some(chosen.as_secs());
     }
 
-    /// The last tenth of the token's life, at least ten minutes, at most half of the life; in seconds. None of it where nobody
-    /// refreshes the token: there is no better one to wait for.
+    /// The window for a refresh ahead of time: the last tenth of the token's lifetime, at least ten minutes, at most half
+    /// of the lifetime; in seconds. Zero if nobody refreshes the token, as there is no better one to wait for.
     fn window(&self) -> u64 {
         if self.is_access_token_only() {
             return 0;

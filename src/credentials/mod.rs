@@ -1,8 +1,8 @@
-//! What is stored for one profile: the tokens, when they expire, whose they are, and what went wrong with them. No input or
-//! output; the time is a parameter.
+//! What is stored for a profile: the tokens, when they expire, who owns them, and what went wrong with them. No I/O, and
+//! the time is a parameter.
 //!
-//! `Credentials` is the record, as stored in the file. `TokenResponse` brings new tokens, `freshness` says how long they can be
-//! used, `account` whose they are, `routing` where requests with them go. `seal` encrypts what is secret.
+//! `Credentials` is the record, as stored in the file. `TokenResponse` brings new tokens, `freshness` says how long they
+//! can be used, `account` who owns them, `routing` where requests with them go. `seal` encrypts what is secret.
 
 mod account;
 mod codex;
@@ -41,55 +41,57 @@ pub use source::Source;
 pub use token_response::TokenResponse;
 pub use workload::parse_assertion;
 
-/// The format of a stored record whose tokens can be read.
+/// The format of a stored record with readable tokens.
 const VERSION: u64 = 1;
-/// The format of a sealed one: a program that knows only the other would find no tokens in it. A newer one is not touched.
+/// The format of a sealed record, in which a program that only knows the other would find no tokens. Newer formats are
+/// not touched.
 const SEALED_VERSION: u64 = 2;
 
-/// What Codex calls an access token of an admin console (`at-…`), which is never refreshed, in its file.
+/// Codex's name for a login with an admin console's access token (`at-…`), which is never refreshed.
 const ACCESS_TOKEN_MODE: &str = "personalAccessToken";
 
-/// The credentials of one profile, and the members of the stored file: those that Codex has too are named and shaped as in its
-/// `auth.json`. They have no `Debug`: nothing prints them.
+/// The credentials of a profile, and the members of the stored file. Members that Codex also has are named and formatted
+/// as in its `auth.json`. There is no `Debug`, so that nothing prints them.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Credentials {
     version: Option<u64>,
-    /// `chatgpt`, or what Codex writes for its other ways to sign in.
+    /// `chatgpt`, or what Codex writes for other ways to sign in.
     auth_mode: Option<String>,
-    /// The issuer of the tokens. The refresh token is sent to it alone.
+    /// The issuer of the tokens. The refresh token is only ever sent to it.
     pub issuer: Option<String>,
     pub client_id: Option<String>,
     /// Read it with `source()`.
     source: Option<Source>,
     pub tokens: Tokens,
-    /// Whose the access token is, as far as its claims do not say. Read it with `account()`.
+    /// The owner of the access token, as far as the claims do not say. Read it with `account()`.
     account: Option<Account>,
     /// Where the requests of the account's workspace go, if the backend said so.
     pub routing: Option<Routing>,
-    /// The fingerprint of the identity token that was exchanged last, or rejected if `revoked` says so.
+    /// The fingerprint of the last identity token that was exchanged, or, if `revoked` says so, rejected.
     pub assertion: Option<String>,
-    /// When tokens were last received, in RFC 3339. It changes with each refresh, so it also tells refreshes apart.
+    /// When tokens were last received, in RFC 3339. Every refresh changes it, so it also tells refreshes apart.
     pub last_refresh: Option<String>,
     /// When the access token expires, in seconds since 1970 on this machine's clock. `expiry()` also looks at its claims.
     pub expires_at: Option<u64>,
-    /// The seconds that it had left when it was received.
+    /// The seconds until then when it was received.
     pub expires_in: Option<u64>,
-    /// The seconds before that in which it is refreshed ahead of time, where they are not the usual ones.
+    /// How many seconds before expiry it is refreshed ahead of time, if not the usual number.
     pub refresh_window: Option<u64>,
     pub revoked: Option<Revoked>,
     pub backoff: Option<Backoff>,
     /// When the backend rejected the access token.
     pub rejected_at: Option<String>,
-    /// The token was refreshed because the backend rejected the one before. If it rejects this one too, the next refresh waits.
+    /// The token was refreshed because the backend rejected the previous one. If this one is rejected too, the next
+    /// refresh waits.
     pub rejection_backoff: Option<Backoff>,
     /// Another machine forced a refresh. The next one that it forces waits.
     pub forced_backoff: Option<Backoff>,
-    /// In a staged file: when the record that it is to replace was received. None if it is to replace none.
+    /// In a staged file: when the record that it replaces was received. `None` if it replaces none.
     pub replaces: Option<String>,
     /// The secret members, until they are decrypted.
     sealed: Option<Sealed>,
-    /// The JSON that they were read from: it keeps the members that we do not know.
+    /// The JSON that they were read from, which keeps unknown members.
     #[serde(skip)]
     original: String,
     /// The key to encrypt them with when they are written, if any. Change it with `set_seal()`.
@@ -110,7 +112,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Reads an object that another program wrote: a member of another type counts as missing.
+    /// Reads an object that another program wrote: a member of an unexpected type counts as missing.
     fn of(object: &Value) -> Self {
         Self {
             access_token: token_of(&object["access_token"]),
@@ -121,7 +123,7 @@ impl Tokens {
     }
 }
 
-/// A value that is not allowed in a header, or on one line, counts as missing.
+/// A value that is not allowed in a header or on one line counts as missing.
 fn usable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     Ok(text.filter(|text| is_token(text)))
@@ -132,12 +134,12 @@ fn token_of(value: &Value) -> Option<String> {
     text_of(value).filter(|text| is_token(text))
 }
 
-/// A server's words, fit for one line of a terminal: the file may have been changed.
+/// A server's message, made fit for one line of a terminal, as the file may have been changed.
 fn shown<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Ok(redact(&String::deserialize(from)?))
 }
 
-/// The issuer will not refresh these credentials any more: a person has to sign in.
+/// The issuer will not refresh these credentials any more: someone has to sign in.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Revoked {
     #[serde(deserialize_with = "shown")]
@@ -159,7 +161,7 @@ pub struct Backoff {
     /// Whether the issuer asked for a sign-in, with an error that is not known to be final.
     #[serde(default)]
     pub login_required: bool,
-    /// Whether a request got no answer: it may have used up the refresh token.
+    /// Whether a request got no response, and so may have used up the refresh token.
     #[serde(default)]
     pub unanswered: bool,
 }
@@ -183,12 +185,12 @@ impl Backoff {
         }
     }
 
-    /// Whether it is in force at `now`. If the clock is set back to before its start, it ends.
+    /// Whether it is in force at `now`. It ends if the clock is set back to before its start.
     pub fn holds(&self, now: SystemTime) -> bool {
         self.at <= now && now < self.until
     }
 
-    /// How long it still lasts, for people; nothing once it is over.
+    /// How long it still lasts, for users; `None` once it is over.
     pub fn wait(&self, now: SystemTime) -> Option<String> {
         let left = self.until.duration_since(now).ok();
         let left = left.filter(|_| self.holds(now))?;
@@ -211,13 +213,13 @@ impl Credentials {
         }
     }
 
-    /// Reads a stored record of ours, which may be sealed. The error never quotes it. A damaged one asks for a login, which
-    /// replaces it; one that a newer version wrote is left alone.
+    /// Reads one of our stored records, which may be sealed. The error never quotes it. A damaged record asks for a
+    /// login, which replaces it; one that a newer version wrote is left alone.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
         let damaged = |how: &str| login_required(format!("the file is {how}"));
         ensure!(!bytes.is_empty(), damaged("empty"));
         let original = String::from_utf8(bytes).unwrap_or_default();
-        // To serde, a list of values is an object, too.
+        // serde would accept a list of values as an object.
         let is_object = original.trim_start().starts_with('{');
         ensure!(is_object, damaged("damaged: it is not a JSON object"));
         let parsed: Result<Self, _> = serde_json::from_str(&original);
@@ -235,18 +237,19 @@ impl Credentials {
             damaged(&format!("damaged (line {line}, column {column})"))
         })?;
         if record.is_closed() {
-            // Tokens beside the sealed ones may be from somebody who can write the file, but does not have the key.
+            // Unencrypted tokens beside the sealed ones may come from someone who can write the file but does not have
+            // the key.
             record.tokens = Tokens::default();
             record.account = None;
             record.routing = None;
         }
-        // No two records look as if they were one: where it is not said when one was received, its text tells it apart.
+        // No two records may look the same: without a time of receipt, the text of a record identifies it.
         let text = || fingerprint(&original);
         record.last_refresh.get_or_insert_with(text);
         Ok(Self { original, ..record })
     }
 
-    /// The JSON to store: what was read, with the members that we know as they are now.
+    /// The JSON to store: what was read, with the present values of the known members.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let mut members = merge(&self.original, &serde_json::to_string(self)?)?;
         if let Some(seal) = &self.seal {
@@ -257,8 +260,8 @@ impl Credentials {
         Ok(bytes)
     }
 
-    /// Whether these are the same credentials, whatever has been noted in them since. Closed ones are told apart by the time of
-    /// their receipt.
+    /// Whether these are the same credentials, regardless of notes added since. Closed ones are compared by their time of
+    /// receipt.
     pub fn are_same(&self, other: &Self) -> bool {
         match (&self.tokens.refresh_token, &other.tokens.refresh_token) {
             _ if self.is_closed() || other.is_closed() => {
@@ -269,8 +272,8 @@ impl Credentials {
         }
     }
 
-    /// Takes over what a refresh brought, and forgets earlier failures. Tokens of another account are refused and change
-    /// nothing.
+    /// Takes over the response to a refresh, and forgets earlier failures. Tokens of another account are refused and
+    /// change nothing.
     pub fn update(&mut self, response: &TokenResponse, now: SystemTime) -> Result<()> {
         let new = response.tokens.clone();
         if let (Some(ours), Some(theirs)) = (self.account_id(), &new.account_id)
@@ -320,7 +323,7 @@ impl Credentials {
         }
     }
 
-    /// Whether the access token is one of an admin console: it is never refreshed, and does not say when it expires.
+    /// Whether the access token comes from an admin console: it is never refreshed, and its expiry is unknown.
     pub fn is_access_token_only(&self) -> bool {
         matches!(self.source(), Source::AccessToken)
     }
@@ -330,7 +333,7 @@ impl Credentials {
         time_of(self.last_refresh.as_deref()?)
     }
 
-    /// When the access token expires, in seconds since 1970: as stored, else by its claim.
+    /// When the access token expires, in seconds since 1970: as stored, or else as claimed.
     pub fn expiry(&self) -> Option<u64> {
         self.expires_at.or_else(|| self.claimed_expiry())
     }
@@ -341,10 +344,10 @@ impl Credentials {
     }
 }
 
-/// A JSON object whose members are kept to the letter.
+/// A JSON object whose members are kept byte for byte.
 type Members = BTreeMap<String, Box<RawValue>>;
 
-/// An object with a patch applied (RFC 7396): objects are merged, null removes a member, any other value replaces it.
+/// Applies a patch to an object (RFC 7396): objects are merged, null removes a member, any other value replaces it.
 fn merge(original: &str, patch: &str) -> serde_json::Result<Members> {
     let mut merged: Members = serde_json::from_str(original).unwrap_or_default();
     let patch: Members = serde_json::from_str(patch)?;
@@ -360,18 +363,18 @@ fn merge(original: &str, patch: &str) -> serde_json::Result<Members> {
     Ok(merged)
 }
 
-/// Identifies a token without giving it away: its SHA-256, in base64url as elsewhere in OAuth.
+/// Identifies a token without revealing it: its SHA-256, in base64url as elsewhere in OAuth.
 pub fn fingerprint(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(token))
 }
 
 /// Whether a text is allowed in an HTTP header and on one line: visible ASCII only, and not empty.
 pub fn is_token(text: &str) -> bool {
-    // Eight bytes at a time: otherwise this would be a tenth of what printing a token takes.
+    // Eight bytes at a time; one by one would take a tenth of the time of printing a token.
     const ONES: u64 = 0x0101_0101_0101_0101;
     let has_only_graphic = |bytes: &[u8; 8]| {
         let word = u64::from_ne_bytes(*bytes);
-        // The top bit of some byte: it is not ASCII, or below 0x21, or 0x7f.
+        // Sets the top bit of a byte that is not ASCII, below 0x21, or 0x7f.
         let outside = word | word.wrapping_sub(0x21 * ONES) | word.wrapping_add(ONES);
         outside & (0x80 * ONES) == 0
     };

@@ -1,4 +1,4 @@
-//! What a token must be like: by the options of a command, or as another machine asks (`CODEX_AUTH_REQUEST`).
+//! The requirements for a token: from the options of a command, or from another machine (`CODEX_AUTH_REQUEST`).
 
 use std::fmt;
 use std::time::Duration;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use super::is_token;
 use crate::time::duration;
 
-/// What a caller asks of a token. One codex-auth asks another, whose token it uses, in one variable:
+/// What a caller requires of a token. One codex-auth passes it to another, whose token it uses, in a single variable:
 /// `min-ttl=3600,force-refresh,rejected=HASH`.
 #[derive(Default, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TokenRequest {
-    /// Life that it must have left: it is a failure if it has less. Without one, there is a default.
+    /// The minimum lifetime left; it is a failure if the token has less. If `None`, there is a default.
     pub min_ttl: Option<Duration>,
-    /// It must be another token than the stored one.
+    /// It must differ from the stored token.
     pub force_refresh: bool,
-    /// The fingerprint of an access token that the backend rejected, as another machine reports.
+    /// The fingerprint of an access token that the backend rejected, as reported by another machine.
     pub rejected: Option<String>,
-    /// Another machine forces it: that is not done at each of its calls.
+    /// Another machine forces the refresh, which is not done on every call.
     pub is_forwarded: bool,
     /// How long to wait for a refresh.
     pub timeout: Option<Duration>,
 }
 
 impl TokenRequest {
-    /// Whether a token that is merely valid is not enough.
+    /// Whether being valid is not enough.
     pub fn is_strict(&self) -> bool {
         self.force_refresh || self.min_ttl.is_some()
     }
@@ -35,7 +35,7 @@ impl TokenRequest {
         self.force_refresh || self.rejected.is_some()
     }
 
-    /// Reads the value of the variable. An unknown entry is an error: what it asks for would be ignored.
+    /// Parses the value of the variable. An unknown entry is an error, because it would be ignored otherwise.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut request = Self::default();
         for entry in text.split(',').map(str::trim) {

@@ -1,5 +1,5 @@
-//! Where requests with an access token go, and the headers that go with it: as the backend tells for a workspace
-//! (`accounts/check`), else as the claims of the tokens say.
+//! Where requests with an access token go, and which headers they need: as the backend says for a workspace
+//! (`accounts/check`), or else as the tokens claim.
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
@@ -9,19 +9,19 @@ use super::Credentials;
 use crate::text::{printable, text_of};
 use crate::url::Url;
 
-/// The backend's word for no special origin or region.
+/// The backend's value for no special origin or region.
 const NO_CONSTRAINT: &str = "NO_CONSTRAINT";
 const OVERRIDE: &str = "X-OpenAI-Account-Routing-Override";
 const RESIDENCY: &str = "x-openai-internal-codex-residency";
 
-/// What the backend says of a login's account. A member that it leaves out is `None`. The file may have been changed: the
-/// methods of `Credentials` check again what a token may be sent to.
+/// What the backend says about a login's account. A member that it leaves out is `None`. As the file may have been
+/// changed, the methods of `Credentials` check again where a token may be sent.
 #[derive(Default, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Routing {
     /// The https origin to use instead of the backend's, or `NO_CONSTRAINT`.
     origin: Option<String>,
-    /// The value of the header that says where the requests are handled, or `NO_CONSTRAINT`.
+    /// The header value that says where the requests are handled, or `NO_CONSTRAINT`.
     #[serde(rename = "override")]
     region: Option<String>,
     workspace: Option<String>,
@@ -29,16 +29,16 @@ pub struct Routing {
     is_deactivated: bool,
     /// The account is not among those of the login.
     is_missing: bool,
-    /// The backend named an origin or an override that no token may go to or with.
+    /// The backend named an origin or an override that no token may be sent to or with.
     is_ignored: bool,
-    /// The `last_refresh` of the tokens that the backend was asked with.
+    /// The `last_refresh` of the tokens that were used to ask the backend.
     told_after: Option<String>,
 }
 
 impl Routing {
-    /// Reads this backend's answer to `accounts/check`: `accounts` is a list, or in older ones a map.
+    /// Parses this backend's answer to `accounts/check`. `accounts` is a list, or a map in older answers.
     pub fn parse(answer: &Value, account_id: &str, backend: &Url) -> Result<Self> {
-        // The members are in the entry, in older answers in an object `account` in it. The ID has two names.
+        // The members are in the entry, or in older answers in an object `account` in it. There are two names for the ID.
         let is_its = |entry: &Value| entry["id"] == account_id || entry["account_id"] == account_id;
         let found = match &answer["accounts"] {
             Value::Array(list) => list.iter().find(|entry| is_its(entry)),
@@ -61,13 +61,13 @@ impl Routing {
             ..Self::default()
         };
         if !routing.is_allowed(backend) {
-            // Half of it could send requests to the wrong place.
+            // Using only half of it could send requests to the wrong place.
             (routing.origin, routing.region, routing.is_ignored) = (None, None, true);
         }
         Ok(routing)
     }
 
-    /// What another machine knows, from its `token --format json`. None if that is no more than the claims say.
+    /// What another machine knows, from its `token --format json`. `None` if that is no more than the claims say.
     pub(super) fn from_command(object: &Value, backend: &Url) -> Option<Self> {
         let base_url = Url::parse(object["base_url"].as_str()?).ok()?;
         let headers = object["headers"].as_object()?;
@@ -105,14 +105,14 @@ impl Routing {
     }
 }
 
-/// Whether a text is a value of the override header: a short word of small letters.
+/// Whether a text is a valid value of the override header: a short lowercase word.
 fn is_region(text: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
     text == NO_CONSTRAINT || text.len() <= 16 && text.bytes().all(is_word)
 }
 
-/// An origin that the token may be sent to: chatgpt.com or a host below it, over https. A backend on this machine, which only
-/// tests have, may name another one on this machine.
+/// An origin that the token may be sent to: chatgpt.com or a host below it, over https. A backend on this machine, as in
+/// tests, may name another one on this machine.
 fn origin(text: &str, backend: &Url) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let host = format!(".{}", url.host);
@@ -124,7 +124,7 @@ fn origin(text: &str, backend: &Url) -> Option<Url> {
 }
 
 impl Credentials {
-    /// Stores what the backend said with the newest tokens. If that is no routing that can be used, the earlier one stays.
+    /// Stores what the backend said about the newest tokens. Without a usable routing, the earlier one is kept.
     pub fn set_routing(&mut self, mut told: Routing) {
         if let Some(known) = self.routing.take()
             && (told.is_missing || told.is_ignored)
@@ -135,7 +135,7 @@ impl Credentials {
         self.routing = Some(told);
     }
 
-    /// Whether the routing is of the newest tokens.
+    /// Whether the routing was learned with the newest tokens.
     pub fn has_newest_routing(&self) -> bool {
         let told_after = self.routing.as_ref().and_then(|it| it.told_after.as_ref());
         told_after.is_some() && told_after == self.last_refresh.as_ref()
@@ -146,7 +146,7 @@ impl Credentials {
         self.routing.as_ref()?.workspace.as_deref().map(printable)
     }
 
-    /// The plan: `plus`, `pro`, `team` or any other word. What the backend says is newer than the token's claim.
+    /// The plan: `plus`, `pro`, `team` or any other word. The backend's answer is newer than the token's claim.
     pub fn plan(&self) -> Option<String> {
         let told = self.routing.as_ref().filter(|_| self.has_newest_routing());
         let told = told.and_then(|told| told.plan.as_deref().map(printable));
@@ -162,7 +162,7 @@ impl Credentials {
         }
     }
 
-    /// The headers of a request to the backend: the token, and those that go with it.
+    /// The headers of a request to the backend, including the token.
     pub fn headers(&self) -> Result<Vec<(&'static str, String)>> {
         let authorization = format!("Bearer {}", self.access_token()?);
         let mut headers = self.account_headers();
@@ -170,8 +170,8 @@ impl Credentials {
         Ok(headers)
     }
 
-    /// The headers that do not change with the token: whose it is, where the workspace's requests are handled, and whether it
-    /// is one of `FedRAMP`. If the backend said where requests go, the claims do not count.
+    /// The headers that do not depend on the token: its account, where the workspace's requests are handled, and whether
+    /// it is a `FedRAMP` workspace. If the backend said where requests go, the claims do not count.
     pub fn account_headers(&self) -> Vec<(&'static str, String)> {
         let told = self.routing.as_ref();
         let told = told.filter(|told| told.origin.is_some() || told.region.is_some());
@@ -205,7 +205,7 @@ mod tests {
         Routing::parse(answer, "acc", &backend()).unwrap()
     }
 
-    /// What is told of one account by these members.
+    /// What these members say about an account.
     fn told(members: &Value) -> Routing {
         let mut account = json!({"id": "acc"});
         let more = members.as_object().unwrap().clone();
@@ -213,7 +213,7 @@ mod tests {
         parse(&json!({"accounts": [account]}))
     }
 
-    /// A login whose claims pin it to a region, as it is after this was told.
+    /// A login whose claims pin it to a region, with this routing.
     fn login(routing: Option<Routing>) -> Credentials {
         let claims = json!({"https://api.openai.com/auth": {
             "chatgpt_compute_residency": "eu", "chatgpt_account_is_fedramp": true}});
@@ -227,7 +227,7 @@ mod tests {
         credentials
     }
 
-    /// The base URL and the values of the headers that depend on the routing.
+    /// The base URL and the header values that depend on the routing.
     fn route(credentials: &Credentials, backend: &Url) -> (String, String) {
         let headers = credentials.account_headers().into_iter();
         let values: Vec<_> = headers
@@ -254,7 +254,7 @@ mod tests {
         for accounts in [
             json!([account("id")]),
             json!([other, account("account_id")]),
-            // Duplicates: the first counts.
+            // Duplicates: the first one counts.
             json!([account("id"), {"id": "acc", "workspace_backend_origin": "https://gov.chatgpt.com"}]),
             json!([null, 7, {}, account("id")]),
             json!({"acc": account("id")}),
@@ -396,7 +396,7 @@ mod tests {
                     "eu true".to_owned()
                 )
             );
-            // Nor if someone has written it into the file.
+            // Nor if someone has written it to the file.
             let planted: Routing = serde_json::from_value(json!({ "origin": origin })).unwrap();
             assert_eq!(
                 login(Some(planted)).base_url(&backend()),
@@ -512,9 +512,9 @@ mod tests {
                 json!({OVERRIDE: "us"}),
                 Some((plain, "us true")),
             ),
-            // There the backend has told that nothing is special, although the claims say otherwise.
+            // The backend said that nothing is special, although the claims say otherwise.
             (plain, json!("eu"), json!({}), Some((plain, "true"))),
-            // There only the claims are known.
+            // Only the claims are known.
             (plain, json!("eu"), json!({RESIDENCY: "eu"}), None),
             (plain, json!(null), json!({}), None),
             (plain, json!(null), json!(null), None),

@@ -1,7 +1,8 @@
-//! Sealing: the secret members of stored credentials are encrypted with a key that is kept elsewhere.
+//! Sealing: encrypts the secret members of stored credentials with a key that is kept elsewhere.
 //!
-//! ChaCha20-Poly1305 (RFC 8439), with a random nonce for each write: a key is used some thousand times, far too few for two
-//! equal nonces. Each file has its own key, and what must not change unnoticed is authenticated with the secrets.
+//! ChaCha20-Poly1305 (RFC 8439), with a random nonce for each write: a key is used some thousand times, far too few for
+//! two equal nonces. Each file has its own key, and whatever must not change unnoticed is authenticated along with the
+//! secrets.
 
 use anyhow::{Context, Result, anyhow};
 use base64::Engine;
@@ -15,7 +16,7 @@ use serde_json::value::to_raw_value;
 use super::{Credentials, Members, SEALED_VERSION, VERSION};
 use crate::error::login_required;
 
-/// The members of a sealed record that stay readable, for `status`. Any other, known or not, may be secret.
+/// The members of a sealed record that stay readable, for `status`. All others, known or not, may be secret.
 const READABLE: [&str; 12] = [
     "version",
     "auth_mode",
@@ -31,7 +32,7 @@ const READABLE: [&str; 12] = [
     "replaces",
 ];
 
-/// The key of one file. It has no `Debug`: nothing prints it.
+/// The key of one file. There is no `Debug`, so that nothing prints it.
 #[derive(Clone)]
 pub struct Key {
     /// Its name, as stored in the file: a random number.
@@ -46,14 +47,14 @@ impl Key {
         Ok(Self { id, bytes })
     }
 
-    /// A key from the keyring. None if it has another length.
+    /// A key from the keyring. `None` if it has the wrong length.
     pub fn new(id: &str, bytes: &[u8]) -> Option<Self> {
         let (id, bytes) = (id.to_owned(), bytes.try_into().ok()?);
         Some(Self { id, bytes })
     }
 }
 
-/// A key, and the name of the file that is sealed with it: under another name the file cannot be opened.
+/// A key, and the name of the file that is sealed with it, which cannot be opened under another name.
 #[derive(Clone)]
 pub struct Seal {
     pub key: Key,
@@ -74,7 +75,7 @@ impl Seal {
         UnboundKey::new(&CHACHA20_POLY1305, &self.key.bytes).map(LessSafeKey::new)
     }
 
-    /// Decrypts it. None if it or `bound` was changed, or if the key is another one.
+    /// Decrypts it. `None` if it or `bound` was changed, or with the wrong key.
     fn open(&self, sealed: &Sealed, bound: &str) -> Option<Members> {
         let nonce = BASE64_STANDARD.decode(&sealed.nonce).ok()?;
         let nonce = Nonce::try_assume_unique_for_key(&nonce).ok()?;
@@ -91,18 +92,18 @@ impl Credentials {
         self.key_id().is_some()
     }
 
-    /// Whether they are sealed and not decrypted: then they have no tokens.
+    /// Whether they are sealed and not decrypted, and so have no tokens.
     pub fn is_closed(&self) -> bool {
         self.sealed.is_some()
     }
 
-    /// The name of the key that they are sealed with, if they are.
+    /// The name of the key that they are sealed with, if any.
     pub fn key_id(&self) -> Option<&str> {
         let opened = self.seal.as_ref().map(|seal| seal.key.id.as_str());
         opened.or(self.sealed.as_ref().map(|sealed| sealed.key.as_str()))
     }
 
-    /// Decrypts sealed credentials. They are sealed again in the same way when they are written.
+    /// Decrypts sealed credentials. They are sealed with the same key when written again.
     pub fn open(self, seal: Seal) -> Result<Self> {
         let sealed = self.sealed.as_ref().context("it is not sealed")?;
         let secret = seal.open(sealed, &self.authenticated(&seal)?);
@@ -122,16 +123,16 @@ impl Credentials {
         })
     }
 
-    /// Has them sealed when they are written, or not any more.
+    /// Sets whether, and how, they are sealed when written.
     pub fn set_seal(&mut self, seal: Option<Seal>) {
         let is_sealed = seal.is_some();
         self.version = Some(if is_sealed { SEALED_VERSION } else { VERSION });
-        // Nobody can read it off the token then.
+        // It cannot be read from the token while sealed.
         self.expires_at = self.expiry();
         self.seal = seal;
     }
 
-    /// Puts one sealed member in place of all that may be secret.
+    /// Replaces everything that may be secret with one sealed member.
     pub(super) fn close(&self, members: Members, seal: &Seal) -> Result<Members> {
         let (mut readable, secret): (Members, Members) =
             members.into_iter().partition(|(name, _)| is_readable(name));

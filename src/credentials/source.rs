@@ -13,23 +13,23 @@ const SECRET_NAMES: [&str; 7] = ["token", "secret", "pass", "key", "auth", "cred
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// The issuer, in exchange for the refresh token.
+    /// The issuer, in exchange for a refresh token.
     #[serde(skip)]
     Issuer,
     /// An admin console: the access token is never refreshed.
     #[serde(skip)]
     AccessToken,
-    /// A command that prints a token as `token --format json` does: the words of its command line, which no shell reads.
+    /// A command that prints a token like `token --format json`: the words of its command line, run without a shell.
     Command(Vec<String>),
-    /// A Unix socket that sends such a token, by its absolute path.
+    /// A Unix socket that sends such a token, as an absolute path.
     Socket(String),
-    /// The issuer, in exchange for the identity token that the platform of a workload writes to a file (an absolute path).
+    /// The issuer, in exchange for the identity token that a workload's platform writes to a file (an absolute path).
     #[serde(rename = "workload_identity")]
     Workload { rule: String, file: String },
 }
 
 impl Source {
-    /// Whether it is stored with the credentials. The others follow from the other members.
+    /// Whether it is stored with the credentials. The others follow from other members.
     pub fn is_stored(&self) -> bool {
         !matches!(self, Self::Issuer | Self::AccessToken)
     }
@@ -39,7 +39,7 @@ impl Source {
         matches!(self, Self::Command(_) | Self::Socket(_))
     }
 
-    /// As it was given, fit for one line of a terminal; what may be a secret is left out.
+    /// As given, fit for one line of a terminal, without anything that may be secret.
     pub fn describe(&self) -> String {
         redact(&match self {
             Self::Issuer => "the issuer".to_owned(),
@@ -53,7 +53,7 @@ impl Source {
     }
 }
 
-/// A command as a line for a shell. Of a word that may contain a secret only what is before it is shown.
+/// A command as a shell line. A word that may contain a secret is cut before it.
 fn command_line(words: &[String]) -> String {
     let mut hides_next = false;
     let shown = words.iter().map(|word| {
@@ -70,8 +70,8 @@ fn command_line(words: &[String]) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-/// Where a possible secret begins in a word: after a name such as `password` and `=` or `:`, after an option with such a name,
-/// or where a URL has a user.
+/// Where a possible secret starts in a word: after a name such as `password` and `=` or `:`, after an option with such a
+/// name, or at the user of a URL.
 fn secret_in(word: &str) -> Option<usize> {
     let lower = word.to_ascii_lowercase() + " ";
     let names = SECRET_NAMES.into_iter();

@@ -1,4 +1,4 @@
-//! New tokens: the response of the token endpoint (RFC 6749 section 5.1), and what a command or a socket of `login --from`
+//! New tokens: the response of the token endpoint (RFC 6749 section 5.1), or what a command or a socket of `login --from`
 //! sends, which is the output of `token --format json`.
 
 use std::time::SystemTime;
@@ -12,28 +12,28 @@ use crate::text::text_of;
 use crate::time::{seconds_since_epoch, time_of};
 use crate::url::Url;
 
-/// The assumed life of a token if nobody says, in seconds (RFC 6749 section 5.1 leaves it to the client).
+/// The assumed lifetime of a token if unknown, in seconds (RFC 6749 section 5.1 leaves it to the client).
 const ASSUMED_LIFE: u64 = 60 * 60;
-/// No token is valid for longer, in seconds: what says so counts in milliseconds, or not at all. Ten years.
+/// The maximum lifetime, in seconds: ten years. A value above it is in milliseconds, or meaningless.
 const LONGEST_LIFE: u64 = 10 * 365 * 24 * 60 * 60;
 
 #[derive(Default)]
 pub struct TokenResponse {
-    /// At a refresh each may be missing: the old one stays.
+    /// In a refresh each may be missing, and the old one is kept.
     pub tokens: Tokens,
-    /// What is said of the account beside the tokens.
+    /// What the response says about the account beyond the tokens.
     pub account: Option<Account>,
-    /// Where requests with the tokens go, if that is known elsewhere.
+    /// Where requests with the tokens go, if another machine knows.
     pub routing: Option<Routing>,
-    /// How long the access token is valid from its receipt, in seconds. None for one that is valid until it is rejected.
+    /// How long the access token is valid from its receipt, in seconds. `None` if it is valid until it is rejected.
     pub expires_in: Option<u64>,
-    /// Whether that also applies to a token that we have already: one with claims expires when they say.
+    /// Whether that also applies if we already have this token: one with claims expires when they say.
     pub prolongs: bool,
 }
 
 impl TokenResponse {
-    /// Reads a token response that was received at `now`, and sent at `sent_at` by the issuer's own clock (seconds since
-    /// 1970), if it told. A member of another type counts as missing.
+    /// Reads a token response received at `now`, and sent at `sent_at` by the issuer's own clock (seconds since 1970), if
+    /// known. A member of an unexpected type counts as missing.
     pub fn parse(answer: &Value, sent_at: Option<u64>, now: SystemTime) -> Self {
         let mut tokens = Tokens::of(answer);
         tokens.account_id = Account::claimed(&tokens).id;
@@ -49,8 +49,8 @@ impl TokenResponse {
         }
     }
 
-    /// Reads the output of a command. A member of another type counts as missing, and an unknown one is ignored. The error
-    /// never quotes it.
+    /// Reads the output of a command. Members of an unexpected type count as missing, and unknown ones are ignored. The
+    /// error never quotes it.
     pub fn from_command(output: &[u8], backend: &Url, now: SystemTime) -> Result<Self> {
         ensure!(!output.trim_ascii().is_empty(), "it printed nothing");
         let object: Value = serde_json::from_slice(output).unwrap_or_default();
@@ -64,7 +64,7 @@ impl TokenResponse {
         let token = token_of(&object["token"]).or(tokens.access_token);
         let claims = claims(token.as_deref().context("it printed no access token")?);
         tokens.access_token = token;
-        // The token's own claim counts first.
+        // The token's own claim takes precedence.
         tokens.account_id = Account::claimed(&tokens).id.or(tokens.account_id);
         Ok(Self {
             tokens,
@@ -81,8 +81,8 @@ impl TokenResponse {
         })
     }
 
-    /// Refuses the response to an authorization code if a token is missing that a login needs, or if its ID token is not for
-    /// this client, not from this issuer, or had expired at `now` (OpenID Connect Core 3.1.3.7).
+    /// Refuses the response to an authorization code if it lacks a token that a login needs, or if its ID token is not
+    /// for this client, not from this issuer, or had expired at `now` (OpenID Connect Core 3.1.3.7).
     pub fn check_login(&self, issuer: &str, client_id: &str, now: SystemTime) -> Result<()> {
         let tokens = &self.tokens;
         ensure!(tokens.access_token.is_some(), "it has no access token");
@@ -105,19 +105,19 @@ impl TokenResponse {
     }
 }
 
-/// The seconds that a token is valid, by its claims. Our clock may be wrong: so its end is compared with the issuer's clock,
-/// which is the time when the response was sent or, if that is not told or earlier, when the token was made.
+/// How many seconds a token is valid, according to its claims. Our clock may be wrong, so its expiry is compared with the
+/// issuer's: the time when the response was sent or, if that is unknown or earlier, when the token was issued.
 fn claimed_life(claims: &Value, sent_at: Option<u64>, now: SystemTime) -> Option<u64> {
     let end = seconds_of(&claims["exp"])?;
-    // One that was made after its end does not say when.
+    // A token issued after its expiry does not tell.
     let made_at = seconds_of(&claims["iat"]).filter(|made_at| *made_at < end);
     let issuers_now = sent_at.max(made_at);
     let left = end.saturating_sub(issuers_now.unwrap_or(seconds_since_epoch(now)));
     Some(left).filter(|left| *left <= LONGEST_LIFE)
 }
 
-/// The seconds that are left of the life of a command's token. The output may be an old one, so that its `expires_in` is too
-/// long; and our clock may be wrong, so that the end is reached earlier or later: the shortest of all counts.
+/// The seconds left of the lifetime of a command's token. Old output makes its `expires_in` too long, and our clock may
+/// be wrong, so that the expiry seems earlier or later. So the shortest of all counts.
 fn shortest_life(object: &Value, claims: &Value, now: SystemTime) -> Result<u64> {
     let ends = [&claims["exp"], &object["expires_at_epoch"]].map(seconds_of);
     let ends = ends.into_iter().chain([expires_at(&object["expires_at"])?]);
@@ -133,7 +133,7 @@ fn shortest_life(object: &Value, claims: &Value, now: SystemTime) -> Result<u64>
     }
 }
 
-/// Seconds since 1970: as a number, or in RFC 3339 as we print it, with the offset of UTC in either form.
+/// Seconds since 1970: as a number, or in RFC 3339 as we print it, with either form of the offset of UTC.
 fn expires_at(value: &Value) -> Result<Option<u64>> {
     let text = value.as_str().unwrap_or_default().replace("+00:00", "Z");
     let end = time_of(&text).map(seconds_since_epoch);
@@ -168,15 +168,15 @@ mod tests {
         for (claims, expires_in, sent_at, expected) in [
             (json!({"iat": 100, "exp": 700}), json!(9), None, 600),
             (json!({"iat": 100.5, "exp": 700.5}), json!(9), None, 600),
-            // It was made earlier than it was sent.
+            // It was issued before it was sent.
             (json!({"iat": 100, "exp": 700}), json!(9), Some(400), 300),
             (json!({"iat": 100, "exp": 700}), json!(9), Some(700), 0),
             (json!({"iat": 100, "exp": 700}), json!(9), Some(u64::MAX), 0),
-            // The clock of who sent it is behind that of who made it.
+            // The sender's clock is behind the issuer's.
             (json!({"iat": 100, "exp": 700}), json!(9), Some(50), 600),
             (json!({"exp": 700}), json!(9), Some(100), 600),
             (json!({"exp": NOW + 70}), json!(9), None, 70),
-            // Impossible lives: it was made after its end, which is past or not; thousands of years.
+            // Impossible lifetimes: issued after its expiry, which is past or not; thousands of years.
             (json!({"iat": 700, "exp": 100}), json!("9"), None, 0),
             (
                 json!({"iat": NOW + 700, "exp": NOW + 70}),

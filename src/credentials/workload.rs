@@ -1,4 +1,4 @@
-//! Workload identity: the identity token of a platform (the assertion), and the strict answer that it is exchanged for.
+//! Workload identity: the identity token of a platform (the assertion), and the strict response to its exchange.
 
 use std::time::SystemTime;
 
@@ -11,11 +11,12 @@ use super::{TokenResponse, token_of};
 use crate::text::text_of;
 use crate::time::{seconds_since_epoch, span};
 
-/// The longest assertion, in bytes, and the longest life of an access token, in seconds, that the official client accepts.
+/// The maximum length of an assertion, in bytes, and of an access token's lifetime, in seconds, that the official client
+/// accepts.
 const LONGEST_ASSERTION: usize = 16 * 1024;
 const LONGEST_LIFE: u64 = 60 * 60;
 
-/// What the official client demands of the answer.
+/// The members that the official client requires in the response.
 const REQUIRED: [&str; 8] = [
     "access_token",
     "token_type",
@@ -27,8 +28,8 @@ const REQUIRED: [&str; 8] = [
     "chatgpt_account_user_id",
 ];
 
-/// Reads the content of an identity token's file: an OIDC token, or a SPIFFE JWT-SVID. It is never stored, and the error never
-/// quotes it.
+/// Reads the contents of an identity token's file: an OIDC token, or a SPIFFE JWT-SVID. It is never stored, and the error
+/// never quotes it.
 pub fn parse_assertion(content: Vec<u8>, now: SystemTime) -> Result<String> {
     let is_small = content.len() <= LONGEST_ASSERTION;
     ensure!(is_small, "it is larger than 16 KiB");
@@ -45,8 +46,8 @@ pub fn parse_assertion(content: Vec<u8>, now: SystemTime) -> Result<String> {
 }
 
 impl TokenResponse {
-    /// Reads the answer to an assertion as strictly as the official client does: every member has to be there, and the claims of
-    /// the token have to agree with it.
+    /// Reads the response to an assertion as strictly as the official client: no member may be missing, and the claims of
+    /// the token must agree with it.
     pub fn parse_exchanged(answer: &Value, sent_at: Option<u64>, now: SystemTime) -> Result<Self> {
         let mut response = Self::parse(answer, sent_at, now);
         for name in REQUIRED {

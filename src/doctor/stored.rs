@@ -1,4 +1,5 @@
-//! Findings about what is stored: how each login stands, which are copies of one another, and whether a refresh could be stored.
+//! Findings about what is stored: the state of each login, which ones are copies of each other, and whether a refresh
+//! could be stored.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -15,10 +16,10 @@ use crate::settings::{self, call_for};
 use crate::store::{self, Lock, Store, permissions::mode};
 use crate::text::shell_path;
 
-/// How long another `doctor` may take in the same folder.
+/// How long to wait for another `doctor` in the same folder.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Findings about the profile that was asked for, then about each one that is stored.
+/// Findings about the requested profile, then about each stored one.
 pub fn logins(asked: Profile) -> Vec<Finding> {
     // A folder that cannot be listed has a separate finding.
     let mut others = store::profiles().unwrap_or_default();
@@ -39,14 +40,14 @@ fn of_login(login: &LoginStatus) -> Finding {
         None => (Level::Ok, cell),
         Some(_) if login.is_absent => (Level::Warning, cell),
         Some(_) if !login.is_usable => (Level::Problem, cell),
-        // The token is valid, but no other one follows it.
+        // The token is valid, but it cannot be replaced.
         Some(reason) if login.obstacle.is_some() => (Level::Problem, format!("{cell}: {reason}")),
         Some(reason) => (Level::Warning, format!("{cell}: {reason}")),
     };
     Finding::new(level, "login", format!("{profile}: {found}"))
 }
 
-/// Each profile whose refresh token one before it has too.
+/// Each profile with the same refresh token as one before it.
 fn of_copies() -> Vec<Finding> {
     let logins = copies::logins();
     let unreadable = logins.iter().filter(|(_, token)| token.is_none());
@@ -85,10 +86,10 @@ pub fn disk() -> Vec<Finding> {
     iter::once(store).chain(files).collect()
 }
 
-/// Goes through the steps of a refresh on the disk, with a file of no profile.
+/// Goes through the disk operations of a refresh, with a file that belongs to no profile.
 fn try_out() -> Result<Finding> {
     let folder = settings::home()?;
-    // No profile can be called so.
+    // No profile can have this name.
     let trial = Store::new(".doctor".to_owned())?;
     let lock = trial.lock(PATIENCE)?;
     if !trial.is_locked() {
@@ -107,7 +108,7 @@ fn try_out() -> Result<Finding> {
     Ok(exposed.unwrap_or_else(|| Finding::of("store", Ok(found))))
 }
 
-/// Findings about the files of a profile. What keeps them from being replaced is an obstacle of the login.
+/// Findings about the files of a profile. Whatever prevents their replacement is reported as an obstacle of the login.
 fn of_files(store: &Store) -> Vec<Finding> {
     let path = store.path();
     let shown = path.display();
@@ -131,7 +132,7 @@ fn of_files(store: &Store) -> Vec<Finding> {
     findings
 }
 
-/// A file or folder that others can read. Windows has no modes: there the user's own folder keeps others out.
+/// A file or folder that others can read. Windows has no modes: there, the user's own folder keeps others out.
 fn others_can_read(check: &'static str, path: &Path) -> Option<Finding> {
     let metadata = fs::metadata(path).ok()?;
     let mode = mode(&metadata).filter(|mode| mode & 0o077 != 0)?;

@@ -1,5 +1,5 @@
-//! Requests to the backend that the tokens are for: whether it accepts one, how much of a plan is used, and where the requests
-//! of a workspace go. None of it is documented: any member may be missing.
+//! Requests to the backend that the tokens are for: whether it accepts one, how much of a plan is used, and where a
+//! workspace's requests go. None of it is documented, so any member may be missing.
 
 use std::time::Duration;
 
@@ -13,35 +13,35 @@ use crate::text::text_of;
 use crate::url::Url;
 
 const USAGE: &str = "wham/usage";
-/// A person waits for it.
+/// A user waits for it.
 const USAGE_LIMIT: Duration = Duration::from_secs(10);
-/// A login or a refresh waits for it. Neither fails without it.
+/// A login or a refresh waits for it, but succeeds without it.
 const ROUTING_LIMIT: Duration = Duration::from_secs(4);
 
-/// What the backend says of an access token.
+/// What the backend says about an access token.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Accepted,
     Rejected,
-    /// The backend did not say; with the reason.
+    /// The backend did not say, for this reason.
     Unknown(String),
 }
 
-/// How much of a plan's limits is used.
+/// How much of the plan's limits is used.
 #[derive(Default, PartialEq, Debug)]
 pub struct Usage {
     /// More recent than the token's claim.
     pub plan: Option<String>,
     pub limit_reached: Option<bool>,
     pub windows: Vec<Window>,
-    /// What was bought in addition to the plan: `unlimited`, or a balance as the backend writes it.
+    /// Credits bought in addition to the plan: `unlimited`, or a balance as the backend writes it.
     pub credits: Option<String>,
 }
 
-/// The usage of some hours or days.
+/// The usage within a period of hours or days.
 #[derive(PartialEq, Debug)]
 pub struct Window {
-    /// The model or feature that it is for, if not for all.
+    /// The model or feature that it applies to, if not to all.
     pub limit: Option<String>,
     /// In seconds.
     pub length: Option<u64>,
@@ -50,7 +50,7 @@ pub struct Window {
     pub reset_at: Option<u64>,
 }
 
-/// Asks the backend whether it accepts the access token of these credentials. It is given up after `limit`.
+/// Asks the backend whether it accepts these credentials' access token. Gives up after `limit`.
 pub fn check(backend: &Url, credentials: &Credentials, limit: Duration) -> Verdict {
     match get(&credentials.base_url(backend), USAGE, credentials, limit) {
         Ok(response) => verdict(&response),
@@ -95,7 +95,7 @@ fn verdict(response: &Response) -> Verdict {
     }
 }
 
-/// Whether a 401 is about where the request came from or went to: then another token would not help.
+/// Whether a 401 is about where the request came from or went to, so that another token would not help.
 fn is_about_location(response: &Response) -> bool {
     let (code, message) = response::error_of(&response.body);
     let error = format!("{code:?} {message:?}").to_ascii_lowercase();
@@ -114,7 +114,7 @@ fn read_usage(answer: &Value) -> Usage {
     let credits = unlimited.or_else(|| has("has_credits").then_some(balance));
     let limit = &answer["rate_limit"];
     let mut all = windows(None, limit);
-    // A list of limits that have names, or a map from names to limits.
+    // A list of named limits, or a map from names to limits.
     let more = &answer["additional_rate_limits"];
     for limit in more.as_array().into_iter().flatten() {
         let names = ["limit_name", "name", "metered_feature"];

@@ -1,4 +1,4 @@
-//! The login on another device: a flow of the issuer's own, not that of RFC 8628.
+//! Login on another device, with the issuer's own flow, which differs from RFC 8628.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::credentials::seconds_of;
 use crate::net::http::{self, Response};
 use crate::text::text_of;
 
-/// A poll that takes longer is repeated: nothing is lost by it.
+/// A slower poll is repeated, which does no harm.
 const POLL_LIMIT: Duration = Duration::from_secs(10);
-/// The longest pause that a server can ask for: a person waits.
+/// The longest pause that a server can request, as a user is waiting.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Words in error codes that end the login, besides the codes that end a refresh.
 const FINAL_WORDS: [&str; 4] = ["denied", "declined", "rejected", "expired"];
 
-/// A login that the person completes on another device.
+/// A login that the user completes on another device.
 pub struct DeviceCode {
-    /// The issuer's ID of it. With the user code it is enough to get the tokens: it is a secret.
+    /// The issuer's ID for it. It is secret, because with the user code it is enough to get the tokens.
     pub id: String,
-    /// What the person types.
+    /// The code that the user types.
     pub user_code: String,
-    /// Seconds to wait between two polls, if the issuer says so sensibly.
+    /// Seconds to wait between two polls, if the issuer gives a sensible value.
     pub interval: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ pub enum Polled {
     Approved(Authorization),
     /// Final: the issuer's reason.
     Refused(String),
-    /// The person has not finished, or the request failed: ask again.
+    /// The user has not finished, or the request failed: ask again.
     Pending(Pending),
 }
 
@@ -44,17 +44,17 @@ pub struct Pending {
     pub slower: bool,
     /// How long the server asks to wait, a minute at most.
     pub retry_after: Option<Duration>,
-    /// Why there was no answer, if so.
+    /// Why there was no answer, if known.
     pub problem: Option<String>,
 }
 
 impl Issuer {
-    /// The page on which the person enters the user code.
+    /// The page where the user enters the code.
     pub fn device_page(&self) -> String {
         self.url.join("codex/device")
     }
 
-    /// Starts a login on another device. None if device login is switched off.
+    /// Starts a login on another device. `None` if device login is disabled.
     pub fn begin_device_login(&self) -> Result<Option<DeviceCode>> {
         let body = json!({"client_id": self.client_id}).to_string();
         let path = "api/accounts/deviceauth/usercode";
@@ -66,7 +66,7 @@ impl Issuer {
         }
     }
 
-    /// Asks whether the person has entered the user code.
+    /// Asks whether the user has entered the code.
     pub fn poll_device_login(&self, id: &str, user_code: &str) -> Polled {
         let body = json!({"device_auth_id": id, "user_code": user_code}).to_string();
         let path = "api/accounts/deviceauth/token";
@@ -80,7 +80,7 @@ impl Issuer {
     }
 }
 
-/// Reads the response that begins a device login. Servers spell the code's name in two ways.
+/// Reads the response that starts a device login. Servers spell the name of the code in two ways.
 fn device_code(response: &Response) -> Option<DeviceCode> {
     let body = response::value(&response.body);
     Some(DeviceCode {
@@ -109,7 +109,7 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
         let bare = is_bare.then(|| response::ACCESS_DENIED.to_owned());
         return Polled::Refused(bare.unwrap_or(reason));
     }
-    // 403 and 404 are what this issuer says for "not yet"; the first code is what RFC 8628 section 3.5 says for it.
+    // This issuer answers 403 or 404 for "not yet"; the first code is the one of RFC 8628 section 3.5.
     let known = matches!(code.as_str(), "authorization_pending" | "slow_down");
     let awaited = matches!(response.status, 403 | 404) || refused && known;
     let retry_after = response.retry_after;
@@ -120,8 +120,8 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
     })
 }
 
-/// Whether an error code says that this device login cannot succeed any more. How the issuer spells that is not
-/// documented, so any of these words in it counts. Prose, which a web filter may send, is not an error code.
+/// Whether an error code says that this device login cannot succeed any more. The issuer's codes are not documented, so
+/// any of these words counts. Prose, which a web filter may send, is not an error code.
 fn ends_device_login(code: &str) -> bool {
     let is_in_code = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     let is_code = code.bytes().all(is_in_code);

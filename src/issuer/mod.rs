@@ -17,7 +17,7 @@ use crate::net::http::{self, Client, NoResponse, Response};
 use crate::time::time_at;
 use crate::url::Url;
 
-/// API scopes are rejected as invalid. `offline_access` asks for a refresh token.
+/// API scopes are rejected as invalid. `offline_access` requests a refresh token.
 const SCOPE: &str = "openid profile email offline_access";
 /// Exchanges an identity token for an access token (RFC 7523 section 2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -25,11 +25,11 @@ const TOKEN: &str = "oauth/token";
 const REVOKE: &str = "oauth/revoke";
 const WHOAMI: &str = "api/accounts/v1/user-auth-credential/whoami";
 
-/// A person waits for it.
+/// A user waits for it.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Longer than callers wait: the worker can still store a late response.
 const REFRESH_LIMIT: Duration = Duration::from_mins(1);
-/// Nobody should wait longer for it. The limit is for both tries together.
+/// Nobody should have to wait longer. The limit covers both attempts together.
 const REVOKE_LIMIT: Duration = Duration::from_secs(5);
 
 /// With 400 or 401 these error codes are final: the same refresh token will never be accepted again.
@@ -49,7 +49,7 @@ const FINAL: [&str; 13] = [
     "account_deleted",
 ];
 
-/// These ask for a person (OpenID Connect Core 3.1.2.6), but may be temporary.
+/// These ask for a sign-in (OpenID Connect Core 3.1.2.6), but may be temporary.
 const PERSON_REQUIRED: [&str; 2] = ["interaction_required", "login_required"];
 
 /// An issuer, and the client that we are registered as.
@@ -59,7 +59,7 @@ pub struct Issuer {
     http: Client,
 }
 
-/// An authorization code, and what is sent with it when it is exchanged (RFC 7636 section 4.5).
+/// An authorization code, and what is sent along when it is exchanged (RFC 7636 section 4.5).
 pub struct Authorization {
     pub code: String,
     pub redirect_uri: String,
@@ -81,15 +81,15 @@ pub struct RefreshFailure {
 pub enum FailureKind {
     /// Final: this refresh token, or this identity token, will never work again.
     Revoked,
-    /// An error that asks for a login, or a 401 with an unknown one. It may be temporary.
+    /// An error that asks for a login, or a 401 with an unknown error. It may be temporary.
     LoginRequired,
-    /// It may work later, or the reason is unknown.
+    /// It may succeed later, or the reason is unknown.
     Temporary,
-    /// The same, but the response was lost: the refresh token may have been used up.
+    /// The same, but the response was lost, so the refresh token may have been used up.
     Unanswered,
-    /// There was no connection, or the command did not start: nothing was asked.
+    /// There was no connection, or the command did not start, so nothing was sent.
     Unreached,
-    /// A command gave the stored token again.
+    /// A command returned the stored token again.
     Unchanged,
 }
 
@@ -136,7 +136,7 @@ impl Issuer {
         })
     }
 
-    /// The address that the person's browser is sent to (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
+    /// The URL to send the user's browser to (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
     pub fn authorize_url(
         &self,
         redirect_uri: &str,
@@ -156,11 +156,11 @@ impl Issuer {
             ("state", state),
             ("id_token_add_organizations", "true"),
             ("codex_cli_simplified_flow", "true"),
-            // The name of this program for the issuer.
+            // How this program identifies itself to the issuer.
             ("originator", "codex-auth"),
         ]);
         if switch_account {
-            // OpenID Connect Core 1.0, 3.1.2.1: ask for a sign-in, even where the browser is signed in.
+            // OpenID Connect Core 1.0, 3.1.2.1: ask for a sign-in, even if the browser is already signed in.
             query.append_pair("prompt", "login");
         }
         if !workspaces.is_empty() {
@@ -169,8 +169,9 @@ impl Issuer {
         format!("{}?{}", self.url.join("oauth/authorize"), query.finish())
     }
 
-    /// Exchanges an authorization code for the tokens of a login (RFC 6749 section 4.1.3). If one is missing, or the ID token is
-    /// not for us, they are revoked: nobody else would do it. If that fails, they stay valid until they expire.
+    /// Exchanges an authorization code for the tokens of a login (RFC 6749 section 4.1.3). If one is missing, or the ID
+    /// token is not for us, they are revoked, because nobody else would do it. If that fails, they stay valid until they
+    /// expire.
     pub fn exchange(&self, authorization: &Authorization) -> Result<TokenResponse> {
         let members = [
             ("grant_type", "authorization_code"),
@@ -181,7 +182,7 @@ impl Issuer {
         ];
         let response = self.post_form(TOKEN, &members, LIMIT)?;
         let tokens = response::tokens(&response).ok_or_else(|| response::unexpected(&response))?;
-        // The issuer's own clock judges its token: ours may be wrong.
+        // The token is checked against the issuer's own clock, as ours may be wrong.
         let now = response.date.map_or_else(SystemTime::now, time_at);
         tokens
             .check_login(self.url.as_str(), &self.client_id, now)
@@ -202,8 +203,8 @@ impl Issuer {
             .ok_or_else(|| RefreshFailure::of(&response, kind_of_failure(&response)))
     }
 
-    /// Exchanges an identity token (the assertion), which may be accepted only once, for an access token alone. `context` is a
-    /// JSON object for the audit log.
+    /// Exchanges an identity token (the assertion), which may be accepted only once, for nothing but an access token.
+    /// `context` is a JSON object for the audit log.
     pub fn exchange_assertion(
         &self,
         rule: &str,
@@ -224,21 +225,21 @@ impl Issuer {
                 let unusable = |flaw| format!("the issuer's response cannot be used: {flaw}");
                 return read.map_err(|flaw| RefreshFailure::temporary(unusable(flaw)));
             }
-            // Final for this assertion: the next one may be accepted.
+            // Final for this assertion; the next one may be accepted.
             400 | 401 | 403 if response::has_error(&response) => FailureKind::Revoked,
             _ => FailureKind::Temporary,
         };
         Err(RefreshFailure::of(&response, kind))
     }
 
-    /// An access token of an admin console, with its owner as the issuer says.
+    /// Looks up the owner of an access token from an admin console.
     pub fn whoami(&self, access_token: &str) -> Result<TokenResponse> {
         let bearer = [("Authorization", format!("Bearer {access_token}"))];
         owned_token(access_token, &self.http.get(WHOAMI, &bearer, LIMIT)?)
     }
 
-    /// Revokes the refresh token, and with it the login; without one, the access token (RFC 7009). It takes 5 s at most. The
-    /// official client sends JSON instead of the form of the RFC: an issuer that rejects the first gets the second.
+    /// Revokes the refresh token, and with it the login; without one, the access token (RFC 7009). Takes 5 s at most. The
+    /// official client sends JSON instead of the RFC's form, so the form is only sent if the issuer rejects JSON.
     pub fn revoke(&self, tokens: &Tokens) -> Result<()> {
         let begun = Instant::now();
         let (token, hint) = match (&tokens.refresh_token, &tokens.access_token) {

@@ -1,4 +1,4 @@
-//! The responses of the issuer and the backend: JSON, also from damaged responses, and errors in several shapes.
+//! Responses of the issuer and the backend: JSON, even from damaged responses, and errors in several forms.
 
 use std::time::SystemTime;
 
@@ -10,8 +10,8 @@ use crate::net::http;
 use crate::net::http::Response;
 use crate::text::{redact, text_of};
 
-/// The tokens of a successful response, if it has any. They are taken whatever is wrong with the rest of it: the refresh
-/// token that they replace has been used up.
+/// The tokens of a successful response, if it has any. They are accepted whatever else is wrong with it, because the
+/// refresh token that they replace has been used up.
 pub fn tokens(response: &Response) -> Option<TokenResponse> {
     if !(200..=299).contains(&response.status) {
         return None;
@@ -25,7 +25,7 @@ pub fn tokens(response: &Response) -> Option<TokenResponse> {
     has_any.then_some(read)
 }
 
-/// The first JSON value of a body, after a byte order mark and before whatever else there is; null where there is none.
+/// The first JSON value of a body, after a byte order mark and before anything else; null if there is none.
 pub fn value(body: &[u8]) -> Value {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let first = Deserializer::from_slice(body).into_iter().next();
@@ -42,11 +42,11 @@ pub fn unexpected(response: &Response) -> anyhow::Error {
     }
 }
 
-/// What `access_denied` means if there is no description (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5).
+/// What `access_denied` means without a description (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5).
 pub const ACCESS_DENIED: &str =
     "access denied: the sign-in was cancelled, or your account is not allowed to use it";
 
-/// A description of a response: the server's own error first, if it has one.
+/// Describes a response, with the server's own error first, if it has one.
 pub fn describe(who: &str, response: &Response) -> String {
     let status = response.status;
     match error_of(&response.body) {
@@ -60,12 +60,12 @@ pub fn describe(who: &str, response: &Response) -> String {
     }
 }
 
-/// Whether the body has an error code or message, as those of the issuer have.
+/// Whether the body has an error code or a message, like the issuer's own errors.
 pub fn has_error(response: &Response) -> bool {
     error_of(&response.body) != (None, None)
 }
 
-/// The error code and the message of a body, in any of the shapes that the issuer uses.
+/// The error code and the message of a body, in any form that the issuer uses.
 pub fn error_of(body: &[u8]) -> (Option<String>, Option<String>) {
     let body = value(body);
     let error = &body["error"];

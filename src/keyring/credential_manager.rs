@@ -1,4 +1,4 @@
-//! The Windows Credential Manager. It is unlocked while the person is logged on, and never prompts.
+//! The Windows Credential Manager. It is unlocked while the user is logged on, and never prompts.
 
 use std::collections::HashMap;
 

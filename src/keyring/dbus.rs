@@ -1,5 +1,5 @@
-//! The part of D-Bus (<https://dbus.freedesktop.org/doc/dbus-specification.html>) that a few method calls on the session bus need:
-//! one connection, one call at a time, no thread. The caller sets the time limit.
+//! The parts of D-Bus (<https://dbus.freedesktop.org/doc/dbus-specification.html>) that a few method calls on the session
+//! bus need: one connection, one call at a time, no threads. The caller sets the time limit.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use crate::settings;
 /// The bus itself, by its name and its path.
 const BUS: [&str; 2] = ["org.freedesktop.DBus", "/org/freedesktop/DBus"];
 
-/// The longest part of a message to read, in bytes: a keyring's replies are far shorter.
+/// The maximum length of a part of a message, in bytes. A keyring's replies are far shorter.
 const LONGEST: u32 = 1024 * 1024;
 
 /// The sender chooses the byte order of a message. This one is native to all processors that we build for.
@@ -41,14 +41,14 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// The bus knows our user from the socket (EXTERNAL), but wants to be told.
+    /// The bus knows our user from the socket (EXTERNAL), but expects to be told.
     pub fn session() -> Result<Self> {
         let mut stream = connect()?;
         let user = rustix::process::geteuid().as_raw().to_string();
         // The decimal digits, hex-encoded: `3` is 33.
         let user: String = user.chars().flat_map(|digit| ['3', digit]).collect();
         stream.write_all(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
-        // Nothing follows the line, which has a few dozen bytes, until we send BEGIN.
+        // Nothing follows this line, of a few dozen bytes, until we send BEGIN.
         let mut line = String::new();
         BufReader::new((&stream).take(1024)).read_line(&mut line)?;
         if !line.starts_with("OK ") {
@@ -67,8 +67,9 @@ impl Bus {
         added.map(drop)
     }
 
-    /// Calls a method of freedesktop.org, written with its interface and the types of its arguments, on an object: its owner and
-    /// its path. Returns the body of the reply, or of the named signal of that object, which may arrive before the reply.
+    /// Calls a method of freedesktop.org, given by its interface and the types of its arguments, on an object, given by
+    /// its owner and its path. Returns the body of the reply, or of the named signal of that object, which may arrive
+    /// before the reply.
     pub fn call(
         &mut self,
         object: [&str; 2],
@@ -105,7 +106,7 @@ impl Bus {
         if order != LITTLE_ENDIAN || body.max(end) > LONGEST {
             return Err(malformed());
         }
-        // It begins at a multiple of 8 in the message, so its own alignment counts.
+        // It starts at a multiple of 8 in the message, so alignment can be counted from its own start.
         let mut header = Body::read(&mut self.stream, end.next_multiple_of(8))?;
         header.bytes.truncate(end as usize);
         let mut fields = HashMap::new();
@@ -131,7 +132,7 @@ fn connect() -> Result<UnixStream> {
     addresses.split(';').fold(Err(no_bus()), try_next)
 }
 
-/// Connects to `unix:path=…`, `unix:abstract=…` or `unix:runtime=yes`: no desktop uses another kind.
+/// Connects to `unix:path=…`, `unix:abstract=…` or `unix:runtime=yes`, the only kinds that desktops use.
 fn connect_to(address: &str) -> Result<UnixStream> {
     let pairs = address.strip_prefix("unix:").ok_or_else(no_bus)?;
     for (key, value) in pairs.split(',').filter_map(|pair| pair.split_once('=')) {
@@ -175,7 +176,7 @@ fn malformed() -> Problem {
     Problem::failed("its reply is malformed")
 }
 
-/// What the error of a call means, by its name.
+/// What the name of an error in a reply means.
 fn returned(name: &str) -> Problem {
     if name.ends_with(".Error.IsLocked") {
         return Problem::Locked;
@@ -203,13 +204,13 @@ fn call(serial: u32, [owner, path]: [&str; 2], method: &str, arguments: &Argumen
 }
 
 fn message(kind: u8, serial: u32, fields: &Arguments, arguments: &Arguments) -> Vec<u8> {
-    // No flags, version 1 of the protocol.
+    // No flags, protocol version 1.
     let start = Arguments(vec![LITTLE_ENDIAN, kind, 0, 1]);
     let start = start.number(length(&arguments.0)).number(serial);
     start.array(8, fields).align(8).raw(&arguments.0).0
 }
 
-/// Marshals the arguments of a call. All of them are ours, and short.
+/// Marshals the arguments of a call. All of them are our own, and short.
 pub struct Arguments(Vec<u8>);
 
 impl Arguments {
@@ -253,7 +254,7 @@ impl Arguments {
         start.align(alignment).raw(&elements.0)
     }
 
-    /// A field of a header. Its value, of this type, follows.
+    /// A header field. Its value, of this type, follows.
     fn field(self, code: u8, kind: &str) -> Self {
         self.align(8).raw(&[code]).signature(kind)
     }
@@ -263,7 +264,7 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or_default()
 }
 
-/// The arguments of a reply or a signal, read in order. One that is not of the expected type is an error.
+/// The arguments of a reply or a signal, read in order. Unexpected types are errors.
 pub struct Body {
     bytes: Vec<u8>,
     at: usize,
@@ -276,7 +277,7 @@ impl Body {
         Ok(Self { bytes, at: 0 })
     }
 
-    /// Skips to a multiple of this, where a struct begins.
+    /// Skips to a multiple of this, where a struct starts.
     pub fn align(&mut self, to: usize) {
         self.at = self.at.next_multiple_of(to);
     }
@@ -309,7 +310,7 @@ impl Body {
         self.string(size)
     }
 
-    /// This many bytes, and the zero after them.
+    /// This many bytes, and a terminating zero.
     fn string(&mut self, size: u32) -> Result<String> {
         let text = self.take(size)?.to_vec();
         self.take(1)?;
@@ -401,7 +402,7 @@ mod tests {
         assert!(body.number().is_err());
     }
 
-    /// A message to us with one number in it: a reply to a call, or the signal `Completed` of an object.
+    /// A message to us with one number in it: a reply to a call, or an object's signal `Completed`.
     fn message_to_us(kind: u8, reply_to: u32, path: &str, number: u32) -> Vec<u8> {
         let fields = Arguments::NONE.field(REPLY_SERIAL, "u").number(reply_to);
         let fields = fields.field(PATH, "o").text(path);
@@ -409,7 +410,7 @@ mod tests {
         message(kind, 1, &fields, &Arguments::NONE.number(number))
     }
 
-    /// The number that the seventh call of a connection returns when the bus sends these messages, then closes it.
+    /// The number that the seventh call of a connection returns if the bus sends these messages, then closes it.
     fn called(signal: Option<&str>, messages: &[Vec<u8>]) -> Result<u32> {
         let (stream, mut theirs) = UnixStream::pair().unwrap();
         let mut bus = Bus { stream, serial: 6 };
@@ -451,7 +452,7 @@ mod tests {
         assert!(called(Some("Another"), &[signal, reply]).is_err());
     }
 
-    /// What its header claims is not believed, and no memory is set aside for it.
+    /// The claimed length is not believed, and no memory is allocated for it.
     #[test]
     fn a_malformed_message_is_an_error() {
         let header = |body: u32, fields: u32| {
@@ -479,13 +480,13 @@ mod tests {
         let mut big_endian = header(0, 0);
         big_endian[0] = b'B';
         for message in [
-            // Cut short.
+            // Truncated.
             Vec::new(),
             header(0, 8),
             header(8, 0),
             header(0, 0)[..15].to_vec(),
             big_endian,
-            // A field without a value, with one that is too long, or of an unknown kind.
+            // A field without a value, with one that is too long, or of an unknown type.
             reply_with(&[REPLY_SERIAL, 1, b'u', 0]),
             reply_with(&[PATH, 1, b'o', 0, 0xff, 0xff, 0xff, 0xff]),
             reply_with(&[PATH, 1, b'v', 0]),

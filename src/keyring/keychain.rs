@@ -1,4 +1,4 @@
-//! The Keychain of macOS.
+//! The macOS Keychain.
 
 use security_framework::base::Error;
 use security_framework::os::macos::keychain::SecKeychain;
@@ -12,7 +12,7 @@ use super::{Problem, Result};
 const NOT_FOUND: i32 = -25300;
 /// `errSecInteractionNotAllowed`: it would have to prompt.
 const WOULD_ASK: i32 = -25308;
-/// `errSecAuthFailed`: the person did not unlock it.
+/// `errSecAuthFailed`: the user did not unlock it.
 const NOT_UNLOCKED: i32 = -25293;
 
 pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {

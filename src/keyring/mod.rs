@@ -1,7 +1,7 @@
 //! The system's keyring: the Secret Service on Linux, the Keychain on macOS, the Credential Manager on Windows. Only this
 //! folder talks to it, and every call has a time limit.
 //!
-//! `read`, `write` and `remove` never make it prompt. `unlock` does: it is for commands that a person types.
+//! `read`, `write` and `remove` never make it prompt. `unlock` does: it is for commands that users type.
 
 #[cfg(all(unix, not(target_os = "macos")))]
 mod dbus;
@@ -18,9 +18,9 @@ use crate::terminal::say;
 use crate::text::printable;
 use crate::time;
 
-/// How long all calls of one process may take together: programs that call us give up after a few seconds.
+/// How long all calls of one process may take together. Programs that call us give up after a few seconds.
 const LIMIT: Duration = Duration::from_secs(3);
-/// How long a person may take to unlock the keyring.
+/// How long a user may take to unlock the keyring.
 const PROMPT_LIMIT: Duration = Duration::from_mins(1);
 
 /// How much of `LIMIT` is left.
@@ -28,11 +28,11 @@ static LEFT: Mutex<Duration> = Mutex::new(LIMIT);
 
 type Result<T> = std::result::Result<T, Problem>;
 
-/// Why the keyring cannot be used. The next try may succeed.
+/// Why the keyring cannot be used. The next attempt may succeed.
 pub enum Problem {
-    /// A person has to unlock it.
+    /// A user has to unlock it.
     Locked,
-    /// What else is wrong, and what to do about it.
+    /// Any other problem, and what to do about it.
     Other(String),
 }
 
@@ -58,26 +58,26 @@ impl From<Problem> for anyhow::Error {
     }
 }
 
-/// The secret of this account, or none.
+/// Reads the secret of this account, if it exists.
 pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
     let [service, account] = [service, account].map(str::to_owned);
     within_limit(move || system::read(&service, &account))
 }
 
-/// Stores the secret of this account, labelled for people.
+/// Stores the secret of this account, with a label for users.
 pub fn write(service: &str, account: &str, name: &str, secret: &[u8]) -> Result<()> {
     let [service, account, name] = [service, account, name].map(str::to_owned);
     let secret = secret.to_owned();
     within_limit(move || system::write(&service, &account, &name, &secret))
 }
 
-/// Removes the secret of this account, if there is one.
+/// Removes the secret of this account, if it exists.
 pub fn remove(service: &str, account: &str) -> Result<()> {
     let [service, account] = [service, account].map(str::to_owned);
     within_limit(move || system::remove(&service, &account))
 }
 
-/// Prompts the person to unlock the keyring, and this secret, if they are locked.
+/// Prompts the user to unlock the keyring, and this secret, if they are locked.
 pub fn unlock(service: &str, account: &str) -> Result<()> {
     match read(service, account) {
         Err(Problem::Locked) => say("The keyring is locked: unlock it to continue."),
@@ -85,7 +85,7 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
     }
     let [service, account] = [service, account].map(str::to_owned);
     let unlocked = time::within(PROMPT_LIMIT, move || system::unlock(&service, &account));
-    // Nobody has unlocked it so far.
+    // It has not been unlocked in time.
     unlocked.unwrap_or(Err(Problem::Locked))
 }
 

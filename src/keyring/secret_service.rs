@@ -21,7 +21,7 @@ pub fn read(service: &str, account: &str) -> Result<Option<Vec<u8>>> {
     };
     let session = Arguments::NONE.text(&keyring.open_session()?);
     let mut secret = keyring.call(&item, "Secret.Item.GetSecret(o)", &session)?;
-    // A struct: the session and the parameters of an encryption come first.
+    // A struct, which starts with the session and the parameters of an encryption.
     secret.align(8);
     secret.text()?;
     secret.bytes()?;
@@ -35,14 +35,14 @@ pub fn write(service: &str, account: &str, name: &str, bytes: &[u8]) -> Result<(
     let properties = Arguments::NONE.text(LABEL).signature("s").text(name);
     let properties = properties.align(8).text(ATTRIBUTES).signature("a{ss}");
     let properties = properties.array(8, &attributes(service, account));
-    // The secret: its session, the parameters of an encryption, its bytes and their type.
+    // The secret: its session, the parameters of an encryption, its bytes and its content type.
     let secret = Arguments::NONE.array(8, &properties).align(8);
     let secret = secret.text(&session).bytes(&[]).bytes(bytes);
     // It replaces an item with the same attributes.
     let arguments = secret.text("application/octet-stream").number(1);
     let method = "Secret.Collection.CreateItem(a{sv}(oayays)b)";
     let mut reply = keyring.call(&collection, method, &arguments)?;
-    // No item yet: it would have to prompt first.
+    // If no item was created, it would have to prompt first.
     let is_stored = reply.text()? != NONE;
     is_stored.then_some(()).ok_or(Problem::Locked)
 }
@@ -53,7 +53,7 @@ pub fn remove(service: &str, account: &str) -> Result<()> {
         return Ok(());
     };
     let mut reply = keyring.call(&item, "Secret.Item.Delete()", &Arguments::NONE)?;
-    // With a prompt, it is not removed before that is answered.
+    // If it returns a prompt, the item is only removed once that is answered.
     let is_removed = reply.text()? == NONE;
     is_removed.then_some(()).ok_or(Problem::Locked)
 }
@@ -72,7 +72,7 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
     if prompt != NONE {
         keyring.0.watch(&prompt)?;
         let (prompt, method) = ([NAME, &prompt], "Secret.Prompt.Prompt(s)");
-        // We have no window that it could belong to.
+        // We have no window that the prompt could belong to.
         let window = Arguments::NONE.text("");
         keyring.0.call(prompt, method, &window, Some("Completed"))?;
     }
@@ -80,15 +80,15 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
 }
 
 impl Keyring {
-    /// Calls a method of a keyring's object.
+    /// Calls a method on an object of the keyring.
     fn call(&mut self, path: &str, method: &str, arguments: &Arguments) -> Result<Body> {
         self.0.call([NAME, path], method, arguments, None)
     }
 
-    /// Opens a session, in which secrets are transferred, not encrypted: a program that can listen on the bus runs as the same
-    /// user, and can ask for them as well.
+    /// Opens a session for transferring secrets, which are not encrypted: a program that can listen on the bus runs as
+    /// the same user, and can ask for them as well.
     ///
-    /// Never the first call: GNOME Keyring may not have registered its client yet, and then crashes.
+    /// This must not be the first call: GNOME Keyring may not have registered its client yet, and then crashes.
     fn open_session(&mut self) -> Result<String> {
         let plain = Arguments::NONE.text("plain").signature("s").text("");
         let mut reply = self.call(SERVICE, "Secret.Service.OpenSession(sv)", &plain)?;
@@ -99,7 +99,7 @@ impl Keyring {
     }
 
     fn default_collection(&mut self) -> Result<String> {
-        // GNOME Keyring may answer none to the first call of a client that it has not registered yet.
+        // GNOME Keyring may report none on the first call of a client that it has not registered yet.
         for _ in 0..2 {
             let alias = Arguments::NONE.text("default");
             let mut reply = self.call(SERVICE, "Secret.Service.ReadAlias(s)", &alias)?;
@@ -124,18 +124,18 @@ impl Keyring {
         }
     }
 
-    /// The items that are unlocked, and those that are not.
+    /// The unlocked items, and the locked ones.
     fn search(&mut self, service: &str, account: &str) -> Result<[Vec<String>; 2]> {
         let wanted = Arguments::NONE.array(8, &attributes(service, account));
         let mut reply = self.call(SERVICE, "Secret.Service.SearchItems(a{ss})", &wanted)?;
         Ok([reply.texts()?, reply.texts()?])
     }
 
-    /// The unlocked item, or none if it does not exist, which only an unlocked keyring can tell.
+    /// The unlocked item, or `None` if it does not exist, which only an unlocked keyring can tell.
     ///
-    /// A locked one is not searched: `KeePassXC` would ask the person to unlock it. So an item in another collection is out of
-    /// reach until the default one is unlocked too. Ours are written into the default one, unless the person has changed that
-    /// since.
+    /// A locked keyring is not searched, as `KeePassXC` would prompt the user to unlock it. So an item in another
+    /// collection is out of reach until the default one is unlocked, too. We write items to the default collection, but
+    /// the user may have chosen another one since.
     fn find(&mut self, service: &str, account: &str) -> Result<Option<String>> {
         self.unlocked_collection()?;
         let [mut unlocked, locked] = self.search(service, account)?;
@@ -146,7 +146,7 @@ impl Keyring {
     }
 }
 
-/// The names that most programs use, including Codex: the entries of an `a{ss}`.
+/// The attributes that most programs use, including Codex: the entries of an `a{ss}`.
 fn attributes(service: &str, account: &str) -> Arguments {
     let service = Arguments::NONE.text("service").text(service);
     service.align(8).text("username").text(account)

@@ -1,4 +1,4 @@
-//! Signing in with an access token of an admin console: it comes on stdin, and the issuer says whose it is.
+//! Signing in with an access token from an admin console: it is read from stdin, and the issuer says who owns it.
 
 use std::io::{IsTerminal, Read, read_to_string, stdin};
 use std::time::SystemTime;
@@ -10,10 +10,11 @@ use crate::error::usage;
 use crate::issuer::Issuer;
 use crate::terminal::read_hidden;
 
-/// No access token is longer, in bytes.
+/// The maximum length of an access token, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// Reads the access token from stdin. On a terminal it is not shown. What cannot be one is refused, and never quoted.
+/// Reads the access token from stdin, without echo on a terminal. Anything that cannot be one is refused, and never
+/// quoted.
 pub fn read() -> Result<String> {
     let stdin = stdin();
     let text = if stdin.is_terminal() {
@@ -28,7 +29,7 @@ pub fn read() -> Result<String> {
         _ if text.len() > LONGEST => "it is longer than 64 KiB",
         _ if !is_token(token) => "it contains spaces or other characters that a token cannot have",
         _ if token.starts_with("at-") => return Ok(token.to_owned()),
-        // The secrets of other services are not sent to the issuer.
+        // Other services' secrets are not sent to the issuer.
         _ if token.starts_with("sk-") => "it is an API key, not an access token (at-…)",
         _ if token.starts_with("eyJ") => "it is a JWT, not an access token (at-…)",
         _ if token.starts_with("ghp_") || token.starts_with("github_pat_") => {
@@ -40,7 +41,7 @@ pub fn read() -> Result<String> {
     Err(usage(words))
 }
 
-/// Credentials from an access token, once the issuer has said whose it is.
+/// Credentials for an access token, once the issuer has said who owns it.
 pub fn credentials(issuer: &Issuer, access_token: &str) -> Result<Credentials> {
     let response = issuer.whoami(access_token)?;
     let mut credentials = Credentials::new(Source::AccessToken);

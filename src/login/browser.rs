@@ -1,4 +1,4 @@
-//! Signing in with the browser: send it to the issuer, and wait until it, or the person, brings the code back.
+//! Signing in with the browser: sends it to the issuer, and waits until it, or the user, returns with the code.
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
@@ -15,27 +15,27 @@ use crate::settings;
 use crate::terminal::{awaiting, can_ask, is_watched, link, read_lines, say, tell};
 use crate::time::start;
 
-/// How long a person has: a login that was forgotten must not hold the port for ever.
+/// How long a user may take: a forgotten login must not keep the port forever.
 const MINUTES: u64 = 15;
 
-/// How a person wants to sign in.
+/// How the user wants to sign in.
 pub struct Options<'a> {
     pub no_browser: bool,
-    /// The issuer asks for an account, also where the browser is signed in with one.
+    /// The issuer asks which account to use, even if the browser is signed in.
     pub switch_account: bool,
     pub workspaces: &'a [String],
     /// The command to sign in with again.
     pub command: &'a str,
 }
 
-/// Asks the person to sign in, and waits for the authorization code, or for the issuer's reason to give none. The browser, if it
-/// brought either, waits for its last page.
+/// Asks the user to sign in, and waits for the authorization code, or for the issuer's reason to give none. If the
+/// browser brought it, it waits for its final page.
 pub fn authorize(
     issuer: &Issuer,
     options: &Options<'_>,
 ) -> Result<(Result<Authorization>, Callback)> {
     let (ports, command) = (settings::callback_ports()?, options.command);
-    // Listen before the browser starts: it may come back at once.
+    // Listen before the browser starts, as it may return immediately.
     let listening = callback::listen(&ports)?.with_context(|| {
         let ports: Vec<String> = ports.iter().map(|port| format!("port {port}")).collect();
         let ports = ports.join(" and ");
@@ -80,9 +80,9 @@ pub fn authorize(
     Ok((authorization, callback))
 }
 
-/// Tells the person where to sign in, and how the browser's answer gets here.
+/// Tells the user where to sign in, and how the response gets here.
 fn invite(url: &str, redirect_uri: &str, port: u16, can_open: bool, command: &str) {
-    // A browser that was named on purpose is one that can come back.
+    // A browser that the user configured is expected to reach this machine.
     let (environment, how) = if can_open {
         let how = "Opening your browser. If nothing happens, open:";
         (Environment::Desktop, how)
@@ -109,7 +109,7 @@ fn open(link: &str) {
     }
 }
 
-/// The ways for the browser's answer to get here that work where we run.
+/// The ways for the response to get here that work in this environment.
 fn ways_back(
     environment: Environment,
     port: u16,
@@ -124,7 +124,7 @@ fn ways_back(
     };
     let mut ways = vec![why.to_owned()];
     ways.extend(paste.map(|paste| format!("- {paste}")));
-    // What listens on a container's loopback cannot be reached from outside.
+    // A container's loopback cannot be reached from outside.
     if environment != Environment::Container {
         ways.push("- Forward the port before you open the address:".to_owned());
         ways.push(format!("  ssh -L {port}:localhost:{port} HOST"));
@@ -134,7 +134,7 @@ fn ways_back(
     ways
 }
 
-/// Reads what the person pastes, line by line, until a line answers this login.
+/// Reads what the user pastes, until a line is a response to this login.
 fn take_pasted(expected: &Expectation, responses: &Sender<AuthorizationResponse>, wanted: &str) {
     read_lines(|line| {
         match redirect::parse_pasted(line, expected) {
@@ -152,7 +152,7 @@ fn take_pasted(expected: &Expectation, responses: &Sender<AuthorizationResponse>
 mod tests {
     use super::*;
 
-    /// The ways that are named: paste, forward, device code.
+    /// Which ways are mentioned: paste, forward, device code.
     fn named(environment: Environment, port: u16, can_paste: bool) -> [bool; 3] {
         let command = "codex-auth --profile work login";
         let paste = can_paste.then(|| "Paste".to_owned());

@@ -1,10 +1,10 @@
 //! The loopback server that receives the redirect (RFC 8252 section 7.3). It serves one login.
 //!
-//! Any page and any local program can send requests here. Only one that `redirect::classify` lets pass ends the login. All others
-//! get an error page, and the login goes on.
+//! Any page and any local program can send requests here. Only one that `redirect::classify` accepts ends the login. All
+//! others get an error page, and the login continues.
 //!
-//! It is made of std and httparse: `tiny_http` limits neither the size nor the time of a request's head, and 255
-//! connections that are reset at once crash it.
+//! It is built on std and httparse: `tiny_http` limits neither the size nor the duration of a request head, and crashes
+//! if 255 connections are reset at once.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -21,43 +21,43 @@ use crate::login::redirect::{AuthorizationResponse, Expectation, LINK_PATH, Navi
 use crate::login::{page, pkce};
 use crate::time::{start, within};
 
-/// For each address family. A browser opens a handful; the rest is for other programs.
+/// Per address family. A browser opens a handful; the rest is for other programs.
 const CONNECTION_LIMIT: usize = 32;
-/// In bytes. A code and a state take a few hundred; the rest is for cookies that other programs left on localhost.
+/// In bytes. A code and a state take a few hundred; the rest is for cookies that other programs have set on localhost.
 const HEAD_LIMIT: usize = 16 * 1024;
-/// How long, and how many bytes, a browser may go on sending after the reply.
+/// How long, and how many bytes, a browser may continue to send after the reply.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 const DRAIN_LIMIT: u64 = 1024 * 1024;
 
-/// The ports are bound; a connection waits until `serve`.
+/// The ports are bound; connections wait until `serve`.
 pub struct Listening {
     pub port: u16,
     listeners: Vec<TcpListener>,
 }
 
-/// The running server. It ends with the process.
+/// The running server, which ends with the process.
 pub struct Callback {
-    /// An address here that leads to the issuer, once. The command that starts a browser is seen by every user of this machine,
-    /// and the issuer's address has the state in it.
+    /// A local URL that leads to the issuer, once. All users of this machine can see the command that starts a browser,
+    /// and the issuer's URL contains the state.
     pub one_time_link: String,
     state: Arc<ServerState>,
 }
 
-/// What the threads of the server share.
+/// The state shared by the server's threads.
 struct ServerState {
     port: u16,
     expected: Expectation,
     responses: Sender<AuthorizationResponse>,
-    /// The secret of the link, and where it leads.
+    /// The secret of the link, and its target.
     one_time_link: Mutex<Option<(String, String)>>,
-    /// What a browser that brought the response gets, once that is known.
+    /// The page for a browser that brought the response, once known.
     last_page: OnceLock<String>,
     /// Locked for reading while such a browser is served.
     serving: RwLock<()>,
 }
 
-/// Takes the first of the ports that is free on 127.0.0.1 and, if this machine has it, on `::1`; 0 is any free one.
-/// None if all are busy.
+/// Binds the first of these ports that is free on 127.0.0.1 and, if this machine has IPv6, on `::1`; 0 means any free
+/// port. `None` if all are busy.
 pub fn listen(ports: &[u16]) -> Result<Option<Listening>> {
     for &port in ports {
         // A port that is free in one address family may be busy in the other.
@@ -93,7 +93,7 @@ fn is_busy(error: &io::Error) -> bool {
 }
 
 impl Listening {
-    /// Starts to answer requests. Each response that fits `expected` is sent to `responses`, and its browser waits for
+    /// Starts to answer requests. Each response that matches `expected` is sent to `responses`, and its browser waits for
     /// `Callback::show`. The one-time link leads to `url`.
     pub fn serve(
         self,
@@ -123,28 +123,28 @@ impl Listening {
 }
 
 impl Callback {
-    /// Sends this page to each browser that brought the response, or will. Returns when those that wait have received it or
-    /// closed, after a few seconds at most.
+    /// Sends this page to each browser that brought the response, now or later. Returns when the waiting ones have
+    /// received it or closed the connection, after a few seconds at most.
     pub fn show(&self, page: String) {
-        // There is only one.
+        // It is only set once.
         let _ = self.state.last_page.set(page);
         drop(self.state.serving.write());
     }
 }
 
 impl ServerState {
-    /// Where the one-time link leads, for who knows its secret.
+    /// The target of the one-time link, for a request with its secret.
     fn follow_link(&self, secret: &str) -> Option<String> {
         let mut link = self.one_time_link.lock().ok()?;
         let followed = link.take_if(|(right, _)| right.as_bytes().ct_eq(secret.as_bytes()).into());
         followed.map(|(_, url)| url)
     }
 
-    /// Reports the response, and sends the browser that brought it the last page, once there is one. It may come twice: a person
-    /// reloads the page, or a scanner fetches it first.
+    /// Reports the response, and sends the browser that brought it the final page, once there is one. It may arrive
+    /// twice: the user reloads the page, or a scanner fetches it first.
     fn take_response(&self, response: AuthorizationResponse, browser: &Arc<TcpStream>) {
         let _serving = self.serving.read();
-        // Nobody receives it after the first one.
+        // Only the first one is received.
         let _ = self.responses.send(response);
         send(browser, "200 OK", self.last_page.wait());
     }
@@ -154,7 +154,7 @@ fn accept_connections(state: &Arc<ServerState>, listener: &TcpListener) {
     let mut latest = VecDeque::<Weak<TcpStream>>::new();
     loop {
         let Ok((stream, _)) = listener.accept() else {
-            // The next one may fail immediately too.
+            // The next one may fail immediately, too.
             thread::sleep(Duration::from_millis(10));
             continue;
         };
@@ -163,11 +163,11 @@ fn accept_connections(state: &Arc<ServerState>, listener: &TcpListener) {
         if latest.len() > CONNECTION_LIMIT
             && let Some(oldest) = latest.pop_front().and_then(|oldest| oldest.upgrade())
         {
-            // This wakes the thread that reads, so that the browser gets through however many are silent. One that waits for
-            // the last page still receives it.
+            // This ends the thread's read, so that the browser gets through no matter how many connections are silent. A
+            // browser waiting for the final page still receives it.
             let _ = oldest.shutdown(Shutdown::Read);
         }
-        // If no thread can be started the connection is closed, and the browser tries again.
+        // If no thread can be started, the connection is closed, and the browser tries again.
         let _ = start(move || handle_connection(&state, &stream));
     }
 }
@@ -188,8 +188,8 @@ fn handle_connection(state: &ServerState, stream: &Arc<TcpStream>) {
     send(stream, &status, if is_head { "" } else { &page });
 }
 
-/// What a browser sent, up to an empty line or the limit. None if the connection was closed before that, or if the browser
-/// begins a TLS handshake (RFC 8446 section 5.1) and would wait for our answer.
+/// Receives a request, up to an empty line or the limit. `None` if the connection is closed before that, or if the
+/// browser starts a TLS handshake (RFC 8446 section 5.1) and would wait for our reply.
 fn receive(mut stream: &TcpStream) -> Option<Vec<u8>> {
     let mut head = Vec::new();
     let mut chunk = [0; 2048];
@@ -203,8 +203,8 @@ fn receive(mut stream: &TcpStream) -> Option<Vec<u8>> {
     Some(head)
 }
 
-/// Sends a page, with a status and the header lines that only this reply has, and returns when the browser has received it or
-/// closed, after a few seconds at most.
+/// Sends a page, with a status and the header lines specific to this reply. Returns when the browser has received it or
+/// closed the connection, after a few seconds at most.
 fn send(stream: &Arc<TcpStream>, status: &str, page: &str) {
     let (length, policy) = (page.len(), page::security_policy());
     let reply = format!(
@@ -220,8 +220,8 @@ fn send(stream: &Arc<TcpStream>, status: &str, page: &str) {
          {page}"
     );
     let stream = Arc::clone(stream);
-    // It reads on until the browser closes (RFC 9112 section 9.6): closing with unread bytes resets the connection, and the
-    // browser may lose what it has not read yet.
+    // Reads until the browser closes the connection (RFC 9112 section 9.6): closing it with unread bytes would reset it,
+    // and the browser could lose the rest of the page.
     let _ = within(DRAIN_TIME, move || {
         (&*stream).write_all(reply.as_bytes())?;
         stream.shutdown(Shutdown::Write)?;
@@ -247,7 +247,7 @@ mod tests {
         request.resize(request.len() + 100_000, b'x');
         browser.write_all(&request).unwrap();
         events.recv_timeout(Duration::from_mins(1)).unwrap();
-        // More than the system keeps, read late: a connection that was reset by then has lost the end of the page.
+        // More than the system buffers, read late: a connection that was reset by then has lost the end of the page.
         let page = "p".repeat(200_000);
         callback.show(page.clone());
         let mut answer = String::new();

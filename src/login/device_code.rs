@@ -1,5 +1,5 @@
-//! Signing in with a code that the person enters on another device: nothing but a final answer ends the wait before the
-//! code expires, and a login that was interrupted is resumed.
+//! Signing in with a code that the user enters on another device: only a final answer ends the wait before the code
+//! expires, and an interrupted login is resumed.
 
 use std::fs::File;
 use std::io;
@@ -22,13 +22,13 @@ use crate::time::{seconds_since_epoch, span};
 
 /// How long a user code is valid, in seconds. The issuer does not say.
 const LIFE: u64 = 15 * 60;
-/// With fewer seconds left a person can hardly sign in on another device: get a new code.
+/// With fewer seconds left, a user can hardly sign in on another device, so get a new code.
 const WORTH_RESUMING: u64 = 2 * 60;
 /// How often the remaining time is updated.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A device login that waits for the person. It is kept in the store: if this process is killed after the person has
-/// agreed, the next one need not ask again.
+/// A device login that waits for the user. It is kept in the store, so that if this process is killed after the user has
+/// approved, the next one need not ask again.
 #[derive(Serialize, Deserialize)]
 struct Session {
     issuer: String,
@@ -40,11 +40,11 @@ struct Session {
     expires_at: u64,
 }
 
-/// Asks the person to enter a code on another device, and waits until they have. No other process does so, or resumes it, while
-/// the file is open that is returned. `command` is the one to sign in with in the browser.
+/// Asks the user to enter a code on another device, and waits until they have. While the returned file is open, no other
+/// process does so, or resumes it. `command` signs in with the browser instead.
 ///
-/// With `keep` the login that waits is kept in the store, where its code can be read, until the caller has exchanged the code.
-/// Without, it ends with this process.
+/// With `keep`, the pending login is kept in the store, where its code is readable, until the caller has exchanged the
+/// code. Otherwise, it ends with this process.
 pub fn authorize(
     issuer: &Issuer,
     store: &Store,
@@ -52,14 +52,14 @@ pub fn authorize(
     with_qr: bool,
     command: &str,
 ) -> Result<(Authorization, File)> {
-    // The answer to the poll that spends the approval differs from what all others hear after it.
+    // Only the poll that uses the approval gets the code; another process would get a different answer.
     let lock = store.lock_pending()?.ok_or_else(|| {
         temporary(format!(
             "another {command} --device-code is waiting: complete that sign-in, or stop it"
         ))
     })?;
     if !keep {
-        // The code of one that waits can be read on the disk.
+        // The code of a pending login would be readable on the disk.
         store.forget_pending();
     }
     let (session, polled) = awaiting("Asking the issuer for a code …", || {
@@ -74,8 +74,8 @@ pub fn authorize(
     Ok((authorization, lock))
 }
 
-/// The session that an earlier process left, and what a first poll says. None if it was refused, or if too little time is left
-/// for a person to enter the code.
+/// The session that an earlier process left, and the result of a first poll. `None` if it was refused, or if the user has
+/// too little time left to enter the code.
 fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
     let session: Session = serde_json::from_slice(&store.pending()?).ok()?;
     if session.issuer != issuer.url.as_str() || session.client_id != issuer.client_id {
@@ -111,7 +111,7 @@ fn begin(issuer: &Issuer, store: &Store, keep: bool, command: &str) -> Result<(S
     Ok((session, Polled::Pending(Pending::default())))
 }
 
-/// Tells the person what to do on the other device.
+/// Tells the user what to do on the other device.
 fn invite(issuer: &Issuer, session: &Session, keep: bool, with_qr: bool) -> Result<()> {
     let page = issuer.device_page();
     tell("Open this page on any device, and sign in:");
@@ -141,9 +141,9 @@ fn invite(issuer: &Issuer, session: &Session, keep: bool, with_qr: bool) -> Resu
 
 /// Polls until the issuer gives a final answer, or the code has expired.
 ///
-/// The wait is measured on the monotonic clock, so that a wall clock that is set, or that jumps when a laptop wakes up,
-/// neither ends nor prolongs it. Where that clock stops while the machine sleeps (Linux, macOS), the wait goes on afterwards for
-/// the rest of the 15 minutes, and the issuer says whether the code has expired.
+/// The wait is measured with the monotonic clock, so that changes of the wall clock, or its jump when a laptop wakes up,
+/// neither end nor prolong it. If the monotonic clock stops during sleep (Linux, macOS), the wait continues afterwards
+/// for the rest of the 15 minutes, and the issuer says whether the code has expired.
 fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Result<Authorization> {
     let end = Instant::now() + Duration::from_secs(session.left());
     let mut interval = first_interval(session.interval);
@@ -165,12 +165,12 @@ fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Res
     }
 }
 
-/// The time between two polls: what the issuer says, within reason, or the usual (RFC 8628 section 3.2).
+/// The time between two polls: the issuer's value, within reason, or the default (RFC 8628 section 3.2).
 fn first_interval(seconds: Option<u64>) -> Duration {
     Duration::from_secs(seconds.unwrap_or(5).clamp(1, 60))
 }
 
-/// How long to wait before the next poll. The last poll is at the end of the wait; None after it.
+/// How long to wait before the next poll. The last poll is at the end of the wait; `None` after it.
 fn next_wait(interval: &mut Duration, pending: &Pending, left: Duration) -> Option<Duration> {
     if pending.slower {
         // RFC 8628 section 3.5.
@@ -198,7 +198,7 @@ fn countdown(left: Duration, note: Option<&str>) -> String {
     format!("Waiting: {}:{:02} left{note}", seconds / 60, seconds % 60)
 }
 
-/// It is temporary if the last poll had no answer: the person may have entered the code.
+/// The failure is temporary if the last poll had no answer, as the user may have entered the code.
 fn too_late(pending: Pending, command: &str) -> Error {
     let minutes = LIFE / 60;
     match pending.problem {
@@ -210,7 +210,7 @@ fn too_late(pending: Pending, command: &str) -> Error {
 }
 
 impl Session {
-    /// The seconds until the code expires; 0 if it cannot be told, because the clock was set back.
+    /// The seconds until the code expires; 0 if unknown, because the clock was set back.
     fn left(&self) -> u64 {
         let now = seconds_since_epoch(SystemTime::now());
         let left = self.expires_at.saturating_sub(now);

@@ -1,4 +1,4 @@
-//! Where this program runs, and how to open the person's browser there.
+//! Where this program runs, and how to open the user's browser there.
 
 use std::fs;
 use std::path::Path;
@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 use crate::text::printable;
 use crate::{process, settings};
 
-/// Where this program runs, seen from the person's browser.
+/// Where this program runs, seen from the user's browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
-    /// The browser of this machine is the person's.
+    /// The browser is on this machine.
     Desktop,
-    /// Linux on Windows: the browser is that of Windows, and reaches our ports.
+    /// Linux on Windows: the browser is a Windows program, and reaches our ports.
     Wsl,
-    /// The browser is on the machine that the person sits at.
+    /// The browser is on the machine that the user connects from.
     Ssh,
-    /// A container or a remote development machine: its ports may not be reachable.
+    /// A container or a remote development machine, whose ports may not be reachable.
     Container,
     /// Linux without a display.
     NoDisplay,
 }
 
-/// Where we run, judging by the environment and a few files. The place farthest from the person wins: a container on WSL also
-/// has the kernel of WSL.
+/// The environment, judged by its variables and a few files. If several apply, the one farthest from the user wins: a
+/// container on WSL also has WSL's kernel.
 pub fn environment() -> Environment {
     let marks = ["/.dockerenv", "/run/.containerenv"];
     if settings::any_is_set(&settings::SSH) {
@@ -42,13 +42,13 @@ pub fn environment() -> Environment {
     }
 }
 
-/// Whether to open a browser: the person named one (`BROWSER`), or sits at this machine.
+/// Whether to open a browser: the user configured one (`BROWSER`), or sits at this machine.
 pub fn has_browser(environment: Environment) -> bool {
     settings::browser().is_some() || matches!(environment, Environment::Desktop | Environment::Wsl)
 }
 
-/// Opens the URL in the browser that `BROWSER` names, or in the system's. Returns when the browser is closed, or sooner. The
-/// error says why no program could open it; success cannot be known for sure.
+/// Opens the URL in the browser that `BROWSER` names, or in the system's. Returns when the browser is closed, or sooner.
+/// The error says why no program could open it, but success is not certain.
 pub fn open(url: &str) -> Result<(), String> {
     let mut failures = Vec::new();
     for command in commands(url) {
@@ -60,7 +60,7 @@ pub fn open(url: &str) -> Result<(), String> {
     Err(failures.join(", "))
 }
 
-/// The programs that `open` tries, the best first.
+/// The programs that `open` tries, in order of preference.
 pub fn programs() -> Vec<String> {
     let commands = commands("").into_iter();
     commands.map(|mut command| command.swap_remove(0)).collect()
@@ -70,8 +70,8 @@ fn commands(url: &str) -> Vec<Vec<String>> {
     from_list(settings::browser().as_deref().unwrap_or(of_system()), url)
 }
 
-/// The commands in `BROWSER`, read as `xdg-open` does: separated by colons (on Windows, by semicolons), the URL replaces
-/// `%s`, else it is the last word. No shell is involved.
+/// The commands in `BROWSER`, parsed like `xdg-open` does: separated by colons (semicolons on Windows), with the URL in
+/// place of `%s`, or else as the last word. No shell is involved.
 fn from_list(list: &str, url: &str) -> Vec<Vec<String>> {
     let command = |entry: &str| -> Vec<String> {
         let url_at_end = (!entry.contains("%s")).then_some("%s");
@@ -83,12 +83,12 @@ fn from_list(list: &str, url: &str) -> Vec<Vec<String>> {
     entries.map(command).collect()
 }
 
-/// The system's browsers, the best first, in the same form.
+/// The system's browsers in order of preference, in the same format.
 fn of_system() -> &'static str {
     if cfg!(target_os = "macos") {
         "open"
     } else if cfg!(windows) {
-        // Unlike `cmd /c start`, it takes a URL with `&` and `%` as it is.
+        // Unlike `cmd /c start`, it accepts a URL with `&` and `%` unchanged.
         "rundll32.exe url.dll,FileProtocolHandler"
     } else if environment() == Environment::Wsl {
         // explorer.exe exits with 1 even if it has shown the page, so it must come last.
@@ -98,14 +98,15 @@ fn of_system() -> &'static str {
     }
 }
 
-/// The kernel of WSL has Microsoft in its name.
+/// WSL's kernel has Microsoft in its name.
 fn is_windows_kernel() -> bool {
     fs::read_to_string("/proc/sys/kernel/osrelease")
         .is_ok_and(|release| release.to_ascii_lowercase().contains("microsoft"))
 }
 
-/// Runs a command until it exits, which may be when the browser is closed. It outlives us and inherits nothing: no terminal, no
-/// Ctrl-C, and not the token that `codex-auth exec` may have put into our environment. The error says why it showed nothing.
+/// Runs a command until it exits, which may be when the browser is closed. It outlives us and inherits nothing: no
+/// terminal, no Ctrl-C, and not the token that `codex-auth exec` may have put into our environment. The error says why it
+/// showed nothing.
 fn try_opener(words: &[String]) -> Result<(), String> {
     let started = Instant::now();
     let mut command = Command::new(&words[0]);
@@ -118,7 +119,8 @@ fn try_opener(words: &[String]) -> Result<(), String> {
     let mut browser = process::spawn(&mut command)
         .map_err(|error| process::describe_start(&error, words[0].as_ref()))?;
     let status = browser.wait().map_err(|error| error.to_string())?;
-    // A program that fails at once has shown nothing; a later failure means that the person closed it.
+    // A program that fails immediately has shown nothing; after a later failure, the user has seen the page and closed
+    // it.
     if status.success() || started.elapsed() > Duration::from_secs(5) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! The pages for the browser. Each is self-contained: no script, no image, no outside resource.
+//! The pages for the browser. Each is self-contained: no scripts, images or other resources.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,7 +8,7 @@ use crate::text::capitalized;
 
 const STYLE: &str = include_str!("page.css");
 
-/// The login succeeded and is stored. `whom` names the account as far as it is known (" as …").
+/// The login succeeded and is stored. `whom` names the account, if known (" as …").
 pub fn signed_in(whom: &str) -> String {
     let next = "You can close this tab and go back to the terminal.";
     fill("good", "You are signed in", whom.trim_start(), next)
@@ -20,7 +20,7 @@ pub fn failed(reason: &str) -> String {
     fill("bad", "Sign-in failed", &sentence(reason), next)
 }
 
-/// The request does not count, for this reason ("it …"); the login that is under way goes on.
+/// The request was ignored, for this reason ("it …"), and the login in progress continues.
 pub fn not_accepted(reason: &str) -> String {
     let next = "Your own sign-in is not affected.";
     let reason = reason.replacen("it ", "this link ", 1);
@@ -32,12 +32,12 @@ pub fn not_found() -> String {
     fill("calm", "Page not found", "", next)
 }
 
-/// A reason as a sentence, with a capital and a full stop.
+/// Turns a reason into a sentence, with a capital and a full stop.
 fn sentence(reason: &str) -> String {
     capitalized(reason.trim_end_matches('.')) + "."
 }
 
-/// The value of `Content-Security-Policy` for these pages: nothing but their own style.
+/// The `Content-Security-Policy` of these pages, which only allows their own style.
 pub fn security_policy() -> String {
     let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
     format!(
@@ -45,7 +45,7 @@ pub fn security_policy() -> String {
     )
 }
 
-/// The page with these texts. An empty paragraph is not shown.
+/// Fills in the page. An empty paragraph is not shown.
 fn fill(mark: &str, heading: &str, said: &str, next: &str) -> String {
     format!(
         include_str!("page.html"),

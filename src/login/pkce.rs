@@ -1,4 +1,4 @@
-//! The secrets of one login in the browser: the code verifier, its challenge (RFC 7636), and the state.
+//! The secrets of one browser login: the code verifier, its challenge (RFC 7636), and the state.
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -7,8 +7,8 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
 
-/// A new secret that nobody can guess, as a code verifier (RFC 7636 section 4.1) or a state (RFC 6749 section 10.12): 32
-/// random bytes from the operating system, in 43 characters of base64url.
+/// A new unguessable secret, as a code verifier (RFC 7636 section 4.1) or a state (RFC 6749 section 10.12): 32 random
+/// bytes from the operating system, as 43 characters of base64url.
 pub fn random_secret() -> Result<String> {
     let mut random = [0; 32];
     SysRng

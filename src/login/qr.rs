@@ -1,4 +1,4 @@
-//! A QR code as lines of text: the only user of the crate `qrcode`.
+//! Draws QR codes as lines of text. Nothing else uses the crate `qrcode`.
 
 use anyhow::{Context, Result};
 use qrcode::QrCode;
@@ -6,9 +6,9 @@ use qrcode::render::unicode::Dense1x2::{Dark, Light};
 
 use crate::terminal::painted;
 
-/// Draws a QR code of a text with half blocks, and tells how many columns it has. With colours it is black on white on any
-/// background. Without, only the light modules are drawn: on a light background the code is inverted, which today's cameras can
-/// read too.
+/// Draws a QR code with half blocks, and returns its width in columns. With colours it is black on white on any
+/// background. Without, only the light modules are drawn: on a light background the code is inverted, which current
+/// cameras can also read.
 pub fn draw(text: &str, colours: bool) -> Result<(usize, String)> {
     let code = QrCode::new(text).context("could not create the QR code")?;
     let mut renderer = code.render();
@@ -19,7 +19,7 @@ pub fn draw(text: &str, colours: bool) -> Result<(usize, String)> {
     // The corners of the colour cube, which no theme changes.
     let line = |line| painted(line, "38;5;16;48;5;231");
     let lines: Vec<String> = drawn.lines().map(line).collect();
-    // On each side is a quiet zone of four modules (ISO/IEC 18004).
+    // Each side has a quiet zone of four modules (ISO/IEC 18004).
     Ok((code.width() + 2 * 4, lines.join("\n")))
 }
 
@@ -27,7 +27,7 @@ pub fn draw(text: &str, colours: bool) -> Result<(usize, String)> {
 mod tests {
     use super::*;
 
-    /// The columns of a drawing, and its lines without their style.
+    /// The width of a drawing, and its lines without their style.
     fn drawn(text: &str, colours: bool) -> (usize, Vec<String>) {
         let (width, drawing) = draw(text, colours).unwrap();
         let modules = |line: &str| {

@@ -1,5 +1,5 @@
-//! The authorization response, redirected or pasted, and whether it belongs to the current login: did a browser follow the
-//! redirect, with the right state? Pure.
+//! The authorization response, from a redirect or pasted, and whether it belongs to the current login: did a browser tab
+//! follow the redirect, with the right state? No I/O.
 
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 use subtle::ConstantTimeEq;
@@ -18,7 +18,7 @@ const TOO_LARGE: &str =
     "it is too large: clear the cookies of localhost, or paste its address in the terminal";
 const INCOMPLETE: &str = "it is incomplete: copy the whole address";
 
-/// What a response has to match to count for this login.
+/// What a response must match to count for this login.
 #[derive(Clone)]
 pub struct Expectation {
     pub state: String,
@@ -33,17 +33,17 @@ pub enum AuthorizationResponse {
     Error(String),
 }
 
-/// The response, or why what came does not count ("it …"), without repeating any of it.
+/// The response, or why the input is ignored ("it …"), without repeating any of it.
 pub type Parsed = Result<AuthorizationResponse, &'static str>;
 
-/// What a request that counts is for.
+/// The purpose of an accepted request.
 pub enum Navigation {
     /// The one-time link, with this secret.
     Link(String),
     Redirect(AuthorizationResponse),
 }
 
-/// What a request is for; the error is the status and the page for one that does not count.
+/// The purpose of a request, or the status and the page for an ignored one.
 pub fn classify(
     head: &[u8],
     port: u16,
@@ -72,16 +72,16 @@ pub fn classify(
     if !is_from_tab(request.headers, expected.issuer.origin()) {
         return refuse("403 Forbidden", "it was not opened in a browser tab");
     }
-    // Another host name is that of a hostile page (DNS rebinding) or of a forwarded port. Only the person's browser knows the
-    // state.
+    // Another host name belongs to a hostile page (DNS rebinding) or to a forwarded port. Only the user's browser knows
+    // the state.
     if !matches!(outcome, Ok(Navigation::Redirect(_))) && !is_sent_to_us(request.headers, port) {
         return refuse("403 Forbidden", "it was sent to another host");
     }
     outcome.or_else(|reason| refuse("400 Bad Request", reason))
 }
 
-/// Whether a browser tab follows a link, or a form of the issuer. Older browsers do not send these headers; in newer ones scripts,
-/// images, frames and the forms of other sites identify themselves.
+/// Whether a browser tab follows a link, or a form of the issuer. Older browsers do not send these headers; in newer ones
+/// scripts, images, frames and the forms of other sites identify themselves.
 fn is_from_tab(headers: &[Header<'_>], origin: &str) -> bool {
     let has_only =
         |name, allowed: &[&[u8]]| values(headers, name).iter().all(|it| allowed.contains(it));
@@ -90,7 +90,7 @@ fn is_from_tab(headers: &[Header<'_>], origin: &str) -> bool {
         && has_only("Origin", &[b"null", origin.as_bytes()])
 }
 
-/// Whether the one host that a request names is a loopback name with our port.
+/// Whether a request names a single host, which is a loopback name with our port.
 fn is_sent_to_us(headers: &[Header<'_>], port: u16) -> bool {
     let ours = ["localhost", "127.0.0.1", "[::1]"];
     let ours = ours.map(|name| format!("{name}:{port}").into_bytes());
@@ -112,7 +112,7 @@ pub fn parse_query(query: &str, expected: &Expectation) -> Parsed {
         return Err("it is from another sign-in");
     }
     let issuer = only_value("iss", query)?;
-    // RFC 9207 section 2.4: a response of another issuer must not be used.
+    // RFC 9207 section 2.4: a response from another issuer must not be used.
     if issuer.is_some_and(|issuer| issuer.trim_end_matches('/') != expected.issuer.as_str()) {
         return Err("it is from another issuer");
     }
@@ -132,8 +132,8 @@ pub fn parse_query(query: &str, expected: &Expectation) -> Parsed {
     }
 }
 
-/// The only value of a parameter; an empty one counts as none (RFC 6749 section 3.1). A repeated parameter is an error: two
-/// readers could pick different values.
+/// The only value of a parameter; an empty one counts as none (RFC 6749 section 3.1). A repeated parameter is an error:
+/// two readers could pick different values.
 fn only_value(name: &str, query: &str) -> Result<Option<String>, &'static str> {
     let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
     let value = values.next().map(|(_, value)| value.into_owned());
@@ -143,9 +143,9 @@ fn only_value(name: &str, query: &str) -> Result<Option<String>, &'static str> {
     }
 }
 
-/// Reads the response from what a person pasted: the address that the browser ended on, or its query.
+/// Reads the response from pasted text: the URL that the browser ended up at, or its query.
 pub fn parse_pasted(text: &str, expected: &Expectation) -> Parsed {
-    // What an e-mail or a sentence puts around an address.
+    // Characters that an e-mail or a sentence puts around a URL.
     let text = text.trim_matches(|c: char| c.is_whitespace() || "<>()\"'`“”.,;".contains(c));
     let address = text.split('#').next().unwrap_or_default();
     let query = match address.split_once('?') {
@@ -160,7 +160,7 @@ pub fn parse_pasted(text: &str, expected: &Expectation) -> Parsed {
     parse_query(query, expected)
 }
 
-/// What tests of the ways back share.
+/// Shared by the tests of the redirect and of pasting.
 #[cfg(test)]
 pub mod testing {
     use super::{AuthorizationResponse, Expectation, Url};
@@ -297,7 +297,7 @@ mod tests {
                 "{text:?}"
             );
         }
-        // These belong to a code.
+        // These are parts of a code.
         let kept = "code=-a.b~%3D_&state=right-state";
         assert_eq!(told(parse_pasted(kept, &expectation())), "code -a.b~=_");
     }

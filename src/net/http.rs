@@ -1,6 +1,6 @@
-//! HTTP requests, with limits on everything: the only user of ureq, with `proxy` below it.
+//! HTTP requests, with limits on everything: the only user of ureq, apart from `proxy` below.
 //!
-//! Nothing is tried twice here, and no redirect is followed: a refresh token that a server has read is used up.
+//! Nothing is retried here, and no redirect is followed: a refresh token that a server has read is used up.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::text::{is_whole_object, redact};
 use crate::time::seconds_since_epoch;
 use crate::url::Url;
 
-/// The longest body to read, in bytes. The usual ones have a few thousand.
+/// The maximum length of a body, in bytes. Usual ones have a few thousand.
 const LONGEST_BODY: u64 = 1 << 20;
 /// Content types.
 pub const FORM: &str = "application/x-www-form-urlencoded";
@@ -37,17 +37,17 @@ const DAY: Duration = Duration::from_hours(24);
 /// Long enough for four lost packets of a TCP handshake.
 const LONGEST_CONNECT: Duration = Duration::from_secs(15);
 
-/// What a server answered, whatever its status was.
+/// A server's response, whatever its status.
 #[derive(Default)]
 pub struct Response {
     pub status: u16,
-    /// `Retry-After`, in either of its two forms (RFC 9110 section 10.2.3), as a time from now; a day at most.
+    /// `Retry-After`, in either form (RFC 9110 section 10.2.3), as a time from now; a day at most.
     pub retry_after: Option<Duration>,
     /// `Date`, in seconds since 1970.
     pub date: Option<u64>,
     /// As much of it as arrived, at most 1 MiB.
     pub body: Vec<u8>,
-    /// What went wrong after the head, if anything: the body may be incomplete.
+    /// What went wrong after the head, if anything, so that the body may be incomplete.
     pub flaw: Option<String>,
 }
 
@@ -56,11 +56,11 @@ pub struct Response {
 pub struct NoResponse {
     /// Names the host, and the proxy if there is one.
     pub reason: String,
-    /// False if the server cannot have seen the request, because there was no connection to it.
+    /// False if the server cannot have received the request, because there was no connection to it.
     pub reached: bool,
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 pub type Outcome = Result<Response, NoResponse>;
 
 impl From<NoResponse> for anyhow::Error {
@@ -69,13 +69,13 @@ impl From<NoResponse> for anyhow::Error {
     }
 }
 
-/// Sends requests to one server, each on a new connection: the server could close a reused one while a token request is on its
-/// way, and nobody could tell whether it had read that.
+/// Sends requests to one server, each on a new connection: the server could close a reused one while a token request is
+/// in flight, and it would be unknown whether the server had read the request.
 #[derive(Clone, Debug)]
 pub struct Client {
     url: Url,
     proxy: Option<Proxy>,
-    /// None for plain http.
+    /// `None` for plain http.
     tls: Option<Arc<ClientConfig>>,
 }
 
@@ -89,7 +89,7 @@ impl Client {
         })
     }
 
-    /// `limit` bounds the whole request, from resolving the name to the last byte of the response.
+    /// `limit` covers the whole request, from resolving the name to the last byte of the response.
     pub fn get(&self, path: &str, headers: &[(&str, String)], limit: Duration) -> Outcome {
         let mut head = Request::get(self.url.join(path));
         for (name, value) in headers {
@@ -128,7 +128,7 @@ impl Client {
     }
 }
 
-/// Leaves it to `Dialer` to resolve names: with a proxy it is another one.
+/// Leaves resolving names to `Dialer`: with a proxy, there is another name to resolve.
 #[derive(Debug)]
 struct Unresolved;
 
@@ -138,7 +138,7 @@ impl Resolver for Unresolved {
     }
 }
 
-/// Connects for one request, which has this limit.
+/// Connects for one request with this limit.
 #[derive(Debug)]
 struct Dialer {
     client: Client,
@@ -183,7 +183,7 @@ impl Dialer {
         if let Some(config) = tls {
             stream = tls::encrypt(config, &url.host, stream)?;
         }
-        // The request needs time for its answer.
+        // The request needs time for its response.
         if begun.elapsed() > longest {
             return Err("connection timed out".to_owned());
         }
@@ -191,7 +191,7 @@ impl Dialer {
     }
 }
 
-/// A connection as ureq uses it. The limits are those of the socket.
+/// A connection for ureq. The limits are those of the socket.
 #[derive(Debug)]
 struct Connection {
     stream: Stream,
@@ -214,7 +214,7 @@ impl Transport for Connection {
         Ok(count > 0)
     }
 
-    /// No connection is reused.
+    /// Connections are never reused.
     fn is_open(&mut self) -> bool {
         false
     }
@@ -224,12 +224,12 @@ impl Transport for Connection {
     }
 }
 
-/// The head, and as much of the body as arrives. It ends with a whole JSON object: some servers leave the connection open after
-/// it.
+/// Receives the head, and as much of the body as arrives. Stops after a complete JSON object, because some servers leave
+/// the connection open after it.
 fn receive(response: http::Response<Body>, limit: Duration) -> Response {
     let text = |name: HeaderName| response.headers().get(name)?.to_str().ok();
     let date = text(DATE).and_then(|value| httpdate::parse_http_date(value).ok());
-    // By the server's clock, if it sends its time: ours may be wrong.
+    // By the server's clock, if it sends its time, as ours may be wrong.
     let now = date.unwrap_or_else(SystemTime::now);
     let mut received = Response {
         status: response.status().as_u16(),
@@ -271,7 +271,7 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default().min(DAY))
 }
 
-/// What an unexpected response probably means, without quoting its body. `who` is the name of the service.
+/// What an unexpected response probably means, without quoting its body. `who` names the service.
 pub fn describe_unexpected(who: &str, response: &Response) -> String {
     let status = response.status;
     let what = match (status, is_page(&response.body)) {

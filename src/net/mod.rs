@@ -1,9 +1,9 @@
-//! The network: requests with limits, proxies, TLS and the certificates that are trusted. Imports go down:
+//! The network: requests with limits, proxies, TLS and the trusted certificates. Imports go down:
 //!
 //! ```text
-//! http      a request to a `url` that a token may go to, through the proxy, if there is one, and encrypted
+//! http      a request to a `url` that may receive a token, through the proxy, if any, and encrypted
 //! proxy     which proxy, and its tunnel        tls, roots   whom to trust
-//! socket    TCP to the address that answers first
+//! socket    TCP to the address that responds first
 //! ```
 
 pub mod http;

@@ -18,16 +18,16 @@ use crate::url::{Url, split_authority, without_brackets};
 #[derive(Clone, Debug)]
 pub struct Proxy {
     inner: ureq::Proxy,
-    /// Its address, with the variable that names it, and without its password.
+    /// Its URL, with the variable that names it, and without the password.
     pub shown: String,
     /// A name or an address; an IPv6 address has no brackets.
     pub host: String,
 }
 
-/// The proxy for a URL, if it has one: that of `https_proxy`, else of `all_proxy`, unless `NO_PROXY` covers the host.
+/// The proxy for a URL, if any: the one in `https_proxy`, or else in `all_proxy`, unless `NO_PROXY` covers the host.
 ///
-/// This machine itself is never reached through a proxy, whatever the variables say: to the proxy, 127.0.0.1 is another
-/// machine. Plain http goes to no other machine, so `http_proxy` does not count. An invalid value is an error.
+/// This machine is never reached through a proxy, regardless of the variables: to the proxy, 127.0.0.1 is another
+/// machine. Plain http is only used on this machine, so `http_proxy` does not count. An invalid value is an error.
 pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     if url.is_loopback() {
         return Ok(None);
@@ -48,7 +48,7 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     Ok(Some(proxy))
 }
 
-/// The proxy that a variable names. With an invalid host or port the request could end up elsewhere.
+/// The proxy that a variable names. With an invalid host or port, the request could end up elsewhere.
 fn parse(variable: &str, value: &str) -> Option<Proxy> {
     let inner = ureq::Proxy::new(value).ok()?;
     let authority = inner.uri().authority()?.as_str();
@@ -94,7 +94,7 @@ impl Proxy {
         let request = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n{login}\r\n");
         stream.write_all(request.as_bytes())?;
         stream.flush()?;
-        // Byte by byte: what follows the head comes from the server. A usual head has a few hundred.
+        // Byte by byte, as what follows the head comes from the server. Heads usually have a few hundred bytes.
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") && head.len() < 16 * 1024 {
             head.extend(read::<1>(stream)?);
@@ -115,13 +115,13 @@ impl Proxy {
         }
     }
 
-    /// The user and the password, if they are given.
+    /// The user and the password, if given.
     fn login(&self) -> Option<(&str, &str)> {
         let password = self.inner.password().unwrap_or_default();
         self.inner.username().map(|user| (user, password))
     }
 
-    /// Why the proxy did not accept our login. Of the schemes that it `offers`, we only know Basic.
+    /// Why the proxy did not accept our login. Of the schemes that it `offers`, we only support Basic.
     fn login_rejected(&self, offers: &str) -> String {
         if !offers.is_empty() && !offers.to_ascii_lowercase().contains("basic") {
             let offers = redact(offers);
@@ -139,7 +139,7 @@ impl Proxy {
         .to_owned()
     }
 
-    /// SOCKS version 5 (RFC 1928), with a user and a password where they are given (RFC 1929).
+    /// SOCKS version 5 (RFC 1928), with a user and a password if given (RFC 1929).
     fn open_by_socks(&self, stream: &mut Stream, host: &str, port: u16) -> Result<()> {
         let target = self.socks_target(host, port)?;
         let methods: &[u8] = match self.login() {
@@ -175,7 +175,7 @@ impl Proxy {
         Ok(stream.read_exact(&mut vec![0; length + 2])?)
     }
 
-    /// Where the proxy is to connect to (RFC 1928 section 5): an address, or a name that it resolves itself.
+    /// The destination for the proxy (RFC 1928 section 5): an address, or a name that it resolves itself.
     fn socks_target(&self, host: &str, port: u16) -> Result<Vec<u8>> {
         let address = if self.inner.protocol() == ProxyProtocol::Socks5 {
             let found = resolve(host, port, LONGEST_RESOLVE)
@@ -193,7 +193,7 @@ impl Proxy {
     }
 }
 
-/// The status in the reply of a SOCKS proxy. Before it comes the version, as in the request.
+/// Sends a request to a SOCKS proxy, and returns the status in its reply, which follows the version of the request.
 fn ask_socks(stream: &mut Stream, request: &[u8]) -> Result<u8> {
     stream.write_all(request)?;
     stream.flush()?;
@@ -211,8 +211,8 @@ fn read<const LENGTH: usize>(stream: &mut Stream) -> io::Result<[u8; LENGTH]> {
     Ok(bytes)
 }
 
-/// Whether a list as in `NO_PROXY` covers a host: names with their subdomains, addresses, ranges of them, each with or
-/// without a port, or `*` for all. Names are never resolved to compare them with addresses.
+/// Whether a list as in `NO_PROXY` covers a host: names with their subdomains, addresses, ranges of addresses, each with
+/// or without a port, or `*` for all. Names are never resolved to compare them with addresses.
 pub fn is_listed(list: &str, host: &str, port: u16) -> bool {
     let (list, host) = (list.to_ascii_lowercase(), bare(host).to_ascii_lowercase());
     let mut entries = list.split([',', ' ', '\t']);
@@ -220,7 +220,7 @@ pub fn is_listed(list: &str, host: &str, port: u16) -> bool {
 }
 
 fn covers(entry: &str, host: &str, port: u16) -> bool {
-    // A colon in an IPv6 address begins a port only after a bracket.
+    // A colon after an IPv6 address only starts a port if it follows a bracket.
     let (entry, wanted) = match entry.rsplit_once(':') {
         Some((name, port)) if name.ends_with(']') || !name.contains(':') => (name, port.parse()),
         _ => (entry, Ok(port)),

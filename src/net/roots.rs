@@ -15,12 +15,12 @@ use crate::settings::{self, CA_FILE, CA_FOLDERS, EXTRA_CA_FILE};
 
 pub struct Roots {
     pub store: RootCertStore,
-    /// Where they are from, in words.
+    /// Their origin, in words.
     pub source: String,
 }
 
-/// The roots to trust, without those that rustls cannot parse: some systems keep ancient ones. A file that gives none is an
-/// error. Takes a few milliseconds.
+/// The roots to trust, without those that rustls cannot parse, as some systems keep ancient ones. A file without roots is
+/// an error. Takes a few milliseconds.
 pub fn load() -> Result<Roots> {
     let mut store = RootCertStore::empty();
     let mut sources = Vec::new();
@@ -47,7 +47,7 @@ pub fn load() -> Result<Roots> {
     Ok(Roots { store, source })
 }
 
-/// What the system trusts. `load_native_certs` would treat an empty `SSL_CERT_FILE` as a path.
+/// The system's roots. `load_native_certs` would treat an empty `SSL_CERT_FILE` as a path.
 fn native() -> Vec<CertificateDer<'static>> {
     #[cfg(all(unix, not(target_os = "macos")))]
     {
@@ -58,7 +58,8 @@ fn native() -> Vec<CertificateDer<'static>> {
     rustls_native_certs::load_native_certs().certs
 }
 
-/// Adds the system's roots, or the built-in ones if there are none, as in a container without a CA bundle. Gives their source.
+/// Adds the system's roots, or the built-in ones if there are none, as in a container without a CA bundle. Returns their
+/// origin.
 fn add_system(store: &mut RootCertStore, native: Vec<CertificateDer<'static>>) -> &'static str {
     if store.add_parsable_certificates(native).0 > 0 {
         return "those of the system";
@@ -67,7 +68,7 @@ fn add_system(store: &mut RootCertStore, native: Vec<CertificateDer<'static>>) -
     "the built-in ones, because the system has none"
 }
 
-/// Adds what is in a PEM file. Anything but a regular file, such as a FIFO, could block for ever.
+/// Adds the certificates in a PEM file, which must be a regular file: a FIFO, for example, could block forever.
 fn add_file(store: &mut RootCertStore, file: &Path) -> Result<()> {
     ensure!(fs::metadata(file)?.is_file(), "not a regular file");
     let pem = fs::read(file)?;

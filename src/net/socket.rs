@@ -1,4 +1,5 @@
-//! TCP: a connection to the address of a host that answers first, and a stream over it, encrypted or not, with a time limit.
+//! TCP: a connection to whichever address of a host responds first, and a stream over it, encrypted or not, with a time
+//! limit.
 
 use std::io::{self, ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -30,8 +31,8 @@ pub fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>
     found.map(Iterator::collect)
 }
 
-/// The first connection to one of these addresses, or the last failure. The next address is tried before the last one has
-/// failed (RFC 8305), so that a dead address costs a moment only.
+/// The first connection to one of these addresses, or the last failure. Each address is tried before the previous one has
+/// failed (RFC 8305), so that a dead address costs only a moment.
 pub fn race(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream> {
     let deadline = Instant::now() + limit;
     let mut waiting = addresses.iter().copied();
@@ -43,7 +44,7 @@ pub fn race(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream> {
         let mut patience = left;
         if let Some(address) = waiting.next().filter(|_| !left.is_zero()) {
             let sender = sender.clone();
-            // Nobody receives it after the first success; then it is closed.
+            // After the first success nothing receives it, and it is closed.
             start(move || drop(sender.send(TcpStream::connect_timeout(&address, left))))?;
             pending += 1;
             patience = left.min(ATTEMPT_DELAY);
@@ -62,8 +63,8 @@ pub fn race(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream> {
     }
 }
 
-/// A socket with a time limit. It waits in a hundred steps: while this process is stopped the clock goes on, but at most one
-/// step is used up, and what arrived meanwhile is read.
+/// A socket with a time limit. It waits in a hundred steps: if this process is stopped, the clock continues, but at most
+/// one step is used up, and data that arrived meanwhile is still read.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,

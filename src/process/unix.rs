@@ -11,31 +11,31 @@ use nix::sys::signal::{SigSet, Signal, killpg};
 
 use crate::settings;
 
-/// Starts a program that is not ours. Its standard streams are those that the command names.
+/// Starts another program, with the standard streams that the command names.
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     command.process_group(0).spawn()
 }
 
 /// Detaches from the caller, except for the standard streams.
 ///
-/// A session of its own, and with it a process group: neither a signal to the caller's group nor the hang-up that a stopped
-/// process gets when its parent ends reaches it. It inherits none of the caller's files: a
-/// process that waits for the end of such a pipe, or for a lock on such a file, would wait for us. Nor does it keep the
-/// caller's folder, which could not be unmounted.
+/// A separate session, and with it a process group, protects this process from signals to the caller's group, and from
+/// the hang-up that a stopped process gets when its parent exits. It keeps none of the caller's files open: a process
+/// that waits for the end of such a pipe, or for a lock on such a file, would wait for us. Nor does it keep the caller's
+/// working folder, which could not be unmounted.
 pub fn leave_caller() {
-    // It fails where we lead a group already, and then need none.
+    // It fails if we lead a group already, and then is not needed.
     let _ = rustix::process::setsid();
-    // It has the same rights here as there, and nothing depends on it.
+    // Permissions are the same there as here, and nothing depends on the working folder.
     let _ = std::env::set_current_dir("/");
     for inherited in open_files().into_iter().filter(|number| *number > 2) {
-        // The one with which the folder was read is closed already.
+        // The handle used for reading the folder is closed already.
         let _ = nix::unistd::close(inherited);
     }
 }
 
-/// The numbers of our open files; where the system does not tell, of all that could be open.
+/// Our open file descriptors, or if the system does not list them, all possible ones.
 fn open_files() -> Vec<i32> {
-    /// Numbers beyond it are rare, and each costs a system call.
+    /// Higher numbers are rare, and each costs a system call.
     const MOST: i32 = 4096;
     let Ok(entries) = std::fs::read_dir("/dev/fd") else {
         return (0..MOST).collect();
@@ -47,21 +47,21 @@ fn open_files() -> Vec<i32> {
         .collect()
 }
 
-/// Blocks every signal that can be blocked, in this thread and those that it starts: a service manager sends one to all that
-/// a service has left behind, and the system to everybody when it goes down.
+/// Blocks every signal that can be blocked, in this thread and those that it starts: a service manager signals everything
+/// that a service has left behind, and the system signals everything when it shuts down.
 pub fn block_signals() {
-    // It fails only if it is called wrongly.
+    // It only fails if it is called incorrectly.
     let _ = SigSet::all().thread_block();
 }
 
-/// Undoes that in this thread, for a program that is not ours and would inherit it.
+/// Undoes that in this thread, for another program, which would inherit it.
 pub fn unblock_signals() {
     let _ = SigSet::all().thread_unblock();
 }
 
-/// Kills a program that `spawn` started, and what it has started itself and left in its process group.
+/// Kills a program that `spawn` started, and everything that it has started and left in its process group.
 pub fn kill_group(child: &mut Child) {
-    // They may have ended by themselves.
+    // They may have exited already.
     if let Ok(group) = i32::try_from(child.id()) {
         let _ = killpg(nix::unistd::Pid::from_raw(group), Signal::SIGKILL);
     }
@@ -69,12 +69,12 @@ pub fn kill_group(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Whether the system ends everything that we leave behind when our caller ends: in a PID namespace, such as that of a
-/// container, the end of its first process is the end of all, and that may be the caller or we ourselves (`pid_namespaces(7)`).
-/// Where it cannot be told it may be so.
+/// Whether the system kills everything that we leave behind when our caller exits: the first process of a PID namespace,
+/// such as a container's, takes all others with it, and that may be the caller or this process itself
+/// (`pid_namespaces(7)`). True if unknown.
 #[cfg(target_os = "linux")]
 pub fn may_end_with_caller() -> bool {
-    /// The name of the first namespace (`PROC_PID_INIT_INO` of the kernel).
+    /// The name of the initial namespace (the kernel's `PROC_PID_INIT_INO`).
     const FIRST: &str = "pid:[4026531836]";
     let namespace = std::fs::read_link("/proc/self/ns/pid");
     std::process::id() == 1 || namespace.map_or(true, |name| name.as_os_str() != FIRST)
@@ -85,14 +85,15 @@ pub fn may_end_with_caller() -> bool {
     false
 }
 
-/// Becomes a command: it has this process's ID, its terminal, its signal mask and what it does with each signal, but for SIGPIPE,
-/// which ends it: Rust ignores that before `main`, and what it was before cannot be told. It comes back only if that fails.
+/// Replaces this process with a command, which keeps its ID, its terminal, its signal mask and its signal dispositions.
+/// The exception is SIGPIPE, which is reset to the default: Rust ignores it before `main`, and the original disposition
+/// is unknown. Only returns on failure.
 pub fn become_command(mut command: Command) -> io::Result<ExitCode> {
     let error = command.exec();
     if error.raw_os_error() != Some(Errno::ENOEXEC as i32) {
         return Err(error);
     }
-    // A script without `#!`: a shell reads it, as execvp(3) has it in most C libraries, and every shell.
+    // A script without `#!` is run by a shell, as by execvp(3) in most C libraries, and by every shell.
     let Some(script) = settings::find_program(command.get_program()) else {
         return Err(error);
     };
@@ -107,20 +108,20 @@ pub fn become_command(mut command: Command) -> io::Result<ExitCode> {
     Err(shell.exec())
 }
 
-/// Our stdout. Unlike that of the standard library, it fails where it cannot be written to (EBADF).
+/// Our stdout. Unlike the standard library's, it reports an error if stdout is closed (EBADF).
 pub fn stdout() -> io::Result<impl Write> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// Keeps this process's memory out of core files, and out of the reach of other processes of the same user. Where the
-/// system refuses, there is nothing better to do.
+/// Keeps this process's memory out of core files, and out of the reach of other processes of the same user. If the system
+/// refuses, nothing else would help.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn forbid_core_dumps() {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// The same by the limit for core files, which commands that `exec` runs inherit: they can raise it again.
+/// Does the same with the limit for core files, which commands run by `exec` inherit but can raise again.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn forbid_core_dumps() {
     use rustix::process::{Resource, getrlimit, setrlimit};

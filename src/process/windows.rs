@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::process::{Child, Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether what we start ends with the job that we are in, as `spawn` could not leave it.
+/// Whether programs that we start end with our job, because `spawn` could not start them outside it.
 static IN_JOB: AtomicBool = AtomicBool::new(false);
 
-/// Starts a command without our console and, where that is allowed, outside the job whose end would end it. Its standard
+/// Starts a command without our console and, if allowed, outside our job, which would kill it when it ends. Its standard
 /// streams are those that the command names.
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     use std::os::windows::process::CommandExt;
@@ -26,12 +26,12 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     }
 }
 
-/// Keeps our standard streams to ourselves. A process inherits every handle that can be inherited, named or not, and ours
-/// can, as we inherited them: a reader of our stdout would wait until the last such process has ended.
+/// Keeps our standard streams private. A process inherits every inheritable handle, named or not, and ours are
+/// inheritable, as we inherited them: a reader of our stdout would wait until the last such process exits.
 fn keep_streams() {
     use filedescriptor::{FileDescriptor, StdioDescriptor};
-    // A copy takes the place of each, which is not inherited, and the original is closed. A stream that we do not have
-    // cannot be copied, and is nobody's then.
+    // Each is replaced with a copy that is not inheritable, and the original is closed. A missing stream cannot be
+    // copied, and so cannot be inherited.
     let _ = FileDescriptor::redirect_stdio(&io::stdin(), StdioDescriptor::Stdin);
     let _ = FileDescriptor::redirect_stdio(&io::stdout(), StdioDescriptor::Stdout);
     let _ = FileDescriptor::redirect_stdio(&io::stderr(), StdioDescriptor::Stderr);
@@ -61,7 +61,7 @@ pub fn stdout() -> io::Result<impl Write> {
     Ok(io::stdout())
 }
 
-/// Waits for the command, and ends with its exit code, which has 32 bits on Windows.
+/// Waits for the command, and exits with its exit code, which has 32 bits on Windows.
 pub fn become_command(mut command: Command) -> io::Result<ExitCode> {
     let status = command.status()?;
     std::process::exit(status.code().unwrap_or(1))

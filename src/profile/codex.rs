@@ -19,7 +19,7 @@ pub fn load() -> Result<Credentials> {
     Ok(credentials)
 }
 
-/// Codex's token, after the backend was asked whether it accepts it.
+/// Codex's token, after asking the backend whether it accepts it.
 pub fn verified(token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     match verify::verdict(&token.credentials, verify::check_limit(request)) {
         Verdict::Accepted => Ok(token),

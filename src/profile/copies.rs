@@ -15,8 +15,8 @@ use crate::store::{Store, codex_file};
 /// Identifies a refresh token without revealing it.
 type Fingerprint = [u8; 32];
 
-/// The logins here that have a refresh token, by their profiles: Codex's own, then ours. None where the token is not known: the
-/// keyring does not give its key now. A link to a file is a second name for it, not a copy.
+/// The logins here that have a refresh token, by profile: Codex's own, then ours. `None` if the token is unknown, because
+/// the keyring does not provide its key now. A link to a file is a second name for it, not a copy.
 pub fn logins() -> Vec<(String, Option<Fingerprint>)> {
     let mut stores: Vec<Store> = stores().collect();
     // A link comes after its file, and is left out.
@@ -29,7 +29,7 @@ pub fn logins() -> Vec<(String, Option<Fingerprint>)> {
         let token = match login {
             Ok(login) => Some(fingerprint(&login?)?),
             Err(error) if error::exit_code(&error) == error::TEMPORARY => None,
-            // What cannot be read at all is left out.
+            // Unreadable logins are left out.
             Err(_) => return None,
         };
         Some((profile.to_owned(), token))
@@ -52,7 +52,7 @@ pub fn reason_to_keep(credentials: &Credentials, profile: &str) -> Option<String
     ))
 }
 
-/// The login of a profile, as messages call it.
+/// How messages refer to the login of a profile.
 pub fn describe_login(profile: &str) -> String {
     match profile {
         CODEX_PROFILE => "Codex's own login".to_owned(),

@@ -1,7 +1,7 @@
-//! The credentials that a command is about: those of a profile, or Codex's own.
+//! The credentials that a command uses: those of a profile, or Codex's own.
 //!
-//! `Profile` gives a token to print or pass on, by way of `refresh` or of `codex`. `status` says how the login of a
-//! profile stands. `copies` finds profiles that share a login. `replacement` stores a new login in place of another.
+//! `Profile` provides a token to print or pass on, through `refresh` or `codex`. `status` describes the login of a
+//! profile. `copies` finds profiles that share a login. `replacement` replaces a stored login with a new one.
 
 pub mod codex;
 pub mod copies;
@@ -21,21 +21,21 @@ use crate::store::{self, Lock, Store};
 use crate::terminal::say;
 use crate::text::capitalized;
 
-/// How long a person waits for a refresh that is under way: longer than its request can take.
+/// How long a user waits for a refresh in progress: longer than its request can take.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long a person waits before a message says for what.
+/// How long a user waits before a message says for what.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Whose credentials a command is about.
+/// The owner of the credentials that a command uses.
 pub enum Profile {
-    /// One of ours.
+    /// One of our profiles.
     Own(Store),
     /// Codex's own login, which codex-auth only reads.
     Codex,
 }
 
 impl Profile {
-    /// The profile of the option, else of the environment, else the default one.
+    /// The profile given by the option, or else by the environment, or else the default one.
     pub fn chosen(option: Option<String>) -> Result<Self> {
         Self::named(settings::profile(option)?)
     }
@@ -54,7 +54,7 @@ impl Profile {
         }
     }
 
-    /// A token that satisfies the request: every command that prints a token or passes it on gets it here.
+    /// A token that satisfies the request. Every command that prints a token or passes it on gets it here.
     pub fn valid_token(&self, request: &TokenRequest) -> Result<ValidToken> {
         match self {
             Self::Own(store) => refresh::valid_token(store, request),
@@ -66,7 +66,7 @@ impl Profile {
         }
     }
 
-    /// The same token, after the backend was asked whether it accepts it; or another one.
+    /// The same token, after asking the backend whether it accepts it, or another one.
     pub fn verified(&self, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
         match self {
             Self::Own(store) => verify::verified(store, token, request),
@@ -74,7 +74,7 @@ impl Profile {
         }
     }
 
-    /// The credentials as they are stored.
+    /// The credentials as stored.
     pub fn stored(&self) -> Result<Credentials> {
         match self {
             Self::Own(store) => refresh::load(store),
@@ -83,18 +83,18 @@ impl Profile {
     }
 }
 
-/// The store of a profile of ours. Codex's has none: codex-auth signs nobody in to it or out of it.
+/// The store of one of our profiles. Codex's has none: codex-auth does not sign in to it or out of it.
 pub fn store(profile: Option<String>) -> Result<Store> {
     Store::new(settings::profile(profile)?)
 }
 
-/// The stores of all profiles that are stored, in order; none where the folder cannot be listed.
+/// The stores of all stored profiles, in order; empty if the folder cannot be listed.
 pub fn stores() -> impl Iterator<Item = Store> {
     let profiles = store::profiles().unwrap_or_default();
     profiles.into_iter().flat_map(Store::new)
 }
 
-/// Whose login it is: ` as someone@mail.example (Plus, workspace Lab)`; empty if nothing is known.
+/// The owner of the login: ` as someone@mail.example (Plus, workspace Lab)`; empty if nothing is known.
 pub fn as_whom(credentials: &Credentials, plan: Option<String>) -> String {
     let plan = plan.map(|plan| capitalized(&plan));
     let workspace = credentials.workspace();
@@ -106,7 +106,7 @@ pub fn as_whom(credentials: &Credentials, plan: Option<String>) -> String {
     email.into_iter().chain(more).collect()
 }
 
-/// A problem that does not keep `token` from printing, but will show elsewhere.
+/// A problem that does not stop `token` from printing, but will show elsewhere.
 pub fn problem(credentials: &Credentials) -> Option<String> {
     let is_missing = !credentials.is_closed() && credentials.account_id().is_none();
     let missing = is_missing.then(|| {
@@ -115,7 +115,7 @@ pub fn problem(credentials: &Credentials) -> Option<String> {
     missing.or_else(|| credentials.routing.as_ref()?.problem())
 }
 
-/// Takes the lock for a command that a person runs. A message says so if that takes time.
+/// Takes the lock for a command that a user runs, with a message if that takes time.
 pub fn lock(store: &Store) -> Result<Lock<'_>> {
     match store.lock(SILENCE) {
         Err(error) if error::exit_code(&error) == error::TEMPORARY => {

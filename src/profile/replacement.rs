@@ -1,5 +1,5 @@
-//! Replacing the stored login with a new one. What that needs is prepared before a code is spent: a staged file and, if the
-//! login is to be sealed, a key in the keyring.
+//! Replacing the stored login with a new one. Everything that needs is prepared before a code is spent: a staged file
+//! and, if the login is to be sealed, a key in the keyring.
 
 use std::mem;
 
@@ -15,20 +15,20 @@ use crate::{keyring, settings};
 
 const NOT_SEALED: &str = "could not seal the login";
 
-/// What is stored now, or why it cannot be read.
+/// The present login, or why it cannot be read.
 pub type Earlier = Result<Option<Credentials>>;
 
 pub struct Replacement<'a> {
     store: &'a Store,
     staged: StagedFile<'a>,
     seal: Option<Seal>,
-    /// A key that was made for the seal. It is removed again if nothing has been sealed with it.
+    /// A new key for the seal, removed again if nothing has been sealed with it.
     new_key: Option<NewKey>,
     earlier: Earlier,
 }
 
 impl<'a> Replacement<'a> {
-    /// `sealed` says how the new login is to be stored: without it, as the one before.
+    /// `sealed` says how to store the new login; if `None`, like the earlier one.
     pub fn prepare(store: &'a Store, lock: Lock<'a>, sealed: Option<bool>) -> Result<Self> {
         let is_sealed = will_be_sealed(store, sealed)?;
         let earlier = store.load();
@@ -44,8 +44,8 @@ impl<'a> Replacement<'a> {
         })
     }
 
-    /// Checks that a login could be stored before the person signs in, who may have to unlock the keyring. Returns the login
-    /// that is stored now, if it can be read.
+    /// Checks that a login could be stored before the user signs in, who may have to unlock the keyring. Returns the
+    /// present login, if it can be read.
     pub fn try_out(store: &Store, sealed: Option<bool>) -> Result<Option<Credentials>> {
         if will_be_sealed(store, sealed)? {
             unlock(key_id(store).as_deref()).context(NOT_SEALED)?;
@@ -59,11 +59,12 @@ impl<'a> Replacement<'a> {
         self.earlier.as_ref().ok()?.as_ref()
     }
 
-    /// Stores the new login and returns the earlier one, whose key is removed. Beside a sealed login no device login is kept.
+    /// Stores the new login and returns the earlier one, whose key is removed. A device login is not kept beside a sealed
+    /// login.
     pub fn save(self, credentials: &mut Credentials) -> Result<Earlier> {
         let before = self.earlier().and_then(Credentials::key_id);
         let before = before.map(str::to_owned);
-        // The key stays even if this fails: the file may be complete, and replace the stored one at the next lock.
+        // The key is kept even if this fails: the file may be complete, and replace the stored one at the next lock.
         mem::forget(self.new_key);
         credentials.set_seal(self.seal);
         self.staged.save_or_discard(credentials)?;
@@ -77,8 +78,8 @@ impl<'a> Replacement<'a> {
     }
 }
 
-/// The seal that the stored login opens with, else one with a new key. A key that a login names but does not open with is
-/// another file's: the login is a copy.
+/// The seal that opens the stored login, or else one with a new key. A key that a login names but does not open with
+/// belongs to another file: the login is a copy.
 fn find_or_make_seal(store: &Store, earlier: &Earlier) -> Result<(Seal, Option<NewKey>)> {
     match earlier {
         Err(error) if error::exit_code(error) == error::TEMPORARY => {
@@ -101,7 +102,7 @@ pub fn will_be_sealed(store: &Store, asked: Option<bool>) -> Result<bool> {
     })
 }
 
-/// Prompts the person to unlock the keyring, if it is locked. Where there is no key yet, any name will do.
+/// Prompts the user to unlock the keyring, if it is locked. Without an existing key, any name will do.
 pub fn unlock(id: Option<&str>) -> Result<()> {
     Ok(keyring::unlock(SERVICE, id.unwrap_or("any"))?)
 }
@@ -112,8 +113,8 @@ pub fn key_id(store: &Store) -> Option<String> {
     stored.key_id().map(str::to_owned)
 }
 
-/// Removes a key that nothing is sealed with any more. One that another file names is kept: that file may be sealed with it,
-/// or be a backup that is restored later.
+/// Removes a key that is no longer used for sealing. A key that another file names is kept: that file may be sealed with
+/// it, or be a backup that is restored later.
 pub fn forget_key(id: Option<&str>) {
     if let Some(id) = id
         && !stores().any(|store| key_id(&store).as_deref() == Some(id))

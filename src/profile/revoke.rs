@@ -1,4 +1,4 @@
-//! Revoking a login that is no longer used, at the issuer that gave it.
+//! Revokes a login that is no longer used, at its own issuer.
 
 use super::copies;
 use crate::credentials::{Credentials, Source};
@@ -6,7 +6,7 @@ use crate::issuer::Issuer;
 use crate::refresh::stored_issuer;
 use crate::terminal::awaiting;
 
-/// Revokes the login that a profile had. Returns the reason if it must not, or could not, be revoked from here.
+/// Revokes a profile's former login. Returns the reason if it must not, or could not, be revoked from here.
 pub fn retire(credentials: &Credentials, profile: &str) -> Option<String> {
     let source = credentials.source();
     let reason = match source {

@@ -1,5 +1,5 @@
-//! How the login of a profile stands, and how that is said: as a headline, in a table, as JSON, as an exit code. `status` shows it,
-//! `doctor` makes findings of it.
+//! The state of a profile's login, and how it is shown: as a headline, in a table, as JSON, as an exit code. `status`
+//! shows it, `doctor` turns it into findings.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use crate::store::codex_file;
 use crate::text::{capitalized, printable};
 use crate::time::{date, rounded_span, seconds_since_epoch, stamp, time_at};
 
-/// How long the backend may take to say whether it accepts a token: a person waits for it.
+/// How long the backend may take to say whether it accepts a token, while a user waits.
 const VERIFY_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(PartialEq, Serialize)]
@@ -27,14 +27,14 @@ enum State {
     /// Nobody is signed in.
     None,
     Fresh,
-    /// The token is valid, and refreshed at its next use.
+    /// The token is valid, and refreshed on its next use.
     Due,
     Expired,
     /// The issuer does not refresh it any more. It may still be valid.
     Revoked,
     /// The last refresh failed, and the next one has to wait. The token may still be valid.
     Backoff,
-    /// What is stored cannot be read, or is no login.
+    /// The stored file cannot be read, or is not a login.
     Unreadable,
 }
 
@@ -43,21 +43,21 @@ pub struct LoginStatus {
     pub now: SystemTime,
     /// Whether nothing is stored.
     pub is_absent: bool,
-    /// The file that holds the login, or another place.
+    /// The file of the login, or another place.
     pub place: String,
-    /// The login, as far as it can be read: for a sealed one without its key, only the part that is not secret.
+    /// The login, as far as it can be read: without its key, only the readable part of a sealed one.
     pub credentials: Option<Credentials>,
-    /// Why `token` fails, now or once the stored token has expired. A backoff is not an obstacle: it ends by itself.
+    /// Why `token` fails, now or once the stored token has expired. A backoff is not an obstacle, as it ends by itself.
     pub obstacle: Option<Error>,
-    /// Whether a token can be had without a person, now or after a backoff.
+    /// Whether a token is available without a sign-in, now or after a backoff.
     pub is_usable: bool,
-    /// What the backend says of the token and of the plan's limits, if it was asked.
+    /// What the backend says about the token and about the plan's limits, if it was asked.
     pub verdict: Option<Verdict>,
     pub usage: Option<Result<Usage>>,
 }
 
 impl LoginStatus {
-    /// Fails only where the place of the login is unknown.
+    /// Only fails if the location of the login is unknown.
     pub fn of(profile: Profile, now: SystemTime) -> Result<Self> {
         let (place, kept) = match &profile {
             Profile::Own(store) => (store.path().display().to_string(), store.load_closed()),
@@ -75,7 +75,7 @@ impl LoginStatus {
             Err(error) => (closed, Some(error)),
         };
         let is_valid = credentials.as_ref().is_some_and(|it| it.is_valid(now));
-        // Codex's is not printed when little is left of it.
+        // Codex's is not printed shortly before it expires.
         let is_printed = matches!(profile, Profile::Own(_)) && is_valid;
         Ok(Self {
             profile,
@@ -90,7 +90,7 @@ impl LoginStatus {
         })
     }
 
-    /// Asks the backend about a token that is valid. One that it rejects counts as expired.
+    /// Asks the backend about a valid token. If it rejects the token, that counts as expired.
     pub fn ask(&mut self, verify: bool, usage: bool) -> Result<()> {
         let found = self.credentials.as_ref();
         let Some(valid) = found.filter(|found| found.is_valid(self.now)) else {
@@ -121,7 +121,7 @@ impl LoginStatus {
             None if self.is_absent => State::None,
             None => State::Unreadable,
             Some(it) if it.is_closed() && code != Some(error::TEMPORARY) => State::Unreadable,
-            // Without an obstacle there is another identity token by now.
+            // Without an obstacle, there is a newer identity token by now.
             Some(it) if it.revoked.is_some() && code.is_some() => State::Revoked,
             Some(_) if self.backoff().is_some() => State::Backoff,
             Some(it) if it.seconds_left(self.now) == 0 => State::Expired,
@@ -130,19 +130,19 @@ impl LoginStatus {
         }
     }
 
-    /// 0 if a token can be had without a person, else that of `token`.
+    /// 0 if a token is available without a sign-in, or else the exit code of `token`.
     pub fn exit_code(&self) -> u8 {
         let obstacle = self.obstacle.as_ref().filter(|_| !self.is_usable);
         obstacle.map_or(0, error::exit_code)
     }
 
-    /// The backoff, while it holds.
+    /// The backoff, if in force.
     pub fn backoff(&self) -> Option<&Backoff> {
         let backoff = self.credentials.as_ref()?.backoff.as_ref();
         backoff.filter(|backoff| backoff.holds(self.now))
     }
 
-    /// What is not as it should be: the obstacle, else the reason for a backoff, else a problem that shows elsewhere.
+    /// Any problem: the obstacle, or else the reason for a backoff, or else a problem that shows elsewhere.
     pub fn problem(&self) -> Option<String> {
         let obstacle = self.obstacle.as_ref().map(|error| format!("{error:#}"));
         let reason = obstacle.or_else(|| self.backoff().map(|backoff| backoff.reason.clone()));
@@ -163,7 +163,7 @@ impl LoginStatus {
         }
     }
 
-    /// How long the token is valid and what happens then; in a table, what keeps it from being used.
+    /// How long the token is valid and what happens then; in a table, what prevents its use.
     pub fn cell(&self) -> String {
         match &self.obstacle {
             Some(obstacle) if !self.is_usable => format!("{obstacle:#}"),
@@ -190,7 +190,7 @@ impl LoginStatus {
         Some(format!("{valid}, {}", self.next_refresh(found)))
     }
 
-    /// When another token comes, if at all.
+    /// When the next token is expected, if at all.
     fn next_refresh(&self, found: &Credentials) -> String {
         let words = match (&self.profile, self.backoff()) {
             _ if self.verdict == Some(Verdict::Rejected) => "rejected by the backend",
@@ -211,7 +211,7 @@ impl LoginStatus {
         words.to_owned()
     }
 
-    /// What the backend says of the token, if it was asked.
+    /// What the backend says about the token, if it was asked.
     pub fn backend_line(&self) -> Option<String> {
         Some(match self.verdict.as_ref()? {
             Verdict::Accepted => "accepts the token".to_owned(),
@@ -224,14 +224,14 @@ impl LoginStatus {
         })
     }
 
-    /// The plan: what the backend says now, or said when the token was received, else the token's claim.
+    /// The plan: according to the backend, now or when the token was received, or else to the token's claim.
     pub fn plan(&self) -> Option<String> {
         let usage = self.usage.as_ref().and_then(|usage| usage.as_ref().ok());
         let current = usage.and_then(|usage| usage.plan.as_deref().map(printable));
         current.or_else(|| self.credentials.as_ref()?.plan())
     }
 
-    /// Where the token claims another plan than the account has: after an upgrade it does for days.
+    /// If the token claims another plan than the account's: after an upgrade it does for days.
     pub fn plan_line(&self) -> Option<String> {
         let credentials = self.credentials.as_ref()?;
         let [plan, claimed] =
@@ -244,7 +244,7 @@ impl LoginStatus {
         (plan != claimed).then(|| line + &advice.unwrap_or_default())
     }
 
-    /// One object of `status --json`: the man page has its members, none of which is ever missing.
+    /// An object of `status --json`. The man page describes its members, none of which is ever missing.
     pub fn to_json(&self) -> Value {
         let found = self.credentials.as_ref();
         json!({

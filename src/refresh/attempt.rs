@@ -1,5 +1,5 @@
-//! One refresh, by a worker: prepare whatever can hang, ask the source of the tokens under the lock, record the answer,
-//! whatever it is.
+//! One refresh, made by a worker: prepares everything that can hang, asks the source of the tokens under the lock, and
+//! records the outcome, whatever it is.
 
 use std::mem;
 use std::sync::Mutex;
@@ -25,20 +25,20 @@ use crate::store::{StagedFile, Store};
 
 /// How long to wait for a refresh.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The same while there is a valid token. Codex gives up after 5 s.
+/// The same if the present token is still valid. Codex gives up after 5 s.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// How long a refresh ahead of time waits for the lock: as long as others may take to check whether it is held.
 const DUE_PATIENCE: Duration = Duration::from_millis(100);
-/// How long new credentials are tried to be saved that could not be stored at once.
+/// How long to keep trying to save new credentials that could not be stored at once.
 const SAVING: Duration = Duration::from_mins(10);
 
-/// Why there is to be another token.
+/// Why another token is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
-    /// It is due, but nobody needs it yet: if another process is refreshing, there is nothing to do.
+    /// It is due, but not needed yet: if another process is refreshing, there is nothing to do.
     Due,
     /// The stored one does not satisfy the request.
     Needed,
@@ -46,11 +46,12 @@ pub enum Reason {
     Rejected,
 }
 
-/// A refresh that a worker is to do.
+/// A refresh for a worker to make.
 #[derive(Serialize, Deserialize)]
 pub struct Task {
     pub profile: String,
-    /// What the caller knows of the credentials: if they differ by now, another process has refreshed them.
+    /// The refresh time of the caller's credentials: if it differs from the stored one, another process has refreshed
+    /// them.
     last_refresh: Option<String>,
     reason: Reason,
     request: TokenRequest,
@@ -59,7 +60,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// Programs that call us give up after some seconds: one that could have had a token that is still valid gets it before
+    /// Programs that call us give up after some seconds, so a caller that can use the present, valid token gets it before
     /// that.
     pub fn new(store: &Store, found: &Credentials, request: &TokenRequest, reason: Reason) -> Self {
         let is_due = reason == Reason::Due;
@@ -68,7 +69,7 @@ impl Task {
         let most = if is_due { SHORT_TIMEOUT } else { Duration::MAX };
         let rejected = found.access_token().ok();
         let rejected = rejected.filter(|_| reason == Reason::Rejected);
-        // A token that was rejected is replaced only where it is still in use.
+        // A rejected token is only replaced if it is still in use.
         let asked = TokenRequest {
             force_refresh: request.force_refresh && rejected.is_none(),
             rejected: rejected.map(fingerprint),
@@ -84,15 +85,16 @@ impl Task {
     }
 }
 
-/// Refreshes the stored credentials, unless another process has meanwhile. Afterwards the store has the newest ones.
+/// Refreshes the stored credentials, unless another process has done so meanwhile. Afterwards the store has the newest
+/// ones.
 pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     let (profile, patience) = (task.profile.as_str(), task.patience);
     let is_due = task.reason == Reason::Due;
     let store = Store::new(profile.to_owned())?;
-    // What can hang (the keyring, certificates, a proxy's name) does so before the lock.
+    // Everything that can hang (the keyring, certificates, a proxy's name) comes before the lock.
     let found = load(&store)?;
     let prepared = Provider::new(&found, profile);
-    // A little less than the caller waits, who is told then who has it.
+    // A little less than the caller waits, so that it still learns who holds the lock.
     let rest = patience.saturating_sub(SECOND.min(patience / 4));
     let lock = match store.lock(if is_due { DUE_PATIENCE } else { rest }) {
         Err(error) if is_due && error::exit_code(&error) == error::TEMPORARY => return Ok(()),
@@ -114,7 +116,7 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     let prepared = Some(prepared).filter(|_| is_same);
     let provider = prepared.unwrap_or_else(|| Provider::new(&credentials, profile))?;
     let staged = lock.stage(credentials.is_sealed())?;
-    // From here on nothing gives up. It does not come back if the process is ending this very moment.
+    // From here on nothing gives up. It blocks if the process is about to exit because of the deadline.
     mem::forget(deadline.lock());
     let outcome = provider.ask(&credentials, &task.request, patience);
     let response = match outcome.and_then(|new| update(&mut credentials, new, task, &provider)) {
@@ -122,7 +124,7 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
         Err(failure) => return record(failure, credentials, task, &provider, staged),
     };
     if save(&store, staged, &mut credentials) {
-        // Nobody who waits for the token or the lock has to wait for the backend.
+        // Nobody who waits for the token or the lock should have to wait for the backend.
         report(&Report::Done);
         learn_routing(&store, &mut credentials);
     } else if !has_relatives(&store, &credentials) {
@@ -131,7 +133,7 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     Ok(())
 }
 
-/// Credentials with the first token from a command or for a workload, which are not stored.
+/// Credentials with the first token from a command or for a workload, not stored yet.
 pub fn first_credentials(source: Source) -> Result<Credentials> {
     let mut credentials = Credentials::new(source);
     if !credentials.source().is_external() {
@@ -145,7 +147,7 @@ pub fn first_credentials(source: Source) -> Result<Credentials> {
     Ok(credentials)
 }
 
-/// Puts new tokens into the credentials.
+/// Stores new tokens in the credentials.
 fn receive(
     credentials: &mut Credentials,
     response: &TokenResponse,
@@ -167,7 +169,7 @@ fn error_of(failure: &RefreshFailure, credentials: &Credentials, profile: &str) 
     not_refreshed(credentials, profile, is_refused, &failure.reason)
 }
 
-/// Takes what the refresh brought. Tokens of another account are revoked, and no others will come.
+/// Takes over the result of the refresh. Tokens of another account are revoked, and no others will come.
 fn update(
     credentials: &mut Credentials,
     response: TokenResponse,
@@ -194,14 +196,15 @@ fn update(
     Ok(response)
 }
 
-/// The backoff after a refresh that somebody may ask for again and again. An earlier one that is long over does not count.
+/// The backoff after a refresh that can be requested again and again. An earlier one that ended long ago does not count.
 fn slow_backoff(earlier: Option<Backoff>, words: &str) -> Backoff {
     let now = SystemTime::now();
     let earlier = earlier.filter(|earlier| now < earlier.until + HOUR);
     Backoff::after(earlier.as_ref(), words, [MINUTE, HOUR], now)
 }
 
-/// Writes down why no tokens came, and fails, unless other credentials are stored by now, or none: what is stored now counts.
+/// Records why no tokens came, and fails, unless the stored credentials have changed or been removed meanwhile: then
+/// those count.
 fn record(
     mut failure: RefreshFailure,
     mut credentials: Credentials,
@@ -220,7 +223,7 @@ fn record(
     }
     let error = error_of(&failure, &credentials, &task.profile);
     match failure.kind {
-        // What never reached the issuer says nothing about it: others need not wait.
+        // A failure before the connection says nothing about the issuer, so others need not wait.
         FailureKind::Unreached => return Err(error),
         FailureKind::Revoked => {
             credentials.assertion = provider.assertion();
@@ -233,7 +236,7 @@ fn record(
     }
     // If it cannot be saved, the next caller merely asks again.
     let is_superseded = matches!(staged.save(&mut credentials), Ok(false));
-    // There may be nothing newer than a token that has come again.
+    // If the same token came again, there may be nothing newer.
     let is_harmless = task.reason == Reason::Due && failure.kind == FailureKind::Unchanged;
     if is_superseded || is_harmless {
         return Ok(());
@@ -241,8 +244,8 @@ fn record(
     Err(error)
 }
 
-/// Saves new credentials, for minutes if need be: then the caller gets them at once. False: others are stored by now, or none,
-/// and that stays so.
+/// Saves new credentials, if need be for minutes, in which case the caller gets them immediately. Returns false if others
+/// are stored by now, or none: that stays so.
 fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> bool {
     let words = format!(
         "the token was refreshed, but could not be stored yet: make room before it expires, or run {}",
@@ -260,17 +263,17 @@ fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> boo
             Err(error) => report(&Report::unsaved(credentials, &error.context(words.clone()))),
         }
         if begun.elapsed() > SAVING {
-            // Whoever takes the lock next stores them, if they are complete.
+            // If they are complete, whoever takes the lock next stores them.
             return true;
         }
-        // While they are nowhere else nobody may use up the refresh token that they replace. Then a new login need not wait for
-        // the lock, and wins.
+        // Until they are completely on disk, the lock is held, so that nobody uses the refresh token that they replace.
+        // After that, a new login need not wait for the lock, and wins.
         staged = staged.filter(|staged| !staged.is_complete());
         thread::sleep(SECOND);
     }
 }
 
-/// Has the lock complete the replacement with what was staged, or begins it anew.
+/// Lets the lock complete the replacement with the staged file, or starts again.
 fn save_again(store: &Store, credentials: &mut Credentials) -> Result<bool> {
     let lock = store.lock(Duration::ZERO)?;
     let stored = store.load_closed()?.and_then(|stored| stored.last_refresh);
@@ -281,7 +284,7 @@ fn save_again(store: &Store, credentials: &mut Credentials) -> Result<bool> {
     staged.save_or_discard(credentials).map(|()| true)
 }
 
-/// Whether tokens that are stored may be of the same login as these: revoking one of either would end it.
+/// Whether stored tokens may belong to the same login as these, so that revoking either would end it.
 fn has_relatives(store: &Store, credentials: &Credentials) -> bool {
     let ours = credentials.account_id();
     match store.load_closed() {
@@ -295,9 +298,9 @@ fn next_backoff(earlier: Option<&Backoff>, failure: &RefreshFailure) -> Backoff 
     let now = SystemTime::now();
     let mut backoff = Backoff::after(earlier, &failure.reason, [SECOND, MINUTE], now);
     backoff.login_required = failure.kind == FailureKind::LoginRequired;
-    // The same refresh token is tried again: if its answer was lost, it may still be good.
+    // The same refresh token is tried again: if its response was lost, it may still be good.
     backoff.unanswered |= failure.kind == FailureKind::Unanswered;
-    // Up to a quarter more, so that many machines do not come back at the same moment.
+    // Up to a quarter more, so that many machines do not return at the same moment.
     let pause = backoff.until.duration_since(now).unwrap_or_default();
     let pause = pause.mul_f64(rand::rng().random_range(1.0..1.25));
     let least = if backoff.login_required {
@@ -305,7 +308,7 @@ fn next_backoff(earlier: Option<&Backoff>, failure: &RefreshFailure) -> Backoff 
     } else {
         SECOND
     };
-    // More must be a mistake, which must not end a login.
+    // A longer pause must be a mistake, which must not end a login.
     let asked = failure.retry_after.unwrap_or_default().min(HOUR);
     backoff.until = now + pause.max(asked).max(least);
     backoff

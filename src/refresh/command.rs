@@ -1,5 +1,5 @@
-//! Runs the command that gives a profile its tokens (`login --from`), or asks the socket. It has no terminal, an empty stdin and
-//! a time limit, and its output is read up to a limit.
+//! Runs the command that provides a profile's tokens (`login --from`), or asks the socket. The command has no terminal,
+//! an empty stdin and a time limit, and limited output.
 
 use std::io::{self, ErrorKind, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -18,13 +18,13 @@ use crate::time::{length, start, within};
 
 /// As long as a request to the issuer.
 pub const LIMIT: Duration = Duration::from_mins(1);
-/// The most that is read of stdout, and of stderr, in bytes.
+/// The maximum to read of stdout, and of stderr, in bytes.
 const LARGEST: u64 = 1024 * 1024;
-/// How long the end of stderr is awaited once the command has ended: what it started may hold it open.
+/// How long to wait for the end of stderr once the command has exited: its children may hold it open.
 const COMPLAINT_LIMIT: Duration = Duration::from_millis(200);
-/// How long a command may go on that has printed a whole token.
+/// How long a command that has printed a complete token may continue.
 const END_LIMIT: Duration = Duration::from_secs(2);
-/// How often we look whether a command that has closed its stdout has ended.
+/// How often to check whether a command that has closed its stdout has exited.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a source prints or sends, if it does so in time.
@@ -64,7 +64,7 @@ fn run(
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(failed("it has no pipes"));
     };
-    // A pipe that nobody writes to is as empty as /dev/null, which a container may not have.
+    // A pipe without a writer is as empty as /dev/null, which a container may not have.
     drop(child.stdin.take());
     let describe = |error: io::Error| match error.kind() {
         ErrorKind::TimedOut => failed(timed_out(limit)),
@@ -90,8 +90,8 @@ fn run(
     }
 }
 
-/// The failure of a command that ended with this status. Its exit code may say that a person has to sign in where it gets its
-/// tokens.
+/// The failure of a command that exited with this status. Its exit code may mean that someone has to sign in at the
+/// source of its tokens.
 fn complain(status: ExitStatus, complaint: &Receiver<Vec<u8>>) -> RefreshFailure {
     let complaint = complaint.recv_timeout(COMPLAINT_LIMIT).unwrap_or_default();
     let reason = last_line(&complaint).unwrap_or_else(|| format!("it failed ({status})"));
@@ -104,7 +104,8 @@ fn complain(status: ExitStatus, complaint: &Receiver<Vec<u8>>) -> RefreshFailure
 }
 
 fn start_command(program: &str, words: &[String], request: &TokenRequest) -> io::Result<Child> {
-    // Ours are blocked, and would stay so in the command. If one ends us here nothing is lost: the token is asked for again.
+    // Our signals are blocked, and would stay so in the command. If one kills us here, nothing is lost: the token is
+    // requested again.
     process::unblock_signals();
     let mut command = Command::new(program);
     command.args(words.iter().skip(1));
@@ -119,7 +120,7 @@ fn start_command(program: &str, words: &[String], request: &TokenRequest) -> io:
     process::spawn(streams.stderr(Stdio::piped()))
 }
 
-/// Waits for the end of a command. Its status is unknown where SIGCHLD is ignored.
+/// Waits for a command to exit. Its status is unknown if SIGCHLD is ignored.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let begun = Instant::now();
     loop {
@@ -137,7 +138,7 @@ fn ask(path: &str, limit: Duration) -> Result<Vec<u8>, RefreshFailure> {
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
     let path = path.to_owned();
-    // A socket that nobody accepts at can keep us waiting.
+    // A socket that nobody accepts connections on can keep us waiting.
     let ask = move || {
         let stream = UnixStream::connect(path)
             .map_err(|error| unreached(crate::sandbox::describe_refused(&error)))?;
@@ -153,7 +154,7 @@ fn ask(_path: &str, _limit: Duration) -> Result<Vec<u8>, RefreshFailure> {
     Err(failed("there are no Unix sockets here"))
 }
 
-/// All that comes, or a whole JSON object: what has sent that may stay open.
+/// Reads everything, or a complete JSON object, as its sender may keep the stream open.
 fn read_output(mut from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
@@ -175,7 +176,7 @@ fn timed_out(limit: Duration) -> String {
     format!("it took more than {}", length(limit))
 }
 
-/// The last line that says something, which is the one that matters: a banner, or a trace, comes before it.
+/// The last line that says something, as it follows any banner or trace.
 fn last_line(complaint: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(complaint);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
@@ -195,7 +196,7 @@ mod tests {
         let mut mkfifo = Command::new("mkfifo");
         assert!(mkfifo.arg(&path).status().unwrap().success());
         for script in ["sleep 1000 & wait", "exec >&-; sleep 1000"] {
-            // A reader of the FIFO waits until the command's last process has ended.
+            // A reader of the FIFO waits until the command's last process has exited.
             let script = format!("exec 9>'{}'; {script}", path.display());
             let words = ["/bin/sh", "-c", &script].map(str::to_owned);
             let reader = thread::spawn({
@@ -221,7 +222,7 @@ mod tests {
         assert_eq!(failure.kind, FailureKind::Temporary);
     }
 
-    /// Its other end stays open, as that of a daemon does which a command has started.
+    /// The other end stays open, as with a daemon started by a command.
     #[test]
     fn a_whole_object_ends_the_reading() {
         let (mut theirs, ours) = (io::pipe().unwrap(), b"{\"token\": \"a}\"}\n");

@@ -1,9 +1,10 @@
 //! When credentials are refreshed, by whom, and who waits.
 //!
 //! A refresh token works only once. So the decision, the request and the save happen under one lock, in one process: the
-//! `worker`. It is this same binary, started by a caller that needs a refresh, and it outlives that caller. Only the worker
-//! decides: `attempt` is what it does under the lock, and `provider` is what it asks: the issuer, or a `command`. The caller
-//! checks the outcome. `verify` asks the backend before a token is handed out, `routing` after new ones are stored.
+//! `worker`. It is this same binary, started by a caller that needs a refresh, and it outlives that caller. Only the
+//! worker decides: `attempt` is what it does under the lock, and `provider` is what it asks: the issuer, or a `command`.
+//! The caller checks the outcome. `verify` asks the backend before a token is handed out, `routing` after new ones are
+//! stored.
 
 mod attempt;
 mod command;
@@ -33,12 +34,12 @@ pub use routing::learn_routing;
 use worker::Job;
 pub use worker::{WORKER, work};
 
-/// How long a person waits for the first token of a command: longer than it can take.
+/// How long a user waits for the first token of a command: longer than it can take.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(command::LIMIT.as_secs() + 5);
 /// How long a worker can take from the lock to its report.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(95);
 
-/// Credentials whose access token can be used, and a warning, if there is one.
+/// Credentials with a usable access token, and a warning, if there is one.
 pub struct ValidToken {
     pub credentials: Credentials,
     pub warning: Option<String>,
@@ -54,7 +55,7 @@ impl From<Credentials> for ValidToken {
 }
 
 impl ValidToken {
-    /// The same with a warning, which joins the one that may be there: callers get one line.
+    /// Adds a warning, joined with an existing one, as callers get only one line.
     pub fn warn(mut self, warning: String) -> Self {
         self.warning = Some(match self.warning {
             Some(earlier) => format!("{earlier}; {warning}"),
@@ -64,7 +65,7 @@ impl ValidToken {
     }
 }
 
-/// Credentials with a token that satisfies the request; refreshed, if need be.
+/// Returns credentials with a token that satisfies the request, refreshed if necessary.
 pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> {
     let now = SystemTime::now();
     let found = load(store)?;
@@ -83,8 +84,9 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
     }
 }
 
-/// Whether a refresh ahead of time can be left to later callers: somebody is at it, the last one failed just now, it could not
-/// be stored, the token came just now, or the identity token has been used. What a person has to mend is not left to them.
+/// Whether a refresh ahead of time can be left to later callers: another process is refreshing, the last refresh has just
+/// failed, new tokens could not be stored, the token was just received, or the identity token has been used. Problems
+/// that need a user are not left to them.
 fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
     let backoff = found.backoff.as_ref().filter(|backoff| backoff.holds(now));
     let waits = backoff.is_some_and(|backoff| !backoff.login_required);
@@ -94,14 +96,14 @@ fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
     waits || is_used || found.is_new(now) || store.is_locked() || cannot_be_stored()
 }
 
-/// Has a worker refresh the credentials, waits for it, and checks the outcome.
+/// Makes a worker refresh the credentials, waits for it, and checks the outcome.
 fn refresh(
     store: &Store,
     found: &Credentials,
     request: &TokenRequest,
     reason: Reason,
 ) -> Result<ValidToken> {
-    // The worker asks the same: where it can do nothing, it is not started.
+    // The worker checks the same: it is not started if it cannot do anything.
     store.target().with_context(|| store.could_not("lock"))?;
     check(found, store.profile(), request, SystemTime::now())?;
     let advised = |failure| sandbox::with_advice(failure, store.profile(), request.is_strict());
@@ -110,7 +112,7 @@ fn refresh(
     }
     let task = Task::new(store, found, request, reason);
     let patience = task.patience;
-    // The refresh token must not end with the system that ends the worker. A command is merely run again.
+    // The refresh token must not be lost when the system kills the worker along with us. A command is simply run again.
     let stay = LONGEST_ATTEMPT * u32::from(!found.source().is_external());
     let token: ValidToken = match worker::run(&Job::Refresh(task), patience, stay)? {
         Report::Failed(code, message) => return Err(error::from_code(code, advised(message))),
@@ -138,7 +140,8 @@ fn refresh(
     ensure_life(token, request)
 }
 
-/// Credentials with the first token of a command, not stored yet. It is run as later: by a worker, which has no terminal.
+/// Credentials with a command's first token, not stored yet. The command is run as it will be later: by a worker, which
+/// has no terminal.
 pub fn first_credentials(source: Source) -> Result<Credentials> {
     match worker::run(&Job::Try(source), FIRST_TIMEOUT, Duration::ZERO)? {
         Report::Unsaved(credentials, _) => {
@@ -149,8 +152,8 @@ pub fn first_credentials(source: Source) -> Result<Credentials> {
     }
 }
 
-/// The token that was there before, if it is valid now, although a refresh failed. Nobody in a sandbox can help that: before
-/// the last hour nothing is said.
+/// The earlier token, if it is still valid although a refresh failed. In a sandbox, where nobody can help that, there is
+/// no warning until the last hour.
 fn still_valid(found: Credentials, error: Error) -> Result<ValidToken> {
     let now = SystemTime::now();
     if !found.is_valid(now) {
@@ -164,7 +167,7 @@ fn still_valid(found: Credentials, error: Error) -> Result<ValidToken> {
     Ok(ValidToken::from(found).warn(format!("{warning}; the current token expires in {left}")))
 }
 
-/// What was refreshed just now is good, however soon it expires, unless a longer life was asked for.
+/// A token refreshed just now is good, however soon it expires, unless a longer lifetime was requested.
 fn ensure_life(token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     let now = SystemTime::now();
     if token.credentials.satisfies(request, now) {

@@ -1,4 +1,4 @@
-//! What prevents a refresh, and the error that says so: nobody is signed in, the login cannot be refreshed, an earlier
+//! What prevents a refresh, and the error that says so: nobody is signed in, the login cannot be refreshed, or an earlier
 //! attempt failed.
 
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use crate::sandbox;
 use crate::settings::{self, login_command};
 use crate::store::{self, Store, codex_file};
 
-/// The stored credentials, which have an access token. The failure says what to run, where signing in helps.
+/// The stored credentials, which have an access token. The error says what to run, if signing in helps.
 pub fn load(store: &Store) -> Result<Credentials> {
     let advise = |error: Error| match error::exit_code(&error) {
         error::LOGIN_REQUIRED => {
@@ -30,8 +30,8 @@ pub fn load(store: &Store) -> Result<Credentials> {
     Ok(found)
 }
 
-/// Fails if a refresh of these credentials can do nothing now: nobody can refresh them, the issuer refused it for good, an
-/// attempt failed so lately that the next one has to wait, or another machine forces one too soon after the last.
+/// Fails if a refresh of these credentials cannot succeed now: nobody can refresh them, the issuer refused for good, an
+/// attempt failed so recently that the next one has to wait, or another machine forces one too soon.
 pub(super) fn check(
     credentials: &Credentials,
     profile: &str,
@@ -59,7 +59,7 @@ pub(super) fn check(
     Err(temporary(format!("{words} {wait}")))
 }
 
-/// Why there is no other token. If it is refused a person has to act, else the same call may succeed later.
+/// Why there is no other token. If it is refused, someone has to act; otherwise the same call may succeed later.
 pub(super) fn not_refreshed(
     credentials: &Credentials,
     profile: &str,
@@ -68,7 +68,7 @@ pub(super) fn not_refreshed(
 ) -> Error {
     let source = credentials.source();
     let act = match source {
-        // No sign-in helps: the platform writes another identity token, or an administrator changes the rule.
+        // Signing in does not help: the platform writes another identity token, or an administrator changes the rule.
         Source::Workload { file, .. } if is_refused => {
             return anyhow!("could not use the identity token in {file}: {reason}");
         }
@@ -90,7 +90,7 @@ pub(super) fn not_refreshed(
     }
 }
 
-/// What keeps credentials from being refreshed when that is due, as far as can be known without a try. A backoff ends by itself.
+/// What prevents credentials from being refreshed when due, as far as known without trying. A backoff ends by itself.
 pub fn obstacle_to_refresh(
     store: &Store,
     credentials: &Credentials,
@@ -111,7 +111,8 @@ pub fn obstacle_to_refresh(
     })
 }
 
-/// Why a sandbox keeps us from refreshing these credentials, as far as can be known without a try. A command may need no network.
+/// Why a sandbox prevents us from refreshing these credentials, as far as known without trying. A command may need no
+/// network.
 pub fn forbidden_here(store: &Store, credentials: &Credentials) -> Option<Error> {
     let needs_network = !matches!(credentials.source(), Source::Command(_));
     let network = || sandbox::lacks_network().filter(|_| needs_network);
@@ -129,7 +130,7 @@ pub fn not_signed_in(store: &Store) -> Error {
     if codex_file::real_path().is_some() {
         login += ", or use --profile codex for Codex's own login";
     }
-    // A store that cannot be listed has none to offer to a caller who named another one.
+    // If the store cannot be listed, there are none to suggest.
     let others = store::profiles().unwrap_or_default().join(", ");
     let others = if others.is_empty() || profile == "default" {
         String::new()

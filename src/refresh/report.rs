@@ -16,13 +16,13 @@ use crate::time;
 /// The outcome, as a worker reports it to its caller.
 #[derive(Serialize, Deserialize)]
 pub enum Report {
-    /// What is stored is the newest there is.
+    /// The stored credentials are the newest.
     Done,
     /// The newest credentials, which are not stored, and a warning. They are sealed if those in the store are.
     Unsaved(String, String),
     /// The exit code of the caller's failure, and its message.
     Failed(u8, String),
-    /// None came in time: the worker continues.
+    /// No report came in time; the worker continues.
     Late,
 }
 
@@ -39,7 +39,7 @@ impl Report {
     }
 }
 
-/// Only the first report counts. The caller may be gone: then nobody wants to know.
+/// Only the first report counts. If the caller has exited, it is not needed.
 pub fn report(report: &Report) {
     static REPORTED: Once = Once::new();
     REPORTED.call_once(|| {
@@ -48,12 +48,12 @@ pub fn report(report: &Report) {
     });
 }
 
-/// Ends this process after so long, because it would block everyone else, unless the mutex is locked by then: for good, by the
-/// one who sends the request.
+/// Exits after this time, as this process would block all others, unless the mutex is locked by then: the sender of the
+/// request locks it for good.
 pub fn deadline(limit: Duration) -> Arc<Mutex<()>> {
     let undecided = Arc::new(Mutex::new(()));
     let late = Arc::clone(&undecided);
-    // Without a thread for it there is no deadline.
+    // If the thread cannot be started, there is no deadline.
     let _ = time::start(move || {
         thread::sleep(limit);
         if let Ok(_decided) = late.try_lock() {

@@ -7,11 +7,11 @@ use crate::issuer::backend;
 use crate::settings;
 use crate::store::Store;
 
-/// How long the lock is awaited. What is not stored then is asked for again after the next refresh.
+/// How long to wait for the lock. If that fails, the next refresh asks again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks where the account's requests go, with credentials that are stored, and stores it beside them, unless it came with their
-/// tokens. If that fails, the earlier routing stays.
+/// Asks where the account's requests go, with stored credentials, and stores the answer with them, unless it came with
+/// their tokens. If that fails, the earlier routing is kept.
 pub fn learn_routing(store: &Store, credentials: &mut Credentials) {
     if credentials.has_newest_routing() {
         return;
@@ -24,7 +24,7 @@ pub fn learn_routing(store: &Store, credentials: &mut Credentials) {
     }
 }
 
-/// Changes the stored credentials, if they are these. If that fails, nothing is lost that is not found out again.
+/// Changes the stored credentials, if they are still these. A failure loses nothing that is not found out again.
 pub fn update_stored(
     store: &Store,
     seen: &Credentials,

@@ -1,4 +1,4 @@
-//! Whether the backend accepts a token, and what becomes of one that it rejects.
+//! Whether the backend accepts a token, and what happens to a rejected one.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,20 +14,20 @@ use crate::settings;
 use crate::store::Store;
 use crate::time::{time_of, timestamp};
 
-/// How long the backend is not asked again about a token that it rejected.
+/// How long to trust a rejection before asking the backend about the same token again.
 const REJECTION_HOLDS: Duration = Duration::from_mins(1);
 
-/// How long the backend may take while the caller waits for it: a twentieth of the usual `--timeout`, and as much of a longer
-/// one.
+/// How long the backend may take while the caller waits: a twentieth of the usual `--timeout`, or of a longer one.
 const CHECK_LIMIT: Duration = Duration::from_millis(1500);
-/// The same where another machine reports a rejection: nobody sits in front of that.
+/// The same if another machine reports a rejection: no user is waiting there.
 const REPORT_LIMIT: Duration = Duration::from_secs(10);
 
-/// The token, after the backend was asked whether it accepts it.
+/// The token, after asking the backend whether it accepts it.
 ///
-/// One that it rejects is refreshed: once for all callers that found the same one, because the worker looks whether that was
-/// done already. One that was received just now is not, at first, nor is one soon after a refresh that did not help: a backend
-/// that rejects everything must not cost a refresh at each call. A rejected token is never handed out.
+/// A rejected token is refreshed, once for all callers that found the same one, because the worker checks whether that
+/// was done already. A token received just now is not refreshed at first, and neither is one soon after a refresh that
+/// did not help: a backend that rejects everything must not cost a refresh on every call. A rejected token is never
+/// handed out.
 pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
     let credentials = &token.credentials;
     let rejected_at = credentials.rejected_at.as_deref().and_then(time_of);
@@ -40,7 +40,7 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
     };
     match verdict {
         Verdict::Accepted => {
-            // The token of a refresh that was made because of a rejection works: the next rejection is a new one.
+            // The token refreshed because of a rejection works, so the next rejection is a new one.
             if credentials.rejection_backoff.is_some() {
                 update_stored(store, credentials, Duration::ZERO, |stored| {
                     stored.rejection_backoff = None;
@@ -62,8 +62,8 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
     }
 }
 
-/// Has a rejected token refreshed, unless that would not help. If it fails there is none to hand out, however long the
-/// rejected one is still valid.
+/// Has a rejected token refreshed, unless that would not help. If it fails, there is no token to hand out, however long
+/// the rejected one is valid.
 fn replace(
     store: &Store,
     rejected: &Credentials,
@@ -98,7 +98,7 @@ pub fn check_limit(request: &TokenRequest) -> Duration {
     usual.max(request.timeout.unwrap_or_default() / 20)
 }
 
-/// What the backend says of the token.
+/// What the backend says about the token.
 pub fn verdict(credentials: &Credentials, limit: Duration) -> Verdict {
     match settings::backend() {
         Ok(backend) => backend::check(&backend, credentials, limit),
@@ -106,7 +106,7 @@ pub fn verdict(credentials: &Credentials, limit: Duration) -> Verdict {
     }
 }
 
-/// The warning where the backend could not say it.
+/// The warning if the backend did not say.
 pub fn unknown(reason: &str) -> String {
     format!("could not check the token with the backend: {reason}")
 }

@@ -1,8 +1,8 @@
 //! The process that refreshes, and how it is started.
 //!
-//! It is started apart: with a session of its own, nobody's child, none of the caller's files, every signal blocked. So
-//! nothing that happens to the caller reaches it. It does what has to be done (`attempt`) and writes its report, one line of
-//! JSON, into the pipe that is its stdout.
+//! It is started detached: in its own session, with no parent that waits for it, with none of the caller's files, and
+//! with every signal blocked. So nothing that happens to the caller affects it. It makes its `attempt` and writes its
+//! report, one line of JSON, to the pipe that is its stdout.
 
 use std::env;
 use std::ffi::OsString;
@@ -24,38 +24,39 @@ use crate::settings;
 use crate::terminal::awaiting;
 use crate::time;
 
-/// The first argument that makes this binary a worker. It is no command: no help and no completion names it.
+/// The first argument that makes this binary a worker. It is not a command: neither help nor completion shows it.
 pub const WORKER: &str = "refresh-worker";
-/// The word before the task that makes a process start the worker, and end: so the worker is nobody's child.
+/// The word before the task that makes a process start the worker and exit, so that the worker has no parent among our
+/// processes.
 const DETACH: &str = "detach";
-/// What leads to this program on Linux, even when its file has been replaced since.
+/// Leads to this program on Linux, even if its file has been replaced since.
 const LINK: &str = "/proc/self/exe";
 
-/// How long a worker may take until its request, its wait for the lock aside: then it gives up.
+/// How long a worker may take until its request, not counting its wait for the lock, before it gives up.
 const PREPARATION: Duration = Duration::from_secs(30);
-/// How long a person waits without being told for what.
+/// How long a user waits without a message that says for what.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// What a worker is started for.
+/// The job of a worker.
 #[derive(Serialize, Deserialize)]
 pub enum Job {
     Refresh(Task),
-    /// To get the first token of a new profile, and store nothing. A worker does it because it has no terminal, as later.
+    /// Gets the first token of a new profile, and stores nothing. A worker does it because it has no terminal, as later.
     Try(Source),
 }
 
-/// Starts a worker and waits for its report. Where the system may end it with us, we `stay` longer. A killed worker leaves no
-/// report: the disk tells what it has done.
+/// Starts a worker and waits for its report. If the system may kill it along with us, we `stay` longer. A killed worker
+/// leaves no report, but the disk shows what it has done.
 pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Report> {
     let start = || -> Result<Receiver<String>> {
         let mut command = this_program(&[WORKER, DETACH, &serde_json::to_string(job)?])?;
         command.envs(settings::absolute_paths());
-        // `/dev/null` may be missing, as in a container from scratch: pipes that nobody reads do as well.
+        // `/dev/null` may be missing, as in a container from scratch; pipes that nothing reads will do.
         let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = process::spawn(streams.stderr(Stdio::piped()))?;
         let report = child.stdout.take().context("there is no pipe")?;
         if cfg!(unix) {
-            // It ends as soon as it has started the worker. Where children are not waited for this fails, and nothing is lost.
+            // It exits as soon as it has started the worker. If SIGCHLD is ignored, this fails, which does no harm.
             let _ = child.wait();
         }
         let first_line = move || BufReader::new(report).lines().next()?.ok();
@@ -64,7 +65,7 @@ pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Report> {
     let report =
         start().map_err(|error| temporary(format!("could not start a refresh: {error:#}")))?;
     let patience = patience + stay * u32::from(process::may_end_with_caller());
-    // On a terminal, say what is awaited if it takes time.
+    // On a terminal, say what the wait is for if it takes time.
     let left = patience.saturating_sub(SILENCE);
     let mut line = report.recv_timeout(patience.min(SILENCE));
     if line.is_err() && !left.is_zero() {
@@ -74,7 +75,8 @@ pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Report> {
     Ok(line.map_or(Report::Late, parse))
 }
 
-/// This program with these arguments: on Linux by the link that leads to it even when its file has been replaced since.
+/// This program with these arguments; on Linux through the link that leads to it even if its file has been replaced
+/// since.
 fn this_program(arguments: &[&str]) -> Result<Command> {
     let link = PathBuf::from(LINK);
     let is_linked = cfg!(target_os = "linux") && link.exists();
@@ -87,7 +89,7 @@ fn this_program(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(path.context("could not find this program's own file")?);
     #[cfg(target_os = "linux")]
     if is_linked {
-        // `ps` shows this name. Elsewhere it has to be the path, which may be the only way to our file.
+        // The name that `ps` shows. On other systems it must be the path, which may be the only way to our file.
         std::os::unix::process::CommandExt::arg0(&mut command, env!("CARGO_PKG_NAME"));
     }
     command.args(arguments);

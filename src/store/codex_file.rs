@@ -1,4 +1,4 @@
-//! Codex's own login, in its file or in the keyring: it is only ever read, and only for the profile `codex`.
+//! Codex's own login, in its file or in the keyring. It is never written, and only read for the profile `codex`.
 
 use std::array;
 use std::fs;
@@ -16,24 +16,24 @@ use super::read;
 use crate::credentials::{Credentials, parse_codex};
 use crate::{keyring, settings};
 
-/// The name under which Codex stores its logins in the keyring.
+/// The service under which Codex stores its logins in the keyring.
 const SERVICE: &str = "Codex Auth";
 
-/// How often a file that is not whole is read again, and after which pause.
+/// How often, and after which pause, an incomplete file is read again.
 const REPEATS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The file that Codex keeps its login in, unless it is configured otherwise.
+/// The file that Codex keeps its login in, unless configured otherwise.
 fn path() -> Result<PathBuf> {
     Ok(settings::codex_home()?.join("auth.json"))
 }
 
-/// The same with links resolved, if it is there.
+/// The same with links resolved, if it exists.
 pub fn real_path() -> Option<PathBuf> {
     fs::canonicalize(path().ok()?).ok()
 }
 
-/// Where it is, for people.
+/// Its location, for users.
 pub fn shown_place() -> Result<String> {
     let path = path()?;
     Ok(match place().as_ref().map(Place::as_configured) {
@@ -43,11 +43,11 @@ pub fn shown_place() -> Result<String> {
     })
 }
 
-/// Where Codex keeps its login, as its configuration files say: a later one overrides an earlier one.
+/// Where Codex keeps its login, according to its configuration files. Later ones override earlier ones.
 pub struct Place {
-    /// `file`, `keyring`, or `auto`: in the file only where the keyring fails.
+    /// `file`, `keyring`, or `auto`: in the file only if the keyring fails.
     store: String,
-    /// Whether it is in an encrypted file, whose key is in the keyring: the default on Windows, and a feature elsewhere.
+    /// Whether it is in an encrypted file, whose key is in the keyring: the default on Windows, and an option elsewhere.
     is_encrypted: bool,
 }
 
@@ -87,7 +87,7 @@ impl Place {
     }
 }
 
-/// Codex's credentials from its login with ChatGPT, or none.
+/// Codex's credentials from its login with ChatGPT, if any.
 pub fn load() -> Result<Option<Credentials>> {
     let place = place().context("could not use Codex's login")?;
     let home = settings::codex_home()?;
@@ -128,7 +128,7 @@ fn parse(found: Option<Vec<u8>>) -> Result<Option<Credentials>> {
     found.map(|bytes| parse_codex(&bytes)).transpose()
 }
 
-/// Reads a file again that cannot be used: Codex rewrites it in place, so that for a moment it is empty or cut short.
+/// Reads an unusable file again: Codex rewrites it in place, so that for a moment it is empty or truncated.
 fn read_whole(
     mut read: impl FnMut() -> Result<Option<Credentials>>,
 ) -> Result<Option<Credentials>> {
@@ -145,7 +145,7 @@ fn read_whole(
 mod tests {
     use super::*;
 
-    /// Reads as `load` does, while a writer is so far each time: the last state stays.
+    /// Reads like `load` while a writer has got this far on each attempt; the last state stays.
     fn read_during(states: &[&str]) -> Result<Option<Credentials>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("auth.json");
@@ -180,7 +180,7 @@ mod tests {
             (&[KEYRING], ("keyring", false)),
             (&[AUTO], ("auto", false)),
             (&[FILE], ("file", false)),
-            // The person's configuration wins over the system's.
+            // The user's configuration overrides the system's.
             (&[KEYRING, FILE], ("file", false)),
             (&[KEYRING, "model = 'x'"], ("keyring", false)),
             (
@@ -252,7 +252,7 @@ mod tests {
         assert!(place_in(&[b"a = \"\xff\""]).is_err());
     }
 
-    /// As `printf %s /no/such/codex | sha256sum` has it.
+    /// The output of `printf %s /no/such/codex | sha256sum`.
     #[test]
     fn the_account_is_named_by_the_folder() {
         assert_eq!(account(Path::new("/no/such/codex")), "cli|254c1d770ddcdfb5");

@@ -1,4 +1,4 @@
-//! What is done with single files: reading them whole, replacing and removing them, and what keeps us from it.
+//! Operations on single files: reading, replacing and removing them, and the reasons why they fail.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
@@ -11,12 +11,12 @@ use crate::error::temporary;
 use crate::sandbox;
 use crate::text::shell_path;
 
-/// The most that a file may hold to be refreshed, in bytes: a hundred times what credentials need.
+/// The maximum size of a file that can be refreshed, in bytes: a hundred times what credentials need.
 pub const LARGEST: u64 = 1024 * 1024;
-/// The most that is read, in bytes: whatever a refresh may add to the largest file can still be read.
+/// The maximum size to read, in bytes: whatever a refresh adds to the largest file can still be read.
 const LARGEST_READ: u64 = 4 * LARGEST;
 
-/// Reads a regular file that passes a check (`check_trusted`, if it is to be ours), or nothing if it does not exist. Never
+/// Reads a regular file that passes a check (`check_trusted` for our own), or returns `None` if it does not exist. Never
 /// blocks, whatever is at that path.
 pub fn read(path: &Path, check: fn(&Metadata) -> Result<()>) -> Result<Option<Vec<u8>>> {
     let mut file = match nonblocking().read(true).open(path) {
@@ -36,7 +36,7 @@ pub fn read(path: &Path, check: fn(&Metadata) -> Result<()>) -> Result<Option<Ve
     Ok(Some(bytes))
 }
 
-/// Puts a new file in place of another one.
+/// Replaces a file with a new one.
 pub fn replace(new: &Path, target: &Path) -> Result<()> {
     rename(new, target).map_err(|error| describe(&error, target))?;
     sync_name(target);
@@ -50,15 +50,15 @@ pub fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the new, changed or removed name of a file last through a power cut. Some file systems cannot do it, and the change
-/// itself is made already: so its failure is ignored.
+/// Makes a new, changed or removed file name survive a power cut. Some file systems cannot do that, and the change itself
+/// is already made, so failures are ignored.
 pub fn sync_name(path: &Path) {
     if let Some(Ok(folder)) = path.parent().map(File::open) {
         let _ = folder.sync_all();
     }
 }
 
-/// Fails where something else is at the path of a file of ours: a link would lead elsewhere.
+/// Fails if the path of one of our files holds anything else: a link would lead elsewhere.
 pub fn check_regular(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.is_file() => {
@@ -69,7 +69,7 @@ pub fn check_regular(path: &Path) -> Result<()> {
     }
 }
 
-/// What keeps a file from being opened, replaced or removed, with what to do about it, where it is something usual.
+/// Why a file cannot be opened, replaced or removed, with what to do about the usual causes.
 pub fn describe(error: &io::Error, path: &Path) -> Error {
     let (shown, folder) = (path.display(), path.parent().unwrap_or(path));
     if let Some(words) = sandbox::cannot_write(error, folder) {

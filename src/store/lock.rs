@@ -1,8 +1,8 @@
 //! The lock on a profile's file: the right to replace it.
 //!
-//! It lies beside the real file: links are resolved first, so that two names for one file share one lock. The record itself is
-//! locked, too: removing the lock file must not let a second process refresh what the first one is refreshing. A file
-//! system without locks is refused: two processes would spend the same refresh token there.
+//! It is beside the real file, after resolving links, so that two names for one file share one lock. The record itself is
+//! locked, too, so that removing the lock file does not let a second process refresh at the same time. A file system
+//! without locks is refused, because two processes could spend the same refresh token there.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -26,7 +26,7 @@ pub struct Lock<'a> {
     pub(super) store: &'a Store,
     /// The file that it protects.
     pub(super) target: PathBuf,
-    /// The lock's own file, which is locked as long as it is open.
+    /// The lock file, which is locked as long as it is open.
     pub(super) path: PathBuf,
     pub(super) file: File,
     /// The record, locked as well, if it exists.
@@ -53,7 +53,7 @@ impl Store {
                 target,
                 path,
             };
-            // One of them may have been removed or replaced meanwhile: then its lock is worthless.
+            // If one of them was removed or replaced meanwhile, its lock is worthless.
             let is_record = |record| is_at(record, &lock.target);
             let is_current =
                 is_at(&lock.file, &lock.path) && lock.record.as_ref().is_none_or(is_record);
@@ -73,8 +73,8 @@ impl Store {
         let folder = &self.folder;
         create_private_folder(folder)
             .with_context(|| format!("could not create {}", folder.display()))?;
-        // People keep their configuration folder in a repository: the credentials do not belong there. Without the file they
-        // merely have to see to it themselves.
+        // Some people keep their configuration folder in a repository, where credentials do not belong. If the file
+        // cannot be written, they have to take care of that themselves.
         let _ =
             open_private(&folder.join(GITIGNORE), true).and_then(|mut file| file.write_all(b"*\n"));
         Ok(())
@@ -92,8 +92,8 @@ impl Store {
 }
 
 impl Lock<'_> {
-    /// Removes the credentials, what a refresh may have left beside them, and a device login that waits. Of a link only the
-    /// link is removed: what it leads to may be another profile's.
+    /// Removes the credentials, anything that a refresh may have left beside them, and a pending device login. If it is a
+    /// link, only the link is removed: its target may belong to another profile.
     pub fn remove(&self) -> Result<()> {
         let path = self.store.path();
         let mut paths = vec![path.clone(), self.store.file("device")];
@@ -108,7 +108,7 @@ impl Lock<'_> {
         Ok(())
     }
 
-    /// Takes it again because its file was removed.
+    /// Takes the lock again after its file was removed.
     pub(super) fn regain(&mut self) -> Result<()> {
         self.file = acquire(&self.path, Duration::ZERO)?;
         Ok(())
@@ -120,7 +120,7 @@ fn acquire(path: &Path, patience: Duration) -> Result<File> {
     lock(file, patience)
 }
 
-/// Where it cannot be opened, the replacement will say so.
+/// If it cannot be opened, the replacement will report that.
 fn lock_record(target: &Path, patience: Duration) -> Result<Option<File>> {
     let opened = nonblocking().read(true).write(true).open(target).ok();
     let opened = opened.filter(|file| file.metadata().is_ok_and(|found| found.is_file()));
@@ -139,11 +139,11 @@ fn lock(file: File, patience: Duration) -> Result<File> {
     }
 }
 
-/// The system knows no time limit for this. A lock that is taken too late is given back.
+/// The system has no time limit for this. A lock that is taken too late is released again.
 fn await_lock(file: File, patience: Duration) -> Result<File> {
     let wait = move || loop {
         match file.lock() {
-            // A signal ends the wait, and std does not start it again.
+            // A signal ends the wait, and std does not resume it.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             result => break result.map(|()| file),
         }

@@ -1,10 +1,10 @@
 //! Where credentials are kept: load, lock, save, remove. Only this folder writes to the disk.
 //!
-//! `<profile>.json` is the record of a profile's credentials and is only ever replaced as a whole, so that reading needs no
-//! lock. To replace it, a process holds the lock beside it (`lock`), which is a separate file because a lock stays with the
-//! file that was replaced, and writes a staged file (`staged_file`) first. `record` judges what is on the disk and completes
-//! what a killed process began. `<profile>.device` is a pending device login (`pending`). The secrets in a file may be sealed
-//! with a key in the keyring (`sealing`). What differs between systems is in `permissions`.
+//! `<profile>.json` is the record of a profile's credentials and is only ever replaced as a whole, so that reading needs
+//! no lock. To replace it, a process first holds the lock beside it (`lock`), which is a separate file because a lock
+//! stays with the file that was replaced, and writes a staged file (`staged_file`). `record` judges what is on the disk
+//! and completes what a killed process began. `<profile>.device` is a pending device login (`pending`). The secrets in a
+//! file may be sealed with a key in the keyring (`sealing`). Differences between systems are in `permissions`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -40,17 +40,17 @@ pub use disk::read;
 pub use lock::Lock;
 pub use staged_file::StagedFile;
 
-/// What keeps the folder out of a repository that it lies in.
+/// Keeps the folder out of a repository around it.
 const GITIGNORE: &str = ".gitignore";
 
-/// One profile's place on the disk.
+/// The files of one profile.
 pub struct Store {
     folder: PathBuf,
     profile: String,
 }
 
 impl Store {
-    /// The place of any profile but Codex's, which is only read.
+    /// The store of any profile but Codex's, which is only read.
     pub fn new(profile: String) -> Result<Self> {
         if settings::is_codexs(&profile) {
             bail!(usage(format!(
@@ -63,9 +63,10 @@ impl Store {
         })
     }
 
-    /// Removes what a trial leaves. Nobody else's lock is ever removed: who waited for it would lock out nobody.
+    /// Removes the remains of a trial. Other processes' locks are never removed: a process waiting for one would end up
+    /// with a lock that excludes nobody.
     pub fn end_trial(self) {
-        // What stays behind serves the next trial.
+        // Leftovers serve the next trial.
         let _ = fs::remove_file(self.file("lock"));
     }
 
@@ -87,19 +88,19 @@ impl Store {
         self.folder.join(format!("{}.{extension}", self.profile))
     }
 
-    /// Whether there is no file of this profile at all, not even a lock.
+    /// Whether this profile has no file at all, not even a lock.
     pub fn is_unused(&self) -> bool {
         let files = ["json", "json.new", "lock", "device"].map(|name| self.file(name));
         files.iter().all(|path| fs::symlink_metadata(path).is_err())
     }
 
-    /// The stored credentials, or none. Those that are sealed are opened.
+    /// The stored credentials, if any. Sealed ones are opened.
     pub fn load(&self) -> Result<Option<Credentials>> {
         let found = self.load_closed()?.map(|found| self.open(found));
         found.transpose().with_context(|| self.could_not("read"))
     }
 
-    /// The same without the keyring: those that are sealed stay closed.
+    /// The same without the keyring: sealed ones stay closed.
     pub fn load_closed(&self) -> Result<Option<Credentials>> {
         let path = self.path();
         let load = || {
@@ -118,7 +119,8 @@ impl Store {
         sandbox::cannot_write(&check_writable(&target).err()?, target.parent()?)
     }
 
-    /// Removes the file if it is a link, and gives what that led to. This stays: it may be another profile's, or Codex's.
+    /// Removes the file if it is a link, and returns its target, which stays: it may belong to another profile or to
+    /// Codex.
     pub fn remove_link(&self) -> Result<Option<PathBuf>> {
         let path = self.path();
         let Ok(target) = fs::read_link(&path) else {
@@ -130,7 +132,7 @@ impl Store {
         Ok(Some(target))
     }
 
-    /// The file that is to be replaced: a link stays, and leads to the new one.
+    /// The file to replace: a link stays, and leads to the new file.
     pub fn target(&self) -> Result<PathBuf> {
         let path = self.path();
         if path.is_symlink() {
@@ -140,7 +142,7 @@ impl Store {
     }
 }
 
-/// What a link leads to. One that leads nowhere is its own target.
+/// The target of a link. A broken link is its own target.
 fn follow(link: PathBuf) -> Result<PathBuf> {
     let target = match fs::canonicalize(&link) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(link),
@@ -156,12 +158,12 @@ fn follow(link: PathBuf) -> Result<PathBuf> {
     Ok(target)
 }
 
-/// Removes the folder of the store if nothing of anybody's is in it.
+/// Removes the folder of the store if it contains nothing else.
 pub fn remove_empty_folder() {
     let Ok(folder) = settings::home() else { return };
     let mut entries = fs::read_dir(&folder).into_iter().flatten().flatten();
     if entries.all(|entry| entry.file_name() == GITIGNORE) {
-        // Anything put there meanwhile stays.
+        // Files added meanwhile stay.
         let _ = fs::remove_file(folder.join(GITIGNORE));
         let _ = fs::remove_dir(folder);
     }

@@ -1,5 +1,5 @@
-//! A device login that waits for the person: kept so that a login that was interrupted goes on with the same code. Who polls
-//! for it holds `<profile>.device-lock`.
+//! A device login that waits for the user, kept so that it can be resumed with the same code after an interruption. The
+//! process that polls for it holds `<profile>.device-lock`.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -11,14 +11,13 @@ use super::disk::{read, remove_if_there};
 use super::permissions::{check_folder, check_trusted, open_private};
 
 impl Store {
-    /// The device login that waits for the person, as it was kept, or none. One that cannot be read is as good as none: a
-    /// new code costs little.
+    /// The stored pending device login, if any. An unreadable one counts as none, as a new code costs little.
     pub fn pending(&self) -> Option<Vec<u8>> {
         check_folder(&self.folder).ok()?;
         read(&self.file("device"), check_trusted).ok()?
     }
 
-    /// Keeps a device login that waits for the person, instead of the one before it.
+    /// Stores a pending device login, replacing any earlier one.
     pub fn keep_pending(&self, session: &[u8]) -> Result<()> {
         let path = self.file("device");
         let keep = || -> Result<()> {
@@ -30,7 +29,8 @@ impl Store {
         keep().with_context(|| format!("could not write {}", path.display()))
     }
 
-    /// The right to keep a device login here and to poll for it, until the file is closed. None if another process has it.
+    /// The right to store a device login here and to poll for it, until the file is closed. `None` if another process has
+    /// it.
     pub fn lock_pending(&self) -> Result<Option<File>> {
         let path = self.file("device-lock");
         let lock = || -> io::Result<Option<File>> {
@@ -43,9 +43,9 @@ impl Store {
         lock().with_context(|| format!("could not lock {}", path.display()))
     }
 
-    /// Removes the device login that waits, if there is one. Who polls for it finds it gone.
+    /// Removes the pending device login, if any. The process that polls for it finds it gone.
     pub fn forget_pending(&self) {
-        // What cannot be removed ends by itself within minutes.
+        // If it cannot be removed, it expires within minutes.
         let _ = fs::remove_file(self.file("device"));
     }
 }

@@ -1,4 +1,4 @@
-//! What is at the path of a record and of its staged file: whether it may be replaced, and what was left half done.
+//! The record and the staged file at their paths: whether the record may be replaced, and what was left half done.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use crate::credentials::Credentials;
 use crate::error;
 use crate::text::shell_path;
 
-/// A record, and the credentials in it, unless it is damaged: then anybody may replace it. Those that are sealed stay closed.
+/// A record, and its credentials, unless it is damaged: then anyone may replace it. Sealed credentials stay closed.
 pub struct Record {
     pub text: Vec<u8>,
     pub credentials: Option<Credentials>,
 }
 
 impl Record {
-    /// The record at this path, if there is one. Fails if it cannot be read, or a newer version wrote it.
+    /// The record at this path, if it exists. Fails if it cannot be read, or a newer version wrote it.
     pub fn at(path: &Path) -> Result<Option<Self>> {
         let Some(text) = read(path, check_trusted)? else {
             return Ok(None);
@@ -32,7 +32,7 @@ impl Record {
     }
 }
 
-/// The extension of the lock of a record.
+/// The extension of a record's lock.
 pub const LOCK: &str = "lock";
 
 /// The staged file of a record.
@@ -43,7 +43,7 @@ pub fn staged_path(target: &Path) -> PathBuf {
 }
 
 impl Store {
-    /// Fails if the file could not be replaced, as far as that can be told without a try.
+    /// Fails if the file could not be replaced, as far as known without trying.
     pub fn check_replaceable(&self) -> Result<()> {
         let check = || {
             let target = self.target()?;
@@ -57,7 +57,7 @@ impl Store {
     }
 }
 
-/// The record at this path, if there is one. Fails if this user or this version must not replace it.
+/// The record at this path, if it exists. Fails if this user or this version must not replace it.
 pub fn replaceable(target: &Path) -> Result<Option<Record>> {
     let word = shell_path(target);
     ensure!(!target.is_symlink(), "it is a dangling link: run rm {word}");
@@ -75,7 +75,8 @@ pub fn replaceable(target: &Path) -> Result<Option<Record>> {
     Ok(found)
 }
 
-/// The credentials in a staged file that was left behind, if they are complete and of use. Fails if a newer version wrote it.
+/// The credentials in a staged file that was left behind, if they are complete and useful. Fails if a newer version wrote
+/// it.
 fn staged(path: &Path) -> Result<Option<Credentials>> {
     // Anything but a file is not ours.
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -83,20 +84,20 @@ fn staged(path: &Path) -> Result<Option<Credentials>> {
     }
     let found = Record::at(path).with_context(|| format!("could not read {}", path.display()))?;
     let found = found.and_then(|found| found.credentials);
-    // Without a refresh token a record of the issuer's would lose the login.
+    // Without a refresh token, a record from the issuer would lose the login.
     let is_of_use = |it: &Credentials| {
         it.is_closed() || it.tokens.refresh_token.is_some() || it.source().is_stored()
     };
     Ok(found.filter(is_of_use))
 }
 
-/// Lets a staged file that was written completely, but had not replaced its record when its writer was killed, replace it now.
-/// To be called under the lock. Says whether it did.
+/// Completes the replacement by a staged file that was completely written before its writer was killed. Must be called
+/// under the lock. Returns whether it did.
 pub fn recover(target: &Path) -> Result<bool> {
     let path = &staged_path(target);
     let is_for_this = match staged(path)? {
         None => false,
-        // It replaces no other record than the one that it was made for, and none where that has been removed.
+        // It only replaces the record that it was made for, and none if that has been removed.
         Some(staged) => match Record::at(target)?.map(|present| present.credentials) {
             Some(None) => true,
             present => staged.replaces == present.flatten().and_then(|it| it.last_refresh),
@@ -135,7 +136,7 @@ mod tests {
             (Some(&present), &record(5, None), false),
             (Some(&present), &present, false),
             (Some("damaged"), &record(5, None), true),
-            // The record was removed, or there was none yet.
+            // The record was removed, or did not exist yet.
             (None, &record(5, Some(4)), false),
             (None, &record(5, None), true),
         ] {

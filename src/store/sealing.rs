@@ -1,5 +1,5 @@
-//! The keys of sealed files. Each is in the keyring, and is read from there once in the life of a process: before the lock, and
-//! so before a refresh token is spent.
+//! The keys of sealed files. Each is kept in the keyring, and read from there once per process: before taking the lock,
+//! and so before a refresh token is spent.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -14,17 +14,17 @@ use crate::credentials::{Credentials, Key, Seal};
 use crate::error::login_required;
 use crate::keyring;
 
-/// The name under which the keyring has our keys.
+/// The service name of our keys in the keyring.
 pub const SERVICE: &str = "codex-auth";
 
-/// The keys that this process has.
+/// The keys that this process has read or created.
 static KEYS: Mutex<Vec<Key>> = Mutex::new(Vec::new());
 
-/// A key that was made just now. It is removed again when it is dropped.
+/// A new key, removed again on drop.
 pub struct NewKey(pub Key);
 
 impl NewKey {
-    /// Puts a new key for a profile into the keyring, and looks whether it is there. It asks the person nothing.
+    /// Stores a new key for a profile in the keyring, and checks that it is there. Never prompts.
     pub fn create(profile: &str) -> Result<Self> {
         let new = Self(Key::generate()?);
         let (id, bytes) = (new.0.id.as_str(), new.0.bytes.as_slice());
@@ -39,17 +39,17 @@ impl NewKey {
 
 impl Drop for NewKey {
     fn drop(&mut self) {
-        // What stays behind opens nothing.
+        // A leftover key opens nothing.
         let _ = remove_key(&self.0.id);
     }
 }
 
-/// Removes a key that nothing is sealed with any more.
+/// Removes a key that is no longer used for sealing.
 pub fn remove_key(id: &str) -> Result<()> {
     Ok(keyring::remove(SERVICE, id)?)
 }
 
-/// The key of this name, as this process or the keyring has it; none if neither does.
+/// The key of this name, known to this process or the keyring; `None` if neither has it.
 fn find_key(id: &str) -> Result<Option<Key>> {
     let mut known = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(key) = known.iter().find(|key| key.id == id) {
@@ -61,14 +61,14 @@ fn find_key(id: &str) -> Result<Option<Key>> {
     Ok(key)
 }
 
-/// Whether this text of credentials has a sealed member, whole or not.
+/// Whether the text of these credentials has a sealed member, even if truncated.
 pub(super) fn has_seal(text: &[u8]) -> bool {
     let member = b"\"sealed\"";
     text.windows(member.len()).any(|found| found == member)
 }
 
 impl Store {
-    /// Whether what is stored is sealed. What is damaged is so if its text still tells.
+    /// Whether the stored login is sealed. For a damaged file, its text decides.
     pub fn is_sealed(&self) -> bool {
         match self.load_closed() {
             Ok(stored) => stored.is_some_and(|stored| stored.is_sealed()),
@@ -77,14 +77,15 @@ impl Store {
         }
     }
 
-    /// A file that is not sealed, beside one that is: the command that wrote it was killed. The next to take the lock ends it.
+    /// An unsealed file beside a sealed one, left by a killed command. The next process to take the lock completes or
+    /// removes it.
     pub fn unsealed_leftover(&self) -> Option<PathBuf> {
         if !self.is_sealed() || self.is_locked() {
             return None;
         }
         let is_unsealed = |path: &PathBuf| {
             let text = read(path, check_trusted).ok().flatten().unwrap_or_default();
-            // Zeros are room for credentials that were never written.
+            // Zeros reserve space for credentials that were never written.
             text.iter().any(|byte| *byte != 0) && !has_seal(&text)
         };
         Some(staged_path(&self.target().ok()?)).filter(is_unsealed)
@@ -102,8 +103,7 @@ impl Store {
         credentials.open(self.seal(key)?)
     }
 
-    /// The seal of this profile's file, by its real name: under two names it is one file. Some file systems do not tell
-    /// small letters from capital ones.
+    /// The seal of this profile's file, by its real name, as two names may mean one file. Some file systems ignore case.
     pub fn seal(&self, key: Key) -> Result<Seal> {
         let target = self.target()?;
         let name = target.file_stem().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The file beside the credentials that replaces them: room for it is made before the issuer is asked, and what was
-//! written completely is never thrown away.
+//! The file beside the credentials that replaces them. Its space is reserved before the issuer is asked, and completely
+//! written credentials are never thrown away.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -15,28 +15,28 @@ use super::record::{Record, replaceable, staged_path};
 use crate::credentials::Credentials;
 use crate::error::temporary;
 
-/// Room for credentials whose size is not known yet, in bytes.
+/// The space reserved for credentials whose size is not known yet, in bytes.
 const ROOM: u64 = 16 * 1024;
 
-/// A file beside the credentials with its bytes already on the disk. What is saved into it replaces them, if they are still
-/// those that were there when it was made. The lock is held until it is dropped.
+/// A file beside the credentials, with space already reserved on the disk. What is saved to it replaces them, unless they
+/// have changed since it was made. The lock is held until it is dropped.
 pub struct StagedFile<'a> {
     lock: Lock<'a>,
-    /// What it is to replace, if there is anything that is not damaged.
+    /// The credentials that it replaces, if there are any and they are not damaged.
     present: Option<Credentials>,
     file: File,
     path: PathBuf,
-    /// What is to be written: the same at each try, so that no try loses what is complete.
+    /// The content to write: the same on each attempt, so that no attempt destroys a complete file.
     content: Vec<u8>,
-    /// Whether the credentials in the file are complete: then it is worth keeping, even if it could not replace them.
+    /// Whether the credentials in the file are complete, and so worth keeping even if they could not replace the others.
     is_complete: bool,
 }
 
 impl<'a> Lock<'a> {
-    /// Makes room for the credentials that are about to come: afterwards little can keep them from being saved (a broken
-    /// disk, a full one whose file system writes nothing in place, somebody who puts something in the way meanwhile). That
-    /// the file can be replaced at all is tried out with its present content, unless the credentials `will_be_sealed` and
-    /// that is not: nothing that can be read is written once more then.
+    /// Reserves space for new credentials. After that, little can prevent saving them (a broken disk, a full one whose
+    /// file system does not write in place, someone who puts something else there meanwhile). Also tests whether the file
+    /// can be replaced, with its present content, unless the credentials `will_be_sealed` and the present ones are not:
+    /// readable secrets are then not written again.
     pub fn stage(self, will_be_sealed: bool) -> Result<StagedFile<'a>> {
         let store = self.store;
         let stage = || {
@@ -71,8 +71,8 @@ impl<'a> Lock<'a> {
 }
 
 impl StagedFile<'_> {
-    /// Replaces the credentials with these. False: others are there by now, or none, and that stays so. If it fails, it can
-    /// be tried again, and what was written completely replaces them at the next lock.
+    /// Replaces the credentials with these. Returns false if others are stored by now, or none: that stays so. After an
+    /// error it can be tried again, and a complete file replaces them at the next lock.
     pub fn save(&mut self, credentials: &mut Credentials) -> Result<bool> {
         let mut save = || {
             if self.content.is_empty() {
@@ -85,19 +85,20 @@ impl StagedFile<'_> {
         save().with_context(|| format!("could not save {}", self.lock.target.display()))
     }
 
-    /// The same where no answer is awaited: if it fails, nothing of the credentials stays.
+    /// Like `save`, for callers that still have the credentials: on failure, the file keeps nothing of them.
     pub fn save_or_discard(mut self, credentials: &mut Credentials) -> Result<()> {
         let saved = self.save(credentials);
         self.is_complete = false;
         saved?.then_some(()).ok_or_else(changed)
     }
 
-    /// Whether the credentials are safe in the staged file, so that the next holder of the lock completes it.
+    /// Whether the credentials are safe in the staged file, so that the next holder of the lock completes the
+    /// replacement.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// False: it is not to be replaced any more.
+    /// Returns false if the credentials must not be replaced any more.
     fn replace(&mut self) -> Result<bool> {
         // If the lock file is gone, others lock a new one, but then they wait for the record.
         let is_record = |record| is_at(record, &self.lock.target);
@@ -109,12 +110,12 @@ impl StagedFile<'_> {
             self.lock.regain()?;
         }
         if !is_at(&self.file, &self.path) {
-            // Somebody has removed it while the answer was awaited, or put another in its place.
+            // It was removed while we waited for the response, or replaced with another one.
             self.is_complete = false;
             self.file = create(&self.path, 0)?;
         }
         self.file.rewind()?;
-        // First the length: nothing but the bytes themselves is missing then, and with the last of them they are complete.
+        // The length comes first: then only the bytes themselves are missing, and the last one completes the file.
         self.file.set_len(self.content.len() as u64)?;
         self.file.write_all(&self.content)?;
         self.is_complete = true;
@@ -127,7 +128,7 @@ impl StagedFile<'_> {
         Ok(true)
     }
 
-    /// Whether what is to be replaced is still there. A damaged file may be replaced by anybody.
+    /// Whether the credentials to replace are still there. Anyone may replace a damaged file.
     fn is_current(&self) -> Result<bool> {
         let found = Record::at(&self.lock.target)?.map(|found| found.credentials);
         Ok(match (&self.present, found) {
@@ -141,13 +142,13 @@ impl StagedFile<'_> {
 impl Drop for StagedFile<'_> {
     fn drop(&mut self) {
         if !self.is_complete && is_at(&self.file, &self.path) {
-            // What stays behind is zeros, and the next one to take the lock removes it.
+            // The leftover consists of zeros, and the next process to take the lock removes it.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// A new file with room for so many bytes. It becomes the record: so it is locked from the start, as that is.
+/// Creates a file with this much space. It becomes the record, so like a record it is locked from the start.
 fn create(path: &Path, room: u64) -> Result<File> {
     let create = || {
         remove_if_there(path)?;
@@ -156,7 +157,7 @@ fn create(path: &Path, room: u64) -> Result<File> {
             // Nobody else has it.
             file.try_lock()?;
         }
-        // Zeros, on the disk: some file systems give a block only when it is written.
+        // Zeros, on the disk, as some file systems only allocate a block when it is written.
         io::copy(&mut io::repeat(0).take(room), &mut file)
             .and_then(|_| file.sync_all())
             .inspect_err(|_| drop(fs::remove_file(path)))?;

@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcgetpgrp, tcsetattr};
 
-/// Runs `work` while the terminal does not show what is typed.
+/// Runs `work` while the terminal does not echo input.
 pub fn without_echo<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let terminal = io::stdin();
     let shown = tcgetattr(&terminal)?;
@@ -21,7 +21,7 @@ pub fn without_echo<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
 
 pub fn hold_interrupts(held: bool) {
     let interrupts = SigSet::from(Signal::SIGINT);
-    // It fails only if it is called wrongly.
+    // It only fails if it is called incorrectly.
     let _ = if held {
         interrupts.thread_block()
     } else {
@@ -29,14 +29,15 @@ pub fn hold_interrupts(held: bool) {
     };
 }
 
-/// A process that reads from the terminal in the background is stopped, with all threads. Where that signal is blocked, the
+/// A process that reads from the terminal in the background is stopped, with all threads. If that signal is blocked, the
 /// read fails instead (POSIX.1-2017, general terminal interface, 11.1.4).
 pub fn refuse_background_stop() {
-    // It fails only if it is called wrongly.
+    // It only fails if it is called incorrectly.
     let _ = SigSet::from(Signal::SIGTTIN).thread_block();
 }
 
-/// Whether the shell put us into the background (`&`, `bg`). On a terminal that is not the controlling one nobody is.
+/// Whether the shell put us into the background (`&`, `bg`). This does not happen on a terminal that is not the
+/// controlling one.
 pub fn is_in_background() -> bool {
     let foreground = [tcgetpgrp(io::stdin()), tcgetpgrp(io::stderr())];
     foreground
@@ -45,7 +46,8 @@ pub fn is_in_background() -> bool {
         .any(|group| group != getpgrp())
 }
 
-/// Whether the terminal takes what is written at once. One that is stopped (Ctrl-S) does not, and no work waits for a status.
+/// Whether the terminal accepts output at once. A stopped one (Ctrl-S) does not, and no work should wait for a status
+/// line.
 pub fn is_flowing() -> bool {
     let stderr = io::stderr();
     let mut terminal = [PollFd::new(&stderr, PollFlags::OUT)];

@@ -18,7 +18,7 @@ pub fn is_flowing() -> bool {
     true
 }
 
-/// The console knows escape sequences when it is asked to.
+/// The console supports escape sequences if asked to.
 pub fn enable_sequences() -> bool {
     anstyle_query::windows::enable_ansi_colors() == Some(true)
 }

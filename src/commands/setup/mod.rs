@@ -1,7 +1,7 @@
 //! `setup`: prints the configuration with which another program calls us. It writes no file, and prints no secret.
 //!
-//! Each text is a template in the program's own language, beside this file. Its first lines are comments for the person;
-//! `{{name}}` stands for a value, inside quotes where the language needs them.
+//! Each template is a file in the program's own language, beside this one. It starts with comments for the user;
+//! `{{name}}` stands for a value, inside quotes if the language needs them.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -18,23 +18,23 @@ use crate::settings;
 use crate::terminal::{say, warn};
 use crate::text::{is_plain, shell_word};
 
-/// What a template is written in: this decides how a value is escaped.
+/// The language of a template, which determines how values are escaped.
 #[derive(Clone, Copy)]
 enum Language {
-    /// Its comments go to stderr: the language has none.
+    /// Has no comments, so they go to stderr.
     Json,
     Toml,
     /// Also JavaScript and YAML.
     Python,
     Shell,
     Crontab,
-    /// Unit files of systemd, in a shell script that writes them.
+    /// systemd unit files, in a shell script that writes them.
     Systemd,
-    /// A property list of macOS. Its comments go to stderr: it must begin with the XML declaration.
+    /// A macOS property list. Its comments go to stderr, because it must start with the XML declaration.
     Plist,
 }
 
-/// The template of a program, and the base URL where none was asked for: a path of the backend or a gateway.
+/// The template of a program, and its default base URL: a path below the backend, or a gateway.
 fn template(program: &str, has_gateway: bool) -> Option<(&'static str, Language, &'static str)> {
     use Language::{Crontab, Json, Plist, Python, Shell, Systemd, Toml};
     Some(match program {
@@ -114,8 +114,8 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
     }
 }
 
-/// Where the requests of this login go, without a slash at the end, and the headers that they need beside the token. A
-/// value that a program could take for something else is left out: pi runs one that begins with `!`.
+/// The base URL for this login's requests, without a trailing slash, and the headers that they need beside the token.
+/// Leaves out values that a program could misinterpret: pi runs one that starts with `!`.
 fn destination(profile: &Profile) -> Result<(String, Vec<(&'static str, String)>)> {
     let backend = settings::backend()?;
     let credentials = match profile.stored() {
@@ -136,8 +136,8 @@ fn destination(profile: &Profile) -> Result<(String, Vec<(&'static str, String)>
     Ok((credentials.base_url(&backend).to_string(), usual))
 }
 
-/// The words that start this program for a profile, whatever the environment of the caller says. The default profile is
-/// named too: the account in the headers is its. Windows has no `env` that could set variables.
+/// The command line that calls this program for a profile, independent of the caller's environment. It also names the
+/// default profile, as the account in the headers belongs to it. Windows has no `env` to set variables.
 fn call(profile: &Profile) -> Vec<String> {
     let home = match profile {
         Profile::Own(_) => "CODEX_AUTH_HOME",
@@ -165,10 +165,9 @@ fn call(profile: &Profile) -> Vec<String> {
 }
 
 impl Language {
-    /// A value inside the quotes that the templates of this language have around it. Control characters are not among what is
-    /// printed here.
+    /// Escapes a value for the quotes around it in the templates of this language. Values contain no control characters.
     fn escape(self, text: &str) -> String {
-        // JSON, TOML, YAML, JavaScript, Python and systemd read such a string alike.
+        // JSON, TOML, YAML, JavaScript, Python and systemd agree on such strings.
         let quoted = json!(text).to_string();
         let quoted = &quoted[1..quoted.len() - 1];
         match self {
@@ -180,7 +179,7 @@ impl Language {
         }
     }
 
-    /// Several values, each in quotes but for the outermost: those are in the template.
+    /// Several values, separated by quotes; the template has the outermost ones.
     fn list(self, values: &[String]) -> String {
         let between = match self {
             Self::Plist => "</string>\n    <string>",
@@ -192,14 +191,14 @@ impl Language {
     }
 }
 
-/// The words as a line of a shell.
+/// The words as a shell line.
 fn line(words: &[String]) -> String {
     let words = words.iter().map(|word| shell_word(word));
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The absolute path of this program, so that the `PATH` of the caller does not matter, if it can be told. A link to it in `PATH`
-/// is preferred: a package manager keeps that where it is when it puts a new version elsewhere.
+/// The absolute path of this program if known, so that the caller's `PATH` does not matter. Prefers a link in `PATH`,
+/// which a package manager keeps in place when it installs a new version elsewhere.
 fn this_program() -> Option<String> {
     let path = env::current_exe().ok()?;
     let real = fs::canonicalize(&path).ok();

@@ -1,4 +1,4 @@
-//! Who may touch our files, and files that are opened without being followed or waited for.
+//! Who may access our files, and how to open files without following links or blocking.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -14,18 +14,18 @@ use crate::text::shell_path;
 
 pub use std::fs::rename;
 
-/// A lock keeps nobody from reading the file.
+/// A lock does not prevent others from reading the file.
 pub const LOCKS_ARE_ADVISORY: bool = true;
 
-/// Options that never wait for the other end of a FIFO or a device, and follow a link.
+/// Options that never wait for the other end of a FIFO or a device, but follow links.
 pub fn nonblocking() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
     options
 }
 
-/// Opens or creates a file that only its owner can read, under any umask and from its first instant. A link at that path is
-/// not followed, nothing but a file is opened, and with `new` nothing at all may be there.
+/// Opens or creates a file that only its owner can read, under any umask and from the start. Does not follow a link at
+/// that path, and opens nothing but a file; with `new`, nothing may exist there.
 pub fn open_private(path: &Path, new: bool) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
     let mut options = OpenOptions::new();
@@ -42,7 +42,7 @@ pub fn open_private(path: &Path, new: bool) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether this file, and no other one and no link, is what is at that path.
+/// Whether this very file, not a link or another file, is at that path.
 pub fn is_at(file: &File, path: &Path) -> bool {
     let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
     let open = file.metadata().map(identity);
@@ -58,7 +58,7 @@ pub fn create_private_folder(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(0o700))
 }
 
-/// Refuses a file of another user, who may have put it there. Root may read the files of all.
+/// Refuses another user's file, which may have been planted. Root may read everyone's files.
 pub fn check_trusted(metadata: &Metadata) -> Result<()> {
     if geteuid().is_root() {
         Ok(())
@@ -77,14 +77,14 @@ pub fn check_ours(metadata: &Metadata) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a folder that other users can put files into. A missing one is fine.
+/// Refuses a folder that other users can add files to. A missing one is fine.
 pub fn check_folder(folder: &Path) -> Result<()> {
     let metadata = match fs::metadata(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         metadata => metadata.with_context(|| format!("could not look at {}", folder.display()))?,
     };
     if metadata.mode() & 0o022 != 0 {
-        // A shared folder, or one that belongs to another user, is left as it is.
+        // A shared folder, or another user's, is left as it is.
         let is_own = metadata.mode() & 0o1000 == 0 && check_ours(&metadata).is_ok();
         let own = is_own.then(|| format!("run chmod 700 {}", shell_path(folder)));
         let advice = own.unwrap_or("set CODEX_AUTH_HOME to a folder of your own".to_owned());
@@ -94,18 +94,18 @@ pub fn check_folder(folder: &Path) -> Result<()> {
         .with_context(|| format!("could not trust the folder {}", folder.display()))
 }
 
-/// Who may do what with a file, as chmod writes it. None where there is no such thing.
+/// The permissions of a file, as for chmod. `None` on systems without them.
 pub fn mode(metadata: &Metadata) -> Option<u32> {
     Some(metadata.mode() & 0o1777)
 }
 
-/// Fails where this user may not create or replace a file, or nobody may (a read-only file system).
+/// Fails if this user may not create or replace a file, or nobody may (a read-only file system).
 pub fn check_writable(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
-/// Whether a file system said that it has no locks at all.
+/// Whether a file system reported that it has no locks at all.
 pub fn has_no_locks(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::NOLCK | Errno::NOSYS)) || error.kind() == ErrorKind::Unsupported

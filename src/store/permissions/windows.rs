@@ -1,4 +1,4 @@
-//! On Windows the folder lies in the person's own profile, whose access list keeps others out: there is nothing to check.
+//! On Windows, the folder is in the user's own profile, whose access list keeps others out, so there is nothing to check.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -10,21 +10,21 @@ use anyhow::Result;
 
 pub use std::fs::create_dir_all as create_private_folder;
 
-/// A lock keeps others from reading the file.
+/// A lock prevents others from reading the file.
 pub const LOCKS_ARE_ADVISORY: bool = false;
 
 pub fn nonblocking() -> OpenOptions {
     OpenOptions::new()
 }
 
-/// Opens or creates a file. With `new` nothing may be at that path.
+/// Opens or creates a file. With `new`, nothing may exist at that path.
 pub fn open_private(path: &Path, new: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).create_new(new);
     options.open(path)
 }
 
-/// Whether this file is what is at that path: nobody can replace what is open.
+/// Whether this file is the one at that path: an open file cannot be replaced.
 pub fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
@@ -53,8 +53,8 @@ pub fn has_no_locks(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
 }
 
-/// Retries for a second if another program, such as a virus scanner, briefly has one of the files open. A missing permission
-/// looks the same (`ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`).
+/// Retries for a second if another program, such as a virus scanner, briefly has one of the files open. A missing
+/// permission looks the same (`ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`).
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     for _ in 0..20 {
         match fs::rename(from, to) {
