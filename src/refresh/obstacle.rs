@@ -22,7 +22,7 @@ pub fn load(store: &Store) -> Result<Credentials> {
         _ => error,
     };
     let found = store.load().map_err(advise)?;
-    let found = found.with_context(|| not_signed_in(store))?;
+    let found = found.ok_or_else(|| not_signed_in(store))?;
     let token = found.access_token().map(drop);
     token
         .with_context(|| store.could_not("read"))
