@@ -265,7 +265,7 @@ pub struct StatusArgs {
     pub all: bool,
 }
 
-/// Parses the ID of a ChatGPT workspace, ignoring surrounding blanks.
+/// Parses the ID of a ChatGPT workspace, ignoring surrounding spaces.
 pub fn workspace(text: &str) -> Result<String, String> {
     let id = text.trim().to_owned();
     let why = "use the workspace ID, made of A-Z a-z 0-9 _ . : -".to_owned();

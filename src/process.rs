@@ -10,7 +10,7 @@ mod system;
 
 pub use system::*;
 
-/// Why a program could not be started, as a shell would say it.
+/// Why a program could not be started, in a shell's words.
 pub fn describe_start(error: &io::Error, program: &OsStr) -> String {
     let path = Path::new(program);
     match error.kind() {

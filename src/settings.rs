@@ -305,7 +305,7 @@ pub fn in_sandbox() -> bool {
     ])
 }
 
-/// An absolute path.
+/// Makes a path absolute, relative to the current folder.
 pub fn absolute(path: &str) -> Result<String> {
     let path = std::path::absolute(path).context("could not find the current folder")?;
     Ok(path.to_string_lossy().into_owned())

@@ -249,7 +249,7 @@ impl Credentials {
         Ok(Self { original, ..record })
     }
 
-    /// The JSON to store: what was read, with the present values of the known members.
+    /// The JSON to store: what was read, with the current values of the known members.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let mut members = merge(&self.original, &serde_json::to_string(self)?)?;
         if let Some(seal) = &self.seal {

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a user waits before a message says for what.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// The owner of the credentials that a command uses.
+/// Whose credentials a command uses.
 pub enum Profile {
     /// One of our profiles.
     Own(Store),

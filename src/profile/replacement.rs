@@ -15,7 +15,7 @@ use crate::{keyring, settings};
 
 const NOT_SEALED: &str = "could not seal the login";
 
-/// The present login, or why it cannot be read.
+/// The current login, or why it cannot be read.
 pub type Earlier = Result<Option<Credentials>>;
 
 pub struct Replacement<'a> {
@@ -45,7 +45,7 @@ impl<'a> Replacement<'a> {
     }
 
     /// Checks that a login could be stored before the user signs in, who may have to unlock the keyring. Returns the
-    /// present login, if it can be read.
+    /// current login, if it can be read.
     pub fn try_out(store: &Store, sealed: Option<bool>) -> Result<Option<Credentials>> {
         if will_be_sealed(store, sealed)? {
             unlock(key_id(store).as_deref()).context(NOT_SEALED)?;

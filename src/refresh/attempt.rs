@@ -25,7 +25,7 @@ use crate::store::{StagedFile, Store};
 
 /// How long to wait for a refresh.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The same if the present token is still valid. Codex gives up after 5 s.
+/// The same if the current token is still valid. Codex gives up after 5 s.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -60,7 +60,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// Programs that call us give up after some seconds, so a caller that can use the present, valid token gets it before
+    /// Programs that call us give up after some seconds, so a caller that can use the current, valid token gets it before
     /// that.
     pub fn new(store: &Store, found: &Credentials, request: &TokenRequest, reason: Reason) -> Self {
         let is_due = reason == Reason::Due;
@@ -107,7 +107,7 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     if credentials.last_refresh != task.last_refresh
         && (credentials.satisfies(&request, now) || credentials.is_as_good_as_any(&request, now))
     {
-        // Another process has refreshed them, and well enough.
+        // Another process has refreshed them, and the new token is good enough.
         return Ok(());
     }
     check(&credentials, profile, &task.request, now)?;

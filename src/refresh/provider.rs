@@ -167,7 +167,7 @@ pub fn is_sent(credentials: &Credentials) -> bool {
         .is_ok_and(|assertion| credentials.assertion == Some(fingerprint(&assertion)))
 }
 
-/// The present identity token in the file. The platform replaces it, so a problem with it may be temporary.
+/// The current identity token in the file. The platform replaces it, so a problem with it may be temporary.
 pub fn identity_token(file: &str) -> Result<String> {
     let read = || {
         let content = store::read(Path::new(file), |_| Ok(()))?.context("it does not exist")?;

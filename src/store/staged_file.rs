@@ -35,7 +35,7 @@ pub struct StagedFile<'a> {
 impl<'a> Lock<'a> {
     /// Reserves space for new credentials. After that, little can prevent saving them (a broken disk, a full one whose
     /// file system does not write in place, someone who puts something else there meanwhile). Also tests whether the file
-    /// can be replaced, with its present content, unless the credentials `will_be_sealed` and the present ones are not:
+    /// can be replaced, with its current content, unless the credentials `will_be_sealed` and the current ones are not:
     /// readable secrets are then not written again.
     pub fn stage(self, will_be_sealed: bool) -> Result<StagedFile<'a>> {
         let store = self.store;

@@ -450,7 +450,7 @@ fn the_workspace_and_the_plan_of_the_backend_are_shown() {
         status.stdout
     );
     assert!(!status.stdout.contains("Plan:"), "{}", status.stdout);
-    // The backend's present answer is newer than either.
+    // The backend's latest answer is newer than either.
     let usage = Trouble::body("{\"plan_type\": \"enterprise\"}");
     sandbox.issuer.plan(Endpoint::Usage, usage);
     sandbox.run(&["status", "--usage"]).assert(
