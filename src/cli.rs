@@ -19,7 +19,6 @@ use crate::url::Url;
 #[command(
     name = "codex-auth",
     version,
-    propagate_version = false,
     max_term_width = 100,
     after_help = "Environment variables and exit codes: codex-auth --help\nMan page: codex-auth man | man -l -"
 )]

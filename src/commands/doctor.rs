@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::output::{BAD, GOOD, WARNING, print_coloured};
 use crate::doctor::{self, Finding, Level};
+use crate::login::opener;
 use crate::settings;
 use crate::terminal::{fitted, painted};
 
@@ -33,7 +34,12 @@ pub fn doctor(profile: Option<String>, json: bool, verbose: bool) -> Result<Exit
 
 /// The environment, then the findings that need attention, or all of them with `verbose`.
 fn as_text(findings: &[Finding], verbose: bool) -> String {
-    let head = fitted(&program_and_system(), 0);
+    let (version, place) = (env!("CARGO_PKG_VERSION"), opener::environment().shown());
+    let set = match settings::variables_set().join(", ") {
+        set if set.is_empty() => set,
+        set => format!("; set: {set}"),
+    };
+    let head = fitted(&format!("codex-auth {version}, {OS} {ARCH}{place}{set}"), 0);
     let shown = |it: &&Finding| verbose || it.level != Level::Ok;
     let shown: String = findings.iter().filter(shown).map(line).collect();
     let count = |level, what| {
@@ -56,14 +62,4 @@ fn line(finding: &Finding) -> String {
     };
     let found = fitted(&finding.found, 16);
     format!("{mark} {:<12}  {found}\n", finding.check)
-}
-
-/// `codex-auth 0.1.0, linux x86_64 in a container; set: BROWSER`: what a bug report needs first.
-fn program_and_system() -> String {
-    let (version, environment) = (env!("CARGO_PKG_VERSION"), doctor::environment());
-    let variables = match settings::variables_set().join(", ") {
-        variables if variables.is_empty() => variables,
-        variables => format!("; set: {variables}"),
-    };
-    format!("codex-auth {version}, {OS} {ARCH}{environment}{variables}")
 }

@@ -10,8 +10,8 @@ use crate::credentials::{Credentials, Source};
 use crate::error;
 use crate::issuer::{Authorization, Issuer};
 use crate::login::{access_token, browser, device_code, page};
+use crate::profile::copies::retire;
 use crate::profile::replacement::{Earlier, Replacement, will_be_sealed};
-use crate::profile::revoke::retire;
 use crate::profile::{as_whom, lock, problem};
 use crate::refresh::{first_credentials, learn_routing};
 use crate::settings;
@@ -99,13 +99,10 @@ impl Login<'_> {
         if self.args.device_code {
             return self.sign_in_with_code(&issuer);
         }
-        let options = browser::Options {
-            no_browser: self.args.no_browser,
-            switch_account: self.args.switch_account,
-            workspaces: &self.args.workspace,
-            command: &self.command,
-        };
-        let (authorization, callback) = browser::authorize(&issuer, &options)?;
+        let (args, command) = (self.args, &self.command);
+        let (no_browser, switch) = (args.no_browser, args.switch_account);
+        let (authorization, callback) =
+            browser::authorize(&issuer, no_browser, switch, &args.workspace, command)?;
         let completed =
             authorization.and_then(|authorization| self.complete(&issuer, &authorization, false));
         callback.show(match &completed {

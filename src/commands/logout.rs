@@ -6,9 +6,9 @@ use anyhow::Result;
 
 use crate::credentials::Credentials;
 use crate::error::{LOGIN_REQUIRED, TEMPORARY, exit_code, from_code, worst};
+use crate::profile::copies::retire;
 use crate::profile::lock;
 use crate::profile::replacement::forget_key;
-use crate::profile::revoke::retire;
 use crate::settings;
 use crate::store::{self, Store};
 use crate::terminal::{complain, say};

@@ -1,23 +1,22 @@
 //! `status`: who is signed in, and for how long. It never prints a token.
 
-use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::output::{BAD, GOOD, HEADING, WARNING, print_coloured};
+use super::output::{BAD, GOOD, HEADING, print_coloured};
 use crate::cli::StatusArgs;
 use crate::credentials::{Credentials, Source};
 use crate::error::{LOGIN_REQUIRED, worst};
 use crate::issuer::backend::Window;
 use crate::profile::status::LoginStatus;
 use crate::profile::{Profile, problem};
-use crate::store;
 use crate::terminal::{awaiting, fitted, painted, result_width};
 use crate::text::{capitalized, printable};
 use crate::time::{moment, seconds_since_epoch, span};
+use crate::{settings, store};
 
 /// Prints the state of one profile, or of all. Adding a member to the JSON does not change its version. Exit code 0 means
 /// that each can get a token without a sign-in, 4 that someone has to sign in.
@@ -31,26 +30,22 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
         }
         anyhow::Ok(login)
     };
-    if !args.all {
-        let login = look(Profile::chosen(profile)?)?;
-        let mut json = login.to_json();
-        json["version"] = 1.into();
-        print_coloured(&if args.json {
-            format!("{json:#}\n")
-        } else {
-            details(&login)
-        })?;
-        return Ok(login.exit_code().into());
-    }
-    let profiles = store::profiles()?.into_iter();
-    let logins = profiles.map(|name| look(Profile::named(name)?));
-    let logins = logins.collect::<Result<Vec<_>>>()?;
-    let json: Vec<Value> = logins.iter().map(LoginStatus::to_json).collect();
-    let json = json!({"version": 1, "profiles": json});
-    print_coloured(&if args.json {
-        format!("{json:#}\n")
+    let profiles = if args.all {
+        store::profiles()?
     } else {
-        table(&logins)
+        vec![settings::profile(profile)?]
+    };
+    let logins = profiles.into_iter().map(|name| look(Profile::named(name)?));
+    let logins = logins.collect::<Result<Vec<_>>>()?;
+    let mut json = match &logins[..] {
+        [login] if !args.all => login.to_json(),
+        logins => json!({"profiles": logins.iter().map(LoginStatus::to_json).collect::<Vec<_>>()}),
+    };
+    json["version"] = 1.into();
+    print_coloured(&match &logins[..] {
+        _ if args.json => format!("{json:#}\n"),
+        [login] if !args.all => details(login),
+        logins => table(logins),
     })?;
     let codes: Vec<u8> = logins.iter().map(LoginStatus::exit_code).collect();
     Ok(worst(&codes).unwrap_or(LOGIN_REQUIRED).into())
@@ -103,35 +98,33 @@ fn details(login: &LoginStatus) -> String {
     }
     let at = |time| moment(seconds_since_epoch(time), login.now);
     let found = login.credentials.as_ref();
-    let received = found.and_then(Credentials::received_at);
+    let received = found.and_then(Credentials::received_at).map(at);
     let revoked = found.and_then(|found| found.revoked.as_ref());
     let revoked = revoked.map(|it| format!("{}: {}", at(it.at), it.reason));
     let backoff = login.backoff();
     let backoff = backoff.map(|it| format!("next refresh {}: {}", at(it.until), it.reason));
     let issuer = found.and_then(|found| found.issuer.as_deref());
     let is_sealed = found.is_some_and(Credentials::is_sealed);
-    let sealed = is_sealed.then_some("with a key in the keyring");
+    let sealed = is_sealed.then(|| "with a key in the keyring".to_owned());
     let source = found.map(Credentials::source).filter(|it| it.is_stored());
     let lines = [
         ("Profile", Some(login.profile.name().to_owned())),
         ("Account ID", found.and_then(Credentials::account_id)),
         ("Plan", login.plan_line()),
         ("Token", login.token_line()),
-        ("Refreshed", received.map(at)),
+        ("Refreshed", received),
         ("Revoked", revoked),
         ("Backoff", backoff),
         ("Backend", login.backend_line()),
         ("File", Some(login.place.clone())),
-        ("Sealed", sealed.map(str::to_owned)),
+        ("Sealed", sealed),
         ("Issuer", issuer.map(printable)),
         ("Source", source.map(Source::describe)),
         ("Note", found.and_then(problem)),
     ];
-    let lines = lines
-        .into_iter()
-        .filter_map(|(name, text)| Some(line(name, &text?)));
-    let lines: String = lines.collect();
-    headline + &lines + &limits(login)
+    let lines = lines.into_iter();
+    let lines = lines.filter_map(|(name, text)| Some(line(name, &text?)));
+    headline + &lines.collect::<String>() + &limits(login)
 }
 
 fn colour(login: &LoginStatus) -> &'static str {
@@ -164,29 +157,14 @@ fn limits(login: &LoginStatus) -> String {
     }
 }
 
-/// `37% used, resets in 2 hours (…)`, after a bar on a terminal.
+/// `37% used, resets in 2 hours (…)`
 fn window_use(window: &Window, now: SystemTime) -> String {
     let used = window.used_percent;
-    let used = used.map(|percent| format!("{}{percent:.0}% used", bar(percent)));
+    let used = used.map(|percent| format!("{percent:.0}% used"));
     let reset = window.reset_at;
     let reset = reset.map(|at| format!("resets {}", moment(at, now)));
     let limit = window.limit.as_deref();
     let limit = limit.map_or_else(String::new, |name| format!(" ({})", printable(name)));
     let parts: Vec<String> = used.into_iter().chain(reset).collect();
     parts.join(", ") + &limit
-}
-
-/// Ten columns and a space; empty if stdout is not a terminal.
-fn bar(percent: f64) -> String {
-    if !io::stdout().is_terminal() {
-        return String::new();
-    }
-    let is_full = |tenth: &u8| percent >= f64::from(*tenth) * 10.0 - 5.0;
-    let full = (1..=10).filter(is_full).count();
-    let colour = match percent {
-        90.0.. => BAD,
-        70.0.. => WARNING,
-        _ => GOOD,
-    };
-    painted(&"█".repeat(full), colour) + &"░".repeat(10 - full) + " "
 }

@@ -3,12 +3,13 @@
 //! Tokens and account IDs are single words of visible characters (`credentials`), so they cannot break a line or a header
 //! in two.
 
+use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::output::print;
 use crate::cli::{Format, RequestArgs, TokenArgs};
@@ -63,15 +64,10 @@ fn formatted(
     let token = credentials.access_token()?;
     let lines = |line: fn(String) -> String| -> Result<String> {
         let headers = credentials.headers()?.into_iter();
-        Ok(headers
-            .map(|(name, value)| line(format!("{name}: {value}")) + "\n")
-            .collect())
+        let lines = headers.map(|(name, value)| line(format!("{name}: {value}")) + "\n");
+        Ok(lines.collect())
     };
-    let headers = || -> Result<Value> {
-        let headers = credentials.headers()?.into_iter();
-        let headers = headers.map(|(name, value)| (name.to_owned(), json!(value)));
-        Ok(headers.collect::<Map<_, _>>().into())
-    };
+    let headers = || -> Result<BTreeMap<_, _>> { Ok(credentials.headers()?.into_iter().collect()) };
     Ok(match format {
         Format::Plain => format!("{token}\n"),
         Format::Json => {
@@ -100,7 +96,7 @@ fn formatted(
             format!("{object}\n")
         }
         Format::Headers => lines(|line| line)?,
-        Format::HeadersJson => format!("{}\n", headers()?),
+        Format::HeadersJson => format!("{}\n", json!(headers()?)),
         Format::Curl => lines(|line| {
             // curl's syntax for visible characters and spaces.
             let line = line.replace('\\', r"\\").replace('"', r#"\""#);
@@ -123,6 +119,7 @@ fn formatted(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::credentials::Credentials;
 use crate::login::callback;
-use crate::login::opener::{self, Environment};
+use crate::login::opener;
 use crate::net::http::{Client, describe_unexpected};
 use crate::net::{proxy, roots};
 use crate::profile::Profile;
@@ -134,25 +134,19 @@ fn check_source(stored: &Credentials, sign_in: &str) -> Result<String> {
 
 /// The ports for the browser to return to: one free port is enough.
 fn check_ports(sign_in: &str) -> Result<String> {
-    let ports = settings::callback_ports()?;
-    if let Some(listening) = callback::listen(&ports)? {
-        return Ok(format!("{} is free", listening.port));
-    }
-    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-    let ports = ports.join(" and ");
-    bail!(
-        "{ports}: in use by another program: close it (ss -ltnp shows it), or use {sign_in} --device-code"
-    )
+    let listening = callback::listen(&settings::callback_ports()?, sign_in)?;
+    Ok(format!("{} is free", listening.port))
 }
 
 fn of_browser(sign_in: &str) -> Finding {
     let programs = opener::programs();
-    let has_browser = opener::has_browser(opener::environment());
+    let has_browser = opener::has_browser();
     let is_usable = |name: &&String| has_browser && settings::is_installed(name);
     if let Some(program) = programs.iter().find(is_usable) {
         return Finding::of("browser", Ok(format!("opened with {}", printable(program))));
     }
-    let (place, programs) = (environment(), printable(&programs.join(", ")));
+    let place = opener::environment().shown();
+    let programs = printable(&programs.join(", "));
     let found = format!(
         "no browser can be opened{place} ({programs}): set BROWSER, use {sign_in} --device-code, or open the URL elsewhere and paste the one you end up at"
     );
@@ -166,10 +160,8 @@ fn of_network() -> Vec<Finding> {
         Err(error) => return vec![Finding::of("certificates", Err(error))],
     };
     let mut findings = vec![Finding::of("certificates", Ok(found))];
-    match ask_issuer() {
-        Ok(found) => findings.extend(found),
-        Err(error) => findings.push(Finding::of("issuer", Err(error))),
-    }
+    let failed = |error| vec![Finding::of("issuer", Err(error))];
+    findings.extend(ask_issuer().unwrap_or_else(failed));
     findings
 }
 
@@ -205,15 +197,4 @@ fn of_clock(theirs: u64, now: SystemTime) -> Finding {
     let off = rounded_span(off);
     let found = format!("this machine is {off} {direction} the issuer: set the clock");
     Finding::new(Level::Warning, "clock", found)
-}
-
-/// The kind of environment, if not a desktop.
-pub fn environment() -> &'static str {
-    match opener::environment() {
-        Environment::Desktop => "",
-        Environment::Wsl => " on WSL",
-        Environment::Ssh => " over SSH",
-        Environment::Container => " in a container",
-        Environment::NoDisplay => " without a display",
-    }
 }

@@ -13,8 +13,8 @@ use crate::text::text_of;
 use crate::url::Url;
 
 const USAGE: &str = "wham/usage";
-/// A user waits for it.
-const USAGE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a user waits for an answer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// A login or a refresh waits for it, but succeeds without it.
 const ROUTING_LIMIT: Duration = Duration::from_secs(4);
 
@@ -61,7 +61,7 @@ pub fn check(backend: &Url, credentials: &Credentials, limit: Duration) -> Verdi
 /// Asks for the usage of the plan.
 pub fn usage(backend: &Url, credentials: &Credentials) -> Result<Usage> {
     let base = credentials.base_url(backend);
-    Ok(read_usage(&ask(&base, USAGE, credentials, USAGE_LIMIT)?))
+    Ok(read_usage(&ask(&base, USAGE, credentials, PATIENCE)?))
 }
 
 /// Asks where the requests of the account go.

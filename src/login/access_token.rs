@@ -24,20 +24,18 @@ pub fn read() -> Result<String> {
     };
     let text = text.context("could not read the access token from stdin")?;
     let token = text.trim();
-    let why = match token {
-        "" => "it is empty",
-        _ if text.len() > LONGEST => "it is longer than 64 KiB",
-        _ if !is_token(token) => "it contains spaces or other characters that a token cannot have",
-        _ if token.starts_with("at-") => return Ok(token.to_owned()),
+    let found = match token {
+        "" => "nothing",
+        _ if text.len() > LONGEST => "more than 64 KiB",
+        _ if token.starts_with("at-") && is_token(token) => return Ok(token.to_owned()),
+        _ if token.starts_with("at-") => "one with invalid characters",
         // Other services' secrets are not sent to the issuer.
-        _ if token.starts_with("sk-") => "it is an API key, not an access token (at-…)",
-        _ if token.starts_with("eyJ") => "it is a JWT, not an access token (at-…)",
-        _ if token.starts_with("ghp_") || token.starts_with("github_pat_") => {
-            "it is a GitHub token, not an access token (at-…)"
-        }
-        _ => "it does not start with at-",
+        _ if token.starts_with("sk-") => "an API key",
+        _ if token.starts_with("eyJ") => "a JWT",
+        _ if token.starts_with("ghp_") || token.starts_with("github_pat_") => "a GitHub token",
+        _ => "other text",
     };
-    let words = format!("could not use the text on stdin as an access token: {why}");
+    let words = format!("expected an access token (at-…) on stdin, found {found}");
     Err(usage(words))
 }
 

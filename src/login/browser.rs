@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Error, Result, bail};
 
 use crate::issuer::{Authorization, Issuer};
 use crate::login::callback::{self, Callback};
@@ -18,40 +18,29 @@ use crate::time::start;
 /// How long a user may take: a forgotten login must not keep the port forever.
 const MINUTES: u64 = 15;
 
-/// How the user wants to sign in.
-pub struct Options<'a> {
-    pub no_browser: bool,
-    /// The issuer asks which account to use, even if the browser is signed in.
-    pub switch_account: bool,
-    pub workspaces: &'a [String],
-    /// The command to sign in with again.
-    pub command: &'a str,
-}
-
 /// Asks the user to sign in, and waits for the authorization code, or for the issuer's reason to give none. If the
 /// browser brought it, it waits for its final page.
+///
+/// With `switch` the issuer asks which account to use, even if the browser is signed in. `command` repeats this login.
 pub fn authorize(
     issuer: &Issuer,
-    options: &Options<'_>,
+    no_browser: bool,
+    switch: bool,
+    workspaces: &[String],
+    command: &str,
 ) -> Result<(Result<Authorization>, Callback)> {
-    let (ports, command) = (settings::callback_ports()?, options.command);
     // Listen before the browser starts, as it may return immediately.
-    let listening = callback::listen(&ports)?.with_context(|| {
-        let ports: Vec<String> = ports.iter().map(|port| format!("port {port}")).collect();
-        let ports = ports.join(" and ");
-        format!("{ports} in use by another program: close it, or run {command} --device-code")
-    })?;
+    let listening = callback::listen(&settings::callback_ports()?, command)?;
     let (host, port) = (settings::redirect_host()?, listening.port);
     let redirect_uri = format!("http://{host}:{port}{}", redirect::PATH);
     let (verifier, state) = (pkce::random_secret()?, pkce::random_secret()?);
     let challenge = pkce::challenge(&verifier);
-    let (workspaces, switches) = (options.workspaces, options.switch_account);
-    let url = issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces, switches);
+    let url = issuer.authorize_url(&redirect_uri, &challenge, &state, workspaces, switch);
     let issuer = issuer.url.clone();
     let expected = Expectation { state, issuer };
     let (sender, responses) = mpsc::channel();
     let callback = listening.serve(expected.clone(), sender.clone(), &url)?;
-    let can_open = !options.no_browser && opener::has_browser(opener::environment());
+    let can_open = !no_browser && opener::has_browser();
     invite(&url, &redirect_uri, port, can_open, command);
     let waiting = format!("Waiting for up to {MINUTES} minutes … ");
     if !is_watched() {
@@ -60,7 +49,13 @@ pub fn authorize(
     let response = awaiting(&waiting, || {
         if can_open {
             let link = callback.one_time_link.clone();
-            start(move || open(&link))?;
+            start(move || {
+                if let Err(reason) = opener::open(&link) {
+                    tell(&format!(
+                        "Could not open your browser ({reason}): open the address above yourself."
+                    ));
+                }
+            })?;
         }
         if can_ask() {
             let wanted = format!("{redirect_uri}?code=…");
@@ -100,15 +95,6 @@ fn invite(url: &str, redirect_uri: &str, port: u16, can_open: bool, command: &st
     }
 }
 
-/// Opens the browser, and returns when it is closed.
-fn open(link: &str) {
-    if let Err(reason) = opener::open(link) {
-        tell(&format!(
-            "Could not open your browser ({reason}): open the address above yourself."
-        ));
-    }
-}
-
 /// The ways for the response to get here that work in this environment.
 fn ways_back(
     environment: Environment,
@@ -116,13 +102,13 @@ fn ways_back(
     paste: Option<String>,
     command: &str,
 ) -> Vec<String> {
-    let why = match environment {
-        Environment::Desktop | Environment::Wsl => return paste.into_iter().collect(),
-        Environment::Ssh => "Your browser is at the other end of this SSH session. What works:",
-        Environment::Container => "Your browser is outside this container. What works:",
-        Environment::NoDisplay => "This machine has no display for a browser. What works:",
-    };
-    let mut ways = vec![why.to_owned()];
+    if matches!(environment, Environment::Desktop | Environment::Wsl) {
+        return paste.into_iter().collect();
+    }
+    let place = environment.shown();
+    let mut ways = vec![format!(
+        "Running{place}, out of your browser's reach. What works:"
+    )];
     ways.extend(paste.map(|paste| format!("- {paste}")));
     // A container's loopback cannot be reached from outside.
     if environment != Environment::Container {

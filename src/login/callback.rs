@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use subtle::ConstantTimeEq;
 
 use crate::login::redirect::{AuthorizationResponse, Expectation, LINK_PATH, Navigation, classify};
@@ -57,17 +57,21 @@ struct ServerState {
 }
 
 /// Binds the first of these ports that is free on 127.0.0.1 and, if this machine has IPv6, on `::1`; 0 means any free
-/// port. `None` if all are busy.
-pub fn listen(ports: &[u16]) -> Result<Option<Listening>> {
+/// port. `sign_in` is the command that needs one.
+pub fn listen(ports: &[u16], sign_in: &str) -> Result<Listening> {
     for &port in ports {
         // A port that is free in one address family may be busy in the other.
         for _ in 0..if port == 0 { 16 } else { 1 } {
             if let Some(listening) = listen_on(port)? {
-                return Ok(Some(listening));
+                return Ok(listening);
             }
         }
     }
-    Ok(None)
+    let ports: Vec<String> = ports.iter().map(|port| format!("port {port}")).collect();
+    let ports = ports.join(" and ");
+    bail!(
+        "{ports} in use by another program: close it (ss -ltnp shows it), or use {sign_in} --device-code"
+    )
 }
 
 fn listen_on(port: u16) -> Result<Option<Listening>> {
@@ -239,7 +243,7 @@ mod tests {
     #[test]
     fn a_page_arrives_whole_though_the_browser_sent_more_than_was_read() {
         let (sender, events) = mpsc::channel();
-        let listening = listen(&[0]).unwrap().unwrap();
+        let listening = listen(&[0], "").unwrap();
         let mut browser = TcpStream::connect((Ipv4Addr::LOCALHOST, listening.port)).unwrap();
         let callback = listening.serve(expectation(), sender, "").unwrap();
         let target = format!("/auth/callback?code=c&state={STATE}");

@@ -23,6 +23,19 @@ pub enum Environment {
     NoDisplay,
 }
 
+impl Environment {
+    /// As a phrase, such as ` over SSH`; empty on a desktop.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::Desktop => "",
+            Self::Wsl => " on WSL",
+            Self::Ssh => " over SSH",
+            Self::Container => " in a container",
+            Self::NoDisplay => " without a display",
+        }
+    }
+}
+
 /// The environment, judged by its variables and a few files. If several apply, the one farthest from the user wins: a
 /// container on WSL also has WSL's kernel.
 pub fn environment() -> Environment {
@@ -43,8 +56,9 @@ pub fn environment() -> Environment {
 }
 
 /// Whether to open a browser: the user configured one (`BROWSER`), or sits at this machine.
-pub fn has_browser(environment: Environment) -> bool {
-    settings::browser().is_some() || matches!(environment, Environment::Desktop | Environment::Wsl)
+pub fn has_browser() -> bool {
+    settings::browser().is_some()
+        || matches!(environment(), Environment::Desktop | Environment::Wsl)
 }
 
 /// Opens the URL in the browser that `BROWSER` names, or in the system's. Returns when the browser is closed, or sooner.

@@ -14,8 +14,6 @@ pub const PATH: &str = "/auth/callback";
 /// The path of the one-time link, before its secret.
 pub const LINK_PATH: &str = "/sign-in/";
 
-const TOO_LARGE: &str =
-    "it is too large: clear the cookies of localhost, or paste its address in the terminal";
 const INCOMPLETE: &str = "it is incomplete: copy the whole address";
 
 /// What a response must match to count for this login.
@@ -55,7 +53,8 @@ pub fn classify(
     match request.parse(head) {
         Ok(Status::Complete(_)) => {}
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            return refuse("431 Request Header Fields Too Large", TOO_LARGE);
+            let advice = "it is too large: clear the cookies of localhost, or paste its address in the terminal";
+            return refuse("431 Request Header Fields Too Large", advice);
         }
         Err(_) => return refuse("400 Bad Request", "it is not an HTTP request"),
     }

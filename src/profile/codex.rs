@@ -12,7 +12,14 @@ use crate::store::codex_file;
 
 /// Codex's credentials, which have an access token.
 pub fn load() -> Result<Credentials> {
-    let credentials = codex_file::load()?.ok_or_else(not_signed_in)?;
+    let Some(credentials) = codex_file::load()? else {
+        let is_encrypted = codex_file::place().is_ok_and(|place| place.is_encrypted());
+        return Err(login_required(if is_encrypted {
+            "Codex keeps its login in an encrypted file, which codex-auth cannot read: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
+        } else {
+            "Codex is not signed in: run codex login"
+        }));
+    };
     if credentials.access_token().is_err() {
         return Err(not_usable(&credentials, "Codex's file has no access token"));
     }
@@ -54,13 +61,4 @@ fn not_usable(credentials: &Credentials, reason: &str) -> Error {
         "run codex to refresh it"
     };
     login_required(format!("{reason}: {advice}"))
-}
-
-fn not_signed_in() -> Error {
-    let words = if codex_file::place().is_ok_and(|place| place.is_encrypted()) {
-        "Codex keeps its login in an encrypted file, which codex-auth cannot read: set cli_auth_credentials_store = \"file\" in Codex's config.toml and run codex login"
-    } else {
-        "Codex is not signed in: run codex login"
-    };
-    login_required(words)
 }

@@ -1,23 +1,22 @@
-//! Copies of one login, which have the same refresh token: refreshing or revoking one of them invalidates the others.
+//! Copies of one login, which have the same refresh token: refreshing or revoking one of them invalidates the others. So a
+//! login that is no longer used is revoked here, unless it has a copy.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::{fs, iter};
 
-use sha2::{Digest, Sha256};
-
 use super::stores;
-use crate::credentials::Credentials;
+use crate::credentials::{self, Credentials, Source};
 use crate::error;
+use crate::issuer::Issuer;
+use crate::refresh::stored_issuer;
 use crate::settings::CODEX_PROFILE;
 use crate::store::{Store, codex_file};
+use crate::terminal::awaiting;
 
-/// Identifies a refresh token without revealing it.
-type Fingerprint = [u8; 32];
-
-/// The logins here that have a refresh token, by profile: Codex's own, then ours. `None` if the token is unknown, because
+/// The profiles with a refresh token, and its fingerprint: Codex's own, then ours. `None` if the token is unknown, because
 /// the keyring does not provide its key now. A link to a file is a second name for it, not a copy.
-pub fn logins() -> Vec<(String, Option<Fingerprint>)> {
+pub fn logins() -> Vec<(String, Option<String>)> {
     let mut stores: Vec<Store> = stores().collect();
     // A link comes after its file, and is left out.
     stores.sort_by_key(|store| store.path().is_symlink());
@@ -37,8 +36,37 @@ pub fn logins() -> Vec<(String, Option<Fingerprint>)> {
     known.collect()
 }
 
+/// Revokes a profile's former login. Returns the reason if it must not, or could not, be revoked from here.
+pub fn retire(credentials: &Credentials, profile: &str) -> Option<String> {
+    let source = credentials.source();
+    let reason = match source {
+        Source::Command(_) | Source::Socket(_) => {
+            let source = source.describe();
+            Some(format!("it is held where {source} gets its tokens"))
+        }
+        Source::Workload { .. } => {
+            Some("only a workspace administrator can remove its federation rule".to_owned())
+        }
+        Source::AccessToken => {
+            Some("revoke the access token in the workspace's admin console".to_owned())
+        }
+        Source::Issuer => reason_to_keep(credentials, profile),
+    };
+    if reason.is_some() {
+        return reason;
+    }
+    let client_id = credentials.client_id.clone().unwrap_or_default();
+    let revoked = awaiting("Revoking the login at the issuer …", || {
+        Issuer::new(stored_issuer(credentials)?, client_id)?.revoke(&credentials.tokens)
+    });
+    let error = revoked.err()?;
+    Some(format!(
+        "{error:#}: anyone with a copy can use it until it expires"
+    ))
+}
+
 /// Why the login of `profile` must not be revoked: another one here is, or may be, a copy of it.
-pub fn reason_to_keep(credentials: &Credentials, profile: &str) -> Option<String> {
+fn reason_to_keep(credentials: &Credentials, profile: &str) -> Option<String> {
     let ours = fingerprint(credentials)?;
     let mut others = logins();
     others.retain(|(other, _)| other != profile);
@@ -60,6 +88,7 @@ pub fn describe_login(profile: &str) -> String {
     }
 }
 
-fn fingerprint(credentials: &Credentials) -> Option<Fingerprint> {
-    Some(Sha256::digest(credentials.tokens.refresh_token.as_ref()?).into())
+fn fingerprint(credentials: &Credentials) -> Option<String> {
+    let token = credentials.tokens.refresh_token.as_ref()?;
+    Some(credentials::fingerprint(token))
 }

@@ -1,12 +1,12 @@
 //! The credentials that a command uses: those of a profile, or Codex's own.
 //!
 //! `Profile` provides a token to print or pass on, through `refresh` or `codex`. `status` describes the login of a
-//! profile. `copies` finds profiles that share a login. `replacement` replaces a stored login with a new one.
+//! profile. `copies` finds profiles that share a login, and revokes one. `replacement` replaces a stored login with a
+//! new one.
 
 pub mod codex;
 pub mod copies;
 pub mod replacement;
-pub mod revoke;
 pub mod status;
 
 use std::time::{Duration, SystemTime};

@@ -1,7 +1,7 @@
 //! The state of a profile's login, and how it is shown: as a headline, in a table, as JSON, as an exit code. `status`
 //! shows it, `doctor` turns it into findings.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Error, Result, anyhow};
 use serde::Serialize;
@@ -17,9 +17,6 @@ use crate::settings;
 use crate::store::codex_file;
 use crate::text::{capitalized, printable};
 use crate::time::{date, rounded_span, seconds_since_epoch, stamp, time_at};
-
-/// How long the backend may take to say whether it accepts a token, while a user waits.
-const VERIFY_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,7 +96,7 @@ impl LoginStatus {
         };
         let backend = settings::backend()?;
         let usage = usage.then(|| backend::usage(&backend, valid));
-        let verdict = verify.then(|| backend::check(&backend, valid, VERIFY_LIMIT));
+        let verdict = verify.then(|| backend::check(&backend, valid, backend::PATIENCE));
         if verdict == Some(Verdict::Rejected) {
             let reason = match &self.profile {
                 Profile::Own(store) => refresh::check_refreshable(valid, store.profile())
@@ -236,12 +233,14 @@ impl LoginStatus {
         let credentials = self.credentials.as_ref()?;
         let [plan, claimed] =
             [self.plan()?, credentials.account().plan?].map(|it| capitalized(&it));
-        let line = format!("{plan}; the token still says {claimed}");
-        let is_refreshed =
-            matches!(self.profile, Profile::Own(_)) && !credentials.is_access_token_only();
-        let call = settings::call_for(self.profile.name());
-        let advice = is_refreshed.then(|| format!(": {call} token --force-refresh"));
-        (plan != claimed).then(|| line + &advice.unwrap_or_default())
+        let advice = match &self.profile {
+            Profile::Own(store) if !credentials.is_access_token_only() => {
+                let call = settings::call_for(store.profile());
+                format!(": {call} token --force-refresh")
+            }
+            _ => String::new(),
+        };
+        (plan != claimed).then(|| format!("{plan}; the token still says {claimed}{advice}"))
     }
 
     /// An object of `status --json`. The man page describes its members, none of which is ever missing.

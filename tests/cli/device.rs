@@ -456,7 +456,7 @@ fn over_ssh_no_browser_is_started_and_the_ways_that_work_are_named() {
         "",
         "Open this address in your browser:
   [ISSUER]/oauth/authorize?[..]
-Your browser is at the other end of this SSH session. What works:
+Running over SSH, out of your browser's reach. What works:
 - Forward the port before you open the address:
   ssh -L [..]:localhost:[..] HOST
 - Press Ctrl-C, and sign in with a code instead:

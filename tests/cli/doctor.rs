@@ -417,7 +417,7 @@ fn a_port_that_is_taken_is_found() {
         &sandbox,
         1,
         &format!(
-            "problem  port: {port}: in use by another program: close it (ss -ltnp shows it), or use codex-auth login --device-code"
+            "problem  port: port {port} in use by another program: close it (ss -ltnp shows it), or use codex-auth login --device-code"
         ),
     );
     drop(holder);

@@ -223,8 +223,8 @@ fn a_browser_that_cannot_be_opened_is_no_failure_but_said_with_its_reason() {
 
 #[test]
 fn ssh_counts_before_a_container_and_a_container_before_wsl() {
-    let ssh = "Your browser is at the other end of this SSH session. What works:";
-    let container = "Your browser is outside this container. What works:";
+    let ssh = "Running over SSH, out of your browser's reach. What works:";
+    let container = "Running in a container, out of your browser's reach. What works:";
     for (variables, told) in [
         (
             vec!["SSH_TTY", "container", "WSL_DISTRO_NAME", "DISPLAY"],
@@ -904,7 +904,7 @@ fn a_port_that_somebody_holds_in_either_family_is_left_alone() {
             1,
             "",
             &format!(
-                "codex-auth: could not sign in: port {port} in use by another program: close it, or run codex-auth login --device-code\n"
+                "codex-auth: could not sign in: port {port} in use by another program: close it (ss -ltnp shows it), or use codex-auth login --device-code\n"
             ),
         );
         assert!(holder.accept().is_err(), "unexpected connection");
@@ -929,7 +929,7 @@ fn advice_names_the_profile_and_the_workspace() {
         1,
         "",
         &format!(
-            "codex-auth: could not sign in: port {port} in use by another program: close it, or run {command} \
+            "codex-auth: could not sign in: port {port} in use by another program: close it (ss -ltnp shows it), or use {command} \
              --device-code\n"
         ),
     );

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::{env, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::output::print;
@@ -35,9 +35,9 @@ enum Language {
 }
 
 /// The template of a program, and its default base URL: a path below the backend, or a gateway.
-fn template(program: &str, has_gateway: bool) -> Option<(&'static str, Language, &'static str)> {
+fn template(program: &str, has_gateway: bool) -> Result<(&'static str, Language, &'static str)> {
     use Language::{Crontab, Json, Plist, Python, Shell, Systemd, Toml};
-    Some(match program {
+    Ok(match program {
         "codex" => (include_str!("codex.toml"), Toml, "/codex"),
         "claude-code" if has_gateway => (include_str!("claude-code.json"), Json, ""),
         "claude-code" => (include_str!("claude-code-litellm.json"), Json, ""),
@@ -58,13 +58,13 @@ fn template(program: &str, has_gateway: bool) -> Option<(&'static str, Language,
         "systemd" => (include_str!("systemd.sh"), Systemd, ""),
         "cron" => (include_str!("cron.crontab"), Crontab, ""),
         "launchd" => (include_str!("launchd.plist"), Plist, ""),
-        _ => return None,
+        _ => bail!("unknown program"),
     })
 }
 
 pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
-    let template = template(&args.program, args.base_url.is_some());
-    let (template, language, default_url) = template.context("unknown program")?;
+    let has_gateway = args.base_url.is_some();
+    let (template, language, default_url) = template(&args.program, has_gateway)?;
     let profile = Profile::chosen(profile)?;
     let (backend, headers) = destination(&profile)?;
     let url = match &args.base_url {
