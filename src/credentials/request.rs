@@ -60,8 +60,7 @@ impl fmt::Display for TokenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let min_ttl = self.min_ttl.map(|ttl| format!("min-ttl={}", ttl.as_secs()));
         let force = self.force_refresh.then(|| "force-refresh".to_owned());
-        let rejected = self.rejected.as_ref();
-        let rejected = rejected.map(|hash| format!("rejected={hash}"));
+        let rejected = self.rejected.as_ref().map(|it| format!("rejected={it}"));
         let entries: Vec<String> = [min_ttl, force, rejected].into_iter().flatten().collect();
         f.write_str(&entries.join(","))
     }

@@ -69,17 +69,17 @@ impl Routing {
 
     /// What another machine knows, from its `token --format json`. `None` if that is no more than the claims say.
     pub(super) fn from_command(object: &Value, backend: &Url) -> Option<Self> {
-        let base_url = Url::parse(object["base_url"].as_str()?).ok()?;
+        let base = Url::parse(object["base_url"].as_str()?).ok()?;
         let headers = object["headers"].as_object()?;
         let routing = Self {
-            origin: Some(base_url.origin().to_owned()),
+            origin: Some(base.origin().to_owned()),
             region: headers.get(OVERRIDE).and_then(text_of),
             workspace: text_of(&object["workspace"]),
             ..Self::default()
         };
         let is_unpinned = object["residency"].is_string() && !headers.contains_key(RESIDENCY);
-        let is_told =
-            routing.region.is_some() || is_unpinned || base_url.origin() != backend.origin();
+        let is_elsewhere = base.origin() != backend.origin();
+        let is_told = routing.region.is_some() || is_unpinned || is_elsewhere;
         (is_told && routing.is_allowed(backend)).then_some(routing)
     }
 
@@ -90,10 +90,9 @@ impl Routing {
 
     /// What is wrong with the account, or with the backend's answer about it, if anything.
     pub fn problem(&self) -> Option<String> {
-        let workspace = match &self.workspace {
-            Some(name) => format!("workspace {}", printable(name)),
-            None => "this workspace".to_owned(),
-        };
+        let named = |name: &String| format!("workspace {}", printable(name));
+        let workspace = self.workspace.as_ref();
+        let workspace = workspace.map_or_else(|| "this workspace".to_owned(), named);
         match self {
             _ if self.is_missing => Some("this account does not belong to the login".to_owned()),
             _ if self.is_deactivated => Some(format!("{workspace} is deactivated")),
@@ -164,10 +163,8 @@ impl Credentials {
 
     /// The headers of a request to the backend, including the token.
     pub fn headers(&self) -> Result<Vec<(&'static str, String)>> {
-        let authorization = format!("Bearer {}", self.access_token()?);
-        let mut headers = self.account_headers();
-        headers.insert(0, ("Authorization", authorization));
-        Ok(headers)
+        let authorization = ("Authorization", format!("Bearer {}", self.access_token()?));
+        Ok([vec![authorization], self.account_headers()].concat())
     }
 
     /// The headers that do not depend on the token: its account, where the workspace's requests are handled, and whether
@@ -185,10 +182,8 @@ impl Credentials {
             (RESIDENCY, account.residency.filter(|_| told.is_none())),
             ("X-OpenAI-Fedramp", fedramp),
         ];
-        let known = headers
-            .into_iter()
-            .map(|(name, value)| Some((name, value?)));
-        known.flatten().collect()
+        let known = |(name, value): (_, Option<String>)| Some((name, value?));
+        headers.into_iter().filter_map(known).collect()
     }
 }
 

@@ -111,7 +111,7 @@ impl Credentials {
             login_required("it is sealed, but cannot be opened: it was modified or renamed")
         })?;
         let mut members: Members = serde_json::from_str(&self.original)?;
-        members.retain(|name, _| is_readable(name));
+        members.retain(|name, _| READABLE.contains(&name.as_str()));
         members.extend(secret);
         let original = serde_json::to_string(&members)?;
         let opened: Self = serde_json::from_str(&original)?;
@@ -134,8 +134,9 @@ impl Credentials {
 
     /// Replaces everything that may be secret with one sealed member.
     pub(super) fn close(&self, members: Members, seal: &Seal) -> Result<Members> {
-        let (mut readable, secret): (Members, Members) =
-            members.into_iter().partition(|(name, _)| is_readable(name));
+        let (mut readable, secret): (Members, Members) = members
+            .into_iter()
+            .partition(|(name, _)| READABLE.contains(&name.as_str()));
         let nonce: [u8; NONCE_LEN] = random()?;
         let unique = Nonce::assume_unique_for_key(nonce);
         let bound = Aad::from(self.authenticated(seal)?);
@@ -163,10 +164,6 @@ impl Credentials {
             &self.client_id,
         ))
     }
-}
-
-fn is_readable(member: &str) -> bool {
-    READABLE.contains(&member)
 }
 
 fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {

@@ -91,9 +91,8 @@ impl TokenResponse {
             return Ok(());
         };
         let claims = claims(id_token);
-        let from = claims["iss"].as_str().unwrap_or_default();
-        let is_from_it = from.trim_end_matches('/') == issuer;
-        ensure!(is_from_it, "its ID token is from another issuer");
+        let from = claims["iss"].as_str().map(|it| it.trim_end_matches('/'));
+        ensure!(from == Some(issuer), "its ID token is from another issuer");
         let audience = &claims["aud"];
         let is_listed = |all: &Vec<Value>| all.iter().any(|one| one == client_id);
         let is_for_us = audience == client_id || audience.as_array().is_some_and(is_listed);

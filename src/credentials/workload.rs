@@ -2,8 +2,7 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Result, bail, ensure};
-
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::account::{Account, claims, seconds_of};
@@ -33,9 +32,7 @@ const REQUIRED: [&str; 8] = [
 pub fn parse_assertion(content: Vec<u8>, now: SystemTime) -> Result<String> {
     let is_small = content.len() <= LONGEST_ASSERTION;
     ensure!(is_small, "it is larger than 16 KiB");
-    let Ok(text) = String::from_utf8(content) else {
-        bail!("it is not UTF-8");
-    };
+    let text = String::from_utf8(content).ok().context("it is not UTF-8")?;
     let text = text.trim();
     ensure!(!text.is_empty(), "it is empty");
     let end = seconds_of(&claims(text)["exp"]);
@@ -51,28 +48,20 @@ impl TokenResponse {
     pub fn parse_exchanged(answer: &Value, sent_at: Option<u64>, now: SystemTime) -> Result<Self> {
         let mut response = Self::parse(answer, sent_at, now);
         for name in REQUIRED {
-            ensure!(
-                text_of(&answer[name]).is_some() || answer[name].is_number(),
-                "{name} is missing"
-            );
+            let has = text_of(&answer[name]).is_some() || answer[name].is_number();
+            ensure!(has, "{name} is missing");
         }
         let life = seconds_of(&answer["expires_in"]).unwrap_or_default();
-        ensure!(
-            (1..=LONGEST_LIFE).contains(&life),
-            "expires_in is not between 1 and {LONGEST_LIFE}"
-        );
+        let is_short = (1..=LONGEST_LIFE).contains(&life);
+        ensure!(is_short, "expires_in is not between 1 and {LONGEST_LIFE}");
         let token = response.tokens.access_token.as_deref().unwrap_or_default();
         ensure!(claims(token).is_object(), "the access token is not a JWT");
         let claimed = Account::claimed(&response.tokens);
-        response.tokens.account_id = token_of(&answer["chatgpt_account_id"]);
-        ensure!(
-            claimed.id == response.tokens.account_id
-                && claimed.user_id == text_of(&answer["user_id"]),
-            "the access token is for another user or account than the response says"
-        );
-        Ok(Self {
-            account: Some(Account::of(&[answer])),
-            ..response
-        })
+        let is_its_account = claimed.id == token_of(&answer["chatgpt_account_id"]);
+        if !is_its_account || claimed.user_id != text_of(&answer["user_id"]) {
+            bail!("the access token is for another user or account than the response says");
+        }
+        response.account = Some(Account::of(&[answer]));
+        Ok(response)
     }
 }

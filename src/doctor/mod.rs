@@ -156,7 +156,7 @@ fn of_browser(sign_in: &str) -> Finding {
 /// Findings about the connection to the issuer: the trusted certificates, and one request.
 fn of_network() -> Vec<Finding> {
     let found = match roots::load() {
-        Ok(roots) => format!("{} are trusted: {}", roots.store.len(), roots.source),
+        Ok((roots, source)) => format!("{} are trusted: {source}", roots.len()),
         Err(error) => return vec![Finding::of("certificates", Err(error))],
     };
     let mut findings = vec![Finding::of("certificates", Ok(found))];

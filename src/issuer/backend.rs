@@ -118,11 +118,8 @@ fn read_usage(answer: &Value) -> Usage {
     let more = &answer["additional_rate_limits"];
     for limit in more.as_array().into_iter().flatten() {
         let names = ["limit_name", "name", "metered_feature"];
-        let name = names.iter().find_map(|name| text_of(&limit[*name]));
-        all.extend(windows(
-            Some(name.as_deref().unwrap_or("another limit")),
-            limit,
-        ));
+        let name = names.iter().find_map(|name| limit[name].as_str());
+        all.extend(windows(name.or(Some("another limit")), limit));
     }
     for (name, limit) in more.as_object().into_iter().flatten() {
         all.extend(windows(Some(name), limit));

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Authorization, FINAL, Issuer, LIMIT, response};
 use crate::credentials::seconds_of;
 use crate::net::http::{self, Response};
-use crate::text::text_of;
+use crate::text::{is_plain, text_of};
 
 /// A slower poll is repeated, which does no harm.
 const POLL_LIMIT: Duration = Duration::from_secs(10);
@@ -19,9 +20,11 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 const FINAL_WORDS: [&str; 4] = ["denied", "declined", "rejected", "expired"];
 
 /// A login that the user completes on another device.
+#[derive(Serialize, Deserialize)]
 pub struct DeviceCode {
     /// The issuer's ID for it. It is secret, because with the user code it is enough to get the tokens.
-    pub id: String,
+    #[serde(rename = "device_auth_id")]
+    id: String,
     /// The code that the user types.
     pub user_code: String,
     /// Seconds to wait between two polls, if the issuer gives a sensible value.
@@ -67,8 +70,8 @@ impl Issuer {
     }
 
     /// Asks whether the user has entered the code.
-    pub fn poll_device_login(&self, id: &str, user_code: &str) -> Polled {
-        let body = json!({"device_auth_id": id, "user_code": user_code}).to_string();
+    pub fn poll_device_login(&self, code: &DeviceCode) -> Polled {
+        let body = json!({"device_auth_id": code.id, "user_code": code.user_code}).to_string();
         let path = "api/accounts/deviceauth/token";
         match self.http.post(path, http::JSON, &body, POLL_LIMIT) {
             Ok(response) => judge_poll(&response, &self.url.join("deviceauth/callback")),
@@ -123,11 +126,9 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
 /// Whether an error code says that this device login cannot succeed any more. The issuer's codes are not documented, so
 /// any of these words counts. Prose, which a web filter may send, is not an error code.
 fn ends_device_login(code: &str) -> bool {
-    let is_in_code = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    let is_code = code.bytes().all(is_in_code);
-    let code = code.to_ascii_lowercase();
-    let is_final = |word: &&str| code.contains(word);
-    is_code && (FINAL_WORDS.iter().any(is_final) || FINAL.iter().any(is_final))
+    let lower = code.to_ascii_lowercase();
+    let is_final = |word: &&str| lower.contains(word);
+    is_plain(code) && (FINAL_WORDS.iter().any(is_final) || FINAL.iter().any(is_final))
 }
 
 #[cfg(test)]

@@ -12,8 +12,7 @@ use form_urlencoded::Serializer;
 use serde_json::json;
 
 use crate::credentials::{Account, TokenResponse, Tokens};
-use crate::net::http::{self, Client, NoResponse, Response};
-
+use crate::net::http::{self, Client, NoResponse, Outcome, Response};
 use crate::time::time_at;
 use crate::url::Url;
 
@@ -264,12 +263,7 @@ impl Issuer {
         }
     }
 
-    fn post_form(
-        &self,
-        path: &str,
-        members: &[(&str, &str)],
-        limit: Duration,
-    ) -> Result<Response, NoResponse> {
+    fn post_form(&self, path: &str, members: &[(&str, &str)], limit: Duration) -> Outcome {
         let mut form = Serializer::new(String::new());
         let form = form.extend_pairs(members).finish();
         self.http.post(path, http::FORM, &form, limit)
@@ -300,15 +294,11 @@ fn owned_token(access_token: &str, response: &Response) -> Result<TokenResponse>
         _ => return Err(response::unexpected(response)),
     }
     let account = Account::of(&[&owner]);
-    Ok(TokenResponse {
-        tokens: Tokens {
-            access_token: Some(access_token.to_owned()),
-            account_id: account.id.clone(),
-            ..Tokens::default()
-        },
-        account: Some(account),
-        ..TokenResponse::default()
-    })
+    let mut found = TokenResponse::default();
+    found.tokens.access_token = Some(access_token.to_owned());
+    found.tokens.account_id.clone_from(&account.id);
+    found.account = Some(account);
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -18,11 +18,9 @@ pub fn tokens(response: &Response) -> Option<TokenResponse> {
     }
     let answer = value(&response.body);
     let read = TokenResponse::parse(&answer, response.date, SystemTime::now());
-    let tokens = &read.tokens;
-    let has_any = tokens.access_token.is_some()
-        || tokens.refresh_token.is_some()
-        || tokens.id_token.is_some();
-    has_any.then_some(read)
+    let new = &read.tokens;
+    let all = [&new.access_token, &new.refresh_token, &new.id_token];
+    all.iter().any(|it| it.is_some()).then_some(read)
 }
 
 /// The first JSON value of a body, after a byte order mark and before anything else; null if there is none.
@@ -69,15 +67,11 @@ pub fn has_error(response: &Response) -> bool {
 pub fn error_of(body: &[u8]) -> (Option<String>, Option<String>) {
     let body = value(body);
     let error = &body["error"];
-    let first = |values: [&Value; 4]| values.into_iter().find_map(text_of);
-    let code = first([&error["code"], error, &body["code"], &error["type"]]);
-    let message = first([
-        &error["message"],
-        &body["error_description"],
-        &body["detail"],
-        &body["message"],
-    ]);
-    (code, message)
+    let codes = [&error["code"], error, &body["code"], &error["type"]];
+    let code = codes.into_iter().find_map(text_of);
+    let names = ["error_description", "detail", "message"];
+    let message = || names.iter().find_map(|name| text_of(&body[name]));
+    (code, text_of(&error["message"]).or_else(message))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::sandbox::describe_refused;
 use crate::settings;
 
 /// The bus itself, by its name and its path.
-const BUS: [&str; 2] = ["org.freedesktop.DBus", "/org/freedesktop/DBus"];
+pub const BUS: [&str; 2] = ["org.freedesktop.DBus", "/org/freedesktop/DBus"];
 
 /// The maximum length of a part of a message, in bytes. A keyring's replies are far shorter.
 const LONGEST: u32 = 1024 * 1024;
@@ -58,13 +58,6 @@ impl Bus {
         let mut bus = Self { stream, serial: 0 };
         bus.call(BUS, "DBus.Hello()", &Arguments::NONE, None)?;
         Ok(bus)
-    }
-
-    /// Subscribes to the signals of the object with this path.
-    pub fn watch(&mut self, path: &str) -> Result<()> {
-        let rule = Arguments::NONE.text(&format!("type='signal',path='{path}'"));
-        let added = self.call(BUS, "DBus.AddMatch(s)", &rule, None);
-        added.map(drop)
     }
 
     /// Calls a method of freedesktop.org, given by its interface and the types of its arguments, on an object, given by

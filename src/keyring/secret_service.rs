@@ -1,15 +1,12 @@
 //! The Secret Service of the desktop (<https://specifications.freedesktop.org/secret-service>), over the session bus.
 
-use super::dbus::{Arguments, Body, Bus};
+use super::dbus::{Arguments, BUS, Body, Bus};
 use super::{Problem, Result};
 
 const NAME: &str = "org.freedesktop.secrets";
 const SERVICE: &str = "/org/freedesktop/secrets";
 /// The path that means no object.
 const NONE: &str = "/";
-/// Properties of an item.
-const LABEL: &str = "org.freedesktop.Secret.Item.Label";
-const ATTRIBUTES: &str = "org.freedesktop.Secret.Item.Attributes";
 
 /// A connection to the keyring.
 struct Keyring(Bus);
@@ -32,9 +29,11 @@ pub fn write(service: &str, account: &str, name: &str, bytes: &[u8]) -> Result<(
     let mut keyring = Keyring(Bus::session()?);
     let collection = keyring.unlocked_collection()?;
     let session = keyring.open_session()?;
-    let properties = Arguments::NONE.text(LABEL).signature("s").text(name);
-    let properties = properties.align(8).text(ATTRIBUTES).signature("a{ss}");
-    let properties = properties.array(8, &attributes(service, account));
+    let properties = Arguments::NONE.text("org.freedesktop.Secret.Item.Label");
+    let properties = properties.signature("s").text(name).align(8);
+    let properties = properties.text("org.freedesktop.Secret.Item.Attributes");
+    let attributes = attributes(service, account);
+    let properties = properties.signature("a{ss}").array(8, &attributes);
     // The secret: its session, the parameters of an encryption, its bytes and its content type.
     let secret = Arguments::NONE.array(8, &properties).align(8);
     let secret = secret.text(&session).bytes(&[]).bytes(bytes);
@@ -70,7 +69,8 @@ pub fn unlock(service: &str, account: &str) -> Result<()> {
     reply.texts()?;
     let prompt = reply.text()?;
     if prompt != NONE {
-        keyring.0.watch(&prompt)?;
+        let signals = Arguments::NONE.text(&format!("type='signal',path='{prompt}'"));
+        keyring.0.call(BUS, "DBus.AddMatch(s)", &signals, None)?;
         let (prompt, method) = ([NAME, &prompt], "Secret.Prompt.Prompt(s)");
         // We have no window that the prompt could belong to.
         let window = Arguments::NONE.text("");

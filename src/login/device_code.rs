@@ -10,7 +10,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::error::temporary;
-use crate::issuer::device::{Pending, Polled};
+use crate::issuer::device::{DeviceCode, Pending, Polled};
 use crate::issuer::{Authorization, Issuer};
 use crate::login::qr;
 use crate::store::Store;
@@ -33,9 +33,8 @@ const TICK: Duration = Duration::from_secs(1);
 struct Session {
     issuer: String,
     client_id: String,
-    device_auth_id: String,
-    user_code: String,
-    interval: Option<u64>,
+    #[serde(flatten)]
+    code: DeviceCode,
     /// When the code expires, in seconds since 1970.
     expires_at: u64,
 }
@@ -81,7 +80,7 @@ fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
     if session.issuer != issuer.url.as_str() || session.client_id != issuer.client_id {
         return None;
     }
-    match issuer.poll_device_login(&session.device_auth_id, &session.user_code) {
+    match issuer.poll_device_login(&session.code) {
         Polled::Refused(_) => None,
         Polled::Pending(_) if session.left() < WORTH_RESUMING => None,
         polled => {
@@ -93,16 +92,14 @@ fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
 
 /// Gets a code from the issuer.
 fn begin(issuer: &Issuer, store: &Store, keep: bool, command: &str) -> Result<(Session, Polled)> {
-    let device = issuer.begin_device_login()?.with_context(|| format!(
+    let code = issuer.begin_device_login()?.with_context(|| format!(
         "device login is switched off: switch it on in ChatGPT under Settings, Security (in a workspace its admin does), \
          or sign in with the browser: {command}"
     ))?;
     let session = Session {
         issuer: issuer.url.to_string(),
         client_id: issuer.client_id.clone(),
-        device_auth_id: device.id,
-        user_code: device.user_code,
-        interval: device.interval,
+        code,
         expires_at: seconds_since_epoch(SystemTime::now()) + LIFE,
     };
     if keep {
@@ -126,7 +123,8 @@ fn invite(issuer: &Issuer, session: &Session, keep: bool, with_qr: bool) -> Resu
     }
     let left = span(session.left().next_multiple_of(60));
     tell(&format!("Enter this code there within {left}:"));
-    say(&format!("  {}", emphasized(&printable(&session.user_code))));
+    let code = printable(&session.code.user_code);
+    say(&format!("  {}", emphasized(&code)));
     tell("Never share the code. Enter it only if you started this sign-in yourself.");
     tell(
         "If the code is refused, enable device login in ChatGPT under Settings > Security (in a workspace, ask its admin).",
@@ -146,7 +144,7 @@ fn invite(issuer: &Issuer, session: &Session, keep: bool, with_qr: bool) -> Resu
 /// for the rest of the 15 minutes, and the issuer says whether the code has expired.
 fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Result<Authorization> {
     let end = Instant::now() + Duration::from_secs(session.left());
-    let mut interval = first_interval(session.interval);
+    let mut interval = first_interval(session.code.interval);
     let mut polled = first;
     loop {
         let pending = match polled {
@@ -161,7 +159,7 @@ fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Res
             return Err(too_late(pending, command));
         };
         count_down(time, end, pending.problem.as_deref());
-        polled = issuer.poll_device_login(&session.device_auth_id, &session.user_code);
+        polled = issuer.poll_device_login(&session.code);
     }
 }
 

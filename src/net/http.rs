@@ -15,7 +15,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
-use ureq::{Agent, AsSendBody, Body, Error, SendBody};
+use ureq::{Agent, AsSendBody, Body, Error, ProxyProtocol, SendBody};
 
 use crate::error::temporary;
 use crate::net::proxy::{self, Proxy};
@@ -161,7 +161,7 @@ impl Dialer {
         let (begun, longest) = (Instant::now(), self.limit / 3 * 2);
         let Client { url, proxy, tls } = &self.client;
         let (host, port) = match proxy {
-            Some(proxy) => (&proxy.host, proxy.port()),
+            Some(proxy) => (&proxy.host, proxy.inner.port()),
             None => (&url.host, url.port),
         };
         let addresses = resolve(host, port, LONGEST_RESOLVE.min(self.limit / 3));
@@ -174,7 +174,7 @@ impl Dialer {
             .and_then(|socket| Socket::new(socket, self.limit.saturating_sub(begun.elapsed())));
         let mut stream = Stream::Plain(socket.map_err(|error| describe_io(&error))?);
         if let (Some(proxy), Some(config)) = (proxy, tls) {
-            if proxy.is_https() {
+            if proxy.inner.protocol() == ProxyProtocol::Https {
                 stream = tls::encrypt(config, host, stream)
                     .map_err(|reason| format!("proxy: {reason}"))?;
             }
@@ -278,7 +278,6 @@ pub fn describe_unexpected(who: &str, response: &Response) -> String {
         (300..=399 | 511, _) => {
             format!("{who} redirected the request (captive portal? sign in to the network with a browser)")
         }
-        (407, _) => "proxy authentication required".to_owned(),
         (403 | 451, true) => {
             "blocked by a web page: a filter, a firewall or a regional block, not a problem with your login".to_owned()
         }
@@ -354,7 +353,6 @@ mod tests {
         let server_error = "server error at the issuer, or at a proxy in front of it";
         for (status, expected) in [
             (200, "unexpected response from the issuer"),
-            (407, "proxy authentication required"),
             (429, "too many requests to the issuer"),
             (500, server_error),
             (503, server_error),

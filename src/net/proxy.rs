@@ -17,7 +17,7 @@ use crate::url::{Url, split_authority, without_brackets};
 
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    inner: ureq::Proxy,
+    pub inner: ureq::Proxy,
     /// Its URL, with the variable that names it, and without the password.
     pub shown: String,
     /// A name or an address; an IPv6 address has no brackets.
@@ -32,13 +32,11 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     if url.is_loopback() {
         return Ok(None);
     }
-    let Some((variable, value)) = settings::proxy()? else {
+    let is_direct = |list: String| is_listed(&list, &url.host, url.port);
+    let is_direct = settings::no_proxy()?.is_some_and(is_direct);
+    let Some((variable, value)) = settings::proxy()?.filter(|_| !is_direct) else {
         return Ok(None);
     };
-    let (host, port) = (&url.host, url.port);
-    if settings::no_proxy()?.is_some_and(|list| is_listed(&list, host, port)) {
-        return Ok(None);
-    }
     let proxy = parse(variable, &value).with_context(|| {
         format!(
             "invalid {variable}: use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h \
@@ -60,15 +58,6 @@ fn parse(variable: &str, value: &str) -> Option<Proxy> {
 }
 
 impl Proxy {
-    pub fn port(&self) -> u16 {
-        self.inner.port()
-    }
-
-    /// Whether the connection to the proxy itself is encrypted.
-    pub fn is_https(&self) -> bool {
-        self.inner.protocol() == ProxyProtocol::Https
-    }
-
     /// Opens a tunnel to a server. The error says why that failed.
     pub fn open_tunnel(&self, stream: &mut Stream, host: &str, port: u16) -> Result<(), String> {
         let opened = match self.inner.protocol() {
@@ -132,9 +121,7 @@ impl Proxy {
         }
         match self.login() {
             Some(_) => "proxy rejected the user name or password",
-            None => {
-                "proxy authentication required: write USER:PASSWORD@ before the host in its URL"
-            }
+            None => "proxy authentication required: add USER:PASSWORD@ before the host in its URL",
         }
         .to_owned()
     }
@@ -161,10 +148,9 @@ impl Proxy {
         ensure!(is_accepted, self.login_rejected(""));
         let request = [&[5, 1, 0], &target[..], &port.to_be_bytes()].concat();
         let outcome = ask_socks(stream, &request)?;
-        ensure!(
-            outcome == 0,
-            "proxy refused to connect (SOCKS error {outcome})"
-        );
+        if outcome != 0 {
+            bail!("proxy refused to connect (SOCKS error {outcome})");
+        }
         // Skip the address and the port that the proxy connects from.
         let [_reserved, kind] = read(stream)?;
         let length = match kind {
@@ -198,10 +184,9 @@ fn ask_socks(stream: &mut Stream, request: &[u8]) -> Result<u8> {
     stream.write_all(request)?;
     stream.flush()?;
     let [version, outcome] = read(stream)?;
-    ensure!(
-        version == request[0],
-        "proxy does not speak SOCKS5 (if it is an HTTP proxy, use http:// in its URL)"
-    );
+    if version != request[0] {
+        bail!("proxy does not speak SOCKS5 (if it is an HTTP proxy, use http:// in its URL)");
+    }
     Ok(outcome)
 }
 

@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -13,15 +13,9 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::settings::{self, CA_FILE, CA_FOLDERS, EXTRA_CA_FILE};
 
-pub struct Roots {
-    pub store: RootCertStore,
-    /// Their origin, in words.
-    pub source: String,
-}
-
-/// The roots to trust, without those that rustls cannot parse, as some systems keep ancient ones. A file without roots is
-/// an error. Takes a few milliseconds.
-pub fn load() -> Result<Roots> {
+/// The roots to trust, and their origin in words. Roots that rustls cannot parse are left out, as some systems keep
+/// ancient ones. A file without roots is an error. Takes a few milliseconds.
+pub fn load() -> Result<(RootCertStore, String)> {
     let mut store = RootCertStore::empty();
     let mut sources = Vec::new();
     if let Some(list) = settings::path(CA_FOLDERS)? {
@@ -39,12 +33,10 @@ pub fn load() -> Result<Roots> {
             sources.push(format!("those of {variable} ({shown})"));
         }
     }
-    ensure!(
-        !store.is_empty(),
-        "SSL_CERT_DIR contains no folder with certificates: correct or unset it"
-    );
-    let source = sources.join(" and ");
-    Ok(Roots { store, source })
+    if store.is_empty() {
+        bail!("SSL_CERT_DIR contains no folder with certificates: correct or unset it");
+    }
+    Ok((store, sources.join(" and ")))
 }
 
 /// The system's roots. `load_native_certs` would treat an empty `SSL_CERT_FILE` as a path.

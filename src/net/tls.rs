@@ -12,13 +12,13 @@ use rustls::{
     SignatureScheme, StreamOwned,
 };
 
-use crate::net::roots::{self, Roots};
+use crate::net::roots;
 use crate::net::socket::Stream;
 use crate::text::printable;
 
 /// The configuration that trusts our roots. They are loaded here, so that an invalid variable fails early.
 pub fn config() -> Result<Arc<ClientConfig>> {
-    let Roots { store, source } = roots::load()?;
+    let (store, source) = roots::load()?;
     let webpki = WebPkiServerVerifier::builder(store.into()).build();
     let webpki = webpki.context("could not use the trusted certificates")?;
     let config = ClientConfig::builder()
@@ -34,10 +34,9 @@ pub fn encrypt(config: &Arc<ClientConfig>, host: &str, plain: Stream) -> Result<
     let connection = ClientConnection::new(Arc::clone(config), name);
     let connection = connection.map_err(|error| error.to_string())?;
     let mut stream = Box::new(StreamOwned::new(connection, plain));
-    match stream.conn.complete_io(&mut stream.sock) {
-        Ok(_) => Ok(Stream::Tls(stream)),
-        Err(error) => Err(describe(&error)),
-    }
+    let shaken = stream.conn.complete_io(&mut stream.sock);
+    shaken.map_err(|error| describe(&error))?;
+    Ok(Stream::Tls(stream))
 }
 
 fn describe(error: &io::Error) -> String {
@@ -78,19 +77,14 @@ impl ServerCertVerifier for Verifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         use CertificateError::{BadSignature, UnknownIssuer};
         use rustls::Error::InvalidCertificate;
-        let verified = self.webpki.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
+        let webpki = &self.webpki;
+        let verified = webpki.verify_server_cert(end_entity, intermediates, name, ocsp, now);
         // BadSignature: a different CA of that name is trusted, such as an old one of the same proxy.
         let Err(InvalidCertificate(UnknownIssuer | BadSignature)) = verified else {
             return verified;

@@ -121,7 +121,7 @@ fn account(home: &Path) -> String {
 fn load_file() -> Result<Option<Credentials>> {
     let path = path()?;
     let load = || parse(read(&path, check_trusted)?);
-    read_whole(load).with_context(|| format!("could not use {}", path.display()))
+    retry(load).with_context(|| format!("could not use {}", path.display()))
 }
 
 fn parse(found: Option<Vec<u8>>) -> Result<Option<Credentials>> {
@@ -129,9 +129,7 @@ fn parse(found: Option<Vec<u8>>) -> Result<Option<Credentials>> {
 }
 
 /// Reads an unusable file again: Codex rewrites it in place, so that for a moment it is empty or truncated.
-fn read_whole(
-    mut read: impl FnMut() -> Result<Option<Credentials>>,
-) -> Result<Option<Credentials>> {
+fn retry(mut read: impl FnMut() -> Result<Option<Credentials>>) -> Result<Option<Credentials>> {
     for _ in 0..REPEATS {
         if let Ok(credentials) = read() {
             return Ok(credentials);
@@ -150,7 +148,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("auth.json");
         let mut states = states.iter();
-        read_whole(|| {
+        retry(|| {
             if let Some(state) = states.next() {
                 fs::write(&path, state).unwrap();
             }

@@ -567,7 +567,7 @@ fn a_proxy_gets_its_password_and_asks_for_it() {
     assert_eq!(
         through(""),
         not_reached(&format!(
-            "{at} proxy authentication required: write USER:PASSWORD@ before the host in its URL"
+            "{at} proxy authentication required: add USER:PASSWORD@ before the host in its URL"
         ))
     );
     assert_eq!(
@@ -610,7 +610,7 @@ fn a_proxy_without_basic_is_reported_with_a_workaround() {
         .with("https_proxy", format!("127.0.0.1:{proxy}"))
         .run();
     assert!(
-        message.ends_with("write USER:PASSWORD@ before the host in its URL"),
+        message.ends_with("add USER:PASSWORD@ before the host in its URL"),
         "{message}"
     );
 }
@@ -702,7 +702,7 @@ fn a_socks_proxy_gets_its_password_and_asks_for_it() {
     for (user, why) in [
         (
             "",
-            "proxy authentication required: write USER:PASSWORD@ before the host in its URL",
+            "proxy authentication required: add USER:PASSWORD@ before the host in its URL",
         ),
         ("me:evil@", "proxy rejected the user name or password"),
     ] {
