@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_variables_are_those_that_a_shell_takes() {
+    fn names_of_variables_are_those_that_a_shell_accepts() {
         for name in ["A", "_", "a_1", "OPENAI_API_KEY"] {
             assert_eq!(variable(name).as_deref(), Ok(name));
         }

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shows_no_styles_gets_the_text_alone() {
+    fn a_stream_without_styles_gets_plain_text() {
         let text = painted("one", "1;31") + &link("http://two.example/%7E;a") + "\r\n✓";
         let file = std::fs::File::open(file!()).unwrap();
         assert_eq!(styled(&text, &file), "onehttp://two.example/%7E;a\r\n✓");

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_shell_are_quoted_where_they_need_it() {
+    fn shell_words_are_quoted_if_necessary() {
         assert_eq!(shell_word("/usr/bin/codex-auth"), "/usr/bin/codex-auth");
         assert_eq!(shell_quoted("a'b $c"), r"'a'\''b $c'");
         if cfg!(unix) {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_server_said_is_shown_whole() {
+    fn text_that_no_server_sent_is_shown_completely() {
         for shown in [
             "https://login-of-department-7.some-company-with-a-name.example",
             "/srv/Logins_of_all_people_who_use_this_machine",
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_secret_is_left_out_of_a_reply() {
+    fn possible_secrets_are_left_out_of_a_reply() {
         let secret = format!("rt_{}", "aB3-_.~%2F".repeat(5));
         for (text, wanted) in [
             (

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_longer_than_its_limit_is_left() {
+    fn work_beyond_its_limit_is_abandoned() {
         let (_sender, never) = mpsc::channel::<()>();
         let hangs = within(Duration::from_millis(1), move || never.recv());
         assert_eq!(hangs.unwrap_err().kind(), ErrorKind::TimedOut);

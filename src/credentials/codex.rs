@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_api_key_is_told_by_the_mode_else_by_a_key() {
+    fn an_api_key_is_recognized_by_the_mode_or_else_by_a_key() {
         let refused = |text: &str| {
             parse_codex(text.as_bytes())
                 .err()

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn more_left_than_a_whole_life_means_that_the_clock_was_set_back() {
+    fn more_left_than_a_full_lifetime_means_that_the_clock_was_set_back() {
         let of = |left, life| freshness_of(left, life, None);
         assert_eq!(of(3600 + NEW, 3600), Freshness::Fresh);
         assert_eq!(of(3600 + NEW + 1, 3600), Freshness::Stale);

@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_secret_is_sealed_and_the_rest_stays_readable() {
+    fn secret_members_are_sealed_and_the_rest_stays_readable() {
         let seal = seal("default");
         let credentials = sealed(&seal);
         let text = written(&credentials);

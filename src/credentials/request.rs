@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn unknown_entries_are_refused() {
         for text in [
             "1",
             "force-refresh=false",

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_backend_has_told_its_word_counts_else_the_claims_decide() {
+    fn the_backends_answer_counts_or_else_the_claims() {
         let (backend, us) = (
             "https://chatgpt.com/backend-api",
             "https://us.chatgpt.com/backend-api",
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_members_survive_and_what_is_not_told_any_more_goes() {
+    fn unknown_members_survive_and_outdated_ones_are_removed() {
         let text =
             r#"{"routing":{"origin":"https://us.chatgpt.com","workspace":"Lab","future":[1e400]}}"#;
         let mut credentials = Credentials::parse(text.into()).unwrap();
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_usable_is_told_what_was_known_stays() {
+    fn without_a_usable_answer_the_known_routing_stays() {
         let us = json!({"workspace_backend_origin": "https://us.chatgpt.com", "account_routing_override": "us_cr"});
         let route_after = |routing: Routing| {
             let mut credentials = login(Some(told(&us)));
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_told_for_the_tokens_with_which_it_was_asked_for() {
+    fn a_plan_only_counts_for_the_tokens_it_was_learned_with() {
         let mut credentials = login(None);
         credentials.last_refresh = Some("2026-01-01T00:00:00Z".to_owned());
         credentials.set_routing(told(&json!({"plan_type": "pro\u{7}"})));
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_machine_prints_is_read_back() {
+    fn the_output_of_another_machine_is_read_back() {
         let read = |base_url: &str, residency: Value, headers: Value| {
             let object = json!({"base_url": base_url, "residency": residency, "headers": headers, "workspace": "Lab"});
             Routing::from_command(&object, &backend())

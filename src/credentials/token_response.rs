@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_stand_on_one_line_is_no_token() {
+    fn text_that_does_not_fit_on_one_line_is_not_a_token() {
         for bad in ["", "a b", "a\nb", "a\r", "ü", "a\0b", "\x1b[31m"] {
             let read = response(&json!({"access_token": bad, "refresh_token": bad})).tokens;
             assert!(
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_expires_at_the_earliest_of_what_is_said_of_it() {
+    fn a_token_expires_at_the_earliest_of_all_its_times() {
         let jwt = |left: u64| token(&json!({"exp": NOW + left, "iat": NOW - 100}));
         for (output, left) in [
             (json!({"token": "opaque"}), 3600),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_refused_in_a_few_words() {
+    fn an_invalid_token_is_refused_in_a_few_words() {
         for (output, words) in [
             (json!([]), "no JSON object"),
             (json!({"expires_in": 7}), "no access token"),

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_rejected_only_where_the_token_is_to_blame() {
+    fn a_token_is_only_rejected_if_it_is_to_blame() {
         assert_eq!(judged(200, "{}"), Verdict::Accepted);
         for body in ["", r#"{"detail":"Token expired."}"#] {
             assert_eq!(judged(401, body), Verdict::Rejected, "{body}");
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_strange_does_no_harm() {
+    fn missing_or_strange_members_do_no_harm() {
         for answer in [
             json!(null),
             json!([]),

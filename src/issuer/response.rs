@@ -80,7 +80,7 @@ mod tests {
     use crate::error::{TEMPORARY, exit_code};
 
     #[test]
-    fn whole_tokens_are_taken_whatever_surrounds_them() {
+    fn complete_tokens_are_accepted_whatever_surrounds_them() {
         let whole = r#"{"refresh_token":"rt_1","more":{"a":[1]}}"#;
         for body in [
             whole.to_owned(),

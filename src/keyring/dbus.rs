@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_is_an_error_at_worst() {
+    fn any_input_is_an_error_at_worst() {
         let mut random = 1_u32;
         for round in 0..2000 {
             let mut bytes: Vec<u8> = (0..64)

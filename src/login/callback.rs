@@ -241,7 +241,7 @@ mod tests {
     use crate::login::redirect::testing::{STATE, expectation};
 
     #[test]
-    fn a_page_arrives_whole_though_the_browser_sent_more_than_was_read() {
+    fn a_page_arrives_completely_if_the_browser_sent_more_than_was_read() {
         let (sender, events) = mpsc::channel();
         let listening = listen(&[0], "").unwrap();
         let mut browser = TcpStream::connect((Ipv4Addr::LOCALHOST, listening.port)).unwrap();

@@ -170,7 +170,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_browser_has_a_process_group_of_its_own_and_none_of_our_streams() {
+    fn the_browser_has_its_own_process_group_and_none_of_our_streams() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let script = r#"links=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2)
             group=$(cut -d' ' -f5 /proc/$$/stat)

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_is_taken_for_what_was_meant() {
+    fn a_paste_is_understood_as_it_was_meant() {
         let address = "http://localhost:1455/auth/callback?code=c&state=right-state";
         for (before, after) in [("", "."), ("(", ")."), ("“", "”,")] {
             let text = format!("{before}{address}{after}");
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_paste_is_told_what_is_wrong() {
+    fn a_wrong_paste_is_explained() {
         let other = "it is not an address";
         for (text, wanted) in [
             ("", other),

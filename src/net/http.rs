@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_web_page_that_blocks_is_no_bad_login() {
+    fn a_blocking_web_page_is_not_a_bad_login() {
         for page in ["<!DOCTYPE html><title>Blocked</title>", "\n <html lang=en>"] {
             assert_eq!(
                 described(403, page),
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flaw_is_told_with_the_status() {
+    fn a_flaw_is_reported_with_the_status() {
         let response = Response {
             status: 200,
             flaw: Some("connection reset by peer".to_owned()),

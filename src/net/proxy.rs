@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_proxy_covers_what_it_covers_elsewhere() {
+    fn no_proxy_covers_the_same_hosts_as_elsewhere() {
         for (list, host) in [
             ("*", "auth.openai.com"),
             ("auth.openai.com", "auth.openai.com"),

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_roots_serve_only_where_the_system_has_none() {
+    fn the_built_in_roots_are_only_used_if_the_system_has_none() {
         let key = rcgen::KeyPair::generate().unwrap();
         let authority = rcgen::CertificateParams::default()
             .self_signed(&key)

@@ -190,7 +190,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_takes_too_long_is_ended_with_all_that_it_started() {
+    fn a_command_that_takes_too_long_is_killed_with_its_children() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fifo");
         let mut mkfifo = Command::new("mkfifo");
@@ -224,7 +224,7 @@ mod tests {
 
     /// The other end stays open, as with a daemon started by a command.
     #[test]
-    fn a_whole_object_ends_the_reading() {
+    fn a_complete_object_ends_the_reading() {
         let (mut theirs, ours) = (io::pipe().unwrap(), b"{\"token\": \"a}\"}\n");
         io::Write::write_all(&mut theirs.1, ours).unwrap();
         assert_eq!(read_output(theirs.0).unwrap(), ours);

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_waits_longer_gives_the_backend_longer() {
+    fn a_longer_timeout_gives_the_backend_longer() {
         for (timeout, wanted) in [
             (None, 1500),
             (Some(1), 1500),

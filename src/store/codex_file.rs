@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_being_rewritten_is_read_when_it_is_whole() {
+    fn a_file_that_is_being_rewritten_is_read_once_complete() {
         let whole = r#"{"tokens":{"access_token":"new"}}"#;
         let credentials = read_during(&["", &whole[..20], "", whole])
             .unwrap()

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_whole_replaces_the_record_that_it_was_made_for() {
+    fn a_complete_file_replaces_the_record_it_was_made_for() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("default.json");
         let present = record(4, Some(3));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_does_not_say_when_it_was_received_is_told_apart_by_its_text() {
+    fn a_record_without_a_time_of_receipt_is_identified_by_its_text() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("default.json");
         let [ours, theirs] = ["ours", "theirs"]
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_a_newer_version_is_not_replaced_by_what_was_left() {
+    fn a_record_of_a_newer_version_is_not_replaced_by_a_leftover() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("default.json");
         fs::write(&target, r#"{"version":9}"#).unwrap();

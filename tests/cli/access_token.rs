@@ -125,7 +125,7 @@ fn a_login_that_could_not_be_stored_reads_no_token() {
 }
 
 #[test]
-fn it_replaces_an_earlier_login_which_is_revoked() {
+fn it_replaces_and_revokes_an_earlier_login() {
     let sandbox = Sandbox::new();
     let planted = sandbox.plant();
     sign_in(&sandbox, "default");
@@ -386,7 +386,7 @@ fn doctor_finds_nothing_wrong_with_it() {
 }
 
 #[test]
-fn signing_out_removes_it_and_names_who_can_revoke_it() {
+fn signing_out_removes_it_and_says_who_can_revoke_it() {
     let (sandbox, _) = signed_in();
     sandbox.run(&["logout"]).assert(
         0,

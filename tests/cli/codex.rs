@@ -333,7 +333,7 @@ fn assert_refused(person: &Person, ours: &str) {
 }
 
 #[test]
-fn without_a_login_the_person_sees_our_one_line() {
+fn without_a_login_the_user_sees_our_one_line() {
     let Some(person) = Person::new() else { return };
     fs::remove_file(person.sandbox.file("default")).unwrap();
     assert_refused(&person, "codex-auth: not signed in: run codex-auth login");
@@ -341,7 +341,7 @@ fn without_a_login_the_person_sees_our_one_line() {
 }
 
 #[test]
-fn after_a_revoked_login_the_person_sees_our_one_line() {
+fn after_a_revoked_login_the_user_sees_our_one_line() {
     let Some(person) = Person::new() else { return };
     person.expire_token();
     person.sandbox.issuer.revoke_logins();

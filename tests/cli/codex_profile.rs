@@ -71,7 +71,7 @@ fn the_profile_can_come_from_the_environment() {
 
 /// Honouring an issuer in this file would allow others to redirect the refresh token.
 #[test]
-fn the_name_is_codexs_however_it_is_written() {
+fn the_name_is_codexs_in_any_spelling() {
     let sandbox = with_codexs(|_| {});
     for name in ["Codex", "CODEX"] {
         let output = sandbox.run(&["--profile", name, "token"]);
@@ -129,7 +129,7 @@ fn another_token_or_a_longer_life_is_for_codex_to_get() {
 
 /// Whatever else the file contains, an API key is not a ChatGPT token.
 #[test]
-fn a_login_by_api_key_is_an_error_that_says_so() {
+fn a_login_with_an_api_key_is_reported_as_an_error() {
     let by_mode = |login: &mut Value| {
         login["auth_mode"] = json!("apikey");
         login["OPENAI_API_KEY"] = json!("sk-of-somebody");
@@ -271,7 +271,7 @@ fn nobody_signs_in_to_codexs_profile_or_out_of_it() {
 }
 
 #[test]
-fn an_access_token_of_an_admin_console_is_served_as_it_is() {
+fn an_access_token_from_an_admin_console_is_printed_unchanged() {
     let sandbox = Sandbox::new();
     sandbox.store_codex(r#"{"auth_mode":"personalAccessToken","personal_access_token":"at-1234"}"#);
     sandbox

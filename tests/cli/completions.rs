@@ -189,7 +189,7 @@ fn zsh_completes_with_a_script_in_its_path_of_functions() {
 }
 
 #[test]
-fn a_call_that_the_variable_leaks_into_does_what_it_always_does() {
+fn a_leaked_variable_does_not_change_a_normal_call() {
     let mut sandbox = Sandbox::new();
     sandbox.plant();
     sandbox.set("CODEX_AUTH_COMPLETE", "bash");

@@ -88,7 +88,7 @@ fn other_spellings_of_the_same_answers_are_understood() {
 }
 
 #[test]
-fn where_device_login_is_switched_off_the_other_ways_are_named() {
+fn if_device_login_is_disabled_other_ways_are_named() {
     let sandbox = Sandbox::new();
     sandbox.issuer.set(|its| its.device_login = false);
     sandbox.run(&LOGIN).assert(
@@ -105,7 +105,7 @@ fn where_device_login_is_switched_off_the_other_ways_are_named() {
 }
 
 #[test]
-fn a_failure_at_the_start_is_told_at_once() {
+fn a_failure_at_the_start_is_reported_at_once() {
     let sandbox = Sandbox::new();
     for (trouble, code, reason) in [
         (
@@ -388,7 +388,7 @@ fn after_a_temporary_failure_of_the_exchange_the_next_login_resumes() {
 
 /// A login stored meanwhile stays, and the code is spent.
 #[test]
-fn after_a_temporary_failure_to_store_the_next_login_begins_anew() {
+fn after_a_temporary_failure_to_store_the_next_login_starts_again() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
     sandbox.issuer.approve();
@@ -410,7 +410,7 @@ fn after_a_temporary_failure_to_store_the_next_login_begins_anew() {
 }
 
 #[test]
-fn after_a_refused_exchange_the_next_login_begins_anew() {
+fn after_a_refused_exchange_the_next_login_starts_again() {
     let sandbox = Sandbox::new();
     interrupt(&sandbox);
     sandbox.issuer.approve();
@@ -483,7 +483,7 @@ mod on_a_terminal {
     }
 
     #[test]
-    fn the_time_left_is_counted_and_is_gone_in_the_end() {
+    fn the_time_left_counts_down_and_disappears_at_the_end() {
         let sandbox = Sandbox::new();
         let terminal = Terminal::start(&sandbox, &LOGIN, 40);
         terminal.await_text("Waiting: 15:00 left", 1);

@@ -36,7 +36,7 @@ fn assert_nothing_is_sent(sandbox: &Sandbox, message: &str) {
 // Garbage in the store.
 
 #[test]
-fn a_file_that_is_no_login_is_an_error_and_stays_as_it_is() {
+fn a_file_that_is_not_a_login_is_an_error_and_stays_unchanged() {
     let nuls = "\0".repeat(4096);
     let huge = " ".repeat(4 * 1024 * 1024 + 1);
     let damaged = "the file is damaged: it is not a JSON object";
@@ -579,7 +579,7 @@ fn a_link_to_codexs_own_file_is_never_written_through() {
 }
 
 #[test]
-fn what_a_newer_version_wrote_is_never_overwritten() {
+fn a_file_from_a_newer_version_is_never_overwritten() {
     let newer = "{\"version\":2,\"tokens\":{\"refresh_token\":\"r\"}}";
     let sandbox = Sandbox::new();
     sandbox.store("default", newer);
@@ -934,7 +934,7 @@ fn a_copy_of_the_login_that_was_left_behind_is_removed() {
 }
 
 #[test]
-fn a_logout_removes_what_killed_refreshes_left() {
+fn a_logout_removes_the_leftovers_of_killed_refreshes() {
     let sandbox = Sandbox::new();
     sandbox.plant();
     let names = ["default.json.new", "default.device"];

@@ -254,7 +254,7 @@ fn a_login_that_is_not_a_file_or_read_only_is_found() {
 }
 
 #[test]
-fn the_state_of_each_login_is_told() {
+fn the_state_of_each_login_is_reported() {
     let far = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(now() + 3630));
     let past = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(now() - 5));
     let revoked = json!({ "reason": "It was used before.", "at": past.to_string() });
@@ -304,7 +304,7 @@ fn a_bad_profile_name_is_wrong_usage() {
 }
 
 #[test]
-fn what_passed_is_only_counted_unless_asked_for() {
+fn passed_checks_are_only_counted_unless_requested() {
     let mut sandbox = healthy();
     sandbox.set("https_proxy", "");
     sandbox.set("no_proxy", "internal.example");
@@ -408,7 +408,7 @@ fn a_login_that_was_copied_is_found_by_its_fingerprint() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_found() {
+fn a_busy_port_is_found() {
     let mut sandbox = healthy();
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();

@@ -302,7 +302,7 @@ fn a_rejection_that_the_backend_does_not_confirm_changes_nothing() {
 }
 
 #[test]
-fn refreshes_that_other_machines_force_come_ever_less_often() {
+fn refreshes_forced_by_other_machines_become_less_frequent() {
     let sandbox = Sandbox::new();
     sandbox.plant();
     let force = || run_asked(&sandbox, "force-refresh", &["token"]);
@@ -329,7 +329,7 @@ fn refreshes_that_other_machines_force_come_ever_less_often() {
 }
 
 #[test]
-fn a_token_of_another_account_is_refused_whatever_is_said_beside_it() {
+fn a_token_of_another_account_is_refused_whatever_the_output_claims() {
     let machines = Machines::new();
     machines.client.age(-60);
     let claims = json!({"https://api.openai.com/auth": {"chatgpt_account_id": "account-2"}});
@@ -343,7 +343,7 @@ fn a_token_of_another_account_is_refused_whatever_is_said_beside_it() {
 }
 
 #[test]
-fn a_whole_token_ends_the_waiting_for_a_command_whose_daemon_keeps_its_stdout() {
+fn a_complete_token_ends_the_wait_for_a_command_whose_daemon_keeps_stdout() {
     let machines = Machines::new();
     machines.client.age(-60);
     let output = json!({"token": "opaque", "account_id": "account-1", "expires_in": 3600});
@@ -359,7 +359,7 @@ fn a_whole_token_ends_the_waiting_for_a_command_whose_daemon_keeps_its_stdout() 
 }
 
 #[test]
-fn a_whole_token_ends_the_waiting_for_a_socket_that_stays_open() {
+fn a_complete_token_ends_the_wait_for_a_socket_that_stays_open() {
     let machines = Machines::new();
     let client = &machines.client;
     let path = client.folder().join("open");
@@ -511,7 +511,7 @@ fn a_missing_command_is_reported_too() {
 }
 
 #[test]
-fn a_login_that_is_required_at_the_other_end_is_required_there() {
+fn a_login_required_at_the_other_end_is_reported_as_such() {
     let machines = Machines::new();
     machines.authority.issuer.revoke_logins();
     machines.age(-60);

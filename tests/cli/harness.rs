@@ -440,7 +440,7 @@ fn poll(issuer: &FakeIssuer, body: &Value) -> Answer {
 }
 
 #[test]
-fn a_device_login_waits_for_the_person() {
+fn a_device_login_waits_for_the_user() {
     let issuer = FakeIssuer::start();
     let device = begin_device_login(&issuer);
     assert_eq!(poll(&issuer, &device).status, 403);
@@ -472,7 +472,7 @@ fn a_device_login_is_denied_expired_or_switched_off() {
 }
 
 #[test]
-fn the_backend_takes_valid_tokens_of_the_right_account() {
+fn the_backend_accepts_valid_tokens_of_the_right_account() {
     let issuer = FakeIssuer::start();
     let url = format!("{}/backend-api/wham/usage", issuer.url());
     let ask = |tokens: &Value, account: &str| {
@@ -561,7 +561,7 @@ fn a_held_answer_blocks_no_other_and_comes_when_the_gate_opens() {
 }
 
 #[test]
-fn a_dripped_answer_comes_whole() {
+fn a_dripped_answer_arrives_completely() {
     let issuer = FakeIssuer::start();
     let token = new_refresh_token(&issuer);
     let drip = Trouble::Drip(Duration::from_micros(10));
@@ -584,7 +584,7 @@ fn an_issuer_stops_although_an_answer_is_held_and_a_connection_silent() {
 }
 
 #[test]
-fn a_violation_that_nobody_took_fails_the_test() {
+fn an_unexpected_violation_fails_the_test() {
     let issuer = FakeIssuer::start();
     let url = format!("{}/.well-known/openid-configuration", issuer.url());
     assert_eq!(browser::get(&url).status, 400);
@@ -597,7 +597,7 @@ fn a_violation_that_nobody_took_fails_the_test() {
 }
 
 #[test]
-fn expectations_fit_what_they_say_and_nothing_else() {
+fn expectations_match_what_they_say_and_nothing_else() {
     let fitting = [
         ("", ""),
         ("one\n", "one\n"),
@@ -676,7 +676,7 @@ mod with_a_shell {
     }
 
     #[test]
-    fn code_stdout_and_stderr_are_told_with_names_for_what_changes() {
+    fn code_stdout_and_stderr_are_shown_with_placeholders() {
         let sandbox = Sandbox::new();
         let login = sandbox.plant();
         let token = login["tokens"]["access_token"].as_str().unwrap();
@@ -806,7 +806,7 @@ mod with_a_shell {
     }
 
     #[test]
-    fn what_another_process_stores_is_awaited() {
+    fn a_change_by_another_process_is_awaited() {
         let sandbox = Sandbox::new();
         sandbox.store("default", "{}");
         let script =
@@ -821,7 +821,7 @@ mod with_a_shell {
     }
 
     #[test]
-    fn a_terminal_has_a_person_at_the_keyboard() {
+    fn a_terminal_has_a_user_at_the_keyboard() {
         let sandbox = Sandbox::new();
         let script =
             "test -t 0 && test -t 1 && test -t 2 && echo ready && read line && echo got $line";

@@ -139,7 +139,7 @@ fn only_the_long_help_has_the_variables_and_the_exit_codes() {
 }
 
 #[test]
-fn the_global_option_stands_behind_those_of_the_command() {
+fn the_global_option_comes_after_those_of_the_command() {
     let help = Sandbox::new().run(&["token", "--help"]).stdout;
     let place = |text: &str| help.find(text).unwrap_or_else(|| panic!("{text}: {help}"));
     assert!(place("--min-ttl") < place("--profile"), "{help}");
@@ -156,7 +156,7 @@ fn the_man_page_is_printed_as_it_is() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_shown_is_wrapped_between_words() {
+fn output_is_wrapped_between_words() {
     let sandbox = Sandbox::new();
     for columns in [40, 80] {
         for arguments in [
@@ -187,7 +187,7 @@ fn what_is_shown_is_wrapped_between_words() {
 
 #[cfg(unix)]
 #[test]
-fn colours_are_shown_only_where_they_are_wanted() {
+fn colours_are_only_shown_if_wanted() {
     let sandbox = Sandbox::new();
     sandbox.plant();
     for (arguments, coloured) in [

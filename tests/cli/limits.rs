@@ -153,7 +153,7 @@ fn longest_wait(sandbox: &Sandbox, arguments: &str) -> i64 {
 
 /// If the worker ends with its caller, as in a container, the caller waits as long as the worker may need.
 #[test]
-fn where_a_worker_ends_with_its_caller_it_gets_the_time_that_it_can_need() {
+fn where_a_worker_ends_with_its_caller_it_gets_the_time_it_may_need() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     // Longer than a caller waits silently: only then does its long wait begin.

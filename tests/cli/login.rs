@@ -85,7 +85,7 @@ fn assert_safe_page(page: &Answer) {
 }
 
 #[test]
-fn a_person_signs_in_once_and_gets_tokens_from_then_on() {
+fn a_user_signs_in_once_and_gets_tokens_from_then_on() {
     let sandbox = Sandbox::new();
     let mut login = sandbox.spawn(&["login"]);
     let page = login.sign_in();
@@ -123,7 +123,7 @@ fn the_page_comes_only_after_the_login_is_stored() {
 }
 
 #[test]
-fn the_address_says_what_the_issuer_wants_to_know() {
+fn the_url_has_everything_the_issuer_requires() {
     let mut sandbox = Sandbox::new();
     sandbox.set("CODEX_AUTH_REDIRECT_HOST", "127.0.0.1");
     sandbox.set("CODEX_AUTH_CLIENT_ID", "another-client");
@@ -152,7 +152,7 @@ pub fn opening(message: &str) -> String {
 
 #[cfg(unix)]
 #[test]
-fn the_browser_of_the_person_is_started_and_its_output_is_discarded() {
+fn the_users_browser_is_started_and_its_output_is_discarded() {
     let mut sandbox = Sandbox::new();
     sandbox.script(
         "my-browser",
@@ -197,7 +197,7 @@ fn no_browser_is_started_when_none_is_wanted() {
 }
 
 #[test]
-fn a_browser_that_cannot_be_opened_is_no_failure_but_said_with_its_reason() {
+fn a_browser_that_cannot_be_opened_is_reported_but_not_a_failure() {
     for (browsers, reasons) in [
         ("/nonexistent/browser", "/nonexistent/browser: no such file"),
         ("nosuchbrowser", "nosuchbrowser: command not found"),

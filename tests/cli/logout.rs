@@ -56,7 +56,7 @@ fn a_logout_without_revocation_sends_nothing() {
 }
 
 #[test]
-fn a_revocation_that_failed_is_told_with_what_it_means() {
+fn a_failed_revocation_is_reported_with_its_consequences() {
     for trouble in [
         Trouble::status(500),
         Trouble::error(400, "invalid_request"),

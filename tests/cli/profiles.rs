@@ -69,7 +69,7 @@ fn the_advice_for_one_profile_never_replaces_another() {
 }
 
 #[test]
-fn what_status_doctor_and_setup_advise_names_the_profile() {
+fn advice_from_status_doctor_and_setup_names_the_profile() {
     let mut sandbox = Sandbox::new();
     sandbox.plant_as("work", LIFE.cast_signed(), LIFE);
     sandbox.set("CODEX_AUTH_PROFILE", "work");
@@ -191,7 +191,7 @@ fn two_profiles_are_refreshed_at_the_same_time() {
 }
 
 #[test]
-fn a_login_into_one_of_the_workspaces_is_taken() {
+fn a_login_to_one_of_the_workspaces_is_accepted() {
     for arguments in [
         &["login", "--workspace", "team-1", "--workspace", "account-1"][..],
         &["login", "--workspace", "team-1,account-1"],
@@ -207,7 +207,7 @@ fn a_login_into_one_of_the_workspaces_is_taken() {
 }
 
 #[test]
-fn a_login_into_another_workspace_is_refused_and_revoked_and_the_old_one_stays() {
+fn a_login_to_another_workspace_is_refused_and_revoked_and_the_old_one_stays() {
     let sandbox = Sandbox::new();
     let old = sandbox.plant();
     sandbox.issuer.set(|its| its.honours_workspace = false);

@@ -81,7 +81,7 @@ fn of_many_callers_one_refreshes() {
 }
 
 #[test]
-fn callers_that_come_while_a_refresh_is_under_way_get_its_token() {
+fn callers_that_come_during_a_refresh_get_its_token() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     let gate = sandbox.issuer.hold(REFRESH);
@@ -95,7 +95,7 @@ fn callers_that_come_while_a_refresh_is_under_way_get_its_token() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn callers_that_want_another_token_share_the_one_that_is_under_way() {
+fn callers_that_want_another_token_share_a_refresh_in_progress() {
     let sandbox = Sandbox::new();
     sandbox.plant();
     let gate = sandbox.issuer.hold(REFRESH);
@@ -121,7 +121,7 @@ fn a_forced_refresh_gives_another_token_each_time() {
 }
 
 #[test]
-fn a_fast_rejection_costs_one_request_and_all_are_told() {
+fn a_fast_rejection_costs_one_request_and_all_callers_report_it() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     sandbox.issuer.revoke_logins();
@@ -137,7 +137,7 @@ fn a_fast_rejection_costs_one_request_and_all_are_told() {
 }
 
 #[test]
-fn a_fast_failure_costs_one_request_and_all_are_told() {
+fn a_fast_failure_costs_one_request_and_all_callers_report_it() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-60, LIFE);
     sandbox
@@ -233,7 +233,7 @@ fn a_caller_that_ignores_sigchld_still_gets_the_result() {
 }
 
 #[test]
-fn a_caller_waits_no_longer_than_its_timeout_and_the_refresh_goes_on() {
+fn a_caller_waits_no_longer_than_its_timeout_and_the_refresh_continues() {
     if support::sandbox::callers_stay() {
         return;
     }
@@ -310,7 +310,7 @@ int flock(int file, int operation) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_wait_for_the_lock_that_is_interrupted_goes_on() {
+fn an_interrupted_wait_for_the_lock_continues() {
     let sandbox = Sandbox::new();
     let Some(shim) = sandbox.shim(INTERRUPTED) else {
         return;
@@ -521,7 +521,7 @@ fn callers_that_give_up_leave_no_crowd_of_workers_behind() {
 }
 
 #[test]
-fn the_seconds_since_a_refresh_do_not_count_against_a_whole_life_that_is_asked_for() {
+fn the_seconds_since_a_refresh_do_not_count_if_a_full_lifetime_is_requested() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(-1, 3600);
     let ask = || sandbox.run(&["token", "--min-ttl", "1h"]);
@@ -632,7 +632,7 @@ fn a_revocation_is_final_until_the_next_login() {
 }
 
 #[test]
-fn a_revoked_login_serves_its_token_while_it_is_valid() {
+fn a_revoked_login_still_provides_a_valid_token() {
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(200, LIFE);
     sandbox.issuer.revoke_logins();
@@ -1165,7 +1165,7 @@ fn a_due_token_that_could_not_be_stored_starts_no_worker() {
 /// A program that waits for the end of a pipe inherited by the caller must not wait for the worker.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_worker_leaves_the_callers_pipes_even_where_there_is_no_proc() {
+fn a_worker_leaves_the_callers_pipes_even_without_proc() {
     if !rustix::process::geteuid().is_root() {
         return support::sandbox::skip("only root can unmount /proc");
     }

@@ -105,7 +105,7 @@ fn every_text_is_filled_in_and_its_comments_fit_80_columns() {
 }
 
 #[test]
-fn the_profile_and_the_region_of_the_login_are_told_too() {
+fn the_profile_and_the_region_of_the_login_are_included() {
     let sandbox = Sandbox::new();
     let mut account = Account::new("team-1", "someone@mail.example");
     let region = json!("eu");
@@ -143,7 +143,7 @@ args = [[..]\"--profile\", \"work\", \"token\", \"--verify\", \"--timeout\", \"8
 
 /// In every configuration with a base URL and headers for the backend, so that the token works there.
 #[test]
-fn the_routing_of_the_workspace_is_told_to_every_program() {
+fn the_routing_of_the_workspace_is_included_for_every_program() {
     let mut sandbox = Sandbox::new();
     let mut account = Account::new("team-1", "someone@mail.example");
     account
@@ -275,7 +275,7 @@ fn programs_that_the_backend_does_not_serve_are_led_to_the_gateway_of_litellm() 
 }
 
 #[test]
-fn crush_calls_us_where_its_gateway_takes_the_token() {
+fn crush_calls_us_if_its_gateway_accepts_the_token() {
     let sandbox = signed_in();
     let arguments = ["setup", "crush", "--base-url", "https://proxy.example/v1"];
     sandbox.run(&arguments).assert(
@@ -552,7 +552,7 @@ mod on_unix {
     }
 
     #[test]
-    fn the_plugin_for_opencode_sends_what_the_backend_takes() {
+    fn the_plugin_for_opencode_sends_what_the_backend_accepts() {
         let after = "\
             const hooks = await CodexAuth();\n\
             const config = { provider: { other: 1 } };\n\
@@ -579,7 +579,7 @@ mod on_unix {
     }
 
     #[test]
-    fn the_line_for_curl_works_as_it_is_and_sends_nothing_without_a_token() {
+    fn the_line_for_curl_works_unchanged_and_sends_nothing_without_a_token() {
         let sandbox = signed_in();
         if !sandbox.has_curl() {
             return;

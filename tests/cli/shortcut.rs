@@ -47,7 +47,7 @@ fn assert_alike(sandbox: &Sandbox, what: &str, code: i32) {
 }
 
 #[test]
-fn a_bare_token_does_what_any_other_spelling_does() {
+fn a_bare_token_succeeds_like_any_other_spelling() {
     let sandbox = Sandbox::new();
     assert_alike(&sandbox, "nothing", 4);
     for (what, change, code) in STORED {

@@ -78,7 +78,7 @@ fn nobody_is_signed_in() {
 }
 
 #[test]
-fn a_fresh_login_is_shown_whole() {
+fn a_fresh_login_is_shown_completely() {
     let sandbox = planted(LIFE.cast_signed() - 86_400 * 2 + 60, |_| {});
     let output = sandbox.run(&["status"]);
     output.assert(
@@ -149,7 +149,7 @@ fn tokens_without_an_account_are_named_in_status_and_doctor() {
 
 /// A problem that keeps a refresh from being stored is shown before it matters.
 #[test]
-fn a_refresh_that_could_not_be_stored_is_told_while_the_token_is_valid() {
+fn a_refresh_that_could_not_be_stored_is_reported_while_the_token_is_valid() {
     let sandbox = planted(86_400 * 5, |_| {});
     let staged = sandbox.file("default").with_extension("json.new");
     std::fs::create_dir(&staged).unwrap();
@@ -177,7 +177,7 @@ fn a_refresh_that_could_not_be_stored_is_told_while_the_token_is_valid() {
 /// On a terminal, long waits are announced, and the line is wiped at the end.
 #[cfg(unix)]
 #[test]
-fn a_terminal_shows_what_is_awaited() {
+fn a_terminal_shows_what_the_program_waits_for() {
     let sandbox = planted(86_400 * 5, |_| {});
     for (endpoint, arguments, awaited, end) in [
         (
@@ -310,7 +310,7 @@ fn a_revoked_login_serves_as_long_as_its_token_is_valid() {
 }
 
 #[test]
-fn a_revocation_that_the_issuer_just_told_is_shown() {
+fn a_recent_revocation_by_the_issuer_is_shown() {
     let sandbox = planted(-60, |_| {});
     sandbox.issuer.revoke_logins();
     sandbox.run(&["token"]).assert(4, "", "codex-auth: [..]\n");
@@ -534,7 +534,7 @@ fn no_secret_is_shown() {
 }
 
 #[test]
-fn the_usage_of_the_plan_is_told() {
+fn the_usage_of_the_plan_is_shown() {
     let sandbox = planted(86_400 * 5, |_| {});
     let answer = json!({ "plan_type": "plus", "rate_limit": {
         "allowed": true,

@@ -62,7 +62,7 @@ fn an_account_of_fedramp_or_of_a_region_has_its_headers_everywhere() {
 
 /// Another token would not help.
 #[test]
-fn a_401_about_the_region_is_no_verdict() {
+fn a_401_about_the_region_is_inconclusive() {
     let sandbox = signed_in();
     let region =
         json!({ "error": { "code": "unauthorized", "message": "Not available in this region." } });

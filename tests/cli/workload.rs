@@ -71,7 +71,7 @@ impl Job {
 }
 
 #[test]
-fn a_workload_signs_in_without_a_person_and_needs_no_variable_afterwards() {
+fn a_workload_signs_in_without_a_user_and_needs_no_variable_afterwards() {
     let Job(sandbox) = &Job::signed_in();
     let printed = sandbox.run(&["token"]);
     printed.assert(0, TOKEN, "");
@@ -217,7 +217,7 @@ fn an_identity_token_is_used_again_only_when_there_is_no_other_way() {
 }
 
 #[test]
-fn a_file_without_a_usable_identity_token_is_tried_again_as_soon_as_there_is_one() {
+fn an_unusable_identity_token_is_tried_again_once_replaced() {
     let job = Job::signed_in();
     job.0.age(-60);
     let expired = job.0.issuer.issue_identity_token(-180);
@@ -273,7 +273,7 @@ fn a_link_to_the_identity_token_is_followed_at_each_exchange() {
 
 #[cfg(unix)]
 #[test]
-fn a_fifo_is_no_identity_token() {
+fn a_fifo_is_not_an_identity_token() {
     let job = Job::signed_in();
     job.0.age(-60);
     fs::remove_file(job.file()).unwrap();

@@ -240,7 +240,7 @@ fn a_response_with_any_status_is_returned() {
 }
 
 #[test]
-fn the_time_to_wait_is_told_by_the_clock_of_the_server() {
+fn the_time_to_wait_is_measured_by_the_servers_clock() {
     let date = "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n";
     for (retry, told) in [
         ("7", "7s"),
@@ -712,7 +712,7 @@ fn a_socks_proxy_gets_its_password_and_asks_for_it() {
 }
 
 #[test]
-fn the_kind_of_a_socks_proxy_is_named_where_it_is_wrong() {
+fn a_wrong_kind_of_socks_proxy_is_named() {
     let unknown = format!("{}.test", "x".repeat(70));
     let (socks, _requests) = socks_proxy(closed_port(), None);
     let proxy = format!("socks5://127.0.0.1:{socks}");

@@ -57,7 +57,7 @@ fn codexs_login_is_read_from_the_keyring() {
 
 /// Codex ignores a file beside it, which is an older login.
 #[test]
-fn a_file_counts_only_where_codex_would_read_it() {
+fn a_file_only_counts_if_codex_would_read_it() {
     let Some(desktop) = Desktop::start() else {
         return;
     };

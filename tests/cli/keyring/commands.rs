@@ -414,7 +414,7 @@ fn a_key_stays_as_long_as_another_file_names_it() {
 /// As if the file system became read-only meanwhile: the new file can neither replace the stored one nor be removed. The
 /// next command that takes the lock completes the replacement.
 #[test]
-fn a_key_stays_where_a_file_that_is_sealed_with_it_is_left_behind() {
+fn a_key_stays_while_a_leftover_file_is_sealed_with_it() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
@@ -493,7 +493,7 @@ fn a_login_that_may_be_a_copy_of_a_sealed_one_is_not_revoked() {
 
 /// Its code would be readable, and so would the resulting login.
 #[test]
-fn a_device_login_that_waits_is_removed_where_a_login_is_sealed() {
+fn a_pending_device_login_is_removed_when_a_login_is_sealed() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
@@ -519,7 +519,7 @@ fn a_device_login_that_waits_is_removed_where_a_login_is_sealed() {
 }
 
 #[test]
-fn a_doctor_finds_what_a_killed_unseal_has_left() {
+fn doctor_finds_the_leftovers_of_a_killed_unseal() {
     let Some(desktop) = Desktop::start() else {
         return;
     };

@@ -150,7 +150,7 @@ fn a_file_completely_written_by_a_killed_worker_is_used() {
 
 /// The worker hands over the token, and stores it once the disk accepts it.
 #[test]
-fn what_cannot_be_saved_is_handed_over_sealed() {
+fn an_unsaved_token_is_handed_over_sealed() {
     let Some(desktop) = Desktop::start() else {
         return;
     };

@@ -190,7 +190,7 @@ fn a_forbidden_session_bus_differs_from_a_missing_one() {
 }
 
 #[test]
-fn a_key_that_is_gone_asks_for_a_login() {
+fn a_lost_key_asks_for_a_login() {
     let Some(desktop) = Desktop::start() else {
         return;
     };
@@ -212,7 +212,7 @@ fn a_key_that_is_gone_asks_for_a_login() {
 
 /// Nobody is there to unlock it.
 #[test]
-fn a_login_that_cannot_be_sealed_is_told_before_the_person_signs_in() {
+fn a_login_that_cannot_be_sealed_fails_before_the_user_signs_in() {
     let Some(mut desktop) = Desktop::start() else {
         return;
     };
