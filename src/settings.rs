@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result};
 use serde_json::{Map, Value};
 
-use crate::credentials::TokenRequest;
 use crate::error::usage;
 use crate::text::entries;
 use crate::url::Url;
@@ -125,14 +124,6 @@ fn is_device(name: &str) -> bool {
             .iter()
             .any(|name| *name == stem),
     }
-}
-
-/// What another codex-auth requires of `token`.
-pub fn forwarded_request() -> Result<TokenRequest> {
-    let Some(text) = text(REQUEST)? else {
-        return Ok(TokenRequest::default());
-    };
-    TokenRequest::parse(&text).map_err(|why| invalid(&format!("value {text:?} for {REQUEST}"), why))
 }
 
 /// The folder of the stored credentials: `CODEX_AUTH_HOME`, or `codex-auth` in the platform's configuration folder.
@@ -361,7 +352,7 @@ pub fn any_is_set(names: &[&str]) -> bool {
 }
 
 /// The same as text on one line.
-fn text(name: &str) -> Result<Option<String>> {
+pub fn text(name: &str) -> Result<Option<String>> {
     let text = path(name)?.map(|path| path.into_os_string().into_string());
     text.transpose()
         .map_err(|_| invalid(name, "not valid UTF-8"))
@@ -388,7 +379,7 @@ fn allowed(name: &str, usual: &str, is_allowed: fn(&str) -> bool, why: &str) -> 
 }
 
 /// A variable with an unusable value is wrong usage, like an option.
-fn invalid(name: &str, why: impl Display) -> Error {
+pub fn invalid(name: &str, why: impl Display) -> Error {
     usage(format!("invalid {name}: {why}"))
 }
 

@@ -15,7 +15,7 @@ use super::output::print;
 use crate::cli::{Format, RequestArgs, TokenArgs};
 use crate::credentials::{Credentials, TokenRequest, fingerprint};
 use crate::profile::Profile;
-use crate::settings;
+use crate::settings::{self, REQUEST};
 use crate::terminal::warn;
 use crate::text::shell_quoted;
 use crate::time::{date, seconds_since_epoch, time_at};
@@ -31,7 +31,12 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
 /// Returns credentials with a token that satisfies the options, or the request of another machine that runs this as its
 /// command. Shows any warning about it.
 pub fn obtain(profile: &Profile, args: &RequestArgs) -> Result<Credentials> {
-    let forwarded = settings::forwarded_request()?;
+    let invalid =
+        |text: &str, why| settings::invalid(&format!("value {text:?} for {REQUEST}"), why);
+    let forwarded = match settings::text(REQUEST)? {
+        Some(text) => TokenRequest::parse(&text).map_err(|why| invalid(&text, why))?,
+        None => TokenRequest::default(),
+    };
     let request = TokenRequest {
         min_ttl: args.min_ttl.or(forwarded.min_ttl),
         force_refresh: args.force_refresh || forwarded.force_refresh,
