@@ -92,7 +92,6 @@ pub fn command() -> clap::Command {
     })
 }
 
-/// Reads the arguments of this process.
 pub fn parse() -> Result<Cli, clap::Error> {
     Cli::try_parse().or_else(|error| match error.kind() {
         ErrorKind::DisplayHelp => Cli::from_arg_matches(&command().try_get_matches()?),
@@ -172,7 +171,6 @@ pub struct LoginArgs {
     pub command: Vec<String>,
 }
 
-/// The options of a token request.
 #[derive(Args, Default, PartialEq, Debug)]
 pub struct RequestArgs {
     /// How long the token must stay valid: 90s, 5m, 2h, 1d [default: 5m]
@@ -240,7 +238,6 @@ pub struct SetupArgs {
     pub base_url: Option<Url>,
 }
 
-/// The programs that `setup` supports.
 fn programs() -> PossibleValuesParser {
     let programs = include_str!("help/programs.txt").lines();
     let programs = programs.filter_map(|line| line.split_once(": "));

@@ -86,7 +86,6 @@ fn line() -> (Vec<OsString>, OsString) {
     (words, current)
 }
 
-/// The profiles that can be used here.
 fn profiles() -> Vec<CompletionCandidate> {
     let stored = store::profiles().unwrap_or_default();
     let names = stored.into_iter().chain([CODEX_PROFILE.to_owned()]);

@@ -46,9 +46,8 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let current = Replacement::try_out(store, login.sealed)?;
     if let Some(current) = current.filter(|_| is_watched()) {
         let who = as_whom(&current, current.plan());
-        tell(&format!(
-            "You are signed in{who} until the new login is stored."
-        ));
+        let current = format!("You are signed in{who} until the new login is stored.");
+        tell(&current);
     }
     let (mut credentials, earlier) = login.sign_in(source).context(FAILED)?;
     awaiting("Asking about the workspace …", || {
@@ -203,9 +202,8 @@ fn announce(credentials: &Credentials, profile: &str) {
     }
     if is_watched() {
         let program = settings::call_for(profile);
-        say(&format!(
-            "  Next: TOKEN=$({program} token), or {program} setup codex"
-        ));
+        let next = format!("  Next: TOKEN=$({program} token), or {program} setup codex");
+        say(&next);
     }
 }
 

@@ -44,10 +44,8 @@ fn sign_out(store: &Store, no_revoke: bool) -> Result<String> {
         return Ok(not_signed_in);
     }
     if let Some(target) = store.remove_link()? {
-        let target = target.display();
-        return Ok(format!(
-            "Removed the link to {target} (profile {profile}). Nothing was revoked."
-        ));
+        let link = format!("the link to {} (profile {profile})", target.display());
+        return Ok(format!("Removed {link}. Nothing was revoked."));
     }
     let lock = lock(store)?;
     let stored = match store.load() {

@@ -11,7 +11,6 @@ use crate::settings;
 use crate::store::Store;
 use crate::terminal::{say, succeed};
 
-/// Stores a login sealed, or unsealed again.
 pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
     let profile = store.profile();
     if store.load_closed()?.is_none() {
@@ -28,9 +27,8 @@ pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
     let mut credentials = load(store)?;
     if credentials.is_sealed() == sealed {
         let already = if sealed { "already" } else { "not" };
-        say(&format!(
-            "The login is {already} sealed (profile {profile})."
-        ));
+        let unchanged = format!("The login is {already} sealed (profile {profile}).");
+        say(&unchanged);
         return Ok(ExitCode::SUCCESS);
     }
     // The earlier login is this one, so it is not revoked.

@@ -135,7 +135,6 @@ fn line(name: &str, value: &str) -> String {
     format!("  {:<11} {}\n", format!("{name}:"), fitted(value, 14))
 }
 
-/// A line for each limit of the plan.
 fn limits(login: &LoginStatus) -> String {
     let usage = match &login.usage {
         None => return String::new(),

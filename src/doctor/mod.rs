@@ -38,7 +38,6 @@ pub enum Level {
     Problem,
 }
 
-/// What one check found.
 #[derive(Serialize)]
 pub struct Finding {
     /// A short name, which scripts may rely on.

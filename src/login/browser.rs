@@ -75,49 +75,40 @@ pub fn authorize(
     Ok((authorization, callback))
 }
 
-/// Tells the user where to sign in, and how the response gets here.
+/// Tells the user where to sign in, and the ways for the response to get here that work in this environment.
 fn invite(url: &str, redirect_uri: &str, port: u16, can_open: bool, command: &str) {
-    // A browser that the user configured is expected to reach this machine.
-    let (environment, how) = if can_open {
-        let how = "Opening your browser. If nothing happens, open:";
-        (Environment::Desktop, how)
+    tell(if can_open {
+        "Opening your browser. If nothing happens, open:"
     } else {
-        (opener::environment(), "Open this address in your browser:")
-    };
-    tell(how);
+        "Open this address in your browser:"
+    });
     say(&format!("  {}", link(url)));
-    let ended_on = redirect_uri.replace(redirect::PATH, "/…");
-    let paste = format!(
-        "If the browser ends on a page that does not load ({ended_on}), paste its address here."
-    );
-    for paragraph in ways_back(environment, port, can_ask().then_some(paste), command) {
-        tell(&paragraph);
+    let environment = opener::environment();
+    let is_local = matches!(environment, Environment::Desktop | Environment::Wsl);
+    // A browser that the user configured is expected to reach this machine.
+    let can_return = can_open || is_local;
+    if !can_return {
+        let place = environment.shown();
+        let why = format!("Running{place}, out of your browser's reach. What works:");
+        tell(&why);
     }
-}
-
-/// The ways for the response to get here that work in this environment.
-fn ways_back(
-    environment: Environment,
-    port: u16,
-    paste: Option<String>,
-    command: &str,
-) -> Vec<String> {
-    if matches!(environment, Environment::Desktop | Environment::Wsl) {
-        return paste.into_iter().collect();
+    if can_ask() {
+        let bullet = if can_return { "" } else { "- " };
+        let ended_on = redirect_uri.replace(redirect::PATH, "/…");
+        tell(&format!(
+            "{bullet}If the browser ends on a page that does not load ({ended_on}), paste its address here."
+        ));
     }
-    let place = environment.shown();
-    let mut ways = vec![format!(
-        "Running{place}, out of your browser's reach. What works:"
-    )];
-    ways.extend(paste.map(|paste| format!("- {paste}")));
+    if can_return {
+        return;
+    }
     // A container's loopback cannot be reached from outside.
     if environment != Environment::Container {
-        ways.push("- Forward the port before you open the address:".to_owned());
-        ways.push(format!("  ssh -L {port}:localhost:{port} HOST"));
+        tell("- Forward the port before you open the address:");
+        say(&format!("  ssh -L {port}:localhost:{port} HOST"));
     }
-    ways.push("- Press Ctrl-C, and sign in with a code instead:".to_owned());
-    ways.push(format!("  {command} --device-code"));
-    ways
+    tell("- Press Ctrl-C, and sign in with a code instead:");
+    say(&format!("  {command} --device-code"));
 }
 
 /// Reads what the user pastes, until a line is a response to this login.
@@ -132,39 +123,4 @@ fn take_pasted(expected: &Expectation, responses: &Sender<AuthorizationResponse>
         }
         true
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Which ways are mentioned: paste, forward, device code.
-    fn named(environment: Environment, port: u16, can_paste: bool) -> [bool; 3] {
-        let command = "codex-auth --profile work login";
-        let paste = can_paste.then(|| "Paste".to_owned());
-        let ways = ways_back(environment, port, paste, command).join("\n");
-        let forward = format!("ssh -L {port}:localhost:{port} ");
-        let device = format!("{command} --device-code");
-        ["Paste", &forward, &device].map(|way| ways.contains(way))
-    }
-
-    #[test]
-    fn only_ways_that_work_are_named() {
-        for (environment, port, can_paste, expected) in [
-            (Environment::Desktop, 1455, true, [true, false, false]),
-            (Environment::Desktop, 1455, false, [false, false, false]),
-            (Environment::Wsl, 1455, true, [true, false, false]),
-            (Environment::Ssh, 1457, true, [true, true, true]),
-            (Environment::Ssh, 1455, false, [false, true, true]),
-            (Environment::NoDisplay, 1455, true, [true, true, true]),
-            (Environment::Container, 1455, true, [true, false, true]),
-            (Environment::Container, 1455, false, [false, false, true]),
-        ] {
-            assert_eq!(
-                named(environment, port, can_paste),
-                expected,
-                "{environment:?} {port} {can_paste}"
-            );
-        }
-    }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
+use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
@@ -59,35 +60,28 @@ struct ServerState {
 /// Binds the first of these ports that is free on 127.0.0.1 and, if this machine has IPv6, on `::1`; 0 means any free
 /// port. `sign_in` is the command that needs one.
 pub fn listen(ports: &[u16], sign_in: &str) -> Result<Listening> {
-    for &port in ports {
-        // A port that is free in one address family may be busy in the other.
-        for _ in 0..if port == 0 { 16 } else { 1 } {
-            if let Some(listening) = listen_on(port)? {
-                return Ok(listening);
-            }
-        }
+    // A port that is free in one address family may be busy in the other.
+    let attempts = |&port: &u16| iter::repeat_n(port, if port == 0 { 16 } else { 1 });
+    for port in ports.iter().flat_map(attempts) {
+        let first = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Err(error) if is_busy(&error) => continue,
+            bound => bound.with_context(|| format!("could not listen on 127.0.0.1:{port}"))?,
+        };
+        let port = first.local_addr().context("could not listen")?.port();
+        // `localhost` may resolve to either, so another program on ::1 would get our redirect.
+        let listeners = match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
+            Ok(second) => vec![first, second],
+            Err(error) if is_busy(&error) => continue,
+            // This machine has no IPv6.
+            Err(_) => vec![first],
+        };
+        return Ok(Listening { port, listeners });
     }
     let ports: Vec<String> = ports.iter().map(|port| format!("port {port}")).collect();
     let ports = ports.join(" and ");
     bail!(
         "{ports} in use by another program: close it (ss -ltnp shows it), or use {sign_in} --device-code"
     )
-}
-
-fn listen_on(port: u16) -> Result<Option<Listening>> {
-    let first = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-        Err(error) if is_busy(&error) => return Ok(None),
-        bound => bound.with_context(|| format!("could not listen on port {port} of 127.0.0.1"))?,
-    };
-    let port = first.local_addr().context("could not listen")?.port();
-    // `localhost` may resolve to either, so another program on ::1 would get our redirect.
-    let listeners = match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
-        Ok(second) => vec![first, second],
-        Err(error) if is_busy(&error) => return Ok(None),
-        // This machine has no IPv6.
-        Err(_) => vec![first],
-    };
-    Ok(Some(Listening { port, listeners }))
 }
 
 /// Windows denies access to a port that another program uses exclusively or that Hyper-V has reserved.

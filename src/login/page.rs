@@ -14,7 +14,6 @@ pub fn signed_in(whom: &str) -> String {
     fill("good", "You are signed in", whom.trim_start(), next)
 }
 
-/// The login failed, for this reason.
 pub fn failed(reason: &str) -> String {
     let next = "If you were signed in before, you still are. Go back to the terminal to try again.";
     fill("bad", "Sign-in failed", &sentence(reason), next)

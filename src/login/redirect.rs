@@ -96,7 +96,6 @@ fn is_sent_to_us(headers: &[Header<'_>], port: u16) -> bool {
     matches!(values(headers, "Host")[..], [host] if ours.contains(&host.to_ascii_lowercase()))
 }
 
-/// Every value of a header.
 fn values<'a>(headers: &[Header<'a>], name: &str) -> Vec<&'a [u8]> {
     let mut headers = headers.to_vec();
     headers.retain(|header| header.name.eq_ignore_ascii_case(name));

@@ -48,7 +48,6 @@ pub fn check(credentials: &Credentials, request: &TokenRequest, now: SystemTime)
     Err(not_usable(credentials, reason))
 }
 
-/// The failure for a token that the backend rejects.
 pub fn rejected(credentials: &Credentials) -> Error {
     not_usable(credentials, "the backend rejects Codex's token")
 }

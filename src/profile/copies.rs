@@ -52,17 +52,15 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Option<String> {
         }
         Source::Issuer => reason_to_keep(credentials, profile),
     };
-    if reason.is_some() {
-        return reason;
-    }
-    let client_id = credentials.client_id.clone().unwrap_or_default();
-    let revoked = awaiting("Revoking the login at the issuer …", || {
-        Issuer::new(stored_issuer(credentials)?, client_id)?.revoke(&credentials.tokens)
-    });
-    let error = revoked.err()?;
-    Some(format!(
-        "{error:#}: anyone with a copy can use it until it expires"
-    ))
+    reason.or_else(|| {
+        let client_id = credentials.client_id.clone().unwrap_or_default();
+        let revoked = awaiting("Revoking the login at the issuer …", || {
+            Issuer::new(stored_issuer(credentials)?, client_id)?.revoke(&credentials.tokens)
+        });
+        let error = revoked.err()?;
+        let warning = "anyone with a copy can use it until it expires";
+        Some(format!("{error:#}: {warning}"))
+    })
 }
 
 /// Why the login of `profile` must not be revoked: another one here is, or may be, a copy of it.

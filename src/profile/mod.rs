@@ -74,7 +74,6 @@ impl Profile {
         }
     }
 
-    /// The credentials as stored.
     pub fn stored(&self) -> Result<Credentials> {
         match self {
             Self::Own(store) => refresh::load(store),

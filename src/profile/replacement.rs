@@ -120,8 +120,7 @@ pub fn forget_key(id: Option<&str>) {
         && !stores().any(|store| key_id(&store).as_deref() == Some(id))
         && let Err(error) = remove_key(id)
     {
-        warn(&format!(
-            "could not remove the key, which is no longer needed: {error}"
-        ));
+        let words = "could not remove the key, which is no longer needed";
+        warn(&format!("{words}: {error}"));
     }
 }

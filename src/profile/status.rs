@@ -21,7 +21,6 @@ use crate::time::{date, rounded_span, seconds_since_epoch, stamp, time_at};
 #[derive(PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
-    /// Nobody is signed in.
     None,
     Fresh,
     /// The token is valid, and refreshed on its next use.

@@ -239,6 +239,10 @@ fn ssh_counts_before_a_container_and_a_container_before_wsl() {
         let (mut login, _) = start(&sandbox, &["login"]);
         login.await_text("Waiting for up to");
         assert!(login.stderr().contains(told), "{}", login.stderr());
+        assert!(login.stderr().contains("codex-auth login --device-code"));
+        // A port of a container cannot be forwarded to its loopback.
+        let forwards = login.stderr().contains("ssh -L ");
+        assert_eq!(forwards, told == ssh, "{}", login.stderr());
     }
 }
 

@@ -120,9 +120,8 @@ fn destination(profile: &Profile) -> Result<(String, Vec<(&'static str, String)>
     let backend = settings::backend()?;
     let credentials = match profile.stored() {
         Err(error) if exit_code(&error) == LOGIN_REQUIRED => {
-            warn(&format!(
-                "ACCOUNT-ID is a placeholder: {error:#}, then setup again"
-            ));
+            let reason = format!("{error:#}, then setup again");
+            warn(&format!("ACCOUNT-ID is a placeholder: {reason}"));
             let account = ("ChatGPT-Account-Id", "ACCOUNT-ID".to_owned());
             return Ok((backend.to_string(), vec![account]));
         }
