@@ -81,7 +81,7 @@ fn hint(word: &str, whole: &Command, command: &str, typed: &[&str]) -> Option<St
         }
         _ => {}
     }
-    // What people type who know other tools, and what to try instead.
+    // What users of other tools type, and what to try instead.
     let hints = include_str!("../help/hints.txt").lines();
     let mut hints = hints.filter_map(|line| line.split_once(": "));
     let in_command = format!("{command} {word}");

@@ -141,7 +141,7 @@ fn a_denial_ends_the_wait_with_the_issuers_message() {
     let sandbox = Sandbox::new();
     let running = prompted(&sandbox);
     sandbox.issuer.deny();
-    let reason = "codex-auth: could not sign in: The person said no. (access_denied, status 400): for a new \
+    let reason = "codex-auth: could not sign in: The user declined. (access_denied, status 400): for a new \
          code, run codex-auth login --device-code\n";
     running.finish().assert(1, "", &format!("{PROMPT}{reason}"));
     assert!(!pending(&sandbox).exists());

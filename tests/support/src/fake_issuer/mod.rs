@@ -298,7 +298,7 @@ impl FakeIssuer {
 
     /// The user declines (`access_denied`).
     pub fn deny(&self) {
-        let verdict = endpoints::Verdict::Refused("access_denied", "The person said no.");
+        let verdict = endpoints::Verdict::Refused("access_denied", "The user declined.");
         self.shared.lock().decide(verdict);
     }
 
