@@ -27,8 +27,8 @@ pub struct DeviceCode {
     id: String,
     /// The code that the user types.
     pub user_code: String,
-    /// Seconds to wait between two polls, if the issuer gives a sensible value.
-    pub interval: Option<u64>,
+    /// Seconds to wait between two polls: the issuer's value, within reason, or the default (RFC 8628 section 3.2).
+    pub interval: u64,
 }
 
 /// The outcome of a poll for a device login.
@@ -86,10 +86,11 @@ impl Issuer {
 /// Reads the response that starts a device login. Servers spell the name of the code in two ways.
 fn device_code(response: &Response) -> Option<DeviceCode> {
     let body = response::value(&response.body);
+    let interval = seconds_of(&body["interval"]).filter(|seconds| *seconds > 0);
     Some(DeviceCode {
         id: text_of(&body["device_auth_id"])?,
         user_code: text_of(&body["user_code"]).or_else(|| text_of(&body["usercode"]))?,
-        interval: seconds_of(&body["interval"]).filter(|seconds| *seconds > 0),
+        interval: interval.unwrap_or(5).min(60),
     })
 }
 
@@ -160,8 +161,10 @@ mod tests {
             (json!(5), 5),
             (json!(" 7 "), 7),
             (json!(2.5), 2),
+            (json!(1), 1),
+            (json!(1_000_000), 60),
         ] {
-            assert_eq!(interval(&value), Some(seconds), "{value}");
+            assert_eq!(interval(&value), seconds, "{value}");
         }
         for value in [
             json!(0),
@@ -177,7 +180,7 @@ mod tests {
             json!(true),
             json!([5]),
         ] {
-            assert_eq!(interval(&value), None, "{value}");
+            assert_eq!(interval(&value), 5, "{value}");
         }
     }
 
@@ -285,7 +288,7 @@ mod tests {
         for name in ["user_code", "usercode"] {
             let body = json!({"device_auth_id": "d", name: "ABCD"}).to_string();
             let code = device_code(&Response::of(200, &body)).unwrap();
-            assert_eq!((code.user_code.as_str(), code.interval), ("ABCD", None));
+            assert_eq!((code.user_code.as_str(), code.interval), ("ABCD", 5));
         }
         for body in [
             "",

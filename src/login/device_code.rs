@@ -144,7 +144,7 @@ fn invite(issuer: &Issuer, session: &Session, keep: bool, with_qr: bool) -> Resu
 /// for the rest of the 15 minutes, and the issuer says whether the code has expired.
 fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Result<Authorization> {
     let end = Instant::now() + Duration::from_secs(session.left());
-    let mut interval = first_interval(session.code.interval);
+    let mut interval = Duration::from_secs(session.code.interval);
     let mut polled = first;
     loop {
         let pending = match polled {
@@ -161,11 +161,6 @@ fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Res
         count_down(time, end, pending.problem.as_deref());
         polled = issuer.poll_device_login(&session.code);
     }
-}
-
-/// The time between two polls: the issuer's value, within reason, or the default (RFC 8628 section 3.2).
-fn first_interval(seconds: Option<u64>) -> Duration {
-    Duration::from_secs(seconds.unwrap_or(5).clamp(1, 60))
 }
 
 /// How long to wait before the next poll. The last poll is at the end of the wait; `None` after it.
@@ -225,13 +220,6 @@ mod tests {
 
     fn seconds(wait: Option<Duration>) -> Option<u64> {
         wait.map(|wait| wait.as_secs())
-    }
-
-    #[test]
-    fn the_interval_is_the_issuers_within_reason() {
-        for (told, used) in [(Some(7), 7), (None, 5), (Some(0), 1), (Some(u64::MAX), 60)] {
-            assert_eq!(first_interval(told).as_secs(), used);
-        }
     }
 
     #[test]
