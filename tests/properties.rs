@@ -242,8 +242,7 @@ fn token_response(bytes: &[u8]) {
 
 /// An error body: what is shown of it fits on one line, and redacting it twice changes nothing.
 fn error_body(bytes: &[u8]) {
-    let (code, message) = response::error_of(bytes);
-    for text in [code, message].into_iter().flatten() {
+    for text in response::error_of(bytes).into_iter().flatten() {
         for clean in [text::printable, text::redact] {
             let cleaned = clean(&text);
             assert!(is_clean(&cleaned), "{cleaned:?}");

@@ -74,7 +74,6 @@ impl Credentials {
         }
     }
 
-    /// The ID of the ChatGPT account.
     pub fn account_id(&self) -> Option<String> {
         self.account().id
     }

@@ -58,7 +58,6 @@ pub fn check(backend: &Url, credentials: &Credentials, limit: Duration) -> Verdi
     }
 }
 
-/// Asks for the usage of the plan.
 pub fn usage(backend: &Url, credentials: &Credentials) -> Result<Usage> {
     let base = credentials.base_url(backend);
     Ok(read_usage(&ask(&base, USAGE, credentials, PATIENCE)?))
@@ -97,7 +96,7 @@ fn verdict(response: &Response) -> Verdict {
 
 /// Whether a 401 is about where the request came from or went to, so that another token would not help.
 fn is_about_location(response: &Response) -> bool {
-    let (code, message) = response::error_of(&response.body);
+    let [code, message] = response::error_of(&response.body);
     let error = format!("{code:?} {message:?}").to_ascii_lowercase();
     let mut words = ["region", "residency", "workspace"].iter();
     words.any(|word| error.contains(word))

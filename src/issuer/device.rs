@@ -52,11 +52,6 @@ pub struct Pending {
 }
 
 impl Issuer {
-    /// The page where the user enters the code.
-    pub fn device_page(&self) -> String {
-        self.url.join("codex/device")
-    }
-
     /// Starts a login on another device. `None` if device login is disabled.
     pub fn begin_device_login(&self) -> Result<Option<DeviceCode>> {
         let body = json!({"client_id": self.client_id}).to_string();
@@ -104,7 +99,7 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
             verifier,
         });
     }
-    let (code, message) = response::error_of(&response.body);
+    let [code, message] = response::error_of(&response.body);
     let code = code.unwrap_or_default();
     let reason = response::describe("the issuer", response);
     let refused = (400..500).contains(&response.status) && response.status != 429;

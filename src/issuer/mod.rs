@@ -105,7 +105,6 @@ impl RefreshFailure {
         Self::new(FailureKind::Temporary, reason)
     }
 
-    /// What the issuer said.
     fn of(response: &Response, kind: FailureKind) -> Self {
         Self {
             kind,
@@ -272,7 +271,8 @@ impl Issuer {
 
 /// Why a response to a refresh has no tokens.
 fn kind_of_failure(response: &Response) -> FailureKind {
-    let code = response::error_of(&response.body).0.unwrap_or_default();
+    let [code, _] = response::error_of(&response.body);
+    let code = code.unwrap_or_default();
     match response.status {
         400 | 401 if FINAL.contains(&code.as_str()) => FailureKind::Revoked,
         400 | 401 if PERSON_REQUIRED.contains(&code.as_str()) => FailureKind::LoginRequired,

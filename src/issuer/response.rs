@@ -47,31 +47,28 @@ pub const ACCESS_DENIED: &str =
 /// Describes a response, with the server's own error first, if it has one.
 pub fn describe(who: &str, response: &Response) -> String {
     let status = response.status;
-    match error_of(&response.body) {
-        (Some(code), Some(message)) => {
-            format!("{} ({}, status {status})", redact(&message), redact(&code))
-        }
-        (Some(error), None) | (None, Some(error)) => {
-            format!("{} (status {status})", redact(&error))
-        }
-        (None, None) => http::describe_unexpected(who, response),
+    let words = error_of(&response.body).map(|it| it.map(|it| redact(&it)));
+    match words {
+        [Some(code), Some(message)] => format!("{message} ({code}, status {status})"),
+        [Some(error), None] | [None, Some(error)] => format!("{error} (status {status})"),
+        [None, None] => http::describe_unexpected(who, response),
     }
 }
 
 /// Whether the body has an error code or a message, like the issuer's own errors.
 pub fn has_error(response: &Response) -> bool {
-    error_of(&response.body) != (None, None)
+    error_of(&response.body) != [None, None]
 }
 
 /// The error code and the message of a body, in any form that the issuer uses.
-pub fn error_of(body: &[u8]) -> (Option<String>, Option<String>) {
+pub fn error_of(body: &[u8]) -> [Option<String>; 2] {
     let body = value(body);
     let error = &body["error"];
     let codes = [&error["code"], error, &body["code"], &error["type"]];
     let code = codes.into_iter().find_map(text_of);
     let names = ["error_description", "detail", "message"];
     let message = || names.iter().find_map(|name| text_of(&body[name]));
-    (code, text_of(&error["message"]).or_else(message))
+    [code, text_of(&error["message"]).or_else(message)]
 }
 
 #[cfg(test)]

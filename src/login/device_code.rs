@@ -110,7 +110,7 @@ fn begin(issuer: &Issuer, store: &Store, keep: bool, command: &str) -> Result<(S
 
 /// Tells the user what to do on the other device.
 fn invite(issuer: &Issuer, session: &Session, keep: bool, with_qr: bool) -> Result<()> {
-    let page = issuer.device_page();
+    let page = issuer.url.join("codex/device");
     tell("Open this page on any device, and sign in:");
     say(&format!("  {}", link(&page)));
     if with_qr {

@@ -28,7 +28,6 @@ use crate::url::Url;
 
 /// The maximum length of a body, in bytes. Usual ones have a few thousand.
 const LONGEST_BODY: u64 = 1 << 20;
-/// Content types.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 pub const JSON: &str = "application/json";
 /// The longest wait that a server can ask for.
@@ -110,7 +109,8 @@ impl Client {
             .max_redirects(0)
             .user_agent(concat!("codex-auth/", env!("CARGO_PKG_VERSION")));
         let client = self.clone();
-        let agent = Agent::with_parts(config.build(), Dialer { client, limit }, Unresolved);
+        let dialer = Dialer { client, limit };
+        let agent = Agent::with_parts(config.build(), dialer.clone(), dialer);
         // So that a server that sends a wrong length does not keep us waiting.
         let request = head.header(CONNECTION, "close").body(body);
         let response = request.map_or_else(|error| Err(error.into()), |it| agent.run(it));
@@ -128,21 +128,18 @@ impl Client {
     }
 }
 
-/// Leaves resolving names to `Dialer`: with a proxy, there is another name to resolve.
-#[derive(Debug)]
-struct Unresolved;
-
-impl Resolver for Unresolved {
-    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        Ok(self.empty())
-    }
-}
-
 /// Connects for one request with this limit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Dialer {
     client: Client,
     limit: Duration,
+}
+
+impl Resolver for Dialer {
+    /// `connect` resolves the name instead: with a proxy, it is another one.
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
 }
 
 impl Connector for Dialer {

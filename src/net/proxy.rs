@@ -104,7 +104,6 @@ impl Proxy {
         }
     }
 
-    /// The user and the password, if given.
     fn login(&self) -> Option<(&str, &str)> {
         let password = self.inner.password().unwrap_or_default();
         self.inner.username().map(|user| (user, password))

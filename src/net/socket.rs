@@ -127,7 +127,6 @@ impl Write for Stream {
     }
 }
 
-/// What went wrong with a connection.
 pub fn describe_io(error: &io::Error) -> String {
     use ErrorKind::{
         AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset,

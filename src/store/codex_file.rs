@@ -36,9 +36,9 @@ pub fn real_path() -> Option<PathBuf> {
 /// Its location, for users.
 pub fn shown_place() -> Result<String> {
     let path = path()?;
-    Ok(match place().as_ref().map(Place::as_configured) {
-        Ok(("keyring", false)) => format!("the keyring ({SERVICE})"),
-        Ok(("auto", false)) if !path.exists() => format!("the keyring ({SERVICE})"),
+    let in_keyring = |store: &str| store == "keyring" || store == "auto" && !path.exists();
+    Ok(match place() {
+        Ok(it) if !it.is_encrypted && in_keyring(&it.store) => format!("the keyring ({SERVICE})"),
         _ => path.display().to_string(),
     })
 }
@@ -78,12 +78,8 @@ impl Place {
         Ok(())
     }
 
-    fn as_configured(&self) -> (&str, bool) {
-        (&self.store, self.is_encrypted)
-    }
-
     pub fn is_encrypted(&self) -> bool {
-        matches!(self.as_configured(), ("keyring" | "auto", true))
+        self.is_encrypted && matches!(self.store.as_str(), "keyring" | "auto")
     }
 }
 
@@ -91,7 +87,7 @@ impl Place {
 pub fn load() -> Result<Option<Credentials>> {
     let place = place().context("could not use Codex's login")?;
     let home = settings::codex_home()?;
-    match place.as_configured() {
+    match (place.store.as_str(), place.is_encrypted) {
         ("auto", true) if !home.join("secrets/codex_auth.age").exists() => load_file(),
         ("keyring" | "auto", true) => Ok(None),
         ("keyring", false) => load_from_keyring(&home),
@@ -232,11 +228,9 @@ mod tests {
                 ("keyring", false),
             ),
         ] {
-            assert_eq!(
-                place_in(texts).ok().unwrap().as_configured(),
-                place,
-                "{texts:?}"
-            );
+            let found = place_in(texts).ok().unwrap();
+            let found = (found.store.as_str(), found.is_encrypted);
+            assert_eq!(found, place, "{texts:?}");
         }
         let deep = format!("a = {}", "[".repeat(100_000));
         for text in [
