@@ -168,12 +168,8 @@ pub struct Backoff {
 
 impl Backoff {
     /// After one more failure in a row: twice as long as the last one, between these limits.
-    pub fn after(
-        last: Option<&Self>,
-        reason: &str,
-        [shortest, longest]: [Duration; 2],
-        now: SystemTime,
-    ) -> Self {
+    pub fn after(last: Option<&Self>, reason: &str, range: [Duration; 2], now: SystemTime) -> Self {
+        let [shortest, longest] = range;
         let attempts = last.map_or(0, |backoff| backoff.attempts);
         Self {
             reason: reason.to_owned(),

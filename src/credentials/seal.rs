@@ -155,14 +155,9 @@ impl Credentials {
 
     /// What a seal authenticates besides the secrets: the format, the file, the key, and who gets the refresh token.
     fn authenticated(&self, seal: &Seal) -> serde_json::Result<String> {
-        serde_json::to_string(&(
-            SEALED_VERSION,
-            &seal.name,
-            &seal.key.id,
-            &self.auth_mode,
-            &self.issuer,
-            &self.client_id,
-        ))
+        let (name, key) = (&seal.name, &seal.key.id);
+        let (mode, issuer, client) = (&self.auth_mode, &self.issuer, &self.client_id);
+        serde_json::to_string(&(SEALED_VERSION, name, key, mode, issuer, client))
     }
 }
 
