@@ -44,7 +44,7 @@ pub fn usage(message: impl Into<String>) -> Error {
     from_code(USAGE, message)
 }
 
-/// A failure with an exit code that another process of ours reported.
+/// A failure with this exit code, such as one that another process of ours reported.
 pub fn from_code(code: u8, message: impl Into<String>) -> Error {
     let message = message.into();
     Failure { code, message }.into()

@@ -27,21 +27,21 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | `cli` | the command line: every option, and the help |
-//! | `commands` | one file per subcommand; nothing else writes to stdout |
+//! | `commands` | one file per subcommand; only they print results |
 //! | `doctor` | diagnoses login and refresh problems |
 //! | `profile` | whose credentials a command uses, and the state of a login |
 //! | `login` | signing in: browser, loopback callback, device code |
 //! | `refresh` | when credentials are refreshed, by whom, and who waits |
-//! | `store` | load, lock, save, remove: nothing else touches the disk |
+//! | `store` | load, lock, save, remove: nothing else writes to the disk |
 //! | `keyring` | the system's keyring, which holds the keys of sealed logins |
 //! | `issuer` | requests to the issuer and to the backend, one function each |
 //! | `net` | HTTP with limits on everything, proxies, TLS |
 //! | `credentials` | what is stored: tokens, when they expire, who owns them. No I/O |
-//! | `settings` | the environment variables: nothing else reads them |
 //! | `sandbox` | whether a sandbox forbids something, and how messages say so |
-//! | `url` | the URLs that a token may be sent to |
 //! | `process` | starting programs, and what others may see of this one |
 //! | `terminal` | what users see besides the result |
+//! | `settings` | the environment variables: nothing else reads them |
+//! | `url` | the URLs that a token may be sent to |
 //! | `text`, `time` | text from elsewhere made safe to show; times in words |
 //! | `error` | the failures that callers act on, and the exit codes |
 

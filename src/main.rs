@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// musl's own allocator asks the system for memory at nearly every new block size, which took `token` longer than its
-/// parsing.
+/// musl's own allocator asks the system for memory at nearly every new block size, which took `token` longer than parsing
+/// the record.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;

@@ -1,5 +1,5 @@
 //! Where things are: the only reader of the environment. Each value is read and checked only when needed, so that
-//! printing a fresh token reads just two variables.
+//! printing a fresh token reads just a few variables.
 
 #![allow(
     clippy::disallowed_methods,

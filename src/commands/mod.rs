@@ -1,4 +1,4 @@
-//! One file per subcommand, and the only writers to stdout.
+//! One file per subcommand: only they print results.
 //!
 //! `run` hands each parsed command to its function, which returns the exit code; `output` prints the result.
 

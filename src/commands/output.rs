@@ -1,4 +1,4 @@
-//! The result of a command: written to stdout here, and nowhere else.
+//! The result of a command. Nothing else is written to stdout, except a worker's report.
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;

@@ -24,7 +24,7 @@ const TOKEN: &str = "oauth/token";
 const REVOKE: &str = "oauth/revoke";
 const WHOAMI: &str = "api/accounts/v1/user-auth-credential/whoami";
 
-/// A user waits for it.
+/// For requests that a user waits for.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Longer than callers wait: the worker can still store a late response.
 const REFRESH_LIMIT: Duration = Duration::from_mins(1);

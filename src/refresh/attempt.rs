@@ -91,10 +91,10 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     let (profile, patience) = (task.profile.as_str(), task.patience);
     let is_due = task.reason == Reason::Due;
     let store = Store::new(profile.to_owned())?;
-    // Everything that can hang (the keyring, certificates, a proxy's name) comes before the lock.
+    // What can hang (the keyring, certificates, a proxy's name) normally comes before the lock.
     let found = load(&store)?;
     let prepared = Provider::new(&found, profile);
-    // A little less than the caller waits, so that it still learns who holds the lock.
+    // A little less than the caller waits, so that it still learns that the lock is held.
     let rest = patience.saturating_sub(SECOND.min(patience / 4));
     let lock = match store.lock(if is_due { DUE_PATIENCE } else { rest }) {
         Err(error) if is_due && error::exit_code(&error) == error::TEMPORARY => return Ok(()),
@@ -116,7 +116,7 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     let prepared = Some(prepared).filter(|_| is_same);
     let provider = prepared.unwrap_or_else(|| Provider::new(&credentials, profile))?;
     let staged = lock.stage(credentials.is_sealed())?;
-    // From here on nothing gives up. It blocks if the process is about to exit because of the deadline.
+    // From here on nothing gives up. This blocks if the process is about to exit because of the deadline.
     mem::forget(deadline.lock());
     let outcome = provider.ask(&credentials, &task.request, patience);
     let response = match outcome.and_then(|new| update(&mut credentials, new, task, &provider)) {
@@ -244,8 +244,8 @@ fn record(
     Err(error)
 }
 
-/// Saves new credentials, if need be for minutes, in which case the caller gets them immediately. Returns false if others
-/// are stored by now, or none: that stays so.
+/// Saves new credentials. If that fails, the caller gets them immediately, and saving is tried for minutes. Returns false
+/// if others are stored by now, or none: that stays so.
 fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> bool {
     let words = format!(
         "the token was refreshed, but could not be stored yet: make room before it expires, or run {}",

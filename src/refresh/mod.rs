@@ -85,8 +85,8 @@ pub fn valid_token(store: &Store, request: &TokenRequest) -> Result<ValidToken> 
 }
 
 /// Whether a refresh ahead of time can be left to later callers: another process is refreshing, the last refresh has just
-/// failed, new tokens could not be stored, the token was just received, or the identity token has been used. Problems
-/// that need a user are not left to them.
+/// failed, new tokens could not be stored, the token was just received, or the identity token has been used. A sign-in that
+/// is required is reported now.
 fn is_pointless(store: &Store, found: &Credentials, now: SystemTime) -> bool {
     let backoff = found.backoff.as_ref().filter(|backoff| backoff.holds(now));
     let waits = backoff.is_some_and(|backoff| !backoff.login_required);

@@ -45,7 +45,7 @@ pub enum Job {
     Try(Source),
 }
 
-/// Starts a worker and waits for its report. If the system may kill it along with us, we `stay` longer. A killed worker
+/// Starts a worker and waits for its report. If the system may kill it along with us, waits up to `stay` longer. A killed worker
 /// leaves no report, but the disk shows what it has done.
 pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Report> {
     let start = || -> Result<Receiver<String>> {

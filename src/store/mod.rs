@@ -63,7 +63,7 @@ impl Store {
         })
     }
 
-    /// Removes the remains of a trial. Other processes' locks are never removed: a process waiting for one would end up
+    /// Removes the remains of a trial (`doctor`). Other processes' locks are never removed: a process waiting for one would end up
     /// with a lock that excludes nobody.
     pub fn end_trial(self) {
         // Leftovers serve the next trial.
