@@ -10,7 +10,7 @@ const MIN_TTL: u64 = 5 * 60;
 /// The minimum time before expiry at which a token is refreshed ahead of time, in seconds.
 const SHORTEST_WINDOW: u64 = 10 * 60;
 /// A token received less than this many seconds ago cannot be improved on.
-const NEW: u64 = 60;
+const JUST_RECEIVED: u64 = 60;
 
 /// How well a stored token satisfies a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +51,7 @@ impl Credentials {
     /// Whether more than the full lifetime seems to be left, because the clock was set back after the token was received.
     fn is_from_future(&self, now: SystemTime) -> bool {
         let end = self.expires_at.zip(self.expires_in);
-        let now = seconds_since_epoch(now).saturating_add(NEW);
+        let now = seconds_since_epoch(now).saturating_add(JUST_RECEIVED);
         end.is_some_and(|(end, life)| end > life.saturating_add(now))
     }
 
@@ -67,7 +67,7 @@ impl Credentials {
     }
 
     fn is_just_received(&self, now: SystemTime) -> bool {
-        let limit = NEW.min(self.expires_in.unwrap_or(u64::MAX) / 2);
+        let limit = JUST_RECEIVED.min(self.expires_in.unwrap_or(u64::MAX) / 2);
         let received = self.received_at();
         let age = received.and_then(|received| now.duration_since(received).ok());
         age.is_some_and(|age| age.as_secs() < limit)
@@ -78,7 +78,7 @@ impl Credentials {
     pub fn satisfies(&self, request: &TokenRequest, now: SystemTime) -> bool {
         let (left, needed) = (self.seconds_left(now), request.min_ttl.unwrap_or_default());
         let is_just_received = self.is_just_received(now) && !self.lives_too_short(request);
-        let grace = if is_just_received { NEW } else { 0 };
+        let grace = if is_just_received { JUST_RECEIVED } else { 0 };
         left > 0 && left.saturating_add(grace) >= needed.as_secs()
     }
 
@@ -98,7 +98,7 @@ impl Credentials {
 
     /// Whether a response says that its token is valid for longer than the stored one, by a minute at least.
     pub fn is_prolonged_by(&self, response: &TokenResponse, now: SystemTime) -> bool {
-        response.expires_in.unwrap_or(0) > self.seconds_left(now).saturating_add(NEW)
+        response.expires_in.unwrap_or(0) > self.seconds_left(now).saturating_add(JUST_RECEIVED)
     }
 
     /// Chooses when the token will be refreshed ahead of time, within the first half of the usual window, so that many
@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn more_left_than_a_full_lifetime_means_that_the_clock_was_set_back() {
         let of = |left, life| freshness_of(left, life, None);
-        assert_eq!(of(3600 + NEW, 3600), Freshness::Fresh);
-        assert_eq!(of(3600 + NEW + 1, 3600), Freshness::Stale);
+        assert_eq!(of(3600 + JUST_RECEIVED, 3600), Freshness::Fresh);
+        assert_eq!(of(3600 + JUST_RECEIVED + 1, 3600), Freshness::Stale);
         assert_eq!(of(u64::MAX - NOW, u64::MAX), Freshness::Fresh);
     }
 

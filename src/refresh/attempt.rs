@@ -11,9 +11,9 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::command::LIMIT;
-use super::obstacle::{check, load, not_refreshed};
+use super::obstacle::{check_can_refresh, load, not_refreshed};
 use super::provider::Provider;
-use super::report::{Report, report};
+use super::report::{Report, send};
 use super::routing::learn_routing;
 use crate::credentials::{
     Backoff, Credentials, Revoked, Source, TokenRequest, TokenResponse, fingerprint,
@@ -87,7 +87,7 @@ impl Task {
 
 /// Refreshes the stored credentials, unless another process has done so meanwhile. Afterwards the store has the newest
 /// ones.
-pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
+pub fn run(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     let (profile, patience) = (task.profile.as_str(), task.patience);
     let is_due = task.reason == Reason::Due;
     let store = Store::new(profile.to_owned())?;
@@ -110,7 +110,7 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
         // Another process has refreshed them, and the new token is good enough.
         return Ok(());
     }
-    check(&credentials, profile, &task.request, now)?;
+    check_can_refresh(&credentials, profile, &task.request, now)?;
     let is_same =
         credentials.last_refresh == found.last_refresh && credentials.assertion == found.assertion;
     let prepared = Some(prepared).filter(|_| is_same);
@@ -121,11 +121,11 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     let outcome = provider.ask(&credentials, &task.request, patience);
     let response = match outcome.and_then(|new| update(&mut credentials, new, task, &provider)) {
         Ok(response) => response,
-        Err(failure) => return record(failure, credentials, task, &provider, staged),
+        Err(failure) => return record_failure(failure, credentials, task, &provider, staged),
     };
     if save(&store, staged, &mut credentials) {
         // Nobody who waits for the token or the lock should have to wait for the backend.
-        report(&Report::Done);
+        send(&Report::Done);
         learn_routing(&store, &mut credentials);
     } else if !has_relatives(&store, &credentials) {
         provider.revoke_unused(&response);
@@ -134,7 +134,7 @@ pub fn refresh(task: &Task, deadline: &Mutex<()>) -> Result<()> {
 }
 
 /// Credentials with the first token from a command or for a workload, not stored yet.
-pub fn first_credentials(source: Source) -> Result<Credentials> {
+pub fn try_source(source: Source) -> Result<Credentials> {
     let mut credentials = Credentials::new(source);
     if !credentials.source().is_external() {
         credentials.issuer = Some(settings::issuer()?.to_string());
@@ -205,7 +205,7 @@ fn slow_backoff(earlier: Option<Backoff>, words: &str) -> Backoff {
 
 /// Records why no tokens came, and fails, unless the stored credentials have changed or been removed meanwhile: then
 /// those count.
-fn record(
+fn record_failure(
     mut failure: RefreshFailure,
     mut credentials: Credentials,
     task: &Task,
@@ -260,7 +260,7 @@ fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> boo
         };
         match saved {
             Ok(is_saved) => return is_saved,
-            Err(error) => report(&Report::unsaved(credentials, &error.context(words.clone()))),
+            Err(error) => send(&Report::unsaved(credentials, &error.context(words.clone()))),
         }
         if begun.elapsed() > SAVING {
             // If they are complete, whoever takes the lock next stores them.

@@ -26,7 +26,7 @@ use crate::store::Store;
 use crate::time;
 
 use attempt::{Reason, Task};
-use obstacle::check;
+use obstacle::check_can_refresh;
 pub use obstacle::{forbidden_here, load, not_signed_in, obstacle_to_refresh};
 pub use provider::{check_refreshable, stored_issuer};
 use report::Report;
@@ -105,7 +105,7 @@ fn refresh(
 ) -> Result<ValidToken> {
     // The worker checks the same: it is not started if it cannot do anything.
     store.target().with_context(|| store.could_not("lock"))?;
-    check(found, store.profile(), request, SystemTime::now())?;
+    check_can_refresh(found, store.profile(), request, SystemTime::now())?;
     let advised = |failure| sandbox::with_advice(failure, store.profile(), request.is_strict());
     if let Some(failure) = store.forbidden_here() {
         bail!(temporary(advised(failure)));

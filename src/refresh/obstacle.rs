@@ -32,7 +32,7 @@ pub fn load(store: &Store) -> Result<Credentials> {
 
 /// Fails if a refresh of these credentials cannot succeed now: nobody can refresh them, the issuer refused for good, an
 /// attempt failed so recently that the next one has to wait, or another machine forces one too soon.
-pub(super) fn check(
+pub(super) fn check_can_refresh(
     credentials: &Credentials,
     profile: &str,
     request: &TokenRequest,
@@ -99,7 +99,8 @@ pub fn obstacle_to_refresh(
     if credentials.is_access_token_only() && credentials.is_valid(now) {
         return None;
     }
-    let failed = check(credentials, store.profile(), &TokenRequest::default(), now).err();
+    let failed =
+        check_can_refresh(credentials, store.profile(), &TokenRequest::default(), now).err();
     let lasting = failed.filter(|error| error::exit_code(error) != error::TEMPORARY);
     lasting.or_else(|| match forbidden_here(store, credentials) {
         Some(_) if credentials.is_valid(now) => None,

@@ -39,8 +39,8 @@ impl Report {
     }
 }
 
-/// Only the first report counts. If the caller has exited, it is not needed.
-pub fn report(report: &Report) {
+/// Sends a report to the caller. Only the first one counts; if the caller has exited, none is needed.
+pub fn send(report: &Report) {
     static REPORTED: Once = Once::new();
     REPORTED.call_once(|| {
         let line = serde_json::to_string(report).unwrap_or_default();
@@ -57,7 +57,7 @@ pub fn deadline(limit: Duration) -> Arc<Mutex<()>> {
     let _ = time::start(move || {
         thread::sleep(limit);
         if let Ok(_decided) = late.try_lock() {
-            report(&Report::of(&temporary(
+            send(&Report::of(&temporary(
                 "could not refresh the token: the preparation timed out",
             )));
             process::exit(0);

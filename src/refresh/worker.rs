@@ -16,7 +16,7 @@ use anyhow::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, Task};
-use super::report::{Report, deadline, report};
+use super::report::{Report, deadline, send};
 use crate::credentials::Source;
 use crate::error::temporary;
 use crate::process;
@@ -115,11 +115,11 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
     let done = match parsed {
         Job::Refresh(task) => {
             let deadline = deadline(task.patience + PREPARATION);
-            attempt::refresh(&task, &deadline).map(|()| Report::Done)
+            attempt::run(&task, &deadline).map(|()| Report::Done)
         }
-        Job::Try(source) => attempt::first_credentials(source)
+        Job::Try(source) => attempt::try_source(source)
             .map(|first| Report::unsaved(&first, &Error::msg("it is not stored"))),
     };
-    report(&done.unwrap_or_else(|error| Report::of(&error)));
+    send(&done.unwrap_or_else(|error| Report::of(&error)));
     Ok(ExitCode::SUCCESS)
 }
