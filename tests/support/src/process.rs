@@ -49,8 +49,8 @@ struct Seen {
     closed: bool,
 }
 
-/// Starts a command. About once in a thousand starts, Wine loses a process before it runs (`ERROR_INTERNAL_ERROR`): that is
-/// Wine's own fault, and says nothing about the program.
+/// Starts a command. Wine was seen to lose a process before it runs (`ERROR_INTERNAL_ERROR`); why is not known. Such a start
+/// is repeated once, as no line of the program has run.
 fn spawn(command: &mut Command) -> io::Result<Child> {
     match command.spawn() {
         Err(error) if cfg!(windows) && error.raw_os_error() == Some(1359) => command.spawn(),
