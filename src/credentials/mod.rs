@@ -164,6 +164,9 @@ pub struct Backoff {
     /// Whether a request got no response, and so may have used up the refresh token.
     #[serde(default)]
     pub unanswered: bool,
+    /// Whether nothing was sent, so that only refreshes ahead of time wait.
+    #[serde(default)]
+    pub unreached: bool,
 }
 
 impl Backoff {
@@ -178,6 +181,7 @@ impl Backoff {
             until: now + (shortest * (1 << attempts.min(6))).min(longest),
             login_required: false,
             unanswered: last.is_some_and(|backoff| backoff.unanswered),
+            unreached: false,
         }
     }
 

@@ -118,9 +118,17 @@ pub fn run(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     let staged = lock.stage(credentials.is_sealed())?;
     // From here on nothing gives up. This blocks if the process is about to exit because of the deadline.
     mem::forget(deadline.lock());
+    let asked = Instant::now();
     let outcome = provider.ask(&credentials, &task.request, patience);
     let response = match outcome.and_then(|new| update(&mut credentials, new, task, &provider)) {
         Ok(response) => response,
+        // A failure before the connection says nothing about the issuer. Only refreshes ahead of time wait after it, and only
+        // if it took time that their callers do not have.
+        Err(failure)
+            if failure.kind == FailureKind::Unreached && !(is_due && asked.elapsed() > SECOND) =>
+        {
+            return Err(error_of(&failure, &credentials, profile));
+        }
         Err(failure) => return record_failure(failure, credentials, task, &provider, staged),
     };
     if save(&store, staged, &mut credentials) {
@@ -223,8 +231,6 @@ fn record_failure(
     }
     let error = error_of(&failure, &credentials, &task.profile);
     match failure.kind {
-        // A failure before the connection says nothing about the issuer, so others need not wait.
-        FailureKind::Unreached => return Err(error),
         FailureKind::Revoked => {
             credentials.assertion = provider.assertion();
             credentials.revoked = Some(Revoked {
@@ -300,10 +306,11 @@ fn next_backoff(earlier: Option<&Backoff>, failure: &RefreshFailure) -> Backoff 
     backoff.login_required = failure.kind == FailureKind::LoginRequired;
     // The same refresh token is tried again: if its response was lost, it may still be good.
     backoff.unanswered |= failure.kind == FailureKind::Unanswered;
+    backoff.unreached = failure.kind == FailureKind::Unreached;
     // Up to a quarter more, so that many machines do not return at the same moment.
     let pause = backoff.until.duration_since(now).unwrap_or_default();
     let pause = pause.mul_f64(rand::rng().random_range(1.0..1.25));
-    let least = if backoff.login_required {
+    let least = if backoff.login_required || backoff.unreached {
         MINUTE
     } else {
         SECOND

@@ -40,7 +40,8 @@ pub(super) fn check_can_refresh(
 ) -> Result<()> {
     check_refreshable(credentials, profile)?;
     let is_workload = matches!(credentials.source(), Source::Workload { .. });
-    let backoff = credentials.backoff.as_ref().filter(|it| it.holds(now));
+    let backoff = credentials.backoff.as_ref();
+    let backoff = backoff.filter(|it| it.holds(now) && !it.unreached);
     let failed = match (&credentials.revoked, backoff) {
         // The next identity token may be accepted.
         (Some(_), _) if is_workload && !is_sent(credentials) => None,

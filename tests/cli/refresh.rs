@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -1133,7 +1134,8 @@ fn the_tokens_of_another_account_are_not_stored_over_a_login() {
     assert_eq!(sandbox.issuer.revoked(), [theirs]);
 }
 
-/// A failure before a connection says nothing about the issuer, so a caller without a network delays no other caller.
+/// A failure before a connection says nothing about the issuer, so a caller without a network delays no caller that needs
+/// a token.
 #[test]
 fn a_failure_before_the_connection_delays_no_later_call() {
     let sandbox = Sandbox::new();
@@ -1148,6 +1150,39 @@ fn a_failure_before_the_connection_delays_no_later_call() {
     }
     edit(&sandbox, |stored| stored["issuer"] = issuer);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
+}
+
+/// If a connection takes long to fail, not every call waits for it. A call that needs a token still tries.
+#[test]
+fn a_refresh_ahead_of_time_waits_after_a_slow_failure_to_connect() {
+    let mut sandbox = Sandbox::new();
+    let planted = sandbox.plant_expiring_in(3600, LIFE);
+    edit(&sandbox, |stored| {
+        stored["issuer"] = json!("https://issuer.invalid");
+    });
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    sandbox.set(
+        "HTTPS_PROXY",
+        format!("http://{}", proxy.local_addr().unwrap()),
+    );
+    let refuse_after = |delay| {
+        let mut stream = proxy.accept().unwrap().0;
+        thread::sleep(delay);
+        stream
+            .write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+            .unwrap();
+    };
+    let caller = sandbox.spawn(&["token"]);
+    refuse_after(Duration::from_millis(1100));
+    let warning = "codex-auth: warning: could not refresh the token: [..]; the current token expires in [..]\n";
+    caller.finish().assert(0, TOKEN, warning);
+    let output = sandbox.run(&["token"]);
+    output.assert(0, TOKEN, "");
+    assert_eq!(output.line(), planted["tokens"]["access_token"]);
+    let caller = sandbox.spawn(&["token", "--min-ttl", "2h"]);
+    refuse_after(Duration::ZERO);
+    let failed = "codex-auth: could not refresh the token: [..]\n";
+    caller.finish().assert(75, "", failed);
 }
 
 #[cfg(unix)]
