@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the program and its tests for Windows and runs them under Wine. Needs the Rust target x86_64-pc-windows-gnu, and from
-# Debian gcc-mingw-w64-x86-64, wine64 and jq. Arguments filter the tests.
+# Debian gcc-mingw-w64-x86-64, wine64, jq and util-linux. Arguments filter the tests.
 #
 # Leaves out the tests of the harness, and one that runs the program twice within a second, for which Wine is too slow.
 set -euo pipefail
@@ -32,6 +32,9 @@ x86_64-w64-mingw32-gcc -O2 -shared -o "$folder/bcryptprimitives.dll" ci/bcryptpr
 cp "$tests" "$folder/cli.exe"
 cp target/$target/debug/codex-auth.exe "$folder"
 
-# One test at a time: in parallel, Wine once failed to start a process (ERROR_INTERNAL_ERROR).
-CODEX_AUTH_TEST_BIN="Z:${folder//\//\\}\\codex-auth.exe" "$wine" "$folder/cli.exe" --test-threads 1 \
+# Wine needs certain addresses, and Debian's has no preloader that reserves them. With random addresses, about one process in a thousand
+# finds them taken, and does not start (ERROR_INTERNAL_ERROR).
+fixed=()
+if setarch -R true 2>/dev/null; then fixed=(setarch -R); fi
+CODEX_AUTH_TEST_BIN="Z:${folder//\//\\}\\codex-auth.exe" "${fixed[@]}" "$wine" "$folder/cli.exe" \
     --skip harness:: --skip the_backoff_grows_to_a_minute "$@"

@@ -1,6 +1,6 @@
 //! The program while it runs, and its output. No wait here is unlimited.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -49,21 +49,12 @@ struct Seen {
     closed: bool,
 }
 
-/// Starts a command. Wine was seen to lose a process before it runs (`ERROR_INTERNAL_ERROR`); why is not known. Such a start
-/// is repeated once, as no line of the program has run.
-fn spawn(command: &mut Command) -> io::Result<Child> {
-    match command.spawn() {
-        Err(error) if cfg!(windows) && error.raw_os_error() == Some(1359) => command.spawn(),
-        started => started,
-    }
-}
-
 impl Running {
     /// Starts a command with stdout and stderr piped. What `names` returns at the end gets placeholders in expectations.
     #[track_caller]
     pub fn start(mut command: Command, names: impl Fn() -> Names + 'static) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = spawn(&mut command).expect("could not start the program");
+        let mut child = command.spawn().expect("could not start the program");
         #[cfg(unix)]
         crate::watchdog::started(child.id());
         let stdout = follow(child.stdout.take().expect("no stdout"));
