@@ -1,39 +1,34 @@
 //! One refresh, made by a worker: prepares everything that can hang, asks the source of the tokens under the lock, and
 //! records the outcome, whatever it is.
 
-use std::mem;
-use std::sync::Mutex;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Error, Result};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use super::backoff;
 use super::command::LIMIT;
-use super::obstacle::{check_can_refresh, load, not_refreshed};
+use super::deadline::Deadline;
+use super::obstacle::{check_can_refresh, not_refreshed};
 use super::provider::Provider;
 use super::report::{Report, send};
 use super::routing::learn_routing;
-use crate::credentials::{
-    Backoff, Credentials, Revoked, Source, TokenRequest, TokenResponse, fingerprint,
-};
+use super::saving::{has_relatives, save};
+use super::stored::load;
+use crate::credentials::{Credentials, Revoked, Source, TokenRequest, TokenResponse, fingerprint};
 use crate::error;
 use crate::issuer::{FailureKind, RefreshFailure};
-use crate::settings::{self, login_command};
-use crate::store::{StagedFile, Store};
+use crate::settings;
+use crate::store::{Lock, StagedFile, Store};
 
 /// How long to wait for a refresh.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The same if the current token is still valid. Codex gives up after 5 s.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_mins(1);
-const HOUR: Duration = Duration::from_hours(1);
 /// How long a refresh ahead of time waits for the lock: as long as others may take to check whether it is held.
 const DUE_PATIENCE: Duration = Duration::from_millis(100);
-/// How long to keep trying to save new credentials that could not be stored at once.
-const SAVING: Duration = Duration::from_mins(10);
 
 /// Why another token is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,31 +78,44 @@ impl Task {
             patience: request.timeout.unwrap_or(usual).min(most),
         }
     }
+
+    /// Waits for the lock. `None` if another process refreshes a token that is not needed yet.
+    fn lock<'a>(&self, store: &'a Store) -> Result<Option<Lock<'a>>> {
+        let is_due = self.reason == Reason::Due;
+        // A little less than the caller waits, so that it still learns that the lock is held.
+        let rest = self.patience.saturating_sub(SECOND.min(self.patience / 4));
+        match store.lock(if is_due { DUE_PATIENCE } else { rest }) {
+            Err(error) if is_due && error::exit_code(&error) == error::TEMPORARY => Ok(None),
+            lock => lock.map(Some),
+        }
+    }
+
+    /// Whether another process has refreshed the credentials, and the new token is good enough.
+    fn is_done(&self, credentials: &Credentials, now: SystemTime) -> bool {
+        let request = TokenRequest {
+            force_refresh: false,
+            ..self.request.clone()
+        };
+        credentials.last_refresh != self.last_refresh
+            && (credentials.satisfies(&request, now)
+                || credentials.is_as_good_as_any(&request, now))
+    }
 }
 
 /// Refreshes the stored credentials, unless another process has done so meanwhile. Afterwards the store has the newest
 /// ones.
-pub fn run(task: &Task, deadline: &Mutex<()>) -> Result<()> {
+pub fn run(task: &Task, deadline: &Deadline) -> Result<()> {
     let (profile, patience) = (task.profile.as_str(), task.patience);
-    let is_due = task.reason == Reason::Due;
     let store = Store::new(profile.to_owned())?;
     // What can hang (the keyring, certificates, a proxy's name) normally comes before the lock.
     let found = load(&store)?;
     let prepared = Provider::new(&found, profile);
-    // A little less than the caller waits, so that it still learns that the lock is held.
-    let rest = patience.saturating_sub(SECOND.min(patience / 4));
-    let lock = match store.lock(if is_due { DUE_PATIENCE } else { rest }) {
-        Err(error) if is_due && error::exit_code(&error) == error::TEMPORARY => return Ok(()),
-        lock => lock?,
+    let Some(lock) = task.lock(&store)? else {
+        return Ok(());
     };
     let mut credentials = load(&store)?;
     let now = SystemTime::now();
-    let mut request = task.request.clone();
-    request.force_refresh = false;
-    if credentials.last_refresh != task.last_refresh
-        && (credentials.satisfies(&request, now) || credentials.is_as_good_as_any(&request, now))
-    {
-        // Another process has refreshed them, and the new token is good enough.
+    if task.is_done(&credentials, now) {
         return Ok(());
     }
     check_can_refresh(&credentials, profile, &task.request, now)?;
@@ -116,17 +124,16 @@ pub fn run(task: &Task, deadline: &Mutex<()>) -> Result<()> {
     let prepared = Some(prepared).filter(|_| is_same);
     let provider = prepared.unwrap_or_else(|| Provider::new(&credentials, profile))?;
     let staged = lock.stage(credentials.is_sealed())?;
-    // From here on nothing gives up. This blocks if the process is about to exit because of the deadline.
-    mem::forget(deadline.lock());
-    let asked = Instant::now();
+    deadline.lift();
+    let begun = Instant::now();
     let outcome = provider.ask(&credentials, &task.request, patience);
-    let response = match outcome.and_then(|new| update(&mut credentials, new, task, &provider)) {
+    let is_costly = task.reason == Reason::Due && begun.elapsed() > SECOND;
+    let outcome = outcome.and_then(|new| update(&mut credentials, new, task, &provider));
+    let response = match outcome {
         Ok(response) => response,
         // A failure before the connection says nothing about the issuer. Only refreshes ahead of time wait after it, and only
         // if it took time that their callers do not have.
-        Err(failure)
-            if failure.kind == FailureKind::Unreached && !(is_due && asked.elapsed() > SECOND) =>
-        {
+        Err(failure) if failure.kind == FailureKind::Unreached && !is_costly => {
             return Err(error_of(&failure, &credentials, profile));
         }
         Err(failure) => return record_failure(failure, credentials, task, &provider, staged),
@@ -192,23 +199,17 @@ fn update(
     })?;
     if task.request.rejected.is_some() {
         let words = "the backend rejects the token";
-        credentials.rejection_backoff = Some(slow_backoff(rejected, words));
+        credentials.rejection_backoff = Some(backoff::after_request(rejected.as_ref(), words));
     } else if task.request.is_forwarded && task.request.force_refresh {
         let words = "another machine forced a refresh";
-        credentials.forced_backoff = Some(slow_backoff(credentials.forced_backoff.take(), words));
+        let earlier = credentials.forced_backoff.as_ref();
+        credentials.forced_backoff = Some(backoff::after_request(earlier, words));
     }
     if !credentials.is_valid(SystemTime::now()) {
         let failure = RefreshFailure::temporary("the issuer sent an expired token");
-        credentials.backoff = Some(next_backoff(failed.as_ref(), &failure));
+        credentials.backoff = Some(backoff::after_failure(failed.as_ref(), &failure));
     }
     Ok(response)
-}
-
-/// The backoff after a refresh that can be requested again and again. An earlier one that ended long ago does not count.
-fn slow_backoff(earlier: Option<Backoff>, words: &str) -> Backoff {
-    let now = SystemTime::now();
-    let earlier = earlier.filter(|earlier| now < earlier.until + HOUR);
-    Backoff::after(earlier.as_ref(), words, [MINUTE, HOUR], now)
 }
 
 /// Records why no tokens came, and fails, unless the stored credentials have changed or been removed meanwhile: then
@@ -238,7 +239,7 @@ fn record_failure(
                 at: SystemTime::now(),
             });
         }
-        _ => credentials.backoff = Some(next_backoff(earlier.as_ref(), &failure)),
+        _ => credentials.backoff = Some(backoff::after_failure(earlier.as_ref(), &failure)),
     }
     // If it cannot be saved, the next caller merely asks again.
     let is_superseded = matches!(staged.save(&mut credentials), Ok(false));
@@ -248,75 +249,4 @@ fn record_failure(
         return Ok(());
     }
     Err(error)
-}
-
-/// Saves new credentials. If that fails, the caller gets them immediately, and saving is tried for minutes. Returns false
-/// if others are stored by now, or none: that stays so.
-fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> bool {
-    let words = format!(
-        "the token was refreshed, but could not be stored yet: make room before it expires, or run {}",
-        login_command(store.profile())
-    );
-    let begun = Instant::now();
-    let mut staged = Some(staged);
-    loop {
-        let saved = match &mut staged {
-            Some(staged) => staged.save(credentials),
-            None => save_again(store, credentials),
-        };
-        match saved {
-            Ok(is_saved) => return is_saved,
-            Err(error) => send(&Report::unsaved(credentials, &error.context(words.clone()))),
-        }
-        if begun.elapsed() > SAVING {
-            // If they are complete, whoever takes the lock next stores them.
-            return true;
-        }
-        // Until they are completely on disk, the lock is held, so that nobody uses the refresh token that they replace.
-        // After that, a new login need not wait for the lock, and wins.
-        staged = staged.filter(|staged| !staged.is_complete());
-        thread::sleep(SECOND);
-    }
-}
-
-/// Lets the lock complete the replacement with the staged file, or starts again.
-fn save_again(store: &Store, credentials: &mut Credentials) -> Result<bool> {
-    let lock = store.lock(Duration::ZERO)?;
-    let stored = store.load_closed()?.and_then(|stored| stored.last_refresh);
-    if stored != credentials.replaces {
-        return Ok(stored == credentials.last_refresh);
-    }
-    let staged = lock.stage(credentials.is_sealed())?;
-    staged.save_or_discard(credentials).map(|()| true)
-}
-
-/// Whether stored tokens may belong to the same login as these, so that revoking either would end it.
-fn has_relatives(store: &Store, credentials: &Credentials) -> bool {
-    let ours = credentials.account_id();
-    match store.load_closed() {
-        Ok(Some(stored)) => stored.account_id().is_none_or(|id| Some(id) == ours),
-        Ok(None) => false,
-        Err(_) => true,
-    }
-}
-
-fn next_backoff(earlier: Option<&Backoff>, failure: &RefreshFailure) -> Backoff {
-    let now = SystemTime::now();
-    let mut backoff = Backoff::after(earlier, &failure.reason, [SECOND, MINUTE], now);
-    backoff.login_required = failure.kind == FailureKind::LoginRequired;
-    // The same refresh token is tried again: if its response was lost, it may still be good.
-    backoff.unanswered |= failure.kind == FailureKind::Unanswered;
-    backoff.unreached = failure.kind == FailureKind::Unreached;
-    // Up to a quarter more, so that many machines do not return at the same moment.
-    let pause = backoff.until.duration_since(now).unwrap_or_default();
-    let pause = pause.mul_f64(rand::rng().random_range(1.0..1.25));
-    let least = if backoff.login_required || backoff.unreached {
-        MINUTE
-    } else {
-        SECOND
-    };
-    // A longer pause must be a mistake, which must not end a login.
-    let asked = failure.retry_after.unwrap_or_default().min(HOUR);
-    backoff.until = now + pause.max(asked).max(least);
-    backoff
 }

@@ -7,11 +7,15 @@
 //! stored.
 
 mod attempt;
+mod backoff;
 mod command;
+mod deadline;
 mod obstacle;
 mod provider;
 mod report;
 mod routing;
+mod saving;
+mod stored;
 pub mod verify;
 mod worker;
 
@@ -27,17 +31,16 @@ use crate::time;
 
 use attempt::{Reason, Task};
 use obstacle::check_can_refresh;
-pub use obstacle::{forbidden_here, load, not_signed_in, obstacle_to_refresh};
+pub use obstacle::{forbidden_here, obstacle_to_refresh};
 pub use provider::{check_refreshable, stored_issuer};
 use report::Report;
 pub use routing::learn_routing;
+pub use stored::{load, not_signed_in};
 use worker::Job;
 pub use worker::{WORKER, work};
 
 /// How long a user waits for the first token of a command: longer than it can take.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(command::LIMIT.as_secs() + 5);
-/// How long a worker can take from the lock to its report.
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(95);
 
 /// Credentials with a usable access token, and a warning, if there is one.
 pub struct ValidToken {
@@ -113,8 +116,8 @@ fn refresh(
     let task = Task::new(store, found, request, reason);
     let patience = task.patience;
     // The refresh token must not be lost when the system kills the worker along with us. A command is simply run again.
-    let stay = LONGEST_ATTEMPT * u32::from(!found.source().is_external());
-    let token: ValidToken = match worker::run(&Job::Refresh(task), patience, stay)? {
+    let is_precious = !found.source().is_external();
+    let token: ValidToken = match worker::run(&Job::Refresh(task), patience, is_precious)? {
         Report::Failed(code, message) => return Err(error::from_code(code, advised(message))),
         Report::Unsaved(newest, warning) => {
             let newest = Credentials::parse(newest.into_bytes())?;
@@ -143,7 +146,7 @@ fn refresh(
 /// Credentials with a command's first token, not stored yet. The command is run as it will be later: by a worker, which
 /// has no terminal.
 pub fn first_credentials(source: Source) -> Result<Credentials> {
-    match worker::run(&Job::Try(source), FIRST_TIMEOUT, Duration::ZERO)? {
+    match worker::run(&Job::Try(source), FIRST_TIMEOUT, false)? {
         Report::Unsaved(credentials, _) => {
             Credentials::parse(credentials.into_bytes()).context("could not read its token")
         }

@@ -1,34 +1,16 @@
-//! What prevents a refresh, and the error that says so: nobody is signed in, the login cannot be refreshed, or an earlier
-//! attempt failed.
+//! What prevents a refresh, and the error that says so: the login cannot be refreshed, an earlier attempt failed, or a
+//! sandbox forbids it.
 
 use std::time::SystemTime;
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 
 use super::provider::{check_refreshable, identity_token, is_sent};
 use crate::credentials::{Credentials, Source, TokenRequest};
 use crate::error::{self, login_required, temporary};
 use crate::sandbox;
-use crate::settings::{self, login_command};
-use crate::store::{self, Store, codex_file};
-
-/// The stored credentials, which have an access token. The error says what to run, if signing in helps.
-pub fn load(store: &Store) -> Result<Credentials> {
-    let advise = |error: Error| match error::exit_code(&error) {
-        error::LOGIN_REQUIRED => {
-            let login = login_command(store.profile());
-            login_required(format!("{error:#}: run {login}"))
-        }
-        _ => error,
-    };
-    let found = store.load().map_err(advise)?;
-    let found = found.ok_or_else(|| not_signed_in(store))?;
-    let token = found.access_token().map(drop);
-    token
-        .with_context(|| store.could_not("read"))
-        .map_err(advise)?;
-    Ok(found)
-}
+use crate::settings::login_command;
+use crate::store::Store;
 
 /// Fails if a refresh of these credentials cannot succeed now: nobody can refresh them, the issuer refused for good, an
 /// attempt failed so recently that the next one has to wait, or another machine forces one too soon.
@@ -121,23 +103,4 @@ pub fn forbidden_here(store: &Store, credentials: &Credentials) -> Option<Error>
     let failure = store.forbidden_here().or_else(network)?;
     let advised = sandbox::with_advice(failure, store.profile(), false);
     Some(temporary(advised))
-}
-
-pub fn not_signed_in(store: &Store) -> Error {
-    let profile = store.profile();
-    let mut login = login_command(profile);
-    if settings::has_workload() {
-        login += " --workload-identity";
-    }
-    if codex_file::real_path().is_some() {
-        login += ", or use --profile codex for Codex's own login";
-    }
-    // If the store cannot be listed, there are none to suggest.
-    let others = store::profiles().unwrap_or_default().join(", ");
-    let others = if others.is_empty() || profile == "default" {
-        String::new()
-    } else {
-        format!(" to the profile {profile} (stored: {others})")
-    };
-    login_required(format!("not signed in{others}: run {login}"))
 }

@@ -1,17 +1,13 @@
-//! What a worker reports to its caller, and how a stuck worker is ended.
+//! What a worker reports to its caller.
 
 use std::io::{self, Write};
-use std::process;
-use std::sync::{Arc, Mutex, Once};
-use std::thread;
-use std::time::Duration;
+use std::sync::Once;
 
 use anyhow::Error;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credentials;
-use crate::error::{self, temporary};
-use crate::time;
+use crate::error;
 
 /// The outcome, as a worker reports it to its caller.
 #[derive(Serialize, Deserialize)]
@@ -46,22 +42,4 @@ pub fn send(report: &Report) {
         let line = serde_json::to_string(report).unwrap_or_default();
         let _ = io::stdout().write_all(format!("{line}\n").as_bytes());
     });
-}
-
-/// Exits after this time, as this process would block all others, unless the mutex is locked by then: the sender of the
-/// request locks it for good.
-pub fn deadline(limit: Duration) -> Arc<Mutex<()>> {
-    let undecided = Arc::new(Mutex::new(()));
-    let late = Arc::clone(&undecided);
-    // If the thread cannot be started, there is no deadline.
-    let _ = time::start(move || {
-        thread::sleep(limit);
-        if let Ok(_decided) = late.try_lock() {
-            send(&Report::of(&temporary(
-                "could not refresh the token: the preparation timed out",
-            )));
-            process::exit(0);
-        }
-    });
-    undecided
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::stored;
 use crate::credentials::Credentials;
 use crate::issuer::backend;
 use crate::settings;
@@ -20,22 +21,6 @@ pub fn learn_routing(store: &Store, credentials: &mut Credentials) {
     if let Ok(routing) = asked {
         credentials.set_routing(routing.clone());
         let change = |stored: &mut Credentials| stored.set_routing(routing);
-        update_stored(store, credentials, PATIENCE, change);
+        stored::update(store, credentials, PATIENCE, change);
     }
-}
-
-/// Changes the stored credentials, if they are still these. A failure loses nothing that is not found out again.
-pub fn update_stored(
-    store: &Store,
-    seen: &Credentials,
-    patience: Duration,
-    change: impl FnOnce(&mut Credentials),
-) {
-    let _ = store.lock(patience).and_then(|lock| match store.load()? {
-        Some(mut stored) if stored.last_refresh == seen.last_refresh => {
-            change(&mut stored);
-            lock.stage(stored.is_sealed())?.save_or_discard(&mut stored)
-        }
-        _ => Ok(()),
-    });
 }

@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 
 use super::attempt::Reason;
-use super::routing::update_stored;
-use super::{ValidToken, check_refreshable, refresh};
+use super::{ValidToken, check_refreshable, refresh, stored};
 use crate::credentials::{Credentials, TokenRequest};
 use crate::error::temporary;
 use crate::issuer::backend::{self, Verdict};
@@ -42,7 +41,7 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
         Verdict::Accepted => {
             // The token refreshed because of a rejection works, so the next rejection is a new one.
             if credentials.rejection_backoff.is_some() {
-                update_stored(store, credentials, Duration::ZERO, |stored| {
+                stored::update(store, credentials, Duration::ZERO, |stored| {
                     stored.rejection_backoff = None;
                 });
             }
@@ -53,7 +52,7 @@ pub fn verified(store: &Store, token: ValidToken, request: &TokenRequest) -> Res
             let replaced = replace(store, credentials, request, is_known);
             if replaced.is_err() && !is_known {
                 let now = timestamp(SystemTime::now());
-                update_stored(store, credentials, Duration::ZERO, |stored| {
+                stored::update(store, credentials, Duration::ZERO, |stored| {
                     stored.rejected_at = Some(now);
                 });
             }

@@ -16,7 +16,8 @@ use anyhow::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{self, Task};
-use super::report::{Report, deadline, send};
+use super::deadline::Deadline;
+use super::report::{Report, send};
 use crate::credentials::Source;
 use crate::error::temporary;
 use crate::process;
@@ -34,6 +35,8 @@ const LINK: &str = "/proc/self/exe";
 
 /// How long a worker may take until its request, not counting its wait for the lock, before it gives up.
 const PREPARATION: Duration = Duration::from_secs(30);
+/// How long a worker can take from the lock to its report.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(95);
 /// How long a user waits without a message that says for what.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -45,9 +48,9 @@ pub enum Job {
     Try(Source),
 }
 
-/// Starts a worker and waits for its report. If the system may kill it along with us, waits up to `stay` longer. A killed worker
-/// leaves no report, but the disk shows what it has done.
-pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Report> {
+/// Starts a worker and waits for its report. If it is precious, and the system may kill it along with us, waits until it
+/// is done. A killed worker leaves no report, but the disk shows what it has done.
+pub fn run(job: &Job, mut patience: Duration, is_precious: bool) -> Result<Report> {
     let start = || -> Result<Receiver<String>> {
         let mut command = this_program(&[WORKER, DETACH, &serde_json::to_string(job)?])?;
         command.envs(settings::absolute_paths());
@@ -64,7 +67,9 @@ pub fn run(job: &Job, patience: Duration, stay: Duration) -> Result<Report> {
     };
     let report =
         start().map_err(|error| temporary(format!("could not start a refresh: {error:#}")))?;
-    let patience = patience + stay * u32::from(process::may_end_with_caller());
+    if is_precious && process::may_end_with_caller() {
+        patience += LONGEST_ATTEMPT;
+    }
     // On a terminal, say what the wait is for if it takes time.
     let left = patience.saturating_sub(SILENCE);
     let mut line = report.recv_timeout(patience.min(SILENCE));
@@ -114,7 +119,7 @@ pub fn work(words: &[OsString]) -> Result<ExitCode> {
     process::block_signals();
     let done = match parsed {
         Job::Refresh(task) => {
-            let deadline = deadline(task.patience + PREPARATION);
+            let deadline = Deadline::start(task.patience + PREPARATION);
             attempt::run(&task, &deadline).map(|()| Report::Done)
         }
         Job::Try(source) => attempt::try_source(source)

@@ -39,7 +39,7 @@ impl<'a> Lock<'a> {
     /// readable secrets are then not written again.
     pub fn stage(self, will_be_sealed: bool) -> Result<StagedFile<'a>> {
         let store = self.store;
-        let stage = || {
+        let stage = || -> Result<_> {
             let found = replaceable(&self.target)?;
             let (text, present) = found.map(|it| (it.text, it.credentials)).unzip();
             let room = 2 * text.as_ref().map_or(0, Vec::len) as u64 + ROOM;
@@ -54,13 +54,7 @@ impl<'a> Lock<'a> {
             };
             let is_sealed = staged.present.as_ref().is_some_and(Credentials::is_sealed);
             if let Some(text) = text.filter(|_| is_sealed || !will_be_sealed) {
-                staged.content = text;
-                let tried = staged.replace();
-                staged.is_complete = false;
-                ensure!(tried?, changed());
-                staged.content.clear();
-                let record = mem::replace(&mut staged.file, create(&staged.path, room)?);
-                staged.lock.record = LOCKS_ARE_ADVISORY.then_some(record);
+                staged.rehearse(text, room)?;
             }
             // Its name must survive a power cut, too.
             sync_name(&staged.path);
@@ -90,6 +84,18 @@ impl StagedFile<'_> {
         let saved = self.save(credentials);
         self.is_complete = false;
         saved?.then_some(()).ok_or_else(changed)
+    }
+
+    /// Replaces the file with its own content, which shows that it can be replaced, and reserves the space again.
+    fn rehearse(&mut self, content: Vec<u8>, room: u64) -> Result<()> {
+        self.content = content;
+        let tried = self.replace();
+        self.is_complete = false;
+        ensure!(tried?, changed());
+        self.content.clear();
+        let record = mem::replace(&mut self.file, create(&self.path, room)?);
+        self.lock.record = LOCKS_ARE_ADVISORY.then_some(record);
+        Ok(())
     }
 
     /// Whether the credentials are safe in the staged file, so that the next holder of the lock completes the
