@@ -66,7 +66,12 @@ pub fn replaceable(target: &Path) -> Result<Option<Record>> {
         let metadata = fs::metadata(target)?;
         check_ours(&metadata)?;
         let is_read_only = metadata.permissions().readonly();
-        ensure!(!is_read_only, "the file is read-only: run chmod 600 {word}");
+        let fix = if cfg!(windows) {
+            "attrib -r"
+        } else {
+            "chmod 600"
+        };
+        ensure!(!is_read_only, "the file is read-only: run {fix} {word}");
         ensure!(
             metadata.len() <= LARGEST,
             "it is larger than {LARGEST} bytes, so it is not a credentials file"

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::setup::ENVIRONMENT;
 use support::fake_issuer::{Endpoint, Trouble};
 use support::process::Output;
 use support::sandbox::{LIFE, Sandbox};
@@ -230,7 +231,7 @@ fn setup_names_its_account() {
     in_fedramp(&sandbox);
     sign_in(&sandbox, "default");
     let output = sandbox.run(&["setup", "codex"]);
-    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    output.assert(0, "...\n", ENVIRONMENT);
     for header in [
         r#"ChatGPT-Account-Id" = "account-1""#,
         r#"X-OpenAI-Fedramp" = "true""#,

@@ -777,7 +777,7 @@ fn a_staged_file_that_no_refresh_can_replace_is_named_by_every_command() {
     for (is_folder, words) in [
         (
             true,
-            "is not a regular file: run rm -r [..]default.json.new",
+            "is not a regular file: run rm -r [..]default.json.new[..]",
         ),
         (
             false,

@@ -20,6 +20,13 @@ use support::sandbox::{LIFE, Sandbox};
 #[cfg(unix)]
 use crate::terminal::Terminal;
 
+/// Why a folder is no login. Windows refuses to open it.
+const NOT_A_FILE: &str = if cfg!(windows) {
+    "[..] (os error 5)"
+} else {
+    "it is not a regular file"
+};
+
 /// A login, a browser and an issuer, all without problems.
 fn healthy() -> Sandbox {
     let sandbox = without_login();
@@ -186,14 +193,15 @@ fn before_the_first_login_that_is_said_first_and_nothing_is_created() {
 fn a_store_that_is_not_a_folder_is_found() {
     let mut sandbox = without_login();
     fs::write(sandbox.home(), "").unwrap();
-    assert_report(
-        &sandbox,
-        &[],
-        1,
-        "problem  login: default: could not read [HOME]/default.json: [..]\n\
-         ok       sharing: [..]\n\
-         problem  store: could not lock [HOME]/.doctor.json: [..]\n...\n",
-    );
+    // Windows says that there is no such file.
+    let login = if cfg!(windows) {
+        "warning  login: default: not signed in: [..]"
+    } else {
+        "problem  login: default: could not read [HOME]/default.json: [..]"
+    };
+    let store = "problem  store: could not lock [HOME]/.doctor.json: [..]";
+    let report = format!("{login}\nok       sharing: [..]\n{store}\n...\n");
+    assert_report(&sandbox, &[], 1, &report);
     sandbox.set("CODEX_AUTH_HOME", "relative");
     assert_report(
         &sandbox,
@@ -210,7 +218,7 @@ fn a_file_system_without_locks_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  store: could not lock [HOME]/.doctor.json: [HOME]/.doctor.lock is not a regular file: run rm -r [HOME]/.doctor.lock",
+        "problem  store: could not lock [HOME]/.doctor.json: [HOME]/.doctor.lock is not a regular file: run rm -r [..].doctor.lock[..]",
     );
 }
 
@@ -221,7 +229,7 @@ fn a_login_that_could_not_be_replaced_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  store: could not replace [HOME]/.doctor.json: it is not a regular file",
+        &format!("problem  store: could not replace [HOME]/.doctor.json: {NOT_A_FILE}"),
     );
     assert!(sandbox.can_refresh());
 }
@@ -233,23 +241,30 @@ fn a_login_that_is_not_a_file_or_read_only_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  login: folder: could not read [HOME]/folder.json: it is not a regular file",
+        &format!("problem  login: folder: could not read [HOME]/folder.json: {NOT_A_FILE}"),
     );
     let sandbox = healthy();
     fs::create_dir(sandbox.home().join("default.lock")).unwrap();
     assert_finds(
         &sandbox,
         1,
-        "problem  login: default: valid for 10 days, cannot be refreshed: could not replace [HOME]/default.json: [HOME]/default.lock is not a regular file: run rm -r [HOME]/default.lock",
+        "problem  login: default: valid for 10 days, cannot be refreshed: could not replace [HOME]/default.json: [HOME]/default.lock is not a regular file: run rm -r [..]default.lock[..]",
     );
     let sandbox = healthy();
     let mut permissions = fs::metadata(sandbox.file("default")).unwrap().permissions();
     permissions.set_readonly(true);
     fs::set_permissions(sandbox.file("default"), permissions).unwrap();
+    let fix = if cfg!(windows) {
+        "attrib -r"
+    } else {
+        "chmod 600"
+    };
     assert_finds(
         &sandbox,
         1,
-        "problem  login: default: valid for 10 days, cannot be refreshed: could not replace [HOME]/default.json: the file is read-only: run chmod 600 [HOME]/default.json",
+        &format!(
+            "problem  login: default: valid for 10 days, cannot be refreshed: could not replace [HOME]/default.json: the file is read-only: run {fix} [..]default.json[..]"
+        ),
     );
 }
 
@@ -310,8 +325,10 @@ fn passed_checks_are_only_counted_unless_requested() {
     sandbox.set("no_proxy", "internal.example");
     sandbox.issuer.plan_always(Endpoint::Other, dated(0));
     let header = format!(
-        "codex-auth {}, [..]; set: CODEX_AUTH_HOME, CODEX_AUTH_ISSUER, CODEX_AUTH_PORT, CODEX_AUTH_CHATGPT_URL, CODEX_HOME, BROWSER, no_proxy\n",
-        env!("CARGO_PKG_VERSION")
+        "codex-auth {}, [..]; set: CODEX_AUTH_HOME, CODEX_AUTH_ISSUER, CODEX_AUTH_PORT, CODEX_AUTH_CHATGPT_URL, CODEX_HOME, BROWSER, no_proxy{}\n",
+        env!("CARGO_PKG_VERSION"),
+        // Names of variables have no case there.
+        if cfg!(windows) { ", NO_PROXY" } else { "" },
     );
     let passed = format!("{header}0 problems, 0 warnings, 9 checks passed (see --verbose)\n");
     sandbox.run(&["doctor"]).assert(0, &passed, "");

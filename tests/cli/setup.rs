@@ -2,6 +2,14 @@
 
 use serde_json::{Value, json};
 
+/// What `setup` warns about on Windows, which has no `env` to set variables.
+pub const ENVIRONMENT: &str = if cfg!(windows) {
+    "codex-auth: warning: the program's environment needs the same CODEX_AUTH_HOME as here\n\
+     codex-auth: warning: the program's environment needs the same CODEX_AUTH_CHATGPT_URL as here\n"
+} else {
+    ""
+};
+
 use support::fake_issuer::Account;
 use support::sandbox::Sandbox;
 
@@ -137,7 +145,7 @@ http_headers = { \"ChatGPT-Account-Id\" = \"team-1\", \"x-openai-internal-codex-
 args = [[..]\"--profile\", \"work\", \"token\", \"--verify\", \"--timeout\", \"8s\"]
 ...
 ",
-        "",
+        ENVIRONMENT,
     );
 }
 
@@ -194,7 +202,7 @@ fn a_login_without_an_account_has_no_headers() {
     sandbox.run(&["setup", "codex"]).assert(
         0,
         "...\nwire_api = \"responses\"\nhttp_headers = {  }\n\n[model_providers.\"chatgpt\".auth]\n...\n",
-        "",
+        ENVIRONMENT,
     );
 }
 
@@ -204,7 +212,7 @@ fn without_a_login_there_is_a_placeholder() {
     sandbox.run(&["--profile", "work", "setup", "codex"]).assert(
         0,
         "# Codex CLI: [..]\n...\nmodel_provider [..]\n...\nhttp_headers = { \"ChatGPT-Account-Id\" = \"ACCOUNT-ID\" }\n...\n",
-        "codex-auth: warning: ACCOUNT-ID is a placeholder: not signed in: run codex-auth --profile work login, then setup again\n",
+        &format!("codex-auth: warning: ACCOUNT-ID is a placeholder: not signed in: run codex-auth --profile work login, then setup again\n{ENVIRONMENT}"),
     );
     sandbox.store("work", "{");
     sandbox
@@ -212,7 +220,7 @@ fn without_a_login_there_is_a_placeholder() {
         .assert(
             0,
             "# Codex CLI: [..]\n...\n",
-            "codex-auth: warning: ACCOUNT-ID is a placeholder: could not read [HOME]/work.json: the file is damaged [..]: run codex-auth --profile work login, then setup again\n",
+            &format!("codex-auth: warning: ACCOUNT-ID is a placeholder: could not read [HOME]/work.json: the file is damaged [..]: run codex-auth --profile work login, then setup again\n{ENVIRONMENT}"),
         );
 }
 
@@ -248,7 +256,7 @@ fn a_profile_with_a_dot_is_a_key_in_quotes() {
     sandbox.run(&["--profile", "a.b", "setup", "codex"]).assert(
         0,
         "...\nmodel_provider = \"chatgpt-a.b\"\n\n[model_providers.\"chatgpt-a.b\"]\n...\n[model_providers.\"chatgpt-a.b\".auth]\n...\n",
-        "",
+        ENVIRONMENT,
     );
 }
 
@@ -270,7 +278,7 @@ fn programs_that_the_backend_does_not_serve_are_led_to_the_gateway_of_litellm() 
     sandbox.run(&["setup", "crush"]).assert(
         0,
         "...\n# `codex-auth setup litellm` translates, and must be running. [..]\n...\n  --base-url 'http://127.0.0.1:4000/v1' --api-key sk-local\n...\n",
-        "",
+        ENVIRONMENT,
     );
 }
 
@@ -280,8 +288,8 @@ fn crush_calls_us_if_its_gateway_accepts_the_token() {
     let arguments = ["setup", "crush", "--base-url", "https://proxy.example/v1"];
     sandbox.run(&arguments).assert(
         0,
-        "...\n  --base-url 'https://proxy.example/v1' \\\n  --api-key \"$([..]codex-auth[..] --profile default token --verify --timeout 8s)\" --extra-header ChatGPT-Account-Id account-1\n...\n",
-        "",
+        "...\n  --base-url 'https://proxy.example/v1' [..]\n  --api-key \"$([..]codex-auth[..] --profile default token --verify --timeout 8s)\" --extra-header ChatGPT-Account-Id account-1\n...\n",
+        ENVIRONMENT,
     );
 }
 
@@ -302,7 +310,7 @@ providers:
     # key_cmd: \"[..]codex-auth[..] --profile default token --verify --timeout 8s --min-ttl 20m\"
     extra_headers: { \"ChatGPT-Account-Id\": \"account-1\" }
 ",
-        "",
+        ENVIRONMENT,
     );
 }
 
@@ -320,7 +328,7 @@ export COPILOT_PROVIDER_API_KEY_COMMAND='[..] token --verify --timeout 8s'
 export COPILOT_PROVIDER_HEADERS='ChatGPT-Account-Id: account-1'
 export COPILOT_MODEL=MODEL
 ",
-        "",
+        ENVIRONMENT,
     );
 }
 
@@ -340,7 +348,11 @@ fn a_base_url_that_would_show_the_token_is_refused() {
 fn configuration(sandbox: &Sandbox, program: &str) -> Value {
     let arguments = ["setup", program, "--base-url", "https://proxy.example/v1"];
     let output = sandbox.run(&arguments);
-    output.assert(0, "...\n", "# [..]: put this into [..]\n...\n");
+    output.assert(
+        0,
+        "...\n",
+        &format!("{ENVIRONMENT}# [..]: put this into [..]\n...\n"),
+    );
     serde_json::from_str(&output.stdout).unwrap()
 }
 
