@@ -3,8 +3,8 @@
 //! A refresh token works only once. So the decision, the request and the save happen under one lock, in one process: the
 //! `worker`. It is this same binary, started by a caller that needs a refresh, and it outlives that caller. Only the
 //! worker decides: `attempt` is what it does under the lock, and `provider` is what it asks: the issuer, or a `command`.
-//! The caller checks the outcome. `verify` asks the backend before a token is handed out, `routing` after new ones are
-//! stored.
+//! `saving` puts the answer on the disk, and `backoff` says how long others wait after a failure. The caller checks the
+//! outcome. `verify` asks the backend before a token is handed out, `routing` after new ones are stored.
 
 mod attempt;
 mod backoff;
