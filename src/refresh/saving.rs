@@ -38,7 +38,7 @@ pub fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) ->
         }
         // Until they are completely on disk, the lock is held, so that nobody uses the refresh token that they replace.
         // After that, a new login need not wait for the lock, and wins.
-        staged = staged.filter(|staged| !staged.is_complete());
+        staged = staged.filter(|staged| !staged.is_complete);
         thread::sleep(SECOND);
     }
 }

@@ -107,15 +107,10 @@ impl Lock<'_> {
         sync_name(&path);
         Ok(())
     }
-
-    /// Takes the lock again after its file was removed.
-    pub(super) fn regain(&mut self) -> Result<()> {
-        self.file = acquire(&self.path, Duration::ZERO)?;
-        Ok(())
-    }
 }
 
-fn acquire(path: &Path, patience: Duration) -> Result<File> {
+/// Opens and locks a lock file.
+pub fn acquire(path: &Path, patience: Duration) -> Result<File> {
     let file = open_private(path, false).map_err(|error| describe(&error, path))?;
     lock(file, patience)
 }

@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, ensure};
 
-use super::Lock;
 use super::disk::{describe, remove_if_there, replace, sync_name};
+use super::lock::{Lock, acquire};
 use super::permissions::{LOCKS_ARE_ADVISORY, is_at, open_private};
 use super::record::{Record, replaceable, staged_path};
 use crate::credentials::Credentials;
@@ -28,8 +29,8 @@ pub struct StagedFile<'a> {
     path: PathBuf,
     /// The content to write: the same on each attempt, so that no attempt destroys a complete file.
     content: Vec<u8>,
-    /// Whether the credentials in the file are complete, and so worth keeping even if they could not replace the others.
-    is_complete: bool,
+    /// Whether the credentials in the file are complete, so that the next holder of the lock completes the replacement.
+    pub is_complete: bool,
 }
 
 impl<'a> Lock<'a> {
@@ -98,12 +99,6 @@ impl StagedFile<'_> {
         Ok(())
     }
 
-    /// Whether the credentials are safe in the staged file, so that the next holder of the lock completes the
-    /// replacement.
-    pub fn is_complete(&self) -> bool {
-        self.is_complete
-    }
-
     /// Returns false if the credentials must not be replaced any more.
     fn replace(&mut self) -> Result<bool> {
         // If the lock file is gone, others lock a new one, but then they wait for the record.
@@ -113,7 +108,7 @@ impl StagedFile<'_> {
             if !self.is_current()? {
                 return Ok(false);
             }
-            self.lock.regain()?;
+            self.lock.file = acquire(&self.lock.path, Duration::ZERO)?;
         }
         if !is_at(&self.file, &self.path) {
             // It was removed while we waited for the response, or replaced with another one.
