@@ -89,6 +89,13 @@ impl Credentials {
         !request.force_refresh && (self.is_new(now) || self.lives_too_short(request) && is_usual)
     }
 
+    /// Whether a token that another process has just fetched will do, even for a request that forces a refresh.
+    pub fn is_good_enough(&self, request: &TokenRequest, now: SystemTime) -> bool {
+        let mut request = request.clone();
+        request.force_refresh = false;
+        self.satisfies(&request, now) || self.is_as_good_as_any(&request, now)
+    }
+
     /// Whether the full lifetime of such a token is shorter than requested. Unknown, and so false, for a token from a
     /// command.
     pub fn lives_too_short(&self, request: &TokenRequest) -> bool {

@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::RngExt;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -303,6 +304,9 @@ impl Credentials {
         self.last_refresh = Some(timestamp(now));
         if let Some(routing) = &response.routing {
             self.set_routing(routing.clone());
+        }
+        if self.source().is_external() {
+            self.choose_refresh_window(rand::rng().random());
         }
         self.revoked = None;
         self.backoff = None;

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Error, Result};
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::backoff;
@@ -89,17 +88,6 @@ impl Task {
             lock => lock.map(Some),
         }
     }
-
-    /// Whether another process has refreshed the credentials, and the new token is good enough.
-    fn is_done(&self, credentials: &Credentials, now: SystemTime) -> bool {
-        let request = TokenRequest {
-            force_refresh: false,
-            ..self.request.clone()
-        };
-        credentials.last_refresh != self.last_refresh
-            && (credentials.satisfies(&request, now)
-                || credentials.is_as_good_as_any(&request, now))
-    }
 }
 
 /// Refreshes the stored credentials, unless another process has done so meanwhile. Afterwards the store has the newest
@@ -115,7 +103,9 @@ pub fn run(task: &Task, deadline: &Deadline) -> Result<()> {
     };
     let mut credentials = load(&store)?;
     let now = SystemTime::now();
-    if task.is_done(&credentials, now) {
+    let is_another = credentials.last_refresh != task.last_refresh;
+    if is_another && credentials.is_good_enough(&task.request, now) {
+        // Another process has refreshed them.
         return Ok(());
     }
     check_can_refresh(&credentials, profile, &task.request, now)?;
@@ -127,16 +117,11 @@ pub fn run(task: &Task, deadline: &Deadline) -> Result<()> {
     deadline.lift();
     let begun = Instant::now();
     let outcome = provider.ask(&credentials, &task.request, patience);
-    let is_costly = task.reason == Reason::Due && begun.elapsed() > SECOND;
+    let slow = begun.elapsed() > SECOND;
     let outcome = outcome.and_then(|new| update(&mut credentials, new, task, &provider));
     let response = match outcome {
         Ok(response) => response,
-        // A failure before the connection says nothing about the issuer. Only refreshes ahead of time wait after it, and only
-        // if it took time that their callers do not have.
-        Err(failure) if failure.kind == FailureKind::Unreached && !is_costly => {
-            return Err(error_of(&failure, &credentials, profile));
-        }
-        Err(failure) => return record_failure(failure, credentials, task, &provider, staged),
+        Err(failure) => return record_failure(failure, credentials, task, &provider, staged, slow),
     };
     if save(&store, staged, &mut credentials) {
         // Nobody who waits for the token or the lock should have to wait for the backend.
@@ -158,22 +143,9 @@ pub fn try_source(source: Source) -> Result<Credentials> {
     let response = provider
         .ask(&credentials, &TokenRequest::default(), LIMIT)
         .map_err(|failure| error_of(&failure, &credentials, ""))?;
-    receive(&mut credentials, &response, &provider)?;
-    Ok(credentials)
-}
-
-/// Stores new tokens in the credentials.
-fn receive(
-    credentials: &mut Credentials,
-    response: &TokenResponse,
-    provider: &Provider,
-) -> Result<()> {
-    credentials.update(response, SystemTime::now())?;
+    credentials.update(&response, SystemTime::now())?;
     credentials.assertion = provider.assertion();
-    if credentials.source().is_external() {
-        credentials.choose_refresh_window(rand::rng().random());
-    }
-    Ok(())
+    Ok(credentials)
 }
 
 fn error_of(failure: &RefreshFailure, credentials: &Credentials, profile: &str) -> Error {
@@ -193,10 +165,12 @@ fn update(
 ) -> Result<TokenResponse, RefreshFailure> {
     let failed = credentials.backoff.clone();
     let rejected = credentials.rejection_backoff.clone();
-    receive(credentials, &response, provider).map_err(|error| {
+    let updated = credentials.update(&response, SystemTime::now());
+    updated.map_err(|error| {
         provider.revoke_unused(&response);
         RefreshFailure::new(FailureKind::Revoked, error.to_string())
     })?;
+    credentials.assertion = provider.assertion();
     if task.request.rejected.is_some() {
         let words = "the backend rejects the token";
         credentials.rejection_backoff = Some(backoff::after_request(rejected.as_ref(), words));
@@ -220,6 +194,7 @@ fn record_failure(
     task: &Task,
     provider: &Provider,
     mut staged: StagedFile,
+    slow: bool,
 ) -> Result<()> {
     let earlier = credentials.backoff.take();
     let is_unanswered = earlier.as_ref().is_some_and(|it| it.unanswered);
@@ -232,6 +207,11 @@ fn record_failure(
     }
     let error = error_of(&failure, &credentials, &task.profile);
     match failure.kind {
+        // A failure before the connection says nothing about the issuer. Only refreshes ahead of time wait after it, and only
+        // if it took time that their callers do not have.
+        FailureKind::Unreached if task.reason != Reason::Due || !slow => {
+            return Err(error);
+        }
         FailureKind::Revoked => {
             credentials.assertion = provider.assertion();
             credentials.revoked = Some(Revoked {

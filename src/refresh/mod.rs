@@ -21,7 +21,7 @@ mod worker;
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::credentials::{Credentials, Freshness, Source, TokenRequest};
 use crate::error::{self, temporary};
@@ -172,24 +172,29 @@ fn still_valid(found: Credentials, error: Error) -> Result<ValidToken> {
 
 /// A token refreshed just now is good, however soon it expires, unless a longer lifetime was requested.
 fn ensure_life(token: ValidToken, request: &TokenRequest) -> Result<ValidToken> {
-    let (now, credentials) = (SystemTime::now(), &token.credentials);
-    if credentials.satisfies(request, now) {
-        return Ok(token);
+    let now = SystemTime::now();
+    if !token.credentials.satisfies(request, now) {
+        bail!(too_short(&token.credentials, request, now));
     }
+    Ok(token)
+}
+
+fn too_short(credentials: &Credentials, request: &TokenRequest, now: SystemTime) -> Error {
     let left = credentials.seconds_left(now);
-    let expired = "could not get a valid token: the newest one has expired";
-    ensure!(left > 0, temporary(expired));
+    if left == 0 {
+        return temporary("could not get a valid token: the newest one has expired");
+    }
     let words = format!(
         "could not get a token that is valid for {}: the newest one expires in {}",
         time::length(request.min_ttl.unwrap_or_default()),
         time::span(left)
     );
     if !credentials.lives_too_short(request) {
-        bail!(temporary(words + ": try again later"));
+        return temporary(words + ": try again later");
     }
     let longest = match credentials.source() {
         Source::Workload { .. } => " (workload identity tokens are valid for an hour at most)",
         _ => "",
     };
-    bail!("{words}{longest}: use a smaller --min-ttl")
+    anyhow!("{words}{longest}: use a smaller --min-ttl")
 }

@@ -103,12 +103,10 @@ fn this_program(arguments: &[&str]) -> Result<Command> {
 
 /// What the worker does, or the process that starts it.
 pub fn work(words: &[OsString]) -> Result<ExitCode> {
-    let job = words
-        .last()
-        .and_then(|job| job.to_str())
-        .unwrap_or_default();
-    let parsed: Job =
-        serde_json::from_str(job).context("the worker is started by codex-auth itself")?;
+    let job = words.last().and_then(|job| job.to_str());
+    let job = job.unwrap_or_default();
+    let parsed = serde_json::from_str(job);
+    let parsed: Job = parsed.context("the worker is started by codex-auth itself")?;
     process::leave_caller();
     if cfg!(unix) && words[0] == DETACH {
         let mut worker = this_program(&[WORKER, job])?;
