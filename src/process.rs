@@ -12,10 +12,11 @@ pub use system::*;
 
 /// Why a program could not be started, in a shell's words.
 pub fn describe_start(error: &io::Error, program: &OsStr) -> String {
-    let path = Path::new(program);
+    let is_name = !crate::settings::has_path(program);
+    let exists = Path::new(program).exists();
     match error.kind() {
-        ErrorKind::NotFound if path.components().count() == 1 => "command not found".to_owned(),
-        ErrorKind::NotFound if path.exists() => "its interpreter was not found".to_owned(),
+        ErrorKind::NotFound if is_name => "command not found".to_owned(),
+        ErrorKind::NotFound if exists => "its interpreter was not found".to_owned(),
         ErrorKind::NotFound => "no such file".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),

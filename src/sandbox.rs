@@ -1,4 +1,4 @@
-//! Whether an agent's sandbox causes a failure, and what messages then say. Only this file decides that.
+//! Whether an agent's sandbox causes a failure, and what messages then say. `net::socket` also blames one for EACCES.
 
 use std::fs;
 use std::io::{self, ErrorKind};

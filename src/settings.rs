@@ -282,9 +282,9 @@ pub fn has_dumb_terminal() -> bool {
     variable("TERM").map_or(cfg!(unix), |name| name == "dumb")
 }
 
-/// The browsers listed in `BROWSER`.
+/// The browsers listed in `BROWSER`, if there are any.
 pub fn browser() -> Option<String> {
-    lossy("BROWSER")
+    lossy("BROWSER").filter(|list| !list.trim_matches([' ', ':', ';']).is_empty())
 }
 
 /// Whether this is a sandbox of Codex, or of sandbox-runtime, which Claude Code uses.
@@ -309,7 +309,12 @@ pub fn has_path(program: &OsStr) -> bool {
 
 /// The path of a program: as given, or in a folder of `PATH`.
 pub fn find_program(program: &OsStr) -> Option<PathBuf> {
-    let existing = |path: PathBuf| path.is_file().then_some(path);
+    let existing = |path: PathBuf| {
+        // As execvp(3) does, skip a file that we may not execute.
+        #[cfg(unix)]
+        rustix::fs::access(&path, rustix::fs::Access::EXEC_OK).ok()?;
+        path.is_file().then_some(path)
+    };
     if has_path(program) {
         return existing(program.into());
     }
@@ -401,6 +406,14 @@ fn url(name: &str, default: &str) -> Result<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_may_not_be_executed_is_not_a_program() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(find_program(file.path().as_os_str()), None);
+        assert_eq!(find_program("/bin/sh".as_ref()), Some("/bin/sh".into()));
+    }
 
     #[test]
     fn profile_names_lead_nowhere() {

@@ -1,4 +1,4 @@
-//! What users see beside the result: lines on stderr, each written at once, and how a terminal shows them.
+//! What users see besides the result: lines on stderr, each written at once, and how a terminal shows them.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal, Write};

@@ -21,7 +21,7 @@ pub fn redact(text: &str) -> String {
     shortened(&without_secrets(&on_one_line(text)))
 }
 
-/// Removes control characters, whatever the length.
+/// Replaces control characters with spaces, and removes those at both ends, whatever the length.
 pub fn on_one_line(text: &str) -> String {
     blanked(text).trim().to_owned()
 }
@@ -73,8 +73,8 @@ pub fn is_plain(text: &str) -> bool {
 /// Quotes a text as one word for a POSIX shell, or leaves it bare if that is safe. On Windows it also works for paths in
 /// `cmd`.
 pub fn shell_word(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
-    if !text.is_empty() && text.bytes().all(is_plain) {
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_safe) {
         return text.to_owned();
     }
     if cfg!(windows) && !text.contains(['"', '$', '`', '%']) {
@@ -88,8 +88,8 @@ pub fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A path as a word of a shell line that is shown to the user. Control characters in it are shown as spaces, so it would
-/// have to be typed.
+/// A path as a word of a shell line that is shown to the user. Control characters in it are shown as spaces, so
+/// such a path cannot be pasted.
 pub fn shell_path(path: &Path) -> String {
     shell_word(&blanked(&path.to_string_lossy()))
 }
@@ -120,10 +120,8 @@ pub fn entries(table: &'static str) -> impl Iterator<Item = (&'static str, Strin
 
 /// The text of a JSON string, if not empty.
 pub fn text_of(value: &Value) -> Option<String> {
-    value
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
+    let text = value.as_str().filter(|text| !text.is_empty());
+    text.map(str::to_owned)
 }
 
 #[cfg(test)]

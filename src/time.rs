@@ -146,7 +146,7 @@ fn unit(seconds: u64) -> (u64, &'static str) {
     }
 }
 
-/// The same, rounded to the nearest.
+/// A duration in its largest unit, rounded to the nearest.
 pub fn rounded_span(seconds: u64) -> String {
     let half = match seconds {
         0..60 => 0,

@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use percent_encoding::percent_decode_str;
 
 use super::{Problem, Result};
-use crate::sandbox::describe_refused;
+use crate::sandbox::{SANDBOX, describe_refused};
 use crate::settings;
 
 /// The bus itself, by its name and its path.
@@ -43,7 +43,10 @@ pub struct Bus {
 impl Bus {
     /// The bus knows our user from the socket (EXTERNAL), but expects to be told.
     pub fn session() -> Result<Self> {
-        let mut stream = connect()?;
+        // The first reachable bus in the environment, or systemd's.
+        let addresses = settings::session_bus().unwrap_or_else(|| "unix:runtime=yes".to_owned());
+        let try_next = |tried: Result<_>, address| tried.or_else(|_| connect_to(address));
+        let mut stream = addresses.split(';').fold(Err(no_bus()), try_next)?;
         let user = rustix::process::geteuid().as_raw().to_string();
         // The decimal digits, hex-encoded: `3` is 33.
         let user: String = user.chars().flat_map(|digit| ['3', digit]).collect();
@@ -118,13 +121,6 @@ impl Bus {
     }
 }
 
-/// Connects to the first reachable bus in the environment, or to systemd's.
-fn connect() -> Result<UnixStream> {
-    let addresses = settings::session_bus().unwrap_or_else(|| "unix:runtime=yes".to_owned());
-    let try_next = |tried: Result<_>, address| tried.or_else(|_| connect_to(address));
-    addresses.split(';').fold(Err(no_bus()), try_next)
-}
-
 /// Connects to `unix:path=…`, `unix:abstract=…` or `unix:runtime=yes`, the only kinds that desktops use.
 fn connect_to(address: &str) -> Result<UnixStream> {
     let pairs = address.strip_prefix("unix:").ok_or_else(no_bus)?;
@@ -149,19 +145,22 @@ impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => no_bus(),
-            ErrorKind::PermissionDenied => Self::Other(format!(
-                "the keyring cannot be reached: could not connect to the session bus: {}: run it outside the sandbox, as the \
-                 user of the desktop session",
-                describe_refused(&error)
-            )),
+            ErrorKind::PermissionDenied => {
+                let refused = describe_refused(&error);
+                let outside = refused.contains(SANDBOX).then_some("outside it");
+                let place = outside.unwrap_or("as the user of the desktop session");
+                Self::Other(format!(
+                    "the keyring cannot be reached: could not connect to the session bus: {refused}: run codex-auth {place}"
+                ))
+            }
             _ => Self::failed(&error.to_string()),
         }
     }
 }
 
 fn no_bus() -> Problem {
-    let what = "the keyring cannot be reached: there is no session bus here: run it in your desktop session, where \
-                DBUS_SESSION_BUS_ADDRESS is set";
+    let what = "the keyring cannot be reached: there is no session bus here: run codex-auth in your desktop \
+                session, where DBUS_SESSION_BUS_ADDRESS is set";
     Problem::Other(what.to_owned())
 }
 

@@ -39,6 +39,9 @@ impl Environment {
 /// The environment, judged by its variables and a few files. If several apply, the one farthest from the user wins: a
 /// container on WSL also has WSL's kernel.
 pub fn environment() -> Environment {
+    // WSL's kernel has Microsoft in its name.
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let is_windows = kernel.to_ascii_lowercase().contains("microsoft");
     let marks = ["/.dockerenv", "/run/.containerenv"];
     if settings::any_is_set(&settings::SSH) {
         Environment::Ssh
@@ -46,7 +49,7 @@ pub fn environment() -> Environment {
         || marks.iter().any(|mark| Path::new(mark).exists())
     {
         Environment::Container
-    } else if settings::any_is_set(&settings::WSL) || is_windows_kernel() {
+    } else if settings::any_is_set(&settings::WSL) || is_windows {
         Environment::Wsl
     } else if settings::any_is_set(&settings::SCREEN) || !cfg!(target_os = "linux") {
         Environment::Desktop
@@ -105,22 +108,14 @@ fn of_system() -> &'static str {
         // Unlike `cmd /c start`, it accepts a URL with `&` and `%` unchanged.
         "rundll32.exe url.dll,FileProtocolHandler"
     } else if environment() == Environment::Wsl {
-        // explorer.exe exits with 1 even if it has shown the page, so it must come last.
         "wslview:explorer.exe"
     } else {
         "xdg-open:gio open:x-www-browser:firefox:chromium:google-chrome"
     }
 }
 
-/// WSL's kernel has Microsoft in its name.
-fn is_windows_kernel() -> bool {
-    fs::read_to_string("/proc/sys/kernel/osrelease")
-        .is_ok_and(|release| release.to_ascii_lowercase().contains("microsoft"))
-}
-
 /// Runs a command until it exits, which may be when the browser is closed. It outlives us and inherits nothing: no
-/// terminal, no Ctrl-C, and not the token that `codex-auth exec` may have put into our environment. The error says why it
-/// showed nothing.
+/// terminal, no Ctrl-C, and not `CODEX_AUTH_TOKEN`. The error says why it showed nothing.
 fn try_opener(words: &[String]) -> Result<(), String> {
     let started = Instant::now();
     let mut command = Command::new(&words[0]);
@@ -134,8 +129,9 @@ fn try_opener(words: &[String]) -> Result<(), String> {
         .map_err(|error| process::describe_start(&error, words[0].as_ref()))?;
     let status = browser.wait().map_err(|error| error.to_string())?;
     // A program that fails immediately has shown nothing; after a later failure, the user has seen the page and closed
-    // it.
-    if status.success() || started.elapsed() > Duration::from_secs(5) {
+    // it. Only explorer.exe exits with 1 even if it has shown the page.
+    let has_shown = status.success() || words[0].ends_with("explorer.exe");
+    if has_shown || started.elapsed() > Duration::from_secs(5) {
         return Ok(());
     }
     Err(status.to_string().replace(": ", " "))
@@ -166,6 +162,18 @@ mod tests {
         );
         assert_eq!(read("sh -c 'rm'"), [["sh", "-c", "'rm'", URL]]);
         assert!(read(" : ").is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_browser_of_windows_may_exit_with_1_after_it_has_shown_the_page() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, has_shown) in [("explorer.exe", true), ("another.exe", false)] {
+            let path = folder.path().join(name);
+            std::os::unix::fs::symlink("/bin/sh", &path).unwrap();
+            let words = [path.to_str().unwrap(), "-c", "exit 1"].map(String::from);
+            assert_eq!(try_opener(&words).is_ok(), has_shown, "{name}");
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -41,10 +41,8 @@ fn open_files() -> Vec<i32> {
         return (0..MOST).collect();
     };
     let number = |name: std::ffi::OsString| name.to_str()?.parse().ok();
-    let entries = entries.filter_map(Result::ok);
-    entries
-        .filter_map(|entry| number(entry.file_name()))
-        .collect()
+    let numbers = entries.filter_map(|entry| number(entry.ok()?.file_name()));
+    numbers.collect()
 }
 
 /// Blocks every signal that can be blocked, in this thread and those that it starts: a service manager signals everything
@@ -54,7 +52,7 @@ pub fn block_signals() {
     let _ = SigSet::all().thread_block();
 }
 
-/// Undoes that in this thread, for another program, which would inherit it.
+/// Unblocks them in this thread, for another program, which would inherit it.
 pub fn unblock_signals() {
     let _ = SigSet::all().thread_unblock();
 }
@@ -72,17 +70,12 @@ pub fn kill_group(child: &mut Child) {
 /// Whether the system kills everything that we leave behind when our caller exits: the first process of a PID namespace,
 /// such as a container's, takes all others with it, and that may be the caller or this process itself
 /// (`pid_namespaces(7)`). True if unknown.
-#[cfg(target_os = "linux")]
 pub fn may_end_with_caller() -> bool {
     /// The name of the initial namespace (the kernel's `PROC_PID_INIT_INO`).
     const FIRST: &str = "pid:[4026531836]";
     let namespace = std::fs::read_link("/proc/self/ns/pid");
-    std::process::id() == 1 || namespace.map_or(true, |name| name.as_os_str() != FIRST)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub fn may_end_with_caller() -> bool {
-    false
+    let is_first = namespace.is_ok_and(|name| name.as_os_str() == FIRST);
+    cfg!(target_os = "linux") && (std::process::id() == 1 || !is_first)
 }
 
 /// Replaces this process with a command, which keeps its ID, its terminal, its signal mask and its signal dispositions.
@@ -108,7 +101,8 @@ pub fn become_command(mut command: Command) -> io::Result<ExitCode> {
     Err(shell.exec())
 }
 
-/// Our stdout. Unlike the standard library's, it reports an error if stdout is closed (EBADF).
+/// Our stdout. Unlike the standard library's, it reports an error if stdout is not open for writing (EBADF); a closed one
+/// is /dev/null by now.
 pub fn stdout() -> io::Result<impl Write> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
@@ -121,7 +115,7 @@ pub fn forbid_core_dumps() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Does the same with the limit for core files, which commands run by `exec` inherit but can raise again.
+/// Sets the core file limit to zero; commands run by `exec` inherit it, but can raise it.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn forbid_core_dumps() {
     use rustix::process::{Resource, getrlimit, setrlimit};

@@ -36,7 +36,8 @@ fn healthy() -> Sandbox {
 
 fn without_login() -> Sandbox {
     let mut sandbox = Sandbox::new();
-    fs::write(sandbox.bin().join("browser"), "").unwrap();
+    #[cfg(unix)]
+    sandbox.script("browser", "");
     sandbox.set("BROWSER", "browser");
     sandbox
 }
@@ -434,7 +435,8 @@ fn a_busy_port_is_found() {
         &sandbox,
         1,
         &format!(
-            "problem  port: port {port} in use by another program: close it (ss -ltnp shows it), or use codex-auth login --device-code"
+            "problem  port: {}",
+            crate::login::in_use(&port.to_string(), "codex-auth login")
         ),
     );
     drop(holder);
@@ -458,13 +460,23 @@ fn a_browser_that_cannot_be_opened_is_found() {
             "warning  browser: no browser can be opened[..] (/nowhere/browser, /nowhere/other): set BROWSER, use codex-auth login --device-code, or open the URL elsewhere and paste the one you end up at",
         );
     }
-    sandbox.unset("BROWSER");
     sandbox.set("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
-    assert_finds(
-        &sandbox,
-        0,
-        "warning  browser: no browser can be opened over SSH ([..]): set BROWSER, use codex-auth login --device-code, or open the URL elsewhere and paste the one you end up at",
-    );
+    let usual = match std::env::consts::OS {
+        "macos" => "open",
+        "windows" => "rundll32.exe",
+        _ => "xdg-open, [..]",
+    };
+    // A list without any browser is none.
+    for browsers in ["", " : "] {
+        sandbox.set("BROWSER", browsers);
+        assert_finds(
+            &sandbox,
+            0,
+            &format!(
+                "warning  browser: no browser can be opened over SSH ({usual}): set BROWSER, use codex-auth login --device-code, or open the URL elsewhere and paste the one you end up at"
+            ),
+        );
+    }
 }
 
 #[test]

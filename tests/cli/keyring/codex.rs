@@ -97,8 +97,8 @@ fn without_a_session_bus_a_status_ends_like_a_token() {
         .sandbox
         .set("DBUS_SESSION_BUS_ADDRESS", "no address");
     let sandbox = &desktop.sandbox;
-    let words = "could not use Codex's login in the keyring: the keyring cannot be reached: there is no session bus here: run it in \
-                 your desktop session, where DBUS_SESSION_BUS_ADDRESS is set\n";
+    let words = "could not use Codex's login in the keyring: the keyring cannot be reached: there is no session bus here: run \
+                 codex-auth in your desktop session, where DBUS_SESSION_BUS_ADDRESS is set\n";
     for store in ["keyring", "auto"] {
         configure(sandbox, store);
         let stderr = format!("codex-auth: {words}");

@@ -13,8 +13,8 @@ use support::sandbox::{LIFE, Sandbox};
 
 const READ: &str = "codex-auth: could not read [HOME]/default.json: it is sealed: ";
 const LOCKED: &str = "the keyring is locked: unlock it, and try again";
-const NO_BUS: &str = "the keyring cannot be reached: there is no session bus here: run it in your desktop session, where \
-                      DBUS_SESSION_BUS_ADDRESS is set";
+const NO_BUS: &str = "the keyring cannot be reached: there is no session bus here: run codex-auth in your desktop session, \
+                      where DBUS_SESSION_BUS_ADDRESS is set";
 const MISSING: &str =
     "no keyring is running: start GNOME Keyring, KWallet or KeePassXC, and try again";
 const SLOW: &str = "the keyring did not answer within 3 seconds: try again later";
@@ -168,9 +168,15 @@ fn a_forbidden_session_bus_differs_from_a_missing_one() {
         return;
     };
     desktop.plant_sealed(LIFE.cast_signed() / 2);
-    for (error, reason) in [
-        ("EPERM", "this sandbox refuses the connection"),
-        ("EACCES", "Permission denied (os error 13)"),
+    for (error, told) in [
+        (
+            "EPERM",
+            "this sandbox refuses the connection: run codex-auth outside it",
+        ),
+        (
+            "EACCES",
+            "Permission denied (os error 13): run codex-auth as the user of the desktop session",
+        ),
     ] {
         let inject = format!("inject=connect:error={error}");
         let forbidden = ["trace=connect".to_owned(), inject];
@@ -178,8 +184,7 @@ fn a_forbidden_session_bus_differs_from_a_missing_one() {
             return;
         };
         let stderr = format!(
-            "{READ}the keyring cannot be reached: could not connect to the session bus: {reason}: run it outside the sandbox, as \
-             the user of the desktop session\n"
+            "{READ}the keyring cannot be reached: could not connect to the session bus: {told}\n"
         );
         desktop
             .sandbox
