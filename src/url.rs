@@ -1,6 +1,5 @@
 //! URLs: which of them a token may be sent to, and where they lead.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context, Result, bail};
@@ -9,8 +8,8 @@ use ureq::http::Uri;
 /// A URL that a token may be sent to: https, or plain http to this machine; without a user, a query or a fragment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Url {
-    /// Without a trailing slash.
-    text: String,
+    /// As written, without a trailing slash.
+    pub text: String,
     /// A name or an address; an IPv6 address has no brackets.
     pub host: String,
     pub port: u16,
@@ -22,34 +21,33 @@ impl Url {
         let uri: Uri = text.parse().ok().context("not a URL")?;
         let authority = uri.authority().context("not an absolute URL")?.as_str();
         if authority.contains('@') {
-            bail!("user names are not allowed in it");
+            bail!("a user name is not allowed");
         }
         if uri.query().is_some() || text.contains('#') {
-            bail!("a query or a fragment is not allowed in it");
+            bail!("a query or fragment is not allowed");
         }
         let (host, port) = split_authority(authority)?;
         let is_https = match uri.scheme_str() {
             Some("https") => true,
-            Some("http") if is_loopback(host) => false,
-            Some("http") => bail!("plain http is only allowed to a loopback address"),
+            Some("http") => false,
             _ => bail!("only https and http are supported"),
         };
-        Ok(Self {
+        let url = Self {
             text: text.trim_end_matches('/').to_owned(),
             host: host.to_owned(),
             port: port.unwrap_or(if is_https { 443 } else { 80 }),
             is_https,
-        })
+        };
+        if !is_https && !url.is_loopback() {
+            bail!("plain http is only allowed to a loopback address");
+        }
+        Ok(url)
     }
 
-    /// Without a trailing slash.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// Whether it leads to this machine itself.
+    /// Whether it leads to this machine itself: to `localhost`, or a loopback address.
     pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.host)
+        let address = self.host.parse();
+        is_localhost(&self.host) || address.is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
     /// The same path at another origin, which starts with its scheme and has no trailing slash.
@@ -74,14 +72,8 @@ impl Url {
     }
 }
 
-impl fmt::Display for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// The host of an authority without a user, and the port if given. They are all of it (RFC 3986 section 3.2): the `http`
-/// crate's parser skips anything between the two.
+/// The host of an authority without a user, and the port if given. Nothing else may be between or after them
+/// (RFC 3986 section 3.2): the `http` crate's parser skips it.
 pub fn split_authority(authority: &str) -> Result<(&str, Option<u16>)> {
     let end = authority.find(']').map_or(0, |end| end + 1);
     let (host, port) = match authority[end..].find(':') {
@@ -89,10 +81,8 @@ pub fn split_authority(authority: &str) -> Result<(&str, Option<u16>)> {
         None => (authority, ""),
     };
     let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let bare = match host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
+    let bracketed = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let bare = match bracketed {
         Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
         None if !host.is_empty() && host.bytes().all(is_in_name) => host,
         _ => bail!("invalid host {host:?}"),
@@ -107,22 +97,10 @@ pub fn split_authority(authority: &str) -> Result<(&str, Option<u16>)> {
     }
 }
 
-/// Whether a host is this machine itself: `localhost`, or a loopback address.
-pub fn is_loopback(host: &str) -> bool {
-    let bare = without_brackets(host);
-    let address = bare.parse();
-    is_localhost(bare) || address.is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
 /// Whether a host is called `localhost`, which needs no name server (RFC 6761 section 6.3).
 pub fn is_localhost(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     name.eq_ignore_ascii_case("localhost")
-}
-
-/// A host as written outside URLs: in a URL, an IPv6 address has brackets (RFC 3986 section 3.2.2).
-pub fn without_brackets(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 #[cfg(test)]
@@ -205,7 +183,7 @@ mod tests {
         for text in ["https://a.example/x", "https://a.example/x//"] {
             let url = Url::parse(text).unwrap();
             assert_eq!(url.join("oauth/token"), "https://a.example/x/oauth/token");
-            assert_eq!(url.to_string(), "https://a.example/x");
+            assert_eq!(url.text, "https://a.example/x");
         }
     }
 
@@ -217,7 +195,7 @@ mod tests {
             ("https://a.example", "http://[::1]:7"),
         ] {
             let moved = Url::parse(text).unwrap().at_origin(&origin);
-            assert_eq!((moved.as_str(), moved.port), (wanted, 7));
+            assert_eq!((moved.text.as_str(), moved.port), (wanted, 7));
             assert!(moved.is_loopback() && !moved.is_https);
         }
     }

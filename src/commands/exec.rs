@@ -22,7 +22,7 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     command
         .args(arguments)
         .env("CODEX_AUTH_TOKEN", token)
-        .env("CODEX_AUTH_BASE_URL", base_url.as_str());
+        .env("CODEX_AUTH_BASE_URL", &base_url.text);
     match found.account_id() {
         Some(id) => command.env("CODEX_AUTH_ACCOUNT_ID", id),
         // An inherited one belongs to another login.

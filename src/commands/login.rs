@@ -147,7 +147,7 @@ impl Login<'_> {
         }
         let response = exchanged?;
         let mut new = Credentials::new(Source::Issuer);
-        new.issuer = Some(issuer.url.to_string());
+        new.issuer = Some(issuer.url.text.clone());
         new.client_id = Some(issuer.client_id.clone());
         new.update(&response, SystemTime::now())
             .and_then(|()| self.replace(replacement, new))

@@ -94,7 +94,7 @@ fn formatted(
                 "workspace": credentials.workspace(),
                 "residency": account.residency,
                 "fedramp": account.is_fedramp,
-                "base_url": credentials.base_url(&settings::backend()?).as_str(),
+                "base_url": credentials.base_url(&settings::backend()?).text,
                 "headers": headers()?,
                 "profile": profile,
             });
@@ -115,7 +115,7 @@ fn formatted(
                 None => "unset CODEX_AUTH_ACCOUNT_ID".to_owned(),
             };
             let base_url = credentials.base_url(&settings::backend()?);
-            let [token, base_url] = [token, base_url.as_str()].map(shell_quoted);
+            let [token, base_url] = [token, &base_url.text].map(shell_quoted);
             format!("CODEX_AUTH_TOKEN={token}\n{id}\nCODEX_AUTH_BASE_URL={base_url}\n")
         }
     })

@@ -37,7 +37,7 @@ pub use codex::parse_codex;
 pub use freshness::Freshness;
 pub use request::TokenRequest;
 pub use routing::Routing;
-pub use seal::{Key, Seal};
+pub use seal::{Key, Seal, random};
 pub use source::Source;
 pub use token_response::TokenResponse;
 pub use workload::parse_assertion;

@@ -229,7 +229,7 @@ mod tests {
             .filter(|(name, _)| *name != "ChatGPT-Account-Id")
             .map(|(_, value)| value)
             .collect();
-        (credentials.base_url(backend).to_string(), values.join(" "))
+        (credentials.base_url(backend).text, values.join(" "))
     }
 
     #[test]
@@ -402,7 +402,7 @@ mod tests {
         let local = Url::parse("http://127.0.0.1:7/backend-api").unwrap();
         let planted: Routing = serde_json::from_value(json!({"origin": "http://[::1]:8"})).unwrap();
         assert_eq!(
-            login(Some(planted)).base_url(&local).as_str(),
+            login(Some(planted)).base_url(&local).text,
             "http://[::1]:8/backend-api"
         );
     }
@@ -463,7 +463,7 @@ mod tests {
                 "https://us.chatgpt.com/backend-api".to_owned(),
                 "us_cr true".to_owned(),
             ),
-            (backend().to_string(), "eu true".to_owned()),
+            (backend().text, "eu true".to_owned()),
         );
         let hostile = json!({"workspace_backend_origin": "https://evil.example"});
         assert_eq!(route_after(told(&hostile)), known);

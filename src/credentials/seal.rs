@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::engine::general_purpose::STANDARD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::error::Unspecified;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -77,9 +77,9 @@ impl Seal {
 
     /// Decrypts it. `None` if it or `bound` was changed, or with the wrong key.
     fn open(&self, sealed: &Sealed, bound: &str) -> Option<Members> {
-        let nonce = BASE64_STANDARD.decode(&sealed.nonce).ok()?;
+        let nonce = STANDARD.decode(&sealed.nonce).ok()?;
         let nonce = Nonce::try_assume_unique_for_key(&nonce).ok()?;
-        let mut data = BASE64_STANDARD.decode(&sealed.data).ok()?;
+        let mut data = STANDARD.decode(&sealed.data).ok()?;
         let cipher = self.cipher().ok()?;
         let secret = cipher.open_in_place(nonce, Aad::from(bound), &mut data);
         serde_json::from_slice(secret.ok()?).ok()
@@ -146,8 +146,8 @@ impl Credentials {
             .map_err(|_| anyhow!("could not encrypt the credentials"))?;
         let sealed = Sealed {
             key: seal.key.id.clone(),
-            nonce: BASE64_STANDARD.encode(nonce),
-            data: BASE64_STANDARD.encode(data),
+            nonce: STANDARD.encode(nonce),
+            data: STANDARD.encode(data),
         };
         readable.insert("sealed".to_owned(), to_raw_value(&sealed)?);
         Ok(readable)
@@ -161,7 +161,8 @@ impl Credentials {
     }
 }
 
-fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
+/// Random bytes from the operating system.
+pub fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
     let mut bytes = [0; LENGTH];
     let filled = SystemRandom::new().fill(&mut bytes);
     filled.map_err(|_| anyhow!("could not get random numbers from the system"))?;

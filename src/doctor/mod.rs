@@ -171,9 +171,10 @@ fn ask_issuer() -> Result<Vec<Finding>> {
     let proxy = proxy.map_or_else(String::new, |proxy| format!(" through {}", proxy.shown));
     let begun = Instant::now();
     let response = Client::new(&issuer)?.get(".well-known/jwks.json", &[], LIMIT)?;
-    let (status, time) = (response.status, begun.elapsed().as_millis());
+    let (url, time) = (&issuer.text, begun.elapsed().as_millis());
+    let status = response.status;
     let (level, found) = if matches!(status, 200 | 404) {
-        let found = format!("{issuer} answered{proxy} in {time} ms (status {status})");
+        let found = format!("{url} answered{proxy} in {time} ms (status {status})");
         (Level::Ok, found)
     } else {
         let found = describe_unexpected("the issuer", &response);

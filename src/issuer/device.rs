@@ -37,12 +37,12 @@ pub enum Polled {
     /// Final: the issuer's reason.
     Refused(String),
     /// The user has not finished, or the request failed: ask again.
-    Pending(Pending),
+    Pending(NotYet),
 }
 
 /// When to ask again, and why there is no answer yet.
 #[derive(Default)]
-pub struct Pending {
+pub struct NotYet {
     /// Poll less often from now on.
     pub slower: bool,
     /// How long the server asks to wait, a minute at most.
@@ -70,9 +70,9 @@ impl Issuer {
         let path = "api/accounts/deviceauth/token";
         match self.http.post(path, http::JSON, &body, POLL_LIMIT) {
             Ok(response) => judge_poll(&response, &self.url.join("deviceauth/callback")),
-            Err(error) => Polled::Pending(Pending {
+            Err(error) => Polled::Pending(NotYet {
                 problem: Some(error.reason),
-                ..Pending::default()
+                ..NotYet::default()
             }),
         }
     }
@@ -112,7 +112,7 @@ fn judge_poll(response: &Response, redirect_uri: &str) -> Polled {
     let known = matches!(code.as_str(), "authorization_pending" | "slow_down");
     let awaited = matches!(response.status, 403 | 404) || refused && known;
     let retry_after = response.retry_after;
-    Polled::Pending(Pending {
+    Polled::Pending(NotYet {
         slower: code == "slow_down" || response.status == 429 && retry_after.is_none(),
         retry_after: retry_after.map(|time| time.min(LONGEST_RETRY_AFTER)),
         problem: (!awaited).then_some(reason),
@@ -137,8 +137,8 @@ mod tests {
         match judge_poll(response, "redirect") {
             Polled::Approved(_) => "approved",
             Polled::Refused(_) => "refused",
-            Polled::Pending(Pending { slower: true, .. }) => "slower",
-            Polled::Pending(Pending { problem: None, .. }) => "not yet",
+            Polled::Pending(NotYet { slower: true, .. }) => "slower",
+            Polled::Pending(NotYet { problem: None, .. }) => "not yet",
             Polled::Pending(_) => "problem",
         }
     }

@@ -183,7 +183,7 @@ impl Issuer {
         // The token is checked against the issuer's own clock, as ours may be wrong.
         let now = response.date.map_or_else(SystemTime::now, time_at);
         tokens
-            .check_login(self.url.as_str(), &self.client_id, now)
+            .check_login(&self.url.text, &self.client_id, now)
             .inspect_err(|_| drop(self.revoke(&tokens.tokens)))
             .context("could not trust the issuer's response")?;
         Ok(tokens)

@@ -6,8 +6,7 @@ use serde_json::{Deserializer, Value};
 
 use crate::credentials::TokenResponse;
 use crate::error::temporary;
-use crate::net::http;
-use crate::net::http::Response;
+use crate::net::http::{self, Response};
 use crate::text::{redact, text_of};
 
 /// The tokens of a successful response, if it has any. They are accepted whatever else is wrong with it, because the

@@ -44,6 +44,6 @@ pub fn credentials(issuer: &Issuer, access_token: &str) -> Result<Credentials> {
     let response = issuer.whoami(access_token)?;
     let mut credentials = Credentials::new(Source::AccessToken);
     credentials.update(&response, SystemTime::now())?;
-    credentials.issuer = Some(issuer.url.to_string());
+    credentials.issuer = Some(issuer.url.text.clone());
     Ok(credentials)
 }

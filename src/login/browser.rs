@@ -52,7 +52,7 @@ pub fn authorize(
             start(move || {
                 if let Err(reason) = opener::open(&link) {
                     tell(&format!(
-                        "Could not open your browser ({reason}): open the address above yourself."
+                        "Could not open your browser ({reason}): open the URL above yourself."
                     ));
                 }
             })?;
@@ -80,7 +80,7 @@ fn invite(url: &str, redirect_uri: &str, port: u16, can_open: bool, command: &st
     tell(if can_open {
         "Opening your browser. If nothing happens, open:"
     } else {
-        "Open this address in your browser:"
+        "Open this URL in your browser:"
     });
     say(&format!("  {}", link(url)));
     let environment = opener::environment();
@@ -96,7 +96,7 @@ fn invite(url: &str, redirect_uri: &str, port: u16, can_open: bool, command: &st
         let bullet = if can_return { "" } else { "- " };
         let ended_on = redirect_uri.replace(redirect::PATH, "/…");
         tell(&format!(
-            "{bullet}If the browser ends on a page that does not load ({ended_on}), paste its address here."
+            "{bullet}If your browser ends up on a page that does not load ({ended_on}), paste its URL here."
         ));
     }
     if can_return {
@@ -104,7 +104,7 @@ fn invite(url: &str, redirect_uri: &str, port: u16, can_open: bool, command: &st
     }
     // A container's loopback cannot be reached from outside.
     if environment != Environment::Container {
-        tell("- Forward the port before you open the address:");
+        tell("- Forward the port before you open the URL:");
         say(&format!("  ssh -L {port}:localhost:{port} HOST"));
     }
     tell("- Press Ctrl-C, and sign in with a code instead:");
@@ -118,7 +118,7 @@ fn take_pasted(expected: &Expectation, responses: &Sender<AuthorizationResponse>
             _ if line.trim().is_empty() => {}
             Ok(response) => return responses.send(response).is_err(),
             Err(reason) => tell(&format!(
-                "Not accepted: {reason}. Paste the address that the browser ends on, like {wanted}"
+                "Not accepted: {reason}. Paste the URL you end up at, like {wanted}"
             )),
         }
         true

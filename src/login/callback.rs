@@ -3,8 +3,8 @@
 //! Any page and any local program can send requests here. Only one that `redirect::classify` accepts ends the login. All
 //! others get an error page, and the login continues.
 //!
-//! It is built on std and httparse: `tiny_http` limits neither the size nor the duration of a request head, and crashes
-//! if 255 connections are reset at once.
+//! It is built on std and httparse: `tiny_http` does not limit the size of a request head, and crashes if 255
+//! connections are reset at once.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -29,6 +29,15 @@ const HEAD_LIMIT: usize = 16 * 1024;
 /// How long, and how many bytes, a browser may continue to send after the reply.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 const DRAIN_LIMIT: u64 = 1024 * 1024;
+
+/// The command that shows which programs listen on ports.
+const LISTENERS: &str = if cfg!(target_os = "macos") {
+    "lsof -nP -iTCP -sTCP:LISTEN"
+} else if cfg!(windows) {
+    "netstat -ano"
+} else {
+    "ss -ltnp"
+};
 
 /// The ports are bound; connections wait until `serve`.
 pub struct Listening {
@@ -77,10 +86,11 @@ pub fn listen(ports: &[u16], sign_in: &str) -> Result<Listening> {
         };
         return Ok(Listening { port, listeners });
     }
+    let are = if ports.len() > 1 { "are" } else { "is" };
     let ports: Vec<String> = ports.iter().map(|port| format!("port {port}")).collect();
     let ports = ports.join(" and ");
     bail!(
-        "{ports} in use by another program: close it (ss -ltnp shows it), or use {sign_in} --device-code"
+        "{ports} {are} in use by another program: stop it (find it with {LISTENERS}), or use {sign_in} --device-code"
     )
 }
 
@@ -233,6 +243,22 @@ mod tests {
     use std::sync::mpsc;
 
     use crate::login::redirect::testing::{STATE, expectation};
+
+    #[test]
+    fn ports_in_use_are_named() {
+        let holders = [0; 2].map(|any| TcpListener::bind((Ipv4Addr::LOCALHOST, any)).unwrap());
+        let [one, other] = holders.each_ref().map(|it| it.local_addr().unwrap().port());
+        for (ports, named) in [
+            (&[one][..], format!("port {one} is in use by ")),
+            (
+                &[one, other],
+                format!("port {one} and port {other} are in use by "),
+            ),
+        ] {
+            let error = listen(ports, "").err().unwrap().to_string();
+            assert!(error.starts_with(&named), "{error}");
+        }
+    }
 
     #[test]
     fn a_page_arrives_completely_if_the_browser_sent_more_than_was_read() {

@@ -10,7 +10,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::error::temporary;
-use crate::issuer::device::{DeviceCode, Pending, Polled};
+use crate::issuer::device::{DeviceCode, NotYet, Polled};
 use crate::issuer::{Authorization, Issuer};
 use crate::login::qr;
 use crate::store::Store;
@@ -27,10 +27,13 @@ const WORTH_RESUMING: u64 = 2 * 60;
 /// How often the remaining time is updated.
 const TICK: Duration = Duration::from_secs(1);
 
+const ENABLE: &str =
+    "enable device login in ChatGPT under Settings > Security (in a workspace, ask its admin)";
+
 /// A device login that waits for the user. It is kept in the store, so that if this process is killed after the user has
 /// approved, the next one need not ask again.
 #[derive(Serialize, Deserialize)]
-struct Session {
+struct PendingLogin {
     issuer: String,
     client_id: String,
     #[serde(flatten)]
@@ -61,110 +64,116 @@ pub fn authorize(
         // The code of a pending login would be readable on the disk.
         store.forget_pending();
     }
-    let (session, polled) = awaiting("Asking the issuer for a code …", || {
-        resume(issuer, store).map_or_else(|| begin(issuer, store, keep, command), Ok)
+    let (login, polled) = awaiting("Asking the issuer for a code …", || {
+        let resumed = PendingLogin::resume(issuer, store);
+        resumed.map_or_else(|| PendingLogin::begin(issuer, store, keep, command), Ok)
     })?;
     if matches!(polled, Polled::Pending(_)) {
-        invite(issuer, &session, keep, with_qr)?;
+        login.invite(issuer, keep, with_qr)?;
     }
-    let approval = wait(issuer, &session, polled, command);
+    let approval = login.wait(issuer, polled, command);
     clear_status();
     let authorization = approval.inspect_err(|_| store.forget_pending())?;
     Ok((authorization, lock))
 }
 
-/// The session that an earlier process left, and the result of a first poll. `None` if it was refused, or if the user has
-/// too little time left to enter the code.
-fn resume(issuer: &Issuer, store: &Store) -> Option<(Session, Polled)> {
-    let session: Session = serde_json::from_slice(&store.pending()?).ok()?;
-    if session.issuer != issuer.url.as_str() || session.client_id != issuer.client_id {
-        return None;
-    }
-    match issuer.poll_device_login(&session.code) {
-        Polled::Refused(_) => None,
-        Polled::Pending(_) if session.left() < WORTH_RESUMING => None,
-        polled => {
-            tell("Resuming your earlier sign-in.");
-            Some((session, polled))
+impl PendingLogin {
+    /// The login that an earlier process left, and the result of a first poll. `None` if it was refused, or if the user has
+    /// too little time left to enter the code.
+    fn resume(issuer: &Issuer, store: &Store) -> Option<(Self, Polled)> {
+        let login: Self = serde_json::from_slice(&store.pending()?).ok()?;
+        if login.issuer != issuer.url.text || login.client_id != issuer.client_id {
+            return None;
         }
-    }
-}
-
-/// Gets a code from the issuer.
-fn begin(issuer: &Issuer, store: &Store, keep: bool, command: &str) -> Result<(Session, Polled)> {
-    let code = issuer.begin_device_login()?.with_context(|| format!(
-        "device login is switched off: switch it on in ChatGPT under Settings, Security (in a workspace its admin does), \
-         or sign in with the browser: {command}"
-    ))?;
-    let session = Session {
-        issuer: issuer.url.to_string(),
-        client_id: issuer.client_id.clone(),
-        code,
-        expires_at: seconds_since_epoch(SystemTime::now()) + LIFE,
-    };
-    if keep {
-        store.keep_pending(&serde_json::to_vec(&session)?)?;
-    }
-    Ok((session, Polled::Pending(Pending::default())))
-}
-
-/// Tells the user what to do on the other device.
-fn invite(issuer: &Issuer, session: &Session, keep: bool, with_qr: bool) -> Result<()> {
-    let page = issuer.url.join("codex/device");
-    tell("Open this page on any device, and sign in:");
-    say(&format!("  {}", link(&page)));
-    if with_qr {
-        match qr::draw(&page, shows_colours(&io::stderr()))? {
-            (needed, _) if needed > width() => tell(&format!(
-                "This terminal is too narrow for the QR code, which needs {needed} columns."
-            )),
-            (_, drawing) => say(&drawing),
-        }
-    }
-    let left = span(session.left().next_multiple_of(60));
-    tell(&format!("Enter this code there within {left}:"));
-    let code = printable(&session.code.user_code);
-    say(&format!("  {}", emphasized(&code)));
-    tell("Never share the code. Enter it only if you started this sign-in yourself.");
-    tell(
-        "If the code is refused, enable device login in ChatGPT under Settings > Security (in a workspace, ask its admin).",
-    );
-    tell(if keep {
-        "Press Ctrl-C to stop waiting. While the code is valid, the same command resumes."
-    } else {
-        "Press Ctrl-C to stop waiting; the code is then lost."
-    });
-    Ok(())
-}
-
-/// Polls until the issuer gives a final answer, or the code has expired.
-///
-/// The wait is measured with the monotonic clock, so that changes of the wall clock, or its jump when a laptop wakes up,
-/// neither end nor prolong it. If the monotonic clock stops during sleep (Linux, macOS), the wait continues afterwards
-/// for the rest of the 15 minutes, and the issuer says whether the code has expired.
-fn wait(issuer: &Issuer, session: &Session, first: Polled, command: &str) -> Result<Authorization> {
-    let end = Instant::now() + Duration::from_secs(session.left());
-    let mut interval = Duration::from_secs(session.code.interval);
-    let mut polled = first;
-    loop {
-        let pending = match polled {
-            Polled::Approved(authorization) => return Ok(authorization),
-            Polled::Refused(reason) => {
-                bail!("{reason}: for a new code, run {command} --device-code")
+        match issuer.poll_device_login(&login.code) {
+            Polled::Refused(_) => None,
+            Polled::Pending(_) if login.left() < WORTH_RESUMING => None,
+            polled => {
+                tell("Resuming your earlier sign-in.");
+                Some((login, polled))
             }
-            Polled::Pending(pending) => pending,
+        }
+    }
+
+    /// Gets a code from the issuer.
+    fn begin(issuer: &Issuer, store: &Store, keep: bool, command: &str) -> Result<(Self, Polled)> {
+        let code = issuer.begin_device_login()?.with_context(|| {
+            format!("device login is disabled: {ENABLE}, or sign in with the browser: {command}")
+        })?;
+        let login = Self {
+            issuer: issuer.url.text.clone(),
+            client_id: issuer.client_id.clone(),
+            code,
+            expires_at: seconds_since_epoch(SystemTime::now()) + LIFE,
         };
-        let left = end.saturating_duration_since(Instant::now());
-        let Some(time) = next_wait(&mut interval, &pending, left) else {
-            return Err(too_late(pending, command));
-        };
-        count_down(time, end, pending.problem.as_deref());
-        polled = issuer.poll_device_login(&session.code);
+        if keep {
+            store.keep_pending(&serde_json::to_vec(&login)?)?;
+        }
+        Ok((login, Polled::Pending(NotYet::default())))
+    }
+
+    /// Tells the user what to do on the other device.
+    fn invite(&self, issuer: &Issuer, keep: bool, with_qr: bool) -> Result<()> {
+        let page = issuer.url.join("codex/device");
+        tell("Open this page on any device, and sign in:");
+        say(&format!("  {}", link(&page)));
+        if with_qr {
+            match qr::draw(&page, shows_colours(&io::stderr()))? {
+                (needed, _) if needed > width() => tell(&format!(
+                    "This terminal is too narrow for the QR code, which needs {needed} columns."
+                )),
+                (_, drawing) => say(&drawing),
+            }
+        }
+        let left = span(self.left().next_multiple_of(60));
+        tell(&format!("Enter this code there within {left}:"));
+        let code = printable(&self.code.user_code);
+        say(&format!("  {}", emphasized(&code)));
+        tell("Never share the code. Enter it only if you started this sign-in yourself.");
+        tell(&format!("If the code is refused, {ENABLE}."));
+        tell(if keep {
+            "Press Ctrl-C to stop waiting. While the code is valid, the same command resumes."
+        } else {
+            "Press Ctrl-C to stop waiting; the code is then lost."
+        });
+        Ok(())
+    }
+
+    /// Polls until the issuer gives a final answer, or the code has expired.
+    ///
+    /// The wait is measured with the monotonic clock, so that changes of the wall clock, or its jump when a laptop wakes up,
+    /// neither end nor prolong it. If the monotonic clock stops during sleep (Linux, macOS), the wait continues afterwards
+    /// for the rest of the 15 minutes, and the issuer says whether the code has expired.
+    fn wait(&self, issuer: &Issuer, mut polled: Polled, command: &str) -> Result<Authorization> {
+        let end = Instant::now() + Duration::from_secs(self.left());
+        let mut interval = Duration::from_secs(self.code.interval);
+        loop {
+            let pending = match polled {
+                Polled::Approved(authorization) => return Ok(authorization),
+                Polled::Refused(reason) => {
+                    bail!("{reason}: for a new code, run {command} --device-code")
+                }
+                Polled::Pending(pending) => pending,
+            };
+            let left = end.saturating_duration_since(Instant::now());
+            let Some(time) = next_wait(&mut interval, &pending, left) else {
+                return Err(too_late(pending, command));
+            };
+            count_down(time, end, pending.problem.as_deref());
+            polled = issuer.poll_device_login(&self.code);
+        }
+    }
+
+    /// The seconds until the code expires; 0 if unknown, because the clock was set back.
+    fn left(&self) -> u64 {
+        let now = seconds_since_epoch(SystemTime::now());
+        let left = self.expires_at.saturating_sub(now);
+        if left > LIFE { 0 } else { left }
     }
 }
 
 /// How long to wait before the next poll. The last poll is at the end of the wait; `None` after it.
-fn next_wait(interval: &mut Duration, pending: &Pending, left: Duration) -> Option<Duration> {
+fn next_wait(interval: &mut Duration, pending: &NotYet, left: Duration) -> Option<Duration> {
     if pending.slower {
         // RFC 8628 section 3.5.
         *interval += Duration::from_secs(5);
@@ -177,10 +186,8 @@ fn next_wait(interval: &mut Duration, pending: &Pending, left: Duration) -> Opti
 fn count_down(time: Duration, end: Instant, note: Option<&str>) {
     let wake = Instant::now() + time;
     while let Some(left) = wake.checked_duration_since(Instant::now()) {
-        show_status(&countdown(
-            end.saturating_duration_since(Instant::now()),
-            note,
-        ));
+        let until_end = end.saturating_duration_since(Instant::now());
+        show_status(&countdown(until_end, note));
         thread::sleep(left.min(TICK));
     }
 }
@@ -192,22 +199,13 @@ fn countdown(left: Duration, note: Option<&str>) -> String {
 }
 
 /// The failure is temporary if the last poll had no answer, as the user may have entered the code.
-fn too_late(pending: Pending, command: &str) -> Error {
+fn too_late(pending: NotYet, command: &str) -> Error {
     let minutes = LIFE / 60;
     match pending.problem {
         Some(problem) => temporary(format!("no answer within {minutes} minutes: {problem}")),
         None => anyhow!(
             "nobody entered the code within {minutes} minutes: run {command} --device-code again"
         ),
-    }
-}
-
-impl Session {
-    /// The seconds until the code expires; 0 if unknown, because the clock was set back.
-    fn left(&self) -> u64 {
-        let now = seconds_since_epoch(SystemTime::now());
-        let left = self.expires_at.saturating_sub(now);
-        if left > LIFE { 0 } else { left }
     }
 }
 
@@ -224,13 +222,13 @@ mod tests {
 
     #[test]
     fn a_wait_that_ends_without_an_answer_is_a_temporary_failure() {
-        let nobody = too_late(Pending::default(), "codex-auth login");
+        let nobody = too_late(NotYet::default(), "codex-auth login");
         assert_eq!(exit_code(&nobody), 1);
         assert!(nobody.to_string().contains("nobody entered the code"));
         let unreachable = too_late(
-            Pending {
+            NotYet {
                 problem: Some("a.example: no answer".into()),
-                ..Pending::default()
+                ..NotYet::default()
             },
             "codex-auth login",
         );
@@ -242,9 +240,9 @@ mod tests {
     fn slow_down_adds_five_seconds_for_good() {
         let mut interval = Duration::from_secs(5);
         let mut wait = |slower| {
-            let pending = Pending {
+            let pending = NotYet {
                 slower,
-                ..Pending::default()
+                ..NotYet::default()
             };
             seconds(next_wait(&mut interval, &pending, MINUTES))
         };
@@ -258,9 +256,9 @@ mod tests {
     fn retry_after_is_honoured_once_and_never_shortens_a_wait() {
         let mut interval = Duration::from_secs(5);
         for (asked, waited) in [(42, 42), (2, 5), (0, 5)] {
-            let pending = Pending {
+            let pending = NotYet {
                 retry_after: Some(Duration::from_secs(asked)),
-                ..Pending::default()
+                ..NotYet::default()
             };
             assert_eq!(
                 seconds(next_wait(&mut interval, &pending, MINUTES)),
@@ -275,7 +273,7 @@ mod tests {
         for (left, waited) in [(897, Some(5)), (3, Some(3)), (0, None)] {
             let left = Duration::from_secs(left);
             assert_eq!(
-                seconds(next_wait(&mut interval, &Pending::default(), left)),
+                seconds(next_wait(&mut interval, &NotYet::default(), left)),
                 waited
             );
         }

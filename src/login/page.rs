@@ -1,7 +1,7 @@
 //! The pages for the browser. Each is self-contained: no scripts, images or other resources.
 
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::text::capitalized;
@@ -27,7 +27,7 @@ pub fn not_accepted(reason: &str) -> String {
 }
 
 pub fn not_found() -> String {
-    let next = "codex-auth is waiting for your sign-in, but not at this address.";
+    let next = "codex-auth is waiting for your sign-in, but not at this URL.";
     fill("calm", "Page not found", "", next)
 }
 
@@ -38,7 +38,7 @@ fn sentence(reason: &str) -> String {
 
 /// The `Content-Security-Policy` of these pages, which only allows their own style.
 pub fn security_policy() -> String {
-    let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
+    let style = STANDARD.encode(Sha256::digest(STYLE));
     format!(
         "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )

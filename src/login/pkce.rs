@@ -1,25 +1,21 @@
 //! The secrets of one browser login: the code verifier, its challenge (RFC 7636), and the state.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use rand::TryRng;
-use rand::rngs::SysRng;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::credentials::random;
+
 /// A new unguessable secret, as a code verifier (RFC 7636 section 4.1) or a state (RFC 6749 section 10.12): 32 random
-/// bytes from the operating system, as 43 characters of base64url.
+/// bytes, as 43 characters of base64url.
 pub fn random_secret() -> Result<String> {
-    let mut random = [0; 32];
-    SysRng
-        .try_fill_bytes(&mut random)
-        .context("could not get random numbers from the system")?;
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(random))
+    Ok(URL_SAFE_NO_PAD.encode(random::<32>()?))
 }
 
 /// The S256 challenge for a verifier (RFC 7636 section 4.2): 43 characters.
 pub fn challenge(verifier: &str) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
+    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
 }
 
 #[cfg(test)]

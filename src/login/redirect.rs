@@ -14,7 +14,7 @@ pub const PATH: &str = "/auth/callback";
 /// The path of the one-time link, before its secret.
 pub const LINK_PATH: &str = "/sign-in/";
 
-const INCOMPLETE: &str = "it is incomplete: copy the whole address";
+const INCOMPLETE: &str = "it is incomplete: copy the whole URL";
 
 /// What a response must match to count for this login.
 #[derive(Clone)]
@@ -53,7 +53,8 @@ pub fn classify(
     match request.parse(head) {
         Ok(Status::Complete(_)) => {}
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            let advice = "it is too large: clear the cookies of localhost, or paste its address in the terminal";
+            let advice =
+                "it is too large: clear the cookies of localhost, or paste its URL in the terminal";
             return refuse("431 Request Header Fields Too Large", advice);
         }
         Err(_) => return refuse("400 Bad Request", "it is not an HTTP request"),
@@ -111,7 +112,7 @@ pub fn parse_query(query: &str, expected: &Expectation) -> Parsed {
     }
     let issuer = only_value("iss", query)?;
     // RFC 9207 section 2.4: a response from another issuer must not be used.
-    if issuer.is_some_and(|issuer| issuer.trim_end_matches('/') != expected.issuer.as_str()) {
+    if issuer.is_some_and(|issuer| issuer.trim_end_matches('/') != expected.issuer.text) {
         return Err("it is from another issuer");
     }
     // VSCHAR of RFC 6749 appendix A.11.
@@ -150,10 +151,10 @@ pub fn parse_pasted(text: &str, expected: &Expectation) -> Parsed {
         Some((_, query)) => query,
         None if address.contains('&') => address,
         None if address.contains("://") => "",
-        None => return Err("it is not an address"),
+        None => return Err("it is not a URL"),
     };
     if query.contains("code_challenge=") {
-        return Err("it is the address to open, not the one that the browser ends on");
+        return Err("it is the URL to open, not the one you end up at");
     }
     parse_query(query, expected)
 }
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_may_be_an_address_or_a_query() {
+    fn a_paste_may_be_a_url_or_a_query() {
         for text in [
             "http://localhost:1455/auth/callback?code=c&state=right-state",
             "  'https://127.0.0.1/x?code=c&state=right-state#'\r\n",
@@ -302,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_wrong_paste_is_explained() {
-        let other = "it is not an address";
+        let other = "it is not a URL";
         for (text, wanted) in [
             ("", other),
             ("yes", other),
@@ -315,7 +316,7 @@ mod tests {
             ),
             (
                 "https://issuer.example/oauth/authorize?state=right-state&code_challenge=x",
-                "it is the address to open, not the one that the browser ends on",
+                "it is the URL to open, not the one you end up at",
             ),
             ("?error=e&state=right-state", "error e"),
         ] {

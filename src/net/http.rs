@@ -1,4 +1,4 @@
-//! HTTP requests, with limits on everything: the only user of ureq, apart from `proxy` below.
+//! HTTP requests, with limits on everything. Only this file makes ureq send them; `proxy` and `url` parse with it.
 //!
 //! Nothing is retried here, and no redirect is followed: a refresh token that a server has read is used up.
 
@@ -156,16 +156,16 @@ impl Connector for Dialer {
 impl Dialer {
     fn dial(&self) -> Result<Stream, String> {
         let (begun, longest) = (Instant::now(), self.limit / 3 * 2);
+        let longest_resolve = LONGEST_RESOLVE.min(self.limit / 3);
         let Client { url, proxy, tls } = &self.client;
         let (host, port) = match proxy {
             Some(proxy) => (&proxy.host, proxy.inner.port()),
             None => (&url.host, url.port),
         };
-        let addresses = resolve(host, port, LONGEST_RESOLVE.min(self.limit / 3));
-        let addresses = addresses.map_err(|_| match proxy {
+        let addresses = resolve(host, port, longest_resolve).map_err(|_| match proxy {
             _ if lacks_network().is_some() => NO_NETWORK,
             Some(_) => "could not resolve proxy (is this machine online?)",
-            None => "could not resolve host (is this machine online? behind a company proxy, is https_proxy set?)",
+            None => "could not resolve host (is this machine online? if it is behind a proxy, is https_proxy set?)",
         })?;
         let socket = race(&addresses, LONGEST_CONNECT.min(longest))
             .and_then(|socket| Socket::new(socket, self.limit.saturating_sub(begun.elapsed())));
@@ -175,7 +175,7 @@ impl Dialer {
                 stream = tls::encrypt(config, host, stream)
                     .map_err(|reason| format!("proxy: {reason}"))?;
             }
-            proxy.open_tunnel(&mut stream, &url.host, url.port)?;
+            proxy.tunnel(&mut stream, url, longest_resolve)?;
         }
         if let Some(config) = tls {
             stream = tls::encrypt(config, &url.host, stream)?;
@@ -251,7 +251,9 @@ fn describe(error: &Error, limit: Duration) -> String {
     match error {
         Error::Other(reason) => reason.to_string(),
         Error::Io(error) if error.kind() == ErrorKind::TimedOut => {
-            format!("request timed out after {} s", limit.as_secs_f32())
+            // What is left of a longer limit is rarely a round number.
+            let seconds = (limit.as_secs_f32() * 10.0).round() / 10.0;
+            format!("request timed out after {seconds} s")
         }
         Error::Io(error) => describe_io(error),
         Error::BodyExceedsLimit(_) => "response is longer than 1 MiB".to_owned(),
@@ -326,6 +328,16 @@ mod tests {
             described(403, "{}"),
             "unexpected response from the issuer (status 403)"
         );
+    }
+
+    #[test]
+    fn a_time_limit_is_shown_to_a_tenth_of_a_second() {
+        for (micros, shown) in [(4_998_687, "5"), (1_500_000, "1.5"), (60_000_000, "60")] {
+            let late = Error::Io(ErrorKind::TimedOut.into());
+            let limit = Duration::from_micros(micros);
+            let wanted = format!("request timed out after {shown} s");
+            assert_eq!(describe(&late, limit), wanted);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
@@ -10,10 +11,10 @@ use httparse::EMPTY_HEADER;
 use ipnet::IpNet;
 use ureq::ProxyProtocol;
 
-use crate::net::socket::{LONGEST_RESOLVE, Stream, describe_io, resolve};
+use crate::net::socket::{Stream, describe_io, resolve};
 use crate::settings;
 use crate::text::redact;
-use crate::url::{Url, split_authority, without_brackets};
+use crate::url::{Url, split_authority};
 
 #[derive(Clone, Debug)]
 pub struct Proxy {
@@ -40,7 +41,7 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     let proxy = parse(variable, &value).with_context(|| {
         format!(
             "invalid {variable}: use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h \
-             (in the password, write %40 for @ and the like)"
+             (percent-encode special characters in the password: %40 for @)"
         )
     })?;
     Ok(Some(proxy))
@@ -54,15 +55,16 @@ fn parse(variable: &str, value: &str) -> Option<Proxy> {
     let host = split_authority(host).ok()?.0.to_owned();
     let (scheme, port) = (inner.uri().scheme_str()?, inner.port());
     let shown = format!("{scheme}://{}:{port} ({variable})", inner.host());
-    Some(Proxy { inner, shown, host })
+    let is_supported = !scheme.starts_with("socks4");
+    is_supported.then_some(Proxy { inner, shown, host })
 }
 
 impl Proxy {
-    /// Opens a tunnel to a server. The error says why that failed.
-    pub fn open_tunnel(&self, stream: &mut Stream, host: &str, port: u16) -> Result<(), String> {
+    /// Opens a tunnel to a server. Resolving its name, if that is up to us, is limited. The error says why it failed.
+    pub fn tunnel(&self, stream: &mut Stream, url: &Url, limit: Duration) -> Result<(), String> {
         let opened = match self.inner.protocol() {
-            ProxyProtocol::Http | ProxyProtocol::Https => self.open_by_connect(stream, host, port),
-            _ => self.open_by_socks(stream, host, port),
+            ProxyProtocol::Http | ProxyProtocol::Https => self.open_by_connect(stream, url),
+            _ => self.open_by_socks(stream, url, limit),
         };
         opened.map_err(|error| match error.downcast_ref() {
             Some(error) => describe_io(error),
@@ -71,9 +73,9 @@ impl Proxy {
     }
 
     /// CONNECT (RFC 9110 section 9.3.6).
-    fn open_by_connect(&self, stream: &mut Stream, host: &str, port: u16) -> Result<()> {
+    fn open_by_connect(&self, stream: &mut Stream, Url { host, port, .. }: &Url) -> Result<()> {
         let address = match host.parse::<IpAddr>() {
-            Ok(address) => SocketAddr::new(address, port).to_string(),
+            Ok(address) => SocketAddr::new(address, *port).to_string(),
             Err(_) => format!("{host}:{port}"),
         };
         let login = self.login().map_or_else(String::new, |(user, password)| {
@@ -114,8 +116,8 @@ impl Proxy {
         if !offers.is_empty() && !offers.to_ascii_lowercase().contains("basic") {
             let offers = redact(offers);
             return format!(
-                "proxy wants authentication by {offers}, and codex-auth knows Basic only: run a local relay such as px or \
-                 cntlm, and use that as the proxy"
+                "proxy requires {offers} authentication, but codex-auth only supports Basic: run a local relay such as px \
+                 or cntlm, and use that as the proxy"
             );
         }
         match self.login() {
@@ -126,8 +128,8 @@ impl Proxy {
     }
 
     /// SOCKS version 5 (RFC 1928), with a user and a password if given (RFC 1929).
-    fn open_by_socks(&self, stream: &mut Stream, host: &str, port: u16) -> Result<()> {
-        let target = self.socks_target(host, port)?;
+    fn open_by_socks(&self, stream: &mut Stream, url: &Url, limit: Duration) -> Result<()> {
+        let target = self.socks_target(url, limit)?;
         let methods: &[u8] = match self.login() {
             Some(_) => &[5, 2, 0, 2],
             None => &[5, 1, 0],
@@ -145,7 +147,7 @@ impl Proxy {
             _ => false,
         };
         ensure!(is_accepted, self.login_rejected(""));
-        let request = [&[5, 1, 0], &target[..], &port.to_be_bytes()].concat();
+        let request = [&[5, 1, 0], &target[..], &url.port.to_be_bytes()].concat();
         let outcome = ask_socks(stream, &request)?;
         if outcome != 0 {
             bail!("proxy refused to connect (SOCKS error {outcome})");
@@ -161,9 +163,9 @@ impl Proxy {
     }
 
     /// The destination for the proxy (RFC 1928 section 5): an address, or a name that it resolves itself.
-    fn socks_target(&self, host: &str, port: u16) -> Result<Vec<u8>> {
+    fn socks_target(&self, Url { host, port, .. }: &Url, limit: Duration) -> Result<Vec<u8>> {
         let address = if self.inner.protocol() == ProxyProtocol::Socks5 {
-            let found = resolve(host, port, LONGEST_RESOLVE)
+            let found = resolve(host, *port, limit)
                 .ok()
                 .context("could not resolve host (use socks5h:// to have the proxy resolve it)")?;
             found.first().map(SocketAddr::ip)
@@ -221,9 +223,9 @@ fn covers(entry: &str, host: &str, port: u16) -> bool {
     wanted == Ok(port) && (entry == "*" || is_covered)
 }
 
-/// A host without the brackets of IPv6 and the trailing dot.
+/// A host without the brackets of IPv6 (RFC 3986 section 3.2.2) and the trailing dot.
 fn bare(host: &str) -> &str {
-    without_brackets(host).trim_end_matches('.')
+    host.trim_matches(['[', ']']).trim_end_matches('.')
 }
 
 #[cfg(test)]
@@ -323,6 +325,8 @@ mod tests {
             "http://proxy example:3128",
             "ftp://proxy.example:3128",
             "pac+http://proxy.example/wpad",
+            "socks4://proxy.example:1080",
+            "socks4a://proxy.example:1080",
             "/etc/proxy",
         ] {
             assert!(parse("v", value).is_none(), "{value}");

@@ -63,8 +63,11 @@ pub fn race(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream> {
     }
 }
 
+/// How much longer than asked the system may wait: some versions of Windows never wait less than this.
+const LATE: Duration = Duration::from_millis(500);
+
 /// A socket with a time limit. It waits in a hundred steps: if this process is stopped, the clock continues, but at most
-/// one step is used up, and data that arrived meanwhile is still read.
+/// one step and `LATE` are used up, and data that arrived meanwhile is still read.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
@@ -85,7 +88,7 @@ impl Socket {
         while !self.left.is_zero() {
             let begun = Instant::now();
             let outcome = step(&self.stream);
-            self.left -= begun.elapsed().min(self.step).min(self.left);
+            self.left -= begun.elapsed().min(self.step + LATE).min(self.left);
             match outcome.as_ref().map_err(io::Error::kind) {
                 Err(ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
                 _ => return outcome,
@@ -150,6 +153,7 @@ pub fn describe_io(error: &io::Error) -> String {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::thread;
 
     const LIMIT: Duration = Duration::from_secs(30);
 
@@ -178,6 +182,20 @@ mod tests {
         assert_eq!(reached.peer_addr().unwrap(), open);
         let error = race(&[closed, closed], LIMIT).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_wait_that_ends_late_is_counted_in_full_but_not_a_stop_of_the_process() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut socket = Socket::new(stream, Duration::from_secs(1)).unwrap();
+        let stop = |_: &TcpStream| {
+            thread::sleep(Duration::from_millis(520));
+            Ok(0)
+        };
+        socket.retry(stop).unwrap();
+        // A step has 10 ms.
+        assert_eq!(socket.left, Duration::from_millis(490));
     }
 
     #[cfg(target_os = "linux")]

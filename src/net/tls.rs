@@ -92,8 +92,8 @@ impl ServerCertVerifier for Verifier {
         let issuer = issuer_name(end_entity).unwrap_or_else(|| "unknown".to_owned());
         let source = &self.source;
         let untrusted = io::Error::other(format!(
-            "certificate issued by «{issuer}» is not trusted (if that is your company's proxy, set CODEX_CA_CERTIFICATE to \
-             the PEM file of its CA; the trusted CAs are {source})"
+            "certificate issued by \"{issuer}\" is not trusted (if that is your company's proxy, set CODEX_CA_CERTIFICATE \
+             to the PEM file of its CA; the trusted CAs are {source})"
         ));
         Err(CertificateError::Other(OtherError(Arc::new(untrusted))).into())
     }

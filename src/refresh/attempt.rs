@@ -137,7 +137,7 @@ pub fn run(task: &Task, deadline: &Deadline) -> Result<()> {
 pub fn try_source(source: Source) -> Result<Credentials> {
     let mut credentials = Credentials::new(source);
     if !credentials.source().is_external() {
-        credentials.issuer = Some(settings::issuer()?.to_string());
+        credentials.issuer = Some(settings::issuer()?.text);
     }
     let provider = Provider::new(&credentials, "")?;
     let response = provider

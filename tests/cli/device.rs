@@ -94,8 +94,8 @@ fn if_device_login_is_disabled_other_ways_are_named() {
     sandbox.run(&LOGIN).assert(
         1,
         "",
-        "codex-auth: could not sign in: device login is switched off: switch it on in ChatGPT under Settings, \
-         Security (in a workspace its admin does), or sign in with the browser: codex-auth login\n",
+        "codex-auth: could not sign in: device login is disabled: enable device login in ChatGPT under Settings \
+         > Security (in a workspace, ask its admin), or sign in with the browser: codex-auth login\n",
     );
     assert_eq!(sandbox.issuer.requests().len(), 1);
     assert!(!pending(&sandbox).exists());
@@ -454,10 +454,10 @@ fn over_ssh_no_browser_is_started_and_the_ways_that_work_are_named() {
     running.finish().assert(
         0,
         "",
-        "Open this address in your browser:
+        "Open this URL in your browser:
   [ISSUER]/oauth/authorize?[..]
 Running over SSH, out of your browser's reach. What works:
-- Forward the port before you open the address:
+- Forward the port before you open the URL:
   ssh -L [..]:localhost:[..] HOST
 - Press Ctrl-C, and sign in with a code instead:
   codex-auth login --device-code

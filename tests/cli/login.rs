@@ -13,7 +13,7 @@ use support::sandbox::{LIFE, Sandbox, program};
 
 const TOKEN: &str = "[TOKEN]\n";
 // The part in between depends on where the tests run: with or without a display, in a container.
-pub const SIGNED_IN: &str = "Open this address in your browser:\n  [ISSUER]/oauth/authorize?[..]\n...\nSigned in as \
+pub const SIGNED_IN: &str = "Open this URL in your browser:\n  [ISSUER]/oauth/authorize?[..]\n...\nSigned in as \
                          someone@mail.example (Plus)\n";
 
 /// A sandbox with a login that must survive.
@@ -145,7 +145,7 @@ fn the_url_has_everything_the_issuer_requires() {
 /// The same if a browser is opened.
 pub fn opening(message: &str) -> String {
     message.replace(
-        "Open this address in your browser:",
+        "Open this URL in your browser:",
         "Opening your browser. If nothing happens, open:",
     )
 }
@@ -216,7 +216,7 @@ fn a_browser_that_cannot_be_opened_is_reported_but_not_a_failure() {
         output.assert(0, "", &opening(SIGNED_IN));
         let told = output.stderr.replace('\n', " ");
         let expected =
-            format!("Could not open your browser ({reasons}): open the address above yourself. ");
+            format!("Could not open your browser ({reasons}): open the URL above yourself. ");
         assert!(told.contains(&expected), "{told}");
     }
 }
@@ -259,7 +259,7 @@ fn in_a_container_a_configured_browser_is_the_only_way_mentioned() {
         "",
         "Opening your browser. If nothing happens, open:\n  [ISSUER]/oauth/authorize?[..]\n\
          Waiting for up to 15 minutes …\n\
-         Could not open your browser (/nonexistent/browser: no such file): open the\naddress above yourself.\n\
+         Could not open your browser (/nonexistent/browser: no such file): open the URL\nabove yourself.\n\
          Signed in as someone@mail.example (Plus)\n",
     );
 }
@@ -893,6 +893,18 @@ fn a_login_without_an_account_only_fails_calls_that_need_one() {
 
 // Ports.
 
+/// What is said about a port that another program uses, with the command that signs in.
+pub fn in_use(port: &str, command: &str) -> String {
+    let listeners = match std::env::consts::OS {
+        "macos" => "lsof -nP -iTCP -sTCP:LISTEN",
+        "windows" => "netstat -ano",
+        _ => "ss -ltnp",
+    };
+    format!(
+        "port {port} is in use by another program: stop it (find it with {listeners}), or use {command} --device-code"
+    )
+}
+
 #[test]
 fn a_port_that_somebody_holds_in_either_family_is_left_alone() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
@@ -908,7 +920,8 @@ fn a_port_that_somebody_holds_in_either_family_is_left_alone() {
             1,
             "",
             &format!(
-                "codex-auth: could not sign in: port {port} in use by another program: close it (ss -ltnp shows it), or use codex-auth login --device-code\n"
+                "codex-auth: could not sign in: {}\n",
+                in_use(&port, "codex-auth login")
             ),
         );
         assert!(holder.accept().is_err(), "unexpected connection");
@@ -933,8 +946,8 @@ fn advice_names_the_profile_and_the_workspace() {
         1,
         "",
         &format!(
-            "codex-auth: could not sign in: port {port} in use by another program: close it (ss -ltnp shows it), or use {command} \
-             --device-code\n"
+            "codex-auth: could not sign in: {}\n",
+            in_use(&port, command)
         ),
     );
     sandbox.set("CODEX_AUTH_PORT", "0");
@@ -1047,7 +1060,7 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
         (
             "CODEX_AUTH_ISSUER",
             "https://me:pw@issuer.example",
-            "could not sign in: invalid CODEX_AUTH_ISSUER: user names are not allowed in it",
+            "could not sign in: invalid CODEX_AUTH_ISSUER: a user name is not allowed",
         ),
         (
             "CODEX_AUTH_ISSUER",
@@ -1112,7 +1125,7 @@ mod at_a_terminal {
     const ANNOUNCED: &str = "\rCompleting the sign-in …\x1b[K\r\x1b[K\rAsking about the workspace …\x1b[K\r\x1b[K\
                              \x1b[32m✓\x1b[0m Signed in as someone@mail.example (Plus)\n  \
                              Next: TOKEN=$(codex-auth token), or codex-auth setup codex\n";
-    const INVITED: &str = "If the browser ends on ";
+    const INVITED: &str = "If your browser ends up on ";
 
     fn start(sandbox: &Sandbox) -> (Terminal, String) {
         let terminal = Terminal::start(sandbox, &["login"], 80);
@@ -1229,7 +1242,7 @@ mod at_a_terminal {
         let wanted = format!("{}?code=…\n", redirect_uri(&address));
         assert_eq!(screen.matches(&wanted).count(), wrong.len(), "{screen}");
         assert!(
-            screen.contains("Not accepted: it is not an address. "),
+            screen.contains("Not accepted: it is not a URL. "),
             "{screen}"
         );
     }

@@ -250,7 +250,7 @@ fn the_backend_provides_the_routing_of_a_workspace() {
         assert_eq!(credentials.plan().as_deref(), Some("business"));
         assert_eq!(credentials.account().plan.as_deref(), Some("plus"));
         assert_eq!(
-            credentials.base_url(&backend).as_str(),
+            credentials.base_url(&backend).text,
             format!("{origin}/backend-api")
         );
         // Later requests go to the workspace's origin.

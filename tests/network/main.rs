@@ -77,7 +77,11 @@ impl Probe {
     }
 
     fn start(self) -> Child {
-        let mut command = Command::new(env::current_exe().unwrap());
+        self.start_by(Command::new(env::current_exe().unwrap()))
+    }
+
+    /// Starts it with a command that runs this test binary.
+    fn start_by(self, mut command: Command) -> Child {
         command.args(["--exact", "probe", "--ignored", "--nocapture"]);
         for name in ["https_proxy", "http_proxy", "all_proxy", "no_proxy"] {
             command.env_remove(name).env_remove(name.to_uppercase());
@@ -384,7 +388,7 @@ fn a_certificate_that_is_not_trusted_is_named_with_its_issuer() {
     let url = format!("https://127.0.0.1:{}/", site.port);
     let untrusted = |source: &str| {
         not_reached(&format!(
-            "127.0.0.1: certificate issued by «Corp Proxy CA» is not trusted (if that is your company's \
+            "127.0.0.1: certificate issued by \"Corp Proxy CA\" is not trusted (if that is your company's \
              proxy, set CODEX_CA_CERTIFICATE to the PEM file of its CA; the trusted CAs are {source})"
         ))
     };
@@ -462,7 +466,8 @@ fn a_variable_that_is_empty_is_unset() {
         .with("SSL_CERT_FILE", "")
         .with("SSL_CERT_DIR", "")
         .run();
-    let untrusted = "not reached: 127.0.0.1: certificate issued by «Corp Proxy CA» is not trusted";
+    let untrusted =
+        "not reached: 127.0.0.1: certificate issued by \"Corp Proxy CA\" is not trusted";
     assert!(code == 75 && message.starts_with(untrusted), "{message}");
     assert!(
         message.ends_with("the trusted CAs are those of the system)"),
@@ -597,8 +602,8 @@ fn a_proxy_without_basic_is_reported_with_a_workaround() {
                 .with("https_proxy", format!("http://{user}127.0.0.1:{proxy}"))
                 .run();
             let why = format!(
-                "proxy wants authentication by {wanted}, and codex-auth knows Basic only: run a local relay such as px or \
-                 cntlm, and use that as the proxy"
+                "proxy requires {wanted} authentication, but codex-auth only supports Basic: run a local relay such as \
+                 px or cntlm, and use that as the proxy"
             );
             assert!(code == 75 && message.ends_with(&why), "{message}");
         }
@@ -655,7 +660,7 @@ fn a_proxy_with_an_https_url_is_reached_over_tls() {
     let (code, message) = through(proxy, &other.file);
     let at = format!("issuer.test through the proxy https://127.0.0.1:{proxy} (https_proxy): ");
     let whose =
-        format!("not reached: {at}proxy: certificate issued by «Corp Proxy CA» is not trusted (");
+        format!("not reached: {at}proxy: certificate issued by \"Corp Proxy CA\" is not trusted (");
     assert!(code == 75 && message.starts_with(&whose), "{message}");
     let proxy = saying("HTTP/1.1 400 Bad Request\r\n\r\n");
     let at = format!("issuer.test through the proxy https://127.0.0.1:{proxy} (https_proxy): ");
@@ -769,8 +774,8 @@ fn a_value_that_cannot_be_used_is_an_error_and_never_a_direct_connection() {
             "http://me:secret@127.0.0.1:x",
             "secret stuff",
         ] {
-            let message = "use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h (in the \
-                         password, write %40 for @ and the like)";
+            let message = "use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h \
+                         (percent-encode special characters in the password: %40 for @)";
             let probe = get(&url).with("CODEX_CA_CERTIFICATE", &site.file);
             let answer = probe.with(variable, value).run();
             assert_eq!(
@@ -832,11 +837,45 @@ fn this_machine_and_what_no_proxy_covers_are_reached_directly() {
 
 // Connections that break.
 
+/// Resolvers read /etc/hosts first. Here it is a FIFO that nobody writes to, as if a name server did not answer.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_silent_resolver_takes_no_more_than_a_part_of_the_limit() {
+    const HIDE: &str = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+    let folder = TempDir::new().unwrap();
+    let fifo = folder.path().join("hosts");
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let unshared = || {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", HIDE]);
+        command.arg(&fifo);
+        command
+    };
+    let can = unshared().arg("true").output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        return support::sandbox::skip("no mount namespaces here");
+    }
+    let (socks, _requests) = socks_proxy(closed_port(), None);
+    let proxy = format!("socks5://127.0.0.1:{socks}");
+    let hint = "could not resolve host (use socks5h:// to have the proxy resolve it)";
+    let at = format!("issuer.test through the proxy {proxy} (all_proxy): {hint}");
+    let probe = get("https://issuer.test/").with("all_proxy", proxy);
+    let mut command = unshared();
+    command.arg(env::current_exe().unwrap());
+    let begun = std::time::Instant::now();
+    let output = probe.within(3000).start_by(command).wait_with_output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert_eq!(said.trim_end(), format!("not reached: {at}"));
+    // A third of the limit is 1 s; a resolver without a limit would take 10 s.
+    assert!(begun.elapsed() < Duration::from_secs(8));
+}
+
 #[test]
 fn an_unknown_name_and_a_closed_port_are_reported() {
     // No DNS label may be that long, so no server has to be queried.
     let unknown = format!("{}.test", "x".repeat(70));
-    let hint = "(is this machine online? behind a company proxy, is https_proxy set?)";
+    let hint = "(is this machine online? if it is behind a proxy, is https_proxy set?)";
     let answer = get(&format!("https://{unknown}/")).run();
     assert_eq!(
         answer,

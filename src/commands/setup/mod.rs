@@ -68,7 +68,7 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
     let profile = Profile::chosen(profile)?;
     let (backend, headers) = destination(&profile)?;
     let url = match &args.base_url {
-        Some(url) => url.to_string(),
+        Some(url) => url.text.clone(),
         None if default_url.starts_with("http") => default_url.to_owned(),
         None => backend + default_url,
     };
@@ -123,7 +123,7 @@ fn destination(profile: &Profile) -> Result<(String, Vec<(&'static str, String)>
             let reason = format!("{error:#}, then setup again");
             warn(&format!("ACCOUNT-ID is a placeholder: {reason}"));
             let account = ("ChatGPT-Account-Id", "ACCOUNT-ID".to_owned());
-            return Ok((backend.to_string(), vec![account]));
+            return Ok((backend.text, vec![account]));
         }
         stored => stored?,
     };
@@ -132,7 +132,7 @@ fn destination(profile: &Profile) -> Result<(String, Vec<(&'static str, String)>
     for (name, _) in unusual {
         warn(&format!("header {name} left out: its value is unusual"));
     }
-    Ok((credentials.base_url(&backend).to_string(), usual))
+    Ok((credentials.base_url(&backend).text, usual))
 }
 
 /// The command line that calls this program for a profile, independent of the caller's environment. It also names the
