@@ -41,7 +41,7 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
         store,
         args,
         sealed: args.seal.then_some(true),
-        command: settings::login_command(store.profile()) + &workspaces.collect::<String>(),
+        command: settings::login_command(&store.profile) + &workspaces.collect::<String>(),
     };
     let current = Replacement::try_out(store, login.sealed)?;
     if let Some(current) = current.filter(|_| is_watched()) {
@@ -53,8 +53,8 @@ pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     awaiting("Asking about the workspace …", || {
         learn_routing(store, &mut credentials);
     });
-    announce(&credentials, store.profile());
-    retire_earlier(earlier, &credentials, store.profile());
+    announce(&credentials, &store.profile);
+    retire_earlier(earlier, &credentials, &store.profile);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -175,7 +175,7 @@ impl Login<'_> {
         let same = same.filter(|same| same.access_token().ok() == new.access_token().ok());
         let is_origin = same.is_some_and(|same| same.tokens.refresh_token.is_some());
         if is_origin && new.source().is_external() {
-            let profile = self.store.profile();
+            let profile = &self.store.profile;
             let call = settings::call_for(profile);
             bail!(
                 "the profile {profile} holds the very login that these tokens come from: choose another --profile, or run {call} logout --no-revoke first"

@@ -38,7 +38,7 @@ pub fn logout(profile: Option<String>, no_revoke: bool, all: bool) -> Result<Exi
 
 /// Removes the login of a profile, then revokes it. Returns the message about it.
 fn sign_out(store: &Store, no_revoke: bool) -> Result<String> {
-    let profile = store.profile();
+    let profile = &store.profile;
     let not_signed_in = format!("Not signed in (profile {profile}).");
     if store.is_unused() {
         return Ok(not_signed_in);

@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::terminal::{say, succeed};
 
 pub fn seal(store: &Store, sealed: bool) -> Result<ExitCode> {
-    let profile = store.profile();
+    let profile = &store.profile;
     if store.load_closed()?.is_none() {
         return Err(not_signed_in(store));
     }

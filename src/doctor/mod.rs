@@ -73,7 +73,7 @@ pub fn findings(profile: String) -> Vec<Finding> {
     let stored = profile.as_ref().and_then(|profile| profile.stored().ok());
     // Nobody signs in to Codex's profile here.
     let (sign_in, forbidden) = match &profile {
-        Some(Profile::Own(store)) => (login_command(store.profile()), store.forbidden_here()),
+        Some(Profile::Own(store)) => (login_command(&store.profile), store.forbidden_here()),
         _ => (login_command("default"), None),
     };
     let mut findings = profile.map_or_else(Vec::new, stored::logins);

@@ -110,21 +110,21 @@ fn try_out() -> Result<Finding> {
 
 /// Findings about the files of a profile. Whatever prevents their replacement is reported as an obstacle of the login.
 fn of_files(store: &Store) -> Vec<Finding> {
-    let path = store.path();
+    let path = &store.path;
     let shown = path.display();
     let left = store.unsealed_leftover().map(|left| {
-        let (left, call) = (left.display(), call_for(store.profile()));
+        let (left, call) = (left.display(), call_for(&store.profile));
         Finding::new(Level::Warning, "file", format!(
             "{left} was left behind by a killed command, and may contain unencrypted tokens: run {call} seal"
         ))
     });
-    let mount = mount_options(&path).map(|_| {
+    let mount = mount_options(path).map(|_| {
         let found = format!(
             "{shown} is a mount point, so no refresh can be stored: mount its folder instead"
         );
         Finding::new(Level::Problem, "file", found)
     });
-    let exposed = others_can_read("file", &path);
+    let exposed = others_can_read("file", path);
     let findings: Vec<Finding> = left.into_iter().chain(mount).chain(exposed).collect();
     if findings.is_empty() {
         return vec![Finding::of("file", Ok(format!("{shown} is private")))];

@@ -19,10 +19,12 @@ use crate::terminal::awaiting;
 pub fn logins() -> Vec<(String, Option<String>)> {
     let mut stores: Vec<Store> = stores().collect();
     // A link comes after its file, and is left out.
-    stores.sort_by_key(|store| store.path().is_symlink());
+    stores.sort_by_key(|store| store.path.is_symlink());
     let mut seen: HashSet<PathBuf> = codex_file::real_path().into_iter().collect();
-    stores.retain(|store| fs::canonicalize(store.path()).is_ok_and(|file| seen.insert(file)));
-    let own = stores.iter().map(|store| (store.profile(), store.load()));
+    stores.retain(|store| fs::canonicalize(&store.path).is_ok_and(|file| seen.insert(file)));
+    let own = stores
+        .iter()
+        .map(|store| (store.profile.as_str(), store.load()));
     let all = iter::once((CODEX_PROFILE, codex_file::load())).chain(own);
     let known = all.filter_map(|(profile, login)| {
         let token = match login {

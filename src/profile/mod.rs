@@ -49,7 +49,7 @@ impl Profile {
 
     pub fn name(&self) -> &str {
         match self {
-            Self::Own(store) => store.profile(),
+            Self::Own(store) => &store.profile,
             Self::Codex => CODEX_PROFILE,
         }
     }

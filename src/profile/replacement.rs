@@ -89,7 +89,7 @@ fn find_or_make_seal(store: &Store, earlier: &Earlier) -> Result<(Seal, Option<N
             seal: Some(seal), ..
         })) => Ok((seal.clone(), None)),
         Ok(_) | Err(_) => {
-            let made = NewKey::create(store.profile())?;
+            let made = NewKey::create(&store.profile)?;
             Ok((store.seal(made.0.clone())?, Some(made)))
         }
     }

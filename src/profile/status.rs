@@ -56,7 +56,7 @@ impl LoginStatus {
     /// Only fails if the location of the login is unknown.
     pub fn of(profile: Profile, now: SystemTime) -> Result<Self> {
         let (place, kept) = match &profile {
-            Profile::Own(store) => (store.path().display().to_string(), store.load_closed()),
+            Profile::Own(store) => (store.path.display().to_string(), store.load_closed()),
             Profile::Codex => (codex_file::shown_place()?, codex_file::load()),
         };
         let is_absent = matches!(kept, Ok(None));
@@ -98,7 +98,7 @@ impl LoginStatus {
         let verdict = verify.then(|| backend::check(&backend, valid, backend::PATIENCE));
         if verdict == Some(Verdict::Rejected) {
             let reason = match &self.profile {
-                Profile::Own(store) => refresh::check_refreshable(valid, store.profile())
+                Profile::Own(store) => refresh::check_refreshable(valid, &store.profile)
                     .err()
                     .map(|error| error.context("the backend rejects the token")),
                 Profile::Codex => Some(codex::rejected(valid)),
@@ -234,7 +234,7 @@ impl LoginStatus {
             [self.plan()?, credentials.account().plan?].map(|it| capitalized(&it));
         let advice = match &self.profile {
             Profile::Own(store) if !credentials.is_access_token_only() => {
-                let call = settings::call_for(store.profile());
+                let call = settings::call_for(&store.profile);
                 format!(": {call} token --force-refresh")
             }
             _ => String::new(),

@@ -70,7 +70,7 @@ impl Task {
             ..request.clone()
         };
         Self {
-            profile: store.profile().to_owned(),
+            profile: store.profile.clone(),
             last_refresh: found.last_refresh.clone(),
             reason,
             request: Some(asked).filter(|_| !is_due).unwrap_or_default(),

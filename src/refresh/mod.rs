@@ -108,8 +108,8 @@ fn refresh(
 ) -> Result<ValidToken> {
     // The worker checks the same: it is not started if it cannot do anything.
     store.target().with_context(|| store.could_not("lock"))?;
-    check_can_refresh(found, store.profile(), request, SystemTime::now())?;
-    let advised = |failure| sandbox::with_advice(failure, store.profile(), request.is_strict());
+    check_can_refresh(found, &store.profile, request, SystemTime::now())?;
+    let advised = |failure| sandbox::with_advice(failure, &store.profile, request.is_strict());
     if let Some(failure) = store.forbidden_here() {
         bail!(temporary(advised(failure)));
     }

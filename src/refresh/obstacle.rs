@@ -83,7 +83,7 @@ pub fn obstacle_to_refresh(
         return None;
     }
     let failed =
-        check_can_refresh(credentials, store.profile(), &TokenRequest::default(), now).err();
+        check_can_refresh(credentials, &store.profile, &TokenRequest::default(), now).err();
     let lasting = failed.filter(|error| error::exit_code(error) != error::TEMPORARY);
     lasting.or_else(|| match forbidden_here(store, credentials) {
         Some(_) if credentials.is_valid(now) => None,
@@ -101,6 +101,6 @@ pub fn forbidden_here(store: &Store, credentials: &Credentials) -> Option<Error>
     let needs_network = !matches!(credentials.source(), Source::Command(_));
     let network = || sandbox::lacks_network().filter(|_| needs_network);
     let failure = store.forbidden_here().or_else(network)?;
-    let advised = sandbox::with_advice(failure, store.profile(), false);
+    let advised = sandbox::with_advice(failure, &store.profile, false);
     Some(temporary(advised))
 }

@@ -19,7 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 pub fn save(store: &Store, staged: StagedFile, credentials: &mut Credentials) -> bool {
     let words = format!(
         "the token was refreshed, but could not be stored yet: make room before it expires, or run {}",
-        login_command(store.profile())
+        login_command(&store.profile)
     );
     let begun = Instant::now();
     let mut staged = Some(staged);

@@ -13,7 +13,7 @@ use crate::store::{self, Store, codex_file};
 pub fn load(store: &Store) -> Result<Credentials> {
     let advise = |error: Error| match error::exit_code(&error) {
         error::LOGIN_REQUIRED => {
-            let login = login_command(store.profile());
+            let login = login_command(&store.profile);
             login_required(format!("{error:#}: run {login}"))
         }
         _ => error,
@@ -28,7 +28,7 @@ pub fn load(store: &Store) -> Result<Credentials> {
 }
 
 pub fn not_signed_in(store: &Store) -> Error {
-    let profile = store.profile();
+    let profile = &store.profile;
     let mut login = login_command(profile);
     if settings::has_workload() {
         login += " --workload-identity";

@@ -70,7 +70,7 @@ fn replace(
     is_known: bool,
 ) -> Result<ValidToken> {
     let now = SystemTime::now();
-    check_refreshable(rejected, store.profile())?;
+    check_refreshable(rejected, &store.profile)?;
     let backoff = rejected.rejection_backoff.as_ref();
     if let Some(wait) = backoff.and_then(|backoff| backoff.wait(now)) {
         bail!(temporary(format!(

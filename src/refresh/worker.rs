@@ -65,8 +65,7 @@ pub fn run(job: &Job, mut patience: Duration, is_precious: bool) -> Result<Repor
         let first_line = move || BufReader::new(report).lines().next()?.ok();
         Ok(time::start(move || first_line().unwrap_or_default())?)
     };
-    let report =
-        start().map_err(|error| temporary(format!("could not start a refresh: {error:#}")))?;
+    let report = start().map_err(|it| temporary(format!("could not start a refresh: {it:#}")))?;
     if is_precious && process::may_end_with_caller() {
         patience += LONGEST_ATTEMPT;
     }

@@ -95,7 +95,7 @@ impl Lock<'_> {
     /// Removes the credentials, anything that a refresh may have left beside them, and a pending device login. If it is a
     /// link, only the link is removed: its target may belong to another profile.
     pub fn remove(&self) -> Result<()> {
-        let path = self.store.path();
+        let path = &self.store.path;
         let mut paths = vec![path.clone(), self.store.file("device")];
         if !path.is_symlink() {
             paths.push(staged_path(&self.target));
@@ -104,7 +104,7 @@ impl Lock<'_> {
             remove_if_there(&left)
                 .with_context(|| format!("could not remove {}", left.display()))?;
         }
-        sync_name(&path);
+        sync_name(path);
         Ok(())
     }
 }

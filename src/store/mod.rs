@@ -24,7 +24,7 @@ mod staged_file;
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -46,7 +46,9 @@ const GITIGNORE: &str = ".gitignore";
 /// The files of one profile.
 pub struct Store {
     folder: PathBuf,
-    profile: String,
+    pub profile: String,
+    /// The file of the credentials.
+    pub path: PathBuf,
 }
 
 impl Store {
@@ -57,8 +59,10 @@ impl Store {
                 "could not use the profile {profile}: it is Codex's own login, which codex-auth only reads: choose another --profile"
             )));
         }
+        let folder = settings::home()?;
         Ok(Self {
-            folder: settings::home()?,
+            path: folder.join(format!("{profile}.json")),
+            folder,
             profile,
         })
     }
@@ -70,22 +74,14 @@ impl Store {
         let _ = fs::remove_file(self.file("lock"));
     }
 
-    pub fn profile(&self) -> &str {
-        &self.profile
-    }
-
-    /// The file of the credentials.
-    pub fn path(&self) -> PathBuf {
-        self.file("json")
-    }
-
     /// The context of a failure to do something with that file.
     pub fn could_not(&self, act: &str) -> String {
-        format!("could not {act} {}", self.path().display())
+        format!("could not {act} {}", self.path.display())
     }
 
+    /// A file beside it.
     fn file(&self, extension: &str) -> PathBuf {
-        self.folder.join(format!("{}.{extension}", self.profile))
+        self.path.with_extension(extension)
     }
 
     /// Whether this profile has no file at all, not even a lock.
@@ -102,10 +98,10 @@ impl Store {
 
     /// The same without the keyring: sealed ones stay closed.
     pub fn load_closed(&self) -> Result<Option<Credentials>> {
-        let path = self.path();
+        let path = &self.path;
         let load = || {
             check_folder(&self.folder)?;
-            let bytes = read(&path, check_trusted)?;
+            let bytes = read(path, check_trusted)?;
             let is_dangling = bytes.is_none() && path.is_symlink();
             ensure!(!is_dangling, "it is a dangling link: remove it");
             bytes.map(Credentials::parse).transpose()
@@ -122,36 +118,35 @@ impl Store {
     /// Removes the file if it is a link, and returns its target, which stays: it may belong to another profile or to
     /// Codex.
     pub fn remove_link(&self) -> Result<Option<PathBuf>> {
-        let path = self.path();
-        let Ok(target) = fs::read_link(&path) else {
+        let path = &self.path;
+        let Ok(target) = fs::read_link(path) else {
             return Ok(None);
         };
-        let target = fs::canonicalize(&path).unwrap_or(target);
-        fs::remove_file(&path).with_context(|| self.could_not("remove"))?;
-        sync_name(&path);
+        let target = fs::canonicalize(path).unwrap_or(target);
+        fs::remove_file(path).with_context(|| self.could_not("remove"))?;
+        sync_name(path);
         Ok(Some(target))
     }
 
     /// The file to replace: a link stays, and leads to the new file.
     pub fn target(&self) -> Result<PathBuf> {
-        let path = self.path();
-        if path.is_symlink() {
-            return follow(path);
+        if self.path.is_symlink() {
+            return follow(&self.path);
         }
-        Ok(path)
+        Ok(self.path.clone())
     }
 }
 
 /// The target of a link. A broken link is its own target.
-fn follow(link: PathBuf) -> Result<PathBuf> {
-    let target = match fs::canonicalize(&link) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(link),
+fn follow(link: &Path) -> Result<PathBuf> {
+    let target = match fs::canonicalize(link) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(link.into()),
         target => target?,
     };
     if codex_file::real_path().as_ref() == Some(&target) {
         bail!(
             "it is a link to Codex's own login, which codex-auth only reads: run rm {}, and use --profile codex",
-            shell_path(&link)
+            shell_path(link)
         );
     }
     check_folder(target.parent().unwrap_or(&target))?;

@@ -72,7 +72,7 @@ impl Store {
     pub fn is_sealed(&self) -> bool {
         match self.load_closed() {
             Ok(stored) => stored.is_some_and(|stored| stored.is_sealed()),
-            Err(_) => read(&self.path(), check_trusted)
+            Err(_) => read(&self.path, check_trusted)
                 .is_ok_and(|text| text.is_some_and(|text| has_seal(&text))),
         }
     }
