@@ -144,9 +144,13 @@ mod on_unix {
     /// Like execvp(3) in glibc, and every shell.
     #[test]
     fn a_script_without_its_first_line_is_run_by_a_shell() {
-        let sandbox = Sandbox::new();
+        let mut sandbox = Sandbox::new();
         sandbox.plant();
         let script = sandbox.bin().join("script");
+        // A file that may not be executed does not count, although the shell could read it.
+        std::fs::write(sandbox.folder().join("script"), "echo wrong").unwrap();
+        let folders = [sandbox.folder(), &sandbox.bin()];
+        sandbox.set("PATH", std::env::join_paths(folders).unwrap());
         let text = "printf 'echo \"$0 $1 ${CODEX_AUTH_TOKEN:+set}\"' > \"$1\"; chmod +x \"$1\"";
         let mut writer = std::process::Command::new("/bin/sh");
         assert!(
