@@ -20,6 +20,8 @@ use crate::url::Url;
     name = "codex-auth",
     version,
     max_term_width = 100,
+    // Otherwise, `codex-auth --` would print the help as an error.
+    arg_required_else_help = false,
     after_help = "Environment variables and exit codes: codex-auth --help\nMan page: codex-auth man | man -l -"
 )]
 pub struct Cli {

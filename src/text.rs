@@ -39,7 +39,8 @@ fn shortened(line: &str) -> String {
     }
 }
 
-fn without_secrets(line: &str) -> String {
+/// Replaces each word that may be a secret with `…`.
+pub fn without_secrets(line: &str) -> String {
     let is_between = |c: char| !(c.is_ascii_alphanumeric() || "-._~+%".contains(c));
     let covered = |piece: &str| {
         let word = piece.trim_end_matches(is_between);
@@ -52,10 +53,11 @@ fn without_secrets(line: &str) -> String {
     line.split_inclusive(is_between).map(covered).collect()
 }
 
-/// Whether a word looks like a token, a code or a state. The longest error names only have lowercase letters.
+/// Whether a word looks like a token, a code or a state. Ordinary words and error names only have lowercase letters.
 fn is_secret(word: &str) -> bool {
     let is_rare = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
-    word.len() >= SHORTEST_SECRET && word.bytes().any(is_rare)
+    let is_token = ["at-", "rt_", "eyJ"].iter().any(|it| word.starts_with(it));
+    (is_token || word.len() >= SHORTEST_SECRET) && word.bytes().any(is_rare)
 }
 
 /// Control characters, and those that change the direction of text or have no width.
@@ -184,7 +186,9 @@ mod tests {
         ] {
             assert_eq!(redact(&text), wanted);
         }
+        assert_eq!(redact("at-1 rt_A.b eyJ0"), "… … …");
         for kept in [
+            "at-home",
             "req_0123456789abcdef0123456789abcdef",
             "01234567-89ab-cdef-0123-456789abcdef",
             "the_refresh_token_was_invalidated_by_a_password_change",

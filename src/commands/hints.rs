@@ -16,6 +16,7 @@ use super::output::print_coloured;
 use crate::cli::Cli;
 use crate::settings::is_profile_name;
 use crate::terminal;
+use crate::text::without_secrets;
 
 /// Prints the requested help or version, or else what is wrong with the arguments.
 pub fn show(error: &Error, arguments: &[OsString]) -> Result<ExitCode> {
@@ -32,7 +33,8 @@ pub fn show(error: &Error, arguments: &[OsString]) -> Result<ExitCode> {
         _ => words.join(" ").replace(long, "missing"),
     };
     let advice = advice(error, arguments).map(|call| format!(": try {call}"));
-    terminal::complain(&(cause + &advice.unwrap_or_default()));
+    // An argument may be a token, which belongs on stdin.
+    terminal::complain(&without_secrets(&(cause + &advice.unwrap_or_default())));
     Ok(ExitCode::from(u8::try_from(error.exit_code())?))
 }
 
@@ -41,7 +43,10 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
     let mut whole = Cli::command();
     whole.build();
     let typed: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    let mut commands = typed.iter().filter_map(|word| whole.find_subcommand(word));
+    // The word after --profile is a name.
+    let is_name = |at: usize| at > 0 && typed[at - 1] == "--profile";
+    let words = (0..typed.len()).filter(|at| !is_name(*at));
+    let mut commands = words.filter_map(|at| whole.find_subcommand(typed[at]));
     let command = commands.next().unwrap_or(&whole);
     let call = command.get_bin_name().unwrap_or("codex-auth");
     let (wrong, suggested) = match error.kind() {
@@ -75,6 +80,10 @@ fn hint(word: &str, whole: &Command, command: &str, typed: &[&str]) -> Option<St
         "exec" if is_bare => return Some(format!("codex-auth exec -- {word} …")),
         "login" if is_bare && typed.contains(&"--from") => {
             return Some(format!("codex-auth login --from -- {word} …"));
+        }
+        "login" if is_bare && typed.contains(&"--with-access-token") => {
+            let meant = "codex-auth login --with-access-token, which reads it from stdin";
+            return Some(meant.to_owned());
         }
         "login" | "token" | "account-id" | "status" | "logout" if is_bare && is_profile => {
             return Some(format!("codex-auth --profile {word} {command}"));

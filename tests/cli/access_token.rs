@@ -180,8 +180,21 @@ fn it_cannot_be_combined_with_another_way_to_sign_in() {
     let output = sandbox.run(&["login", "--with-access-token", "--qr", "--device-code"]);
     assert_eq!((output.code, output.stdout.as_str()), (2, ""));
     // A token is never an argument, which every other user of the machine could read.
-    let output = sandbox.run(&["login", "--with-access-token=at-1234"]);
-    assert_eq!((output.code, output.stdout.as_str()), (2, ""));
+    let long = format!("at-{}", "AbC4".repeat(13));
+    for token in ["at-1234", &long] {
+        let output = sandbox.run(&["login", "--with-access-token", token]);
+        output.assert(
+            2,
+            "",
+            "codex-auth: unexpected argument '…' found: try codex-auth login --with-access-token, which reads it from stdin\n",
+        );
+        let output = sandbox.run(&["login", &format!("--with-access-token={token}")]);
+        output.assert(
+            2,
+            "",
+            "codex-auth: unexpected value '…' for '--with-access-token' found; no more were expected[..]\n",
+        );
+    }
     assert!(sandbox.issuer.requests().is_empty());
 }
 

@@ -65,6 +65,7 @@ fn wrong_arguments_get_the_command_to_try() {
         ("token --frobnicate", "codex-auth token --help"),
         ("install", "codex-auth --help"),
         ("--profile work", "codex-auth --help"),
+        ("--profile login token --foo", "codex-auth token --help"),
         ("exec", "codex-auth exec --help"),
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
@@ -79,7 +80,11 @@ fn values_that_are_missing_or_wrong_are_named() {
     let programs = "codex, claude-code, [..]";
     for (arguments, stderr) in [
         (
-            &["setup"][..],
+            &["--"][..],
+            "no command was given: try codex-auth --help".to_owned(),
+        ),
+        (
+            &["setup"],
             "missing <PROGRAM>: try codex-auth setup --help".to_owned(),
         ),
         (
