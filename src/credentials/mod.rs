@@ -1,5 +1,5 @@
-//! What is stored for a profile: the tokens, when they expire, who owns them, and what went wrong with them. No I/O, and
-//! the time is a parameter.
+//! What is stored for a profile: the tokens, when they expire, who owns them, and what went wrong with them. No files and
+//! no network, and the time is a parameter.
 //!
 //! `Credentials` is the record, as stored in the file. `TokenResponse` brings new tokens, `freshness` says how long they
 //! can be used, `account` who owns them, `routing` where requests with them go. `seal` encrypts what is secret.
@@ -238,11 +238,12 @@ impl Credentials {
             damaged(&format!("damaged (line {line}, column {column})"))
         })?;
         if record.is_closed() {
-            // Unencrypted tokens beside the sealed ones may come from someone who can write the file but does not have
-            // the key.
+            // Unencrypted members that are otherwise sealed may come from someone who can write the file but does not
+            // have the key.
             record.tokens = Tokens::default();
             record.account = None;
             record.routing = None;
+            record.source = None;
         }
         // No two records may look the same: without a time of receipt, the text of a record identifies it.
         let text = || fingerprint(&original);
@@ -318,7 +319,6 @@ impl Credentials {
         self.tokens.access_token.as_deref().ok_or_else(missing)
     }
 
-    /// Where the tokens come from.
     pub fn source(&self) -> &Source {
         match &self.source {
             Some(source) => source,
@@ -332,7 +332,6 @@ impl Credentials {
         matches!(self.source(), Source::AccessToken)
     }
 
-    /// When tokens were last received.
     pub fn received_at(&self) -> Option<SystemTime> {
         time_of(self.last_refresh.as_deref()?)
     }
@@ -634,11 +633,12 @@ mod tests {
         let text = written(&sealed(&seal));
         let planted = text.replacen(
             '{',
-            r#"{"tokens":{"access_token":"planted"},"account":{"email":"x"},"#,
+            r#"{"tokens":{"access_token":"planted"},"account":{"email":"x"},"source":{"command":["x"]},"#,
             1,
         );
         let closed = Credentials::parse(planted.into()).unwrap();
         assert!(closed.access_token().is_err() && closed.account().email.is_none());
+        assert!(!closed.source().is_stored());
         let opened = closed.open(seal).unwrap();
         assert_eq!(opened.access_token().unwrap(), token_of("mine"));
     }

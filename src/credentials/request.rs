@@ -1,6 +1,5 @@
 //! The requirements for a token: from the options of a command, or from another machine (`CODEX_AUTH_REQUEST`).
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,9 +17,8 @@ pub struct TokenRequest {
     pub force_refresh: bool,
     /// The fingerprint of an access token that the backend rejected, as reported by another machine.
     pub rejected: Option<String>,
-    /// Another machine forces the refresh, which is not done on every call.
+    /// Another machine wants another token: it forces a refresh, or reports a rejection. Not done on every call.
     pub is_forwarded: bool,
-    /// How long to wait for a refresh.
     pub timeout: Option<Duration>,
 }
 
@@ -35,7 +33,7 @@ impl TokenRequest {
         self.force_refresh || self.rejected.is_some()
     }
 
-    /// Parses the value of the variable. An unknown entry is an error, because it would be ignored otherwise.
+    /// Parses the value of the variable. An unknown entry is an error, because ignoring it would drop a requirement.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut request = Self::default();
         for entry in text.split(',').map(str::trim) {
@@ -53,16 +51,14 @@ impl TokenRequest {
         }
         Ok(request)
     }
-}
 
-/// The value of the variable.
-impl fmt::Display for TokenRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The value of the variable.
+    pub fn to_variable(&self) -> String {
         let min_ttl = self.min_ttl.map(|ttl| format!("min-ttl={}", ttl.as_secs()));
         let force = self.force_refresh.then(|| "force-refresh".to_owned());
         let rejected = self.rejected.as_ref().map(|it| format!("rejected={it}"));
         let entries: Vec<String> = [min_ttl, force, rejected].into_iter().flatten().collect();
-        f.write_str(&entries.join(","))
+        entries.join(",")
     }
 }
 
@@ -83,10 +79,13 @@ mod tests {
                 rejected: rejected.map(str::to_owned),
                 ..TokenRequest::default()
             };
-            assert_eq!(TokenRequest::parse(&request.to_string()).unwrap(), request);
+            assert_eq!(
+                TokenRequest::parse(&request.to_variable()).unwrap(),
+                request
+            );
         }
         let spaced = TokenRequest::parse("min-ttl=1h, force-refresh").unwrap();
-        assert_eq!(spaced.to_string(), "min-ttl=3600,force-refresh");
+        assert_eq!(spaced.to_variable(), "min-ttl=3600,force-refresh");
     }
 
     #[test]

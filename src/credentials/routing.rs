@@ -32,18 +32,18 @@ pub struct Routing {
     /// The backend named an origin or an override that no token may be sent to or with.
     is_ignored: bool,
     /// The `last_refresh` of the tokens that were used to ask the backend.
-    told_after: Option<String>,
+    learned_with: Option<String>,
 }
 
 impl Routing {
     /// Parses this backend's answer to `accounts/check`. `accounts` is a list, or a map in older answers.
     pub fn parse(answer: &Value, account_id: &str, backend: &Url) -> Result<Self> {
         // The members are in the entry, or in older answers in an object `account` in it. There are two names for the ID.
-        let is_its = |entry: &Value| entry["id"] == account_id || entry["account_id"] == account_id;
+        let is_this_account = |it: &Value| it["id"] == account_id || it["account_id"] == account_id;
         let found = match &answer["accounts"] {
-            Value::Array(list) => list.iter().find(|entry| is_its(entry)),
+            Value::Array(list) => list.iter().find(|entry| is_this_account(entry)),
             Value::Object(map) => {
-                let named = || map.values().find(|entry| is_its(&entry["account"]));
+                let named = || map.values().find(|it| is_this_account(&it["account"]));
                 map.get(account_id).or_else(named)
             }
             _ => bail!("it lists no accounts"),
@@ -79,8 +79,8 @@ impl Routing {
         };
         let is_unpinned = object["residency"].is_string() && !headers.contains_key(RESIDENCY);
         let is_elsewhere = base.origin() != backend.origin();
-        let is_told = routing.region.is_some() || is_unpinned || is_elsewhere;
-        (is_told && routing.is_allowed(backend)).then_some(routing)
+        let is_more = routing.region.is_some() || is_unpinned || is_elsewhere;
+        (is_more && routing.is_allowed(backend)).then_some(routing)
     }
 
     fn is_allowed(&self, backend: &Url) -> bool {
@@ -124,20 +124,20 @@ fn origin(text: &str, backend: &Url) -> Option<Url> {
 
 impl Credentials {
     /// Stores what the backend said about the newest tokens. Without a usable routing, the earlier one is kept.
-    pub fn set_routing(&mut self, mut told: Routing) {
+    pub fn set_routing(&mut self, mut routing: Routing) {
         if let Some(known) = self.routing.take()
-            && (told.is_missing || told.is_ignored)
+            && (routing.is_missing || routing.is_ignored)
         {
-            (told.origin, told.region) = (known.origin, known.region);
+            (routing.origin, routing.region) = (known.origin, known.region);
         }
-        told.told_after.clone_from(&self.last_refresh);
-        self.routing = Some(told);
+        routing.learned_with.clone_from(&self.last_refresh);
+        self.routing = Some(routing);
     }
 
     /// Whether the routing was learned with the newest tokens.
     pub fn has_newest_routing(&self) -> bool {
-        let told_after = self.routing.as_ref().and_then(|it| it.told_after.as_ref());
-        told_after.is_some() && told_after == self.last_refresh.as_ref()
+        let routing = self.routing.as_ref();
+        routing.is_some_and(|it| it.learned_with == self.last_refresh)
     }
 
     /// The name of the workspace, fit for one line of a terminal.
@@ -147,18 +147,16 @@ impl Credentials {
 
     /// The plan: `plus`, `pro`, `team` or any other word. The backend's answer is newer than the token's claim.
     pub fn plan(&self) -> Option<String> {
-        let told = self.routing.as_ref().filter(|_| self.has_newest_routing());
-        let told = told.and_then(|told| told.plan.as_deref().map(printable));
-        told.or_else(|| self.account().plan)
+        let routing = self.routing.as_ref().filter(|_| self.has_newest_routing());
+        let plan = routing.and_then(|it| it.plan.as_deref().map(printable));
+        plan.or_else(|| self.account().plan)
     }
 
     /// The base URL for requests with the token. Its path is that of the backend.
     pub fn base_url(&self, backend: &Url) -> Url {
-        let told = self.routing.as_ref().and_then(|told| told.origin.as_ref());
-        match told.and_then(|text| origin(text, backend)) {
-            Some(origin) => backend.at_origin(&origin),
-            None => backend.clone(),
-        }
+        let named = self.routing.as_ref().and_then(|it| it.origin.as_deref());
+        let origin = named.and_then(|text| origin(text, backend));
+        origin.map_or_else(|| backend.clone(), |origin| backend.at_origin(&origin))
     }
 
     /// The headers of a request to the backend, including the token.
@@ -170,16 +168,16 @@ impl Credentials {
     /// The headers that do not depend on the token: its account, where the workspace's requests are handled, and whether
     /// it is a `FedRAMP` workspace. If the backend said where requests go, the claims do not count.
     pub fn account_headers(&self) -> Vec<(&'static str, String)> {
-        let told = self.routing.as_ref();
-        let told = told.filter(|told| told.origin.is_some() || told.region.is_some());
-        let region = told.and_then(|told| told.region.clone());
+        let routing = self.routing.as_ref();
+        let routing = routing.filter(|it| it.origin.is_some() || it.region.is_some());
+        let region = routing.and_then(|it| it.region.clone());
         let region = region.filter(|text| text != NO_CONSTRAINT && is_region(text));
         let account = self.account();
         let fedramp = account.is_fedramp.then(|| "true".to_owned());
         let headers = [
             ("ChatGPT-Account-Id", account.id),
             (OVERRIDE, region),
-            (RESIDENCY, account.residency.filter(|_| told.is_none())),
+            (RESIDENCY, account.residency.filter(|_| routing.is_none())),
             ("X-OpenAI-Fedramp", fedramp),
         ];
         let known = |(name, value): (_, Option<String>)| Some((name, value?));

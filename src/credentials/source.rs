@@ -9,7 +9,6 @@ use crate::text::{redact, shell_word};
 /// A value may be a secret, however short, if its name contains one of these.
 const SECRET_NAMES: [&str; 7] = ["token", "secret", "pass", "key", "auth", "cred", "cookie"];
 
-/// Where tokens come from.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {

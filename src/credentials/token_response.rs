@@ -108,7 +108,7 @@ impl TokenResponse {
 /// issuer's: the time when the response was sent or, if that is unknown or earlier, when the token was issued.
 fn claimed_life(claims: &Value, sent_at: Option<u64>, now: SystemTime) -> Option<u64> {
     let end = seconds_of(&claims["exp"])?;
-    // A token issued after its expiry does not tell.
+    // A token issued after its expiry says nothing about the issuer's clock.
     let made_at = seconds_of(&claims["iat"]).filter(|made_at| *made_at < end);
     let issuers_now = sent_at.max(made_at);
     let left = end.saturating_sub(issuers_now.unwrap_or(seconds_since_epoch(now)));

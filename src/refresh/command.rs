@@ -112,7 +112,7 @@ fn start_command(program: &str, words: &[String], request: &TokenRequest) -> io:
     for name in WORKLOAD {
         command.env_remove(name);
     }
-    match request.to_string() {
+    match request.to_variable() {
         nothing if nothing.is_empty() => command.env_remove(REQUEST),
         request => command.env(REQUEST, request),
     };
