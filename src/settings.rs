@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
 use serde_json::{Map, Value};
 
 use crate::error::usage;
@@ -76,11 +76,8 @@ pub fn profile(option: Option<String>) -> Result<String> {
         return Ok(CODEX_PROFILE.to_owned());
     }
     if !is_profile_name(&name) {
-        let message = format!(
-            "invalid value {name:?} for {origin}: use 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot, and not a Windows \
-             device name"
-        );
-        return Err(usage(message));
+        let why = "use 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot, and not a Windows device name";
+        return Err(invalid_value(origin, &name, why));
     }
     Ok(name)
 }
@@ -94,7 +91,6 @@ pub fn call_for(name: &str) -> String {
     }
 }
 
-/// The command that signs in to a profile.
 pub fn login_command(name: &str) -> String {
     match name {
         CODEX_PROFILE => "codex login".to_owned(),
@@ -110,9 +106,9 @@ pub fn is_codexs(name: &str) -> bool {
 /// Whether a profile may have this name. It can be part of a file name on every system, and does not lead out of the
 /// folder.
 pub fn is_profile_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let is_short = (1..=64).contains(&name.len());
-    is_short && !name.starts_with('.') && name.bytes().all(is_plain) && !is_device(name)
+    is_short && !name.starts_with('.') && name.bytes().all(is_allowed) && !is_device(name)
 }
 
 /// Whether Windows takes a file of this name, with any extension, for a device.
@@ -120,9 +116,7 @@ fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
     match stem.to_ascii_lowercase().as_bytes() {
         [b'c', b'o', b'm', b'0'..=b'9'] | [b'l', b'p', b't', b'0'..=b'9'] => true,
-        stem => [b"con", b"prn", b"aux", b"nul"]
-            .iter()
-            .any(|name| *name == stem),
+        stem => matches!(stem, b"con" | b"prn" | b"aux" | b"nul"),
     }
 }
 
@@ -136,18 +130,27 @@ pub fn codex_home() -> Result<PathBuf> {
     folder("CODEX_HOME", dirs::home_dir, ".codex")
 }
 
+/// The user's home folder; empty if unknown.
+pub fn user_home() -> String {
+    dirs::home_dir().map_or_else(String::new, |home| home.to_string_lossy().into_owned())
+}
+
 /// The folder that a variable names, as an absolute path: a relative one would mean another login in every folder.
 /// Otherwise the default, below a folder of the platform.
 fn folder(name: &str, platform: fn() -> Option<PathBuf>, usual: &str) -> Result<PathBuf> {
-    if let Some(path) = path(name)? {
-        if !path.is_absolute() {
-            let name = format!("{name} {}", path.display());
-            return Err(invalid(&name, "use an absolute path"));
-        }
-        return Ok(path);
-    }
-    let why = || format!("could not find the home folder: set HOME or {name}");
-    Ok(platform().with_context(why)?.join(usual))
+    let Some(path) = path(name)? else {
+        let why = || format!("could not find the home folder: set HOME or {name}");
+        return Ok(platform().with_context(why)?.join(usual));
+    };
+    check_absolute(name, &path.to_string_lossy())?;
+    Ok(path)
+}
+
+fn check_absolute(name: &str, path: &str) -> Result<()> {
+    let is_absolute = Path::new(path).is_absolute();
+    let why = "use an absolute path";
+    ensure!(is_absolute, invalid_value(name, path, why));
+    Ok(())
 }
 
 /// The configuration files of Codex CLI. Later ones override earlier ones.
@@ -163,14 +166,13 @@ pub fn session_bus() -> Option<String> {
     lossy("DBUS_SESSION_BUS_ADDRESS")
 }
 
-/// The folder of the session bus if neither is set.
+/// The folder whose `bus` is the session bus if the environment names none.
 #[cfg(unix)]
 pub fn runtime_folder() -> PathBuf {
     let usual = || format!("/run/user/{}", rustix::process::geteuid().as_raw()).into();
     variable("XDG_RUNTIME_DIR").map_or_else(usual, PathBuf::from)
 }
 
-/// Whether new logins are to be sealed.
 pub fn wants_seal() -> Result<bool> {
     let is_allowed = |text: &str| ["0", "1"].contains(&text);
     Ok(allowed("CODEX_AUTH_SEAL", "0", is_allowed, "use 1 or 0")? == "1")
@@ -186,17 +188,10 @@ pub fn workload(rule: Option<&str>, file: Option<&str>) -> Result<(String, Strin
     };
     let rule = needed("--federation-rule", rule, WORKLOAD[0])?;
     let path = needed("--identity-token", file, WORKLOAD[1])?;
-    if !Path::new(&path).is_absolute() {
-        let origin = file.map_or(WORKLOAD[1], |_| "--identity-token");
-        return Err(invalid(
-            &format!("{origin} {path:?}"),
-            "use an absolute path",
-        ));
-    }
+    check_absolute(file.map_or(WORKLOAD[1], |_| "--identity-token"), &path)?;
     Ok((rule, path))
 }
 
-/// Whether the environment asks for workload identity.
 pub fn has_workload() -> bool {
     WORKLOAD[..2].iter().all(|name| is_set(name))
 }
@@ -205,9 +200,8 @@ pub fn has_workload() -> bool {
 pub fn workload_context() -> Result<Option<String>> {
     let context = text(WORKLOAD[2])?;
     let is_object = |text: &String| serde_json::from_str::<Map<String, Value>>(text).is_ok();
-    if !context.iter().all(is_object) {
-        return Err(invalid(WORKLOAD[2], "use a JSON object"));
-    }
+    let is_usable = context.iter().all(is_object);
+    ensure!(is_usable, invalid(WORKLOAD[2], "use a JSON object"));
     Ok(context)
 }
 
@@ -216,7 +210,6 @@ pub fn issuer() -> Result<Url> {
     url("CODEX_AUTH_ISSUER", ISSUER)
 }
 
-/// The base URL of the ChatGPT backend.
 pub fn backend() -> Result<Url> {
     url("CODEX_AUTH_CHATGPT_URL", BACKEND)
 }
@@ -230,10 +223,8 @@ pub fn client_id() -> Result<String> {
 /// The ports to wait for the browser on, in this order; 0 means any free port.
 pub fn callback_ports() -> Result<Vec<u16>> {
     let is_allowed = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
-    let port = allowed("CODEX_AUTH_PORT", "", is_allowed, "use 0 to 65535")?;
-    Ok(port
-        .parse()
-        .map_or(CALLBACK_PORTS.to_vec(), |port| vec![port]))
+    let port = allowed("CODEX_AUTH_PORT", "", is_allowed, "use 0 to 65535")?.parse();
+    Ok(port.map_or(CALLBACK_PORTS.to_vec(), |port| vec![port]))
 }
 
 /// The host of the redirect URI. Both are registered, and official clients have used both.
@@ -255,7 +246,6 @@ pub fn proxy() -> Result<Option<(&'static str, String)>> {
     }
 }
 
-/// The hosts to connect to without a proxy.
 pub fn no_proxy() -> Result<Option<String>> {
     Ok(first(&["no_proxy", "NO_PROXY"])?.map(|(_, value)| value))
 }
@@ -327,7 +317,6 @@ pub fn is_installed(program: &str) -> bool {
     cfg!(windows) || find_program(program.as_ref()).is_some()
 }
 
-/// The folders of `PATH`.
 pub fn program_folders() -> Vec<PathBuf> {
     variable("PATH").map_or_else(Vec::new, |list| env::split_paths(&list).collect())
 }
@@ -343,7 +332,7 @@ pub fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The same as text, with invalid UTF-8 replaced.
+/// A variable as text, with invalid UTF-8 replaced.
 fn lossy(name: &str) -> Option<String> {
     variable(name).map(|value| value.to_string_lossy().into_owned())
 }
@@ -356,46 +345,45 @@ pub fn any_is_set(names: &[&str]) -> bool {
     names.iter().any(|name| is_set(name))
 }
 
-/// The same as text on one line.
+/// A variable as text on one line.
 pub fn text(name: &str) -> Result<Option<String>> {
     let text = path(name)?.map(|path| path.into_os_string().into_string());
     text.transpose()
         .map_err(|_| invalid(name, "not valid UTF-8"))
 }
 
-/// The same for a variable that names a file or a host. A control character, such as the carriage return of a file edited
-/// on Windows, would invisibly lead elsewhere.
+/// A variable that names a file or a host. A control character, such as the carriage return of a file edited on Windows,
+/// would invisibly lead elsewhere.
 pub fn path(name: &str) -> Result<Option<PathBuf>> {
     let value = variable(name);
     let mut bytes = value.iter().flat_map(|text| text.as_encoded_bytes());
-    if bytes.any(u8::is_ascii_control) {
-        return Err(invalid(name, "it contains a control character"));
-    }
+    let is_clean = !bytes.any(u8::is_ascii_control);
+    ensure!(is_clean, invalid(name, "it contains a control character"));
     Ok(value.map(PathBuf::from))
 }
 
 /// The value of a variable if allowed, or the default.
 fn allowed(name: &str, usual: &str, is_allowed: fn(&str) -> bool, why: &str) -> Result<String> {
     let value = text(name)?.unwrap_or_else(|| usual.to_owned());
-    if !is_allowed(&value) {
-        return Err(invalid(&format!("{name} {value:?}"), why));
-    }
+    ensure!(is_allowed(&value), invalid_value(name, &value, why));
     Ok(value)
 }
 
 /// A variable with an unusable value is wrong usage, like an option.
-pub fn invalid(name: &str, why: impl Display) -> Error {
+pub fn invalid_value(name: &str, value: &str, why: impl Display) -> Error {
+    usage(format!("invalid value {value:?} for {name}: {why}"))
+}
+
+/// The same for a value that is not shown: it may be long, or contain a password.
+fn invalid(name: &str, why: impl Display) -> Error {
     usage(format!("invalid {name}: {why}"))
 }
 
 /// The first of these variables that is set and not empty, with its name.
 fn first(names: &[&'static str]) -> Result<Option<(&'static str, String)>> {
-    for &name in names {
-        if let Some(value) = text(name)? {
-            return Ok(Some((name, value)));
-        }
-    }
-    Ok(None)
+    let set = names.iter().copied().find(|name| is_set(name));
+    let Some(name) = set else { return Ok(None) };
+    Ok(text(name)?.map(|value| (name, value)))
 }
 
 fn url(name: &str, default: &str) -> Result<Url> {

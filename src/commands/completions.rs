@@ -110,8 +110,7 @@ fn programs(beginning: &str) -> Vec<CompletionCandidate> {
     let folders = settings::program_folders().into_iter();
     let entries = folders.flat_map(fs::read_dir).flatten().flatten();
     let names = entries.map(|entry| entry.file_name());
-    let names: BTreeSet<OsString> = names
-        .filter(|name| name.to_string_lossy().starts_with(beginning))
-        .collect();
+    let matches = |name: &OsString| name.to_string_lossy().starts_with(beginning);
+    let names: BTreeSet<OsString> = names.filter(matches).collect();
     names.into_iter().map(CompletionCandidate::new).collect()
 }

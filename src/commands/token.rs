@@ -31,12 +31,10 @@ pub fn token(profile: Option<String>, args: &TokenArgs) -> Result<ExitCode> {
 /// Returns credentials with a token that satisfies the options, or the request of another machine that runs this as its
 /// command. Shows any warning about it.
 pub fn obtain(profile: &Profile, args: &RequestArgs) -> Result<Credentials> {
-    let invalid =
-        |text: &str, why| settings::invalid(&format!("value {text:?} for {REQUEST}"), why);
-    let forwarded = match settings::text(REQUEST)? {
-        Some(text) => TokenRequest::parse(&text).map_err(|why| invalid(&text, why))?,
-        None => TokenRequest::default(),
-    };
+    let forwarded = settings::text(REQUEST)?.map(|text| {
+        TokenRequest::parse(&text).map_err(|why| settings::invalid_value(REQUEST, &text, why))
+    });
+    let forwarded = forwarded.transpose()?.unwrap_or_default();
     let request = TokenRequest {
         min_ttl: args.min_ttl.or(forwarded.min_ttl),
         force_refresh: args.force_refresh || forwarded.force_refresh,

@@ -40,10 +40,8 @@ pub fn refuse_background_stop() {
 /// controlling one.
 pub fn is_in_background() -> bool {
     let foreground = [tcgetpgrp(io::stdin()), tcgetpgrp(io::stderr())];
-    foreground
-        .into_iter()
-        .flatten()
-        .any(|group| group != getpgrp())
+    let mut foreground = foreground.into_iter().flatten();
+    foreground.any(|group| group != getpgrp())
 }
 
 /// Whether the terminal accepts output at once. A stopped one (Ctrl-S) does not, and no work should wait for a status
@@ -51,10 +49,7 @@ pub fn is_in_background() -> bool {
 pub fn is_flowing() -> bool {
     let stderr = io::stderr();
     let mut terminal = [PollFd::new(&stderr, PollFlags::OUT)];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let at_once = Timespec::default();
     poll(&mut terminal, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 

@@ -1070,27 +1070,27 @@ fn nonsense_in_the_environment_is_an_error_that_names_the_variable() {
         (
             "CODEX_AUTH_CLIENT_ID",
             "a b",
-            "could not sign in: invalid CODEX_AUTH_CLIENT_ID \"a b\": use visible ASCII characters without spaces",
+            "could not sign in: invalid value \"a b\" for CODEX_AUTH_CLIENT_ID: use visible ASCII characters without spaces",
         ),
         (
             "CODEX_AUTH_PORT",
             "65536",
-            "could not sign in: invalid CODEX_AUTH_PORT \"65536\": use 0 to 65535",
+            "could not sign in: invalid value \"65536\" for CODEX_AUTH_PORT: use 0 to 65535",
         ),
         (
             "CODEX_AUTH_PORT",
             "http",
-            "could not sign in: invalid CODEX_AUTH_PORT \"http\": use 0 to 65535",
+            "could not sign in: invalid value \"http\" for CODEX_AUTH_PORT: use 0 to 65535",
         ),
         (
             "CODEX_AUTH_REDIRECT_HOST",
             "evil.example",
-            "could not sign in: invalid CODEX_AUTH_REDIRECT_HOST \"evil.example\": use localhost or 127.0.0.1",
+            "could not sign in: invalid value \"evil.example\" for CODEX_AUTH_REDIRECT_HOST: use localhost or 127.0.0.1",
         ),
         (
             "CODEX_AUTH_HOME",
             "relative/folder",
-            "invalid CODEX_AUTH_HOME relative/folder: use an absolute path",
+            "invalid value \"relative/folder\" for CODEX_AUTH_HOME: use an absolute path",
         ),
         (
             "CODEX_AUTH_HOME",

@@ -4,12 +4,14 @@ use serde_json::{Value, json};
 
 /// What `setup` warns about on Windows, which has no `env` to set variables.
 pub const ENVIRONMENT: &str = if cfg!(windows) {
-    "codex-auth: warning: the program's environment needs the same CODEX_AUTH_HOME as here\n\
-     codex-auth: warning: the program's environment needs the same CODEX_AUTH_CHATGPT_URL as here\n"
+    "codex-auth: warning: set the same CODEX_AUTH_HOME in the program's environment\n\
+     codex-auth: warning: set the same CODEX_AUTH_CHATGPT_URL in the program's environment\n"
 } else {
     ""
 };
 
+#[cfg(unix)]
+use support::expect;
 use support::fake_issuer::Account;
 use support::sandbox::Sandbox;
 
@@ -61,6 +63,44 @@ fn without_variables_of_ours_the_program_is_called_as_it_is() {
         "...\nbase_url = \"https://chatgpt.com/backend-api/codex\"\n...\n\
          command = \"[..]codex-auth[..]\"\nargs = [\"--profile\", \"default\", [..]]\n...\n",
         "codex-auth: warning: ACCOUNT-ID is a placeholder: not signed in: run codex-auth login, then setup again\n",
+    );
+}
+
+/// A scheduled job has none of the user's variables.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_variable_that_locates_the_login_is_carried() {
+    let mut sandbox = signed_in();
+    sandbox.set("XDG_CONFIG_HOME", sandbox.folder().join("config"));
+    let call = |sandbox: &Sandbox, profile: &str, home: &str| {
+        let job =
+            format!("...\n17 * * * * env {home}CODEX_AUTH_CHATGPT_URL=[ISSUER]/backend-api [..]\n");
+        let output = sandbox.run(&["--profile", profile, "setup", "cron"]);
+        assert!(
+            expect::matches(&job, &output.named(&output.stdout)),
+            "{}",
+            output.stdout
+        );
+    };
+    call(&sandbox, "default", "CODEX_AUTH_HOME=[HOME] ");
+    sandbox.unset("CODEX_AUTH_HOME");
+    call(&sandbox, "default", "XDG_CONFIG_HOME=[FOLDER]/config ");
+    call(&sandbox, "codex", "CODEX_HOME=[..] ");
+}
+
+/// A folder that everybody can write to could contain another user's link.
+#[test]
+#[cfg(unix)]
+fn the_log_of_launchd_is_in_the_home_folder() {
+    let mut sandbox = signed_in();
+    sandbox.set("HOME", "/home/some & one");
+    let log = "/home/some &amp; one/Library/Logs/codex-auth-refresh.log";
+    let output = sandbox.run(&["setup", "launchd"]);
+    let expected = format!("...\n  <string>{log}</string>\n</dict>\n</plist>\n");
+    assert!(
+        expect::matches(&expected, &output.stdout),
+        "{}",
+        output.stdout
     );
 }
 
@@ -243,8 +283,7 @@ fn a_header_that_a_program_could_run_is_left_out() {
         let told = format!("{}{}", output.stdout, output.stderr);
         assert_eq!(output.code, 0, "{told}");
         assert!(!told.contains("touch"), "{told}");
-        let note =
-            "codex-auth: warning: header ChatGPT-Account-Id left out: its value is unusual\n";
+        let note = "codex-auth: warning: omitted header ChatGPT-Account-Id: its value has unusual characters\n";
         assert!(output.stderr.contains(note), "{told}");
     }
 }
@@ -623,7 +662,7 @@ mod on_unix {
         sandbox.run(&["setup", "curl"]).assert(
             0,
             "...\n{ env CODEX_AUTH_CHATGPT_URL=[..]\n",
-            "codex-auth: warning: ACCOUNT-ID is a placeholder: [..]\ncodex-auth: warning: the program's environment needs the same CODEX_AUTH_HOME as here\n",
+            "codex-auth: warning: ACCOUNT-ID is a placeholder: [..]\ncodex-auth: warning: set the same CODEX_AUTH_HOME in the program's environment\n",
         );
     }
 }

@@ -135,12 +135,12 @@ fn an_incomplete_request_is_wrong_usage() {
         (
             vec![(RULE, "rule-1"), (FILE, "identity")],
             vec![],
-            "invalid OPENAI_IDENTITY_TOKEN_FILE \"identity\": use an absolute path",
+            "invalid value \"identity\" for OPENAI_IDENTITY_TOKEN_FILE: use an absolute path",
         ),
         (
             vec![(RULE, "rule-1")],
             vec!["--identity-token", "identity"],
-            "invalid --identity-token \"identity\": use an absolute path",
+            "invalid value \"identity\" for --identity-token: use an absolute path",
         ),
     ] {
         job.0.unset(RULE);

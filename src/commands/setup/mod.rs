@@ -100,6 +100,7 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
         ("headers", pairs("\"", between, "\"", ", ")),
         ("header_lines", language.escape(&pairs("", ": ", "", "\n"))),
         ("header_options", pairs(" --extra-header ", " ", "", "")),
+        ("home", language.escape(&settings::user_home())),
     ];
     let mut text = template.to_owned();
     for (name, value) in filled {
@@ -114,7 +115,7 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
     }
 }
 
-/// The base URL for this login's requests, without a trailing slash, and the headers that they need beside the token.
+/// The base URL for this login's requests, without a trailing slash, and the headers that they need besides the token.
 /// Leaves out values that a program could misinterpret: pi runs one that starts with `!`.
 fn destination(profile: &Profile) -> Result<(String, Vec<(&'static str, String)>)> {
     let backend = settings::backend()?;
@@ -130,15 +131,19 @@ fn destination(profile: &Profile) -> Result<(String, Vec<(&'static str, String)>
     let headers = credentials.account_headers().into_iter();
     let (usual, unusual): (Vec<_>, Vec<_>) = headers.partition(|(_, value)| is_plain(value));
     for (name, _) in unusual {
-        warn(&format!("header {name} left out: its value is unusual"));
+        let why = "its value has unusual characters";
+        warn(&format!("omitted header {name}: {why}"));
     }
     Ok((credentials.base_url(&backend).text, usual))
 }
 
-/// The command line that calls this program for a profile, independent of the caller's environment. It also names the
-/// default profile, as the account in the headers belongs to it. Windows has no `env` to set variables.
+/// The command line that calls this program for a profile. It carries the variables that locate the login, and also names
+/// the default profile, as the account in the headers belongs to it. Windows has no `env` to set variables.
 fn call(profile: &Profile) -> Vec<String> {
+    // Elsewhere, it does not decide where the configuration folder is.
+    let has_xdg = cfg!(not(any(windows, target_os = "macos")));
     let home = match profile {
+        Profile::Own(_) if has_xdg && !settings::is_set("CODEX_AUTH_HOME") => "XDG_CONFIG_HOME",
         Profile::Own(_) => "CODEX_AUTH_HOME",
         Profile::Codex => "CODEX_HOME",
     };
@@ -147,9 +152,7 @@ fn call(profile: &Profile) -> Vec<String> {
         match settings::variable(name).map(OsString::into_string) {
             None => {}
             Some(Ok(value)) if cfg!(unix) => words.push(format!("{name}={value}")),
-            Some(_) => warn(&format!(
-                "the program's environment needs the same {name} as here"
-            )),
+            Some(_) => warn(&format!("set the same {name} in the program's environment")),
         }
     }
     if !words.is_empty() {
@@ -190,7 +193,6 @@ impl Language {
     }
 }
 
-/// The words as a shell line.
 fn line(words: &[String]) -> String {
     let words = words.iter().map(|word| shell_word(word));
     words.collect::<Vec<_>>().join(" ")
