@@ -7,7 +7,7 @@ use anyhow::Error;
 /// A failure with its own exit code. Its message contains no secret.
 #[derive(Debug)]
 pub struct Failure {
-    pub code: u8,
+    code: u8,
     message: String,
 }
 
@@ -52,18 +52,15 @@ pub fn from_code(code: u8, message: impl Into<String>) -> Error {
 
 /// The exit code for an error: that of the failure in it, or else 1.
 pub fn exit_code(error: &Error) -> u8 {
-    error
-        .downcast_ref::<Failure>()
-        .map_or(1, |failure| failure.code)
+    let failure = error.downcast_ref::<Failure>();
+    failure.map_or(1, |failure| failure.code)
 }
 
 /// The exit code of several calls, if there were any: a failure that trying again does not fix outweighs a temporary one.
 pub fn worst(codes: &[u8]) -> Option<u8> {
     // Success, 0, has the lowest rank.
-    codes
-        .iter()
-        .copied()
-        .min_by_key(|code| code.wrapping_sub(1))
+    let codes = codes.iter().copied();
+    codes.min_by_key(|code| code.wrapping_sub(1))
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@
 //! | `keyring` | the system's keyring, which holds the keys of sealed logins |
 //! | `issuer` | requests to the issuer and to the backend, one function each |
 //! | `net` | HTTP with limits on everything, proxies, TLS |
-//! | `credentials` | what is stored: tokens, when they expire, who owns them. No I/O |
+//! | `credentials` | what is stored: tokens, when they expire, who owns them. No files, no network |
 //! | `sandbox` | whether a sandbox forbids something, and how messages say so |
 //! | `process` | starting programs, and what others may see of this one |
 //! | `terminal` | what users see besides the result |

@@ -14,11 +14,12 @@ pub use system::*;
 pub fn describe_start(error: &io::Error, program: &OsStr) -> String {
     let is_name = !crate::settings::has_path(program);
     let exists = Path::new(program).exists();
+    let may_run = crate::settings::find_program(program).is_some();
     match error.kind() {
         ErrorKind::NotFound if is_name => "command not found".to_owned(),
-        ErrorKind::NotFound if exists => "its interpreter was not found".to_owned(),
-        ErrorKind::NotFound => "no such file".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::NotFound if !exists => "no such file".to_owned(),
+        ErrorKind::NotFound if may_run => "its interpreter was not found".to_owned(),
+        ErrorKind::NotFound | ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     }
 }

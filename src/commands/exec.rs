@@ -11,7 +11,7 @@ use crate::process::{become_command, describe_start};
 use crate::profile::Profile;
 use crate::settings;
 use crate::terminal::complain;
-use crate::text::printable;
+use crate::text::{printable, shell_word};
 
 pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
     let found = obtain(&Profile::chosen(profile)?, &args.request)?;
@@ -39,7 +39,7 @@ pub fn exec(profile: Option<String>, args: &ExecArgs) -> Result<ExitCode> {
             .env("OPENAI_BASE_URL", base_url.join("codex"));
     }
     Ok(become_command(command).unwrap_or_else(|error| {
-        let name = printable(&program.to_string_lossy());
+        let name = shell_word(&printable(&program.to_string_lossy()));
         let why = describe_start(&error, program);
         complain(&format!("could not run {name}: {why}"));
         // As in a shell (POSIX.1-2017, XCU 2.8.2): it was not found, or could not be run.

@@ -1,5 +1,6 @@
 //! `login`: authorizes, exchanges, stores, and only then tells the user and revokes the earlier login.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -7,17 +8,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::LoginArgs;
 use crate::credentials::{Credentials, Source};
-use crate::error;
+use crate::error::{TEMPORARY, exit_code, from_code};
 use crate::issuer::{Authorization, Issuer};
 use crate::login::{access_token, browser, device_code, page};
+use crate::process::describe_start;
 use crate::profile::copies::retire;
 use crate::profile::replacement::{Earlier, Replacement, will_be_sealed};
-use crate::profile::{as_whom, lock, problem};
+use crate::profile::{as_whom, lock, note};
 use crate::refresh::{first_credentials, learn_routing};
 use crate::settings;
 use crate::store::Store;
 use crate::terminal::{awaiting, is_watched, say, succeed, tell, warn};
-use crate::text::printable;
+use crate::text::{printable, shell_word};
 
 const FAILED: &str = "could not sign in";
 
@@ -36,14 +38,15 @@ type Completed = (Credentials, Earlier);
 
 pub fn login(store: &Store, args: &LoginArgs) -> Result<ExitCode> {
     let source = source(args)?;
-    let workspaces = args.workspace.iter().map(|id| format!(" --workspace {id}"));
+    let options = args.workspace.iter().map(|id| format!(" --workspace {id}"));
+    let options = options.chain(args.seal.then(|| " --seal".to_owned()));
     let login = Login {
         store,
         args,
         sealed: args.seal.then_some(true),
-        command: settings::login_command(&store.profile) + &workspaces.collect::<String>(),
+        command: settings::login_command(&store.profile) + &options.collect::<String>(),
     };
-    let current = Replacement::try_out(store, login.sealed)?;
+    let current = Replacement::check_possible(store, login.sealed)?;
     if let Some(current) = current.filter(|_| is_watched()) {
         let who = as_whom(&current, current.plan());
         let current = format!("You are signed in{who} until the new login is stored.");
@@ -73,7 +76,8 @@ fn source(args: &LoginArgs) -> Result<Option<Source>> {
         return Ok(None);
     };
     if !settings::is_installed(program) {
-        bail!("{FAILED}: {}: command not found", printable(program));
+        let why = describe_start(&ErrorKind::NotFound.into(), program.as_ref());
+        bail!("{FAILED}: {}: {why}", shell_word(&printable(program)));
     }
     // A command without a path is looked up in `PATH` for each run.
     if settings::has_path(program.as_ref()) {
@@ -116,11 +120,13 @@ impl Login<'_> {
         let keep = !will_be_sealed(store, self.sealed)?;
         let (authorization, _lock) =
             device_code::authorize(issuer, store, keep, self.args.qr, command)?;
-        let completed = self.complete(issuer, &authorization, keep);
-        let again = || format!("run {command} --device-code again, the code may still be valid");
-        match store.pending() {
-            Some(_) => completed.with_context(again),
-            None => completed,
+        match self.complete(issuer, &authorization, keep) {
+            Err(error) if store.pending().is_some() => {
+                let advice = "again, as the code may still be valid";
+                let words = format!("{error:#}: run {command} --device-code {advice}");
+                Err(from_code(exit_code(&error), words))
+            }
+            completed => completed,
         }
     }
 
@@ -141,8 +147,8 @@ impl Login<'_> {
         let replacement = Replacement::prepare(self.store, lock, self.sealed)?;
         let exchange = || issuer.exchange(authorization);
         let exchanged = awaiting("Completing the sign-in …", exchange);
-        let code = exchanged.as_ref().map_or_else(error::exit_code, |_| 0);
-        if is_kept && code != error::TEMPORARY {
+        let code = exchanged.as_ref().map_or_else(exit_code, |_| 0);
+        if is_kept && code != TEMPORARY {
             self.store.forget_pending();
         }
         let response = exchanged?;
@@ -169,7 +175,7 @@ impl Login<'_> {
         let accepted = &self.args.workspace;
         if !accepted.is_empty() && !accepted.contains(&id) {
             let accepted = accepted.join(" or ");
-            bail!("the login is for workspace {id}, and only {accepted} is accepted");
+            bail!("the login is for workspace {id}, but only {accepted} is accepted");
         }
         let same = replacement.earlier();
         let same = same.filter(|same| same.access_token().ok() == new.access_token().ok());
@@ -178,7 +184,7 @@ impl Login<'_> {
             let profile = &self.store.profile;
             let call = settings::call_for(profile);
             bail!(
-                "the profile {profile} holds the very login that these tokens come from: choose another --profile, or run {call} logout --no-revoke first"
+                "the profile {profile} is the login that these tokens come from: choose another --profile, or run {call} logout --no-revoke first"
             );
         }
         let is_same = same.is_some();
@@ -197,8 +203,8 @@ fn announce(credentials: &Credentials, profile: &str) {
     if source.is_stored() {
         say(&format!("  Its tokens come from {}", source.describe()));
     }
-    if let Some(problem) = problem(credentials) {
-        warn(&problem);
+    if let Some(note) = note(credentials) {
+        warn(&note);
     }
     if is_watched() {
         let program = settings::call_for(profile);
@@ -207,11 +213,11 @@ fn announce(credentials: &Credentials, profile: &str) {
     }
 }
 
-/// Revokes the profile's earlier login, unless it has ended already.
+/// Revokes the profile's earlier login, unless it is already revoked.
 fn retire_earlier(earlier: Earlier, new: &Credentials, profile: &str) {
     let source = Some(new.source()).filter(|source| source.is_external());
     let not_revoked = match earlier {
-        Err(error) if error::exit_code(&error) == error::TEMPORARY => Some(format!("{error:#}")),
+        Err(error) if exit_code(&error) == TEMPORARY => Some(format!("{error:#}")),
         // A login that can no longer be read cannot be revoked either.
         Err(_) | Ok(None) => None,
         Ok(Some(earlier)) if earlier.revoked.is_some() || earlier.source().is_stored() => None,

@@ -7,18 +7,13 @@ use anyhow::Result;
 use crate::credentials::Credentials;
 use crate::error::{LOGIN_REQUIRED, TEMPORARY, exit_code, from_code, worst};
 use crate::profile::copies::retire;
-use crate::profile::lock;
 use crate::profile::replacement::forget_key;
-use crate::settings;
-use crate::store::{self, Store};
+use crate::profile::{lock, selected};
+use crate::store::Store;
 use crate::terminal::{complain, say};
 
 pub fn logout(profile: Option<String>, no_revoke: bool, all: bool) -> Result<ExitCode> {
-    let profiles = if all {
-        store::profiles()?
-    } else {
-        vec![settings::profile(profile)?]
-    };
+    let profiles = selected(profile, all)?;
     if profiles.is_empty() {
         say("Not signed in.");
     }

@@ -18,8 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::cli::{Cli, Command, StatusArgs};
-use crate::error::usage;
+use crate::cli::{Cli, Command};
 use crate::profile::{Profile, store};
 
 use output::print;
@@ -33,13 +32,6 @@ pub fn start_page() -> Result<ExitCode> {
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let profile = cli.profile;
     match cli.command {
-        // The parser cannot declare a conflict between a global option and one of a subcommand.
-        Command::Status(StatusArgs { all: true, .. }) | Command::Logout { all: true, .. }
-            if profile.is_some() =>
-        {
-            let message = "--all cannot be used with --profile: --all means every profile";
-            Err(usage(message))
-        }
         Command::Login(args) => login::login(&store(profile)?, &args),
         Command::Token(args) => token(profile, &args),
         Command::AccountId => account_id(profile),

@@ -1,4 +1,4 @@
-//! The result of a command. Nothing else is written to stdout, except a worker's report.
+//! The result of a command. Nothing else is written to stdout, except a worker's report and completions.
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;

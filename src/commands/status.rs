@@ -12,11 +12,10 @@ use crate::credentials::{Credentials, Source};
 use crate::error::{LOGIN_REQUIRED, worst};
 use crate::issuer::backend::Window;
 use crate::profile::status::LoginStatus;
-use crate::profile::{Profile, problem};
+use crate::profile::{Profile, note, selected};
 use crate::terminal::{awaiting, fitted, painted, result_width};
 use crate::text::{capitalized, printable};
 use crate::time::{moment, seconds_since_epoch, span};
-use crate::{settings, store};
 
 /// Prints the state of one profile, or of all. Adding a member to the JSON does not change its version. Exit code 0 means
 /// that each can get a token without a sign-in, 4 that someone has to sign in.
@@ -30,12 +29,8 @@ pub fn status(profile: Option<String>, args: &StatusArgs) -> Result<ExitCode> {
         }
         anyhow::Ok(login)
     };
-    let profiles = if args.all {
-        store::profiles()?
-    } else {
-        vec![settings::profile(profile)?]
-    };
-    let logins = profiles.into_iter().map(|name| look(Profile::named(name)?));
+    let profiles = selected(profile, args.all)?.into_iter();
+    let logins = profiles.map(|name| look(Profile::named(name)?));
     let logins = logins.collect::<Result<Vec<_>>>()?;
     let mut json = match &logins[..] {
         [login] if !args.all => login.to_json(),
@@ -120,7 +115,7 @@ fn details(login: &LoginStatus) -> String {
         ("Sealed", sealed),
         ("Issuer", issuer.map(printable)),
         ("Source", source.map(Source::describe)),
-        ("Note", found.and_then(problem)),
+        ("Note", found.and_then(note)),
     ];
     let lines = lines.into_iter();
     let lines = lines.filter_map(|(name, text)| Some(line(name, &text?)));
@@ -141,8 +136,7 @@ fn limits(login: &LoginStatus) -> String {
         Some(Err(error)) => return line("Usage", &format!("unknown: {error:#}")),
         Some(Ok(usage)) => usage,
     };
-    let windows = usage.windows.iter();
-    let windows = windows.map(|window| {
+    let windows = usage.windows.iter().map(|window| {
         let name = window.length.map_or("Limit".to_owned(), span);
         line(&capitalized(&name), &window_use(window, login.now))
     });
@@ -158,8 +152,7 @@ fn limits(login: &LoginStatus) -> String {
 
 /// `37% used, resets in 2 hours (…)`
 fn window_use(window: &Window, now: SystemTime) -> String {
-    let used = window.used_percent;
-    let used = used.map(|percent| format!("{percent:.0}% used"));
+    let used = window.used_percent.map(|it| format!("{it:.0}% used"));
     let reset = window.reset_at;
     let reset = reset.map(|at| format!("resets {}", moment(at, now)));
     let limit = window.limit.as_deref();

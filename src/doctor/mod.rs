@@ -13,12 +13,11 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::credentials::Credentials;
-use crate::login::callback;
-use crate::login::opener;
+use crate::login::{callback, opener};
 use crate::net::http::{Client, describe_unexpected};
 use crate::net::{proxy, roots};
 use crate::profile::Profile;
-use crate::refresh::first_credentials;
+use crate::refresh::{first_credentials, stored_issuer};
 use crate::sandbox;
 use crate::settings::{self, login_command};
 use crate::text::printable;
@@ -79,8 +78,8 @@ pub fn findings(profile: String) -> Vec<Finding> {
     let mut findings = profile.map_or_else(Vec::new, stored::logins);
     if let Some(reason) = forbidden.or_else(sandbox::lacks_network) {
         let found = format!(
-            "{reason}: a token is printed while it is valid, and refreshed outside: codex-auth setup systemd, cron or launchd \
-             prints what keeps it valid"
+            "{reason}: a valid token is printed, but not refreshed here: to refresh it from outside, see \
+             codex-auth setup systemd, cron or launchd"
         );
         findings.push(Finding::new(Level::Warning, "sandbox", found));
         // Further failures would say nothing about the machine.
@@ -100,7 +99,7 @@ pub fn findings(profile: String) -> Vec<Finding> {
             findings.push(of_browser(&sign_in));
         }
     }
-    findings.extend(of_network());
+    findings.extend(of_network(stored.as_ref()));
     findings
 }
 
@@ -115,7 +114,8 @@ fn of_programs() -> Option<Finding> {
     let shown: Vec<_> = programs.iter().map(|path| path.to_string_lossy()).collect();
     let shown = shown.join(", ");
     let found = format!(
-        "several are in PATH, and the first one is run: {shown}: remove the ones you do not want, or change PATH"
+        "several programs of this name are in PATH, of which the first is run: {shown}: remove the ones you do \
+         not want, or change PATH"
     );
     (programs.len() > 1).then(|| Finding::new(Level::Warning, "program", found))
 }
@@ -139,8 +139,7 @@ fn check_ports(sign_in: &str) -> Result<String> {
 
 fn of_browser(sign_in: &str) -> Finding {
     let programs = opener::programs();
-    let has_browser = opener::has_browser();
-    let is_usable = |name: &&String| has_browser && settings::is_installed(name);
+    let is_usable = |name: &&String| opener::has_browser() && settings::is_installed(name);
     if let Some(program) = programs.iter().find(is_usable) {
         return Finding::of("browser", Ok(format!("opened with {}", printable(program))));
     }
@@ -153,20 +152,22 @@ fn of_browser(sign_in: &str) -> Finding {
 }
 
 /// Findings about the connection to the issuer: the trusted certificates, and one request.
-fn of_network() -> Vec<Finding> {
+fn of_network(stored: Option<&Credentials>) -> Vec<Finding> {
     let found = match roots::load() {
-        Ok((roots, source)) => format!("{} are trusted: {source}", roots.len()),
+        Ok((roots, source)) => format!("{} trusted CA certificates: {source}", roots.len()),
         Err(error) => return vec![Finding::of("certificates", Err(error))],
     };
     let mut findings = vec![Finding::of("certificates", Ok(found))];
     let failed = |error| vec![Finding::of("issuer", Err(error))];
-    findings.extend(ask_issuer().unwrap_or_else(failed));
+    findings.extend(ask_issuer(stored).unwrap_or_else(failed));
     findings
 }
 
-/// Any response shows that the issuer can be reached, but its status may show that it came from something in between.
-fn ask_issuer() -> Result<Vec<Finding>> {
-    let issuer = settings::issuer()?;
+/// Asks the issuer that refreshes the stored login or, without one, the issuer to sign in at. Any response shows that it can
+/// be reached, but its status may show that it came from something in between.
+fn ask_issuer(stored: Option<&Credentials>) -> Result<Vec<Finding>> {
+    let stored = stored.filter(|stored| stored.issuer.is_some());
+    let issuer = stored.map_or_else(settings::issuer, stored_issuer)?;
     let proxy = proxy::for_url(&issuer)?;
     let proxy = proxy.map_or_else(String::new, |proxy| format!(" through {}", proxy.shown));
     let begun = Instant::now();
@@ -195,6 +196,6 @@ fn of_clock(theirs: u64, now: SystemTime) -> Finding {
     }
     let direction = if ours > theirs { "ahead of" } else { "behind" };
     let off = rounded_span(off);
-    let found = format!("this machine is {off} {direction} the issuer: set the clock");
+    let found = format!("this machine's clock is {off} {direction} the issuer's: set it");
     Finding::new(Level::Warning, "clock", found)
 }

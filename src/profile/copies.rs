@@ -44,7 +44,7 @@ pub fn retire(credentials: &Credentials, profile: &str) -> Option<String> {
     let reason = match source {
         Source::Command(_) | Source::Socket(_) => {
             let source = source.describe();
-            Some(format!("it is held where {source} gets its tokens"))
+            Some(format!("sign out where {source} gets its tokens"))
         }
         Source::Workload { .. } => {
             Some("only a workspace administrator can remove its federation rule".to_owned())

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 
 use crate::credentials::{Credentials, TokenRequest};
-use crate::error;
+use crate::error::{TEMPORARY, exit_code, usage};
 use crate::refresh::{self, ValidToken, verify};
 use crate::settings::{self, CODEX_PROFILE};
 use crate::store::{self, Lock, Store};
@@ -82,6 +82,18 @@ impl Profile {
     }
 }
 
+/// The names of the profiles that a command is for: all stored ones, or the chosen one.
+pub fn selected(option: Option<String>, all: bool) -> Result<Vec<String>> {
+    match option {
+        // The parser cannot declare a conflict between a global option and one of a subcommand.
+        Some(_) if all => Err(usage(
+            "--all cannot be used with --profile: --all means every profile",
+        )),
+        _ if all => store::profiles(),
+        option => Ok(vec![settings::profile(option)?]),
+    }
+}
+
 /// The store of one of our profiles. Codex's has none: codex-auth does not sign in to it or out of it.
 pub fn store(profile: Option<String>) -> Result<Store> {
     Store::new(settings::profile(profile)?)
@@ -106,7 +118,7 @@ pub fn as_whom(credentials: &Credentials, plan: Option<String>) -> String {
 }
 
 /// A problem that does not stop `token` from printing, but will show elsewhere.
-pub fn problem(credentials: &Credentials) -> Option<String> {
+pub fn note(credentials: &Credentials) -> Option<String> {
     let is_missing = !credentials.is_closed() && credentials.account_id().is_none();
     let missing = is_missing.then(|| {
         "the tokens have no ChatGPT account ID: account-id fails, and requests lack the ChatGPT-Account-Id header".to_owned()
@@ -117,7 +129,8 @@ pub fn problem(credentials: &Credentials) -> Option<String> {
 /// Takes the lock for a command that a user runs, with a message if that takes time.
 pub fn lock(store: &Store) -> Result<Lock<'_>> {
     match store.lock(SILENCE) {
-        Err(error) if error::exit_code(&error) == error::TEMPORARY => {
+        // In a sandbox, the lock cannot be taken at all.
+        Err(error) if exit_code(&error) == TEMPORARY && store.forbidden_here().is_none() => {
             say("Waiting for another process that is refreshing this token.");
             store.lock(PATIENCE)
         }

@@ -44,9 +44,9 @@ impl<'a> Replacement<'a> {
         })
     }
 
-    /// Checks that a login could be stored before the user signs in, who may have to unlock the keyring. Returns the
-    /// current login, if it can be read.
-    pub fn try_out(store: &Store, sealed: Option<bool>) -> Result<Option<Credentials>> {
+    /// Checks, before the user signs in, that a login could be stored. May prompt for the keyring. Returns the current
+    /// login, if it can be read.
+    pub fn check_possible(store: &Store, sealed: Option<bool>) -> Result<Option<Credentials>> {
         if will_be_sealed(store, sealed)? {
             unlock(key_id(store).as_deref()).context(NOT_SEALED)?;
         }
@@ -120,7 +120,7 @@ pub fn forget_key(id: Option<&str>) {
         && !stores().any(|store| key_id(&store).as_deref() == Some(id))
         && let Err(error) = remove_key(id)
     {
-        let words = "could not remove the key, which is no longer needed";
-        warn(&format!("{words}: {error}"));
+        let failed = "could not remove the old key from the keyring";
+        warn(&format!("{failed}: {error}"));
     }
 }

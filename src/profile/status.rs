@@ -7,7 +7,7 @@ use anyhow::{Error, Result, anyhow};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Profile, as_whom, codex, problem};
+use super::{Profile, as_whom, codex, note};
 use crate::credentials::{Backoff, Credentials, Freshness, Source, TokenRequest};
 use crate::error;
 use crate::issuer::backend::{self, Usage, Verdict, Window};
@@ -142,7 +142,7 @@ impl LoginStatus {
     pub fn problem(&self) -> Option<String> {
         let obstacle = self.obstacle.as_ref().map(|error| format!("{error:#}"));
         let reason = obstacle.or_else(|| self.backoff().map(|backoff| backoff.reason.clone()));
-        reason.or_else(|| problem(self.credentials.as_ref()?))
+        reason.or_else(|| note(self.credentials.as_ref()?))
     }
 
     /// The headline, which says whether the user has to do anything.
@@ -207,7 +207,6 @@ impl LoginStatus {
         words.to_owned()
     }
 
-    /// What the backend says about the token, if it was asked.
     pub fn backend_line(&self) -> Option<String> {
         Some(match self.verdict.as_ref()? {
             Verdict::Accepted => "accepts the token".to_owned(),
@@ -216,7 +215,7 @@ impl LoginStatus {
                 format!("rejects the token: {call} token --force-refresh gets a new one")
             }
             Verdict::Rejected => "rejects the token".to_owned(),
-            Verdict::Unknown(reason) => format!("unreachable: {reason}"),
+            Verdict::Unknown(reason) => format!("unknown: {reason}"),
         })
     }
 
@@ -235,7 +234,7 @@ impl LoginStatus {
         let advice = match &self.profile {
             Profile::Own(store) if !credentials.is_access_token_only() => {
                 let call = settings::call_for(&store.profile);
-                format!(": {call} token --force-refresh")
+                format!(": run {call} token --force-refresh")
             }
             _ => String::new(),
         };
@@ -253,7 +252,7 @@ impl LoginStatus {
             "email": found.and_then(|found| found.account().email),
             "plan": self.plan(),
             "workspace": found.and_then(Credentials::workspace),
-            "note": found.and_then(problem),
+            "note": found.and_then(note),
             "account_id": found.and_then(Credentials::account_id),
             "issuer": found.and_then(|found| found.issuer.as_deref()),
             "source": found.map(Credentials::source).filter(|it| it.is_stored()).map(Source::describe),
@@ -270,7 +269,7 @@ impl LoginStatus {
             "verify": self.verdict.as_ref().map(|verdict| match verdict {
                 Verdict::Accepted => json!({"verdict": "accepted", "reason": null}),
                 Verdict::Rejected => json!({"verdict": "rejected", "reason": null}),
-                Verdict::Unknown(reason) => json!({"verdict": "unreachable", "reason": reason}),
+                Verdict::Unknown(reason) => json!({"verdict": "unknown", "reason": reason}),
             }),
             "usage": self.usage.as_ref().map(usage_to_json),
         })

@@ -160,7 +160,7 @@ fn only_a_workspace_that_was_named_is_accepted() {
     login("other,another").assert(
         1,
         "",
-        "codex-auth: could not sign in: the login is for workspace account-1, and only other or another is \
+        "codex-auth: could not sign in: the login is for workspace account-1, but only other or another is \
          accepted\n",
     );
     assert!(!sandbox.file("default").exists());

@@ -379,8 +379,8 @@ fn after_a_temporary_failure_of_the_exchange_the_next_login_resumes() {
     sandbox
         .issuer
         .plan(Endpoint::Exchange, Trouble::status(503));
-    let reason = "codex-auth: could not sign in: run codex-auth login --device-code again, the code may still be valid: \
-                 server error at the issuer, or at a proxy in front of it (status 503)\n";
+    let reason = "codex-auth: could not sign in: server error at the issuer, or at a proxy in front of it (status 503): \
+                  run codex-auth login --device-code again, as the code may still be valid\n";
     let failed = sandbox.run(&LOGIN);
     failed.assert(75, "", &format!("{RESUMED}{reason}"));
     assert_signed_in(&sandbox, &sandbox.run(&LOGIN), RESUMED);

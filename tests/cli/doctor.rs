@@ -95,7 +95,7 @@ fn without_problems_every_check_passes() {
          ok       file: [HOME]/default.json is private\n\
          ok       port: [..] is free\n\
          ok       browser: opened with browser\n\
-         ok       certificates: [..] are trusted: [..]\n\
+         ok       certificates: [..] trusted CA certificates: [..]\n\
          ok       issuer: [ISSUER] answered in [..] ms (status 200)\n\
          ok       clock: the same as the issuer's\n",
     );
@@ -129,7 +129,7 @@ fn another_program_of_the_same_name_is_found() {
     assert_finds(
         &sandbox,
         0,
-        "warning  program: several are in PATH, and the first one is run: [FOLDER]/bin/codex-auth, [FOLDER]/other/codex-auth: remove the ones you do not want, or change PATH",
+        "warning  program: several programs of this name are in PATH, of which the first is run: [FOLDER]/bin/codex-auth, [FOLDER]/other/codex-auth: remove the ones you do not want, or change PATH",
     );
 }
 
@@ -159,7 +159,7 @@ fn the_json_has_stable_names() {
     let port = json!({
         "check": "port",
         "level": "problem",
-        "found": "invalid CODEX_AUTH_PORT \"none\": use 0 to 65535",
+        "found": "invalid value \"none\" for CODEX_AUTH_PORT: use 0 to 65535",
     });
     assert!(findings.contains(&port), "{findings:?}");
 }
@@ -208,7 +208,7 @@ fn a_store_that_is_not_a_folder_is_found() {
         &sandbox,
         &[],
         1,
-        "problem  store: invalid CODEX_AUTH_HOME relative: use an absolute path\n...\n",
+        "problem  store: invalid value \"relative\" for CODEX_AUTH_HOME: use an absolute path\n...\n",
     );
 }
 
@@ -345,7 +345,7 @@ fn passed_checks_are_only_counted_unless_requested() {
     sandbox.run(&["doctor"]).assert(
         1,
         "codex-auth [..] over SSH; set: [..]\n\
-         ✗ port          invalid CODEX_AUTH_PORT \"none\": use 0 to 65535\n\
+         ✗ port          invalid value \"none\" for CODEX_AUTH_PORT: use 0 to 65535\n\
          ! browser       no browser can be opened over SSH ([..]): set BROWSER, use codex-auth login --device-code, or open the URL elsewhere and paste the one you end up at\n\
          1 problem, 1 warning, 7 checks passed (see --verbose)\n",
         "",
@@ -445,7 +445,7 @@ fn a_busy_port_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  port: invalid CODEX_AUTH_PORT \"none\": use 0 to 65535",
+        "problem  port: invalid value \"none\" for CODEX_AUTH_PORT: use 0 to 65535",
     );
 }
 
@@ -507,6 +507,15 @@ fn an_issuer_that_no_token_must_be_sent_to_is_found() {
         1,
         "...\nproblem  issuer: invalid CODEX_AUTH_ISSUER: plain http is only allowed to a loopback address\n",
     );
+}
+
+/// The variable only matters for the next sign-in.
+#[test]
+fn the_issuer_that_a_login_came_from_is_asked() {
+    let mut sandbox = healthy();
+    sandbox.set("CODEX_AUTH_ISSUER", "http://127.0.0.1:9");
+    let line = "ok       issuer: [ISSUER] answered in [..] ms (status 200)";
+    assert_finds(&sandbox, 0, line);
 }
 
 #[test]
@@ -627,15 +636,17 @@ fn dated(ahead: i64) -> Trouble {
 fn a_clock_that_is_wrong_is_found() {
     let sandbox = without_login();
     for (ahead, found) in [
-        (7230, "this machine is 2 hours behind the issuer"),
-        (-7230, "this machine is 2 hours ahead of the issuer"),
+        (
+            7230,
+            "this machine's clock is 2 hours behind the issuer's: set it",
+        ),
+        (
+            -7230,
+            "this machine's clock is 2 hours ahead of the issuer's: set it",
+        ),
     ] {
         sandbox.issuer.plan(Endpoint::Other, dated(ahead));
-        assert_finds_last(
-            &sandbox,
-            0,
-            &format!("warning  clock: {found}: set the clock\n"),
-        );
+        assert_finds_last(&sandbox, 0, &format!("warning  clock: {found}\n"));
     }
     let undated = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     sandbox

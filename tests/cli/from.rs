@@ -692,19 +692,25 @@ fn a_workspace_is_checked() {
     machines.client.run(&arguments).assert(
         1,
         "",
-        "codex-auth: could not sign in: the login is for workspace account-1, and only account-2 is accepted\n",
+        "codex-auth: could not sign in: the login is for workspace account-1, but only account-2 is accepted\n",
     );
 }
 
 #[test]
 fn a_missing_command_is_not_a_temporary_failure() {
     let sandbox = Sandbox::new();
-    for command in ["nosuchcommand", "./nosuchcommand"] {
-        sandbox.run(&["login", "--from", "--", command]).assert(
-            1,
-            "",
-            &format!("codex-auth: could not sign in: {command}: command not found\n"),
-        );
+    let script = sandbox.folder().join("script");
+    fs::write(&script, "").unwrap();
+    let not_executable = script.to_str().unwrap();
+    for (command, failure) in [
+        ("nosuchcommand", "nosuchcommand: command not found"),
+        ("./nosuchcommand", "./nosuchcommand: no such file"),
+        ("", "'': command not found"),
+        (not_executable, "[FOLDER]/script: permission denied"),
+    ] {
+        let login = sandbox.run(&["login", "--from", "--", command]);
+        let stderr = format!("codex-auth: could not sign in: {failure}\n");
+        login.assert(1, "", &stderr);
     }
     assert!(!sandbox.home().exists());
 }
@@ -749,7 +755,7 @@ fn signing_out_revokes_nothing() {
     machines.client.run(&["logout"]).assert(
         0,
         "",
-        "Signed out (profile default). The login was not revoked: it is held where remote gets its tokens.\n",
+        "Signed out (profile default). The login was not revoked: sign out where remote gets its tokens.\n",
     );
     assert!(!machines.client.file("default").exists());
     assert!(machines.authority.can_refresh());
@@ -802,7 +808,7 @@ fn the_login_itself_is_not_replaced_by_its_own_tokens() {
     client.run(&["login", "--from", "--", "remote"]).assert(
         1,
         "",
-        "codex-auth: could not sign in: the profile default holds the very login that these tokens come from: choose another --profile, or run codex-auth logout --no-revoke first\n",
+        "codex-auth: could not sign in: the profile default is the login that these tokens come from: choose another --profile, or run codex-auth logout --no-revoke first\n",
     );
     assert_eq!(client.stored().to_string(), held);
 }

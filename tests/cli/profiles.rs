@@ -217,7 +217,7 @@ fn a_login_to_another_workspace_is_refused_and_revoked_and_the_old_one_stays() {
     output.assert(
         1,
         "",
-        "...\ncodex-auth: could not sign in: the login is for workspace account-1, and only team-1 or team-2 is accepted\n",
+        "...\ncodex-auth: could not sign in: the login is for workspace account-1, but only team-1 or team-2 is accepted\n",
     );
     assert!(
         !page.text().contains("You are signed in"),
@@ -247,7 +247,7 @@ fn a_login_without_an_account_is_in_no_workspace() {
     running.finish().assert(
         1,
         "",
-        "...\ncodex-auth: could not sign in: the login is for workspace (none), and only team-1 is accepted\n",
+        "...\ncodex-auth: could not sign in: the login is for workspace (none), but only team-1 is accepted\n",
     );
     assert!(!sandbox.file("default").exists());
     assert_eq!(sandbox.issuer.revoked().len(), 1);

@@ -418,7 +418,8 @@ fn the_workspace_and_the_plan_of_the_backend_are_shown() {
     let login = sign_in(&sandbox);
     let who = "Signed in as someone@mail.example (Pro, workspace Lab  [31m)\n";
     assert!(login.stderr.ends_with(who), "{}", login.stderr);
-    let line = "  Plan:       Pro; the token still says Free: codex-auth token --force-refresh\n";
+    let line =
+        "  Plan:       Pro; the token still says Free: run codex-auth token --force-refresh\n";
     sandbox
         .run(&["status"])
         .assert(0, &format!("{who}...\n{line}...\n"), "");
@@ -455,7 +456,7 @@ fn the_workspace_and_the_plan_of_the_backend_are_shown() {
     sandbox.issuer.plan(Endpoint::Usage, usage);
     sandbox.run(&["status", "--usage"]).assert(
         0,
-        "Signed in as someone@mail.example (Enterprise, [..]\n...\n  Plan:       Enterprise; the token still says Team: codex-auth token --force-refresh\n...\n",
+        "Signed in as someone@mail.example (Enterprise, [..]\n...\n  Plan:       Enterprise; the token still says Team: run codex-auth token --force-refresh\n...\n",
         "",
     );
 }

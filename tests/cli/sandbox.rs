@@ -303,8 +303,8 @@ fn status_and_doctor_report_the_sandbox() {
         }
         let report = format!(
             "codex-auth [..]\n\
-             ! sandbox       {CANNOT_WRITE}: a token is printed while it is valid, and refreshed outside: codex-auth setup \
-             systemd, cron or launchd prints what keeps it valid\n\
+             ! sandbox       {CANNOT_WRITE}: a valid token is printed, but not refreshed here: to refresh it from outside, see \
+             codex-auth setup systemd, cron or launchd\n\
              0 problems, 1 warning, 2 checks passed (see --verbose)\n"
         );
         maker
@@ -320,6 +320,20 @@ fn status_and_doctor_report_the_sandbox() {
             &format!("...\n✗ login         default: {no_token}...\n"),
             "",
         );
+    }
+}
+
+/// Nobody is refreshing, so there is nothing to wait for.
+#[test]
+fn what_cannot_be_stored_is_said_at_once() {
+    for maker in makers() {
+        let sandbox = Sandbox::new();
+        sandbox.plant();
+        for command in [&["login", "--device-code"][..], &["logout"]] {
+            let output = maker.run(&sandbox, READ_ONLY, command);
+            let stderr = format!("codex-auth: [..]: {CANNOT_WRITE}\n");
+            output.assert(75, "", &stderr);
+        }
     }
 }
 

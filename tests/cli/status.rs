@@ -467,7 +467,7 @@ fn all_profiles_are_shown_and_codexs_is_not_one_of_them() {
 }
 
 #[test]
-fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
+fn the_backend_accepts_or_rejects_the_token_or_does_not_say() {
     let mut sandbox = planted(86_400 * 5, |_| {});
     let assert_checked = |sandbox: &Sandbox, verdict: &str, words: &str| {
         let stdout = format!("Signed in as [..]\n...\n  Backend:    {words}\n...\n");
@@ -478,13 +478,13 @@ fn the_backend_accepts_or_rejects_the_token_or_is_unreachable() {
     assert_checked(&sandbox, "accepted", "accepts the token");
     let trouble = Trouble::status(500);
     sandbox.issuer.plan_always(Endpoint::Usage, trouble);
-    assert_checked(&sandbox, "unreachable", "unreachable: [..] (status 500)");
+    assert_checked(&sandbox, "unknown", "unknown: [..] (status 500)");
     sandbox.issuer.end_plans(Endpoint::Usage);
     sandbox.issuer.reject_access_tokens();
     let words = "rejects the token: codex-auth token --force-refresh gets a new one";
     assert_checked(&sandbox, "rejected", words);
     sandbox.set("CODEX_AUTH_CHATGPT_URL", "http://127.0.0.1:9");
-    assert_checked(&sandbox, "unreachable", "unreachable: 127.0.0.1: [..]");
+    assert_checked(&sandbox, "unknown", "unknown: 127.0.0.1: [..]");
 }
 
 #[test]

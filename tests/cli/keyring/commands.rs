@@ -1,6 +1,7 @@
 //! The commands for users: `login`, `seal`, `unseal`, `logout`, `status`, `doctor`.
 
 use std::fs;
+use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
@@ -93,10 +94,25 @@ fn a_new_login_is_sealed_if_that_is_asked_for_or_if_the_one_before_it_was() {
 }
 
 #[test]
+fn advice_repeats_the_option() {
+    let Some(mut desktop) = Desktop::start() else {
+        return;
+    };
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port().to_string();
+    desktop.sandbox.set("CODEX_AUTH_PORT", &port);
+    desktop.sandbox.run(&["login", "--seal"]).assert(
+        1,
+        "",
+        "codex-auth: could not sign in: port [..], or use codex-auth login --seal --device-code\n",
+    );
+}
+
+#[test]
 fn a_variable_that_says_neither_yes_nor_no_is_an_error() {
     let mut sandbox = Sandbox::new();
     sandbox.set("CODEX_AUTH_SEAL", "yes");
-    let words = "codex-auth: invalid CODEX_AUTH_SEAL \"yes\": use 1 or 0\n";
+    let words = "codex-auth: invalid value \"yes\" for CODEX_AUTH_SEAL: use 1 or 0\n";
     sandbox.run(&["login"]).assert(2, "", words);
 }
 
