@@ -32,7 +32,8 @@ impl Credentials {
         let due = self.refresh_window.unwrap_or(window).min(window);
         match left {
             _ if is_stale => Freshness::Stale,
-            _ if left <= due => Freshness::Due,
+            // The caller gets a warning, or another token, if its identity token has been replaced.
+            _ if left <= due || self.revoked.is_some() => Freshness::Due,
             _ => Freshness::Fresh,
         }
     }

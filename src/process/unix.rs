@@ -67,15 +67,16 @@ pub fn kill_group(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Whether the system kills everything that we leave behind when our caller exits: the first process of a PID namespace,
-/// such as a container's, takes all others with it, and that may be the caller or this process itself
-/// (`pid_namespaces(7)`). True if unknown.
+/// Whether the system kills everything that we leave behind when our caller exits: the first process of a PID namespace
+/// takes all others with it, and that may be the caller or this process itself (`pid_namespaces(7)`). A container that
+/// shares the namespace of its host is recognized by its variables. True if unknown.
 pub fn may_end_with_caller() -> bool {
     /// The name of the initial namespace (the kernel's `PROC_PID_INIT_INO`).
     const FIRST: &str = "pid:[4026531836]";
     let namespace = std::fs::read_link("/proc/self/ns/pid");
     let is_first = namespace.is_ok_and(|name| name.as_os_str() == FIRST);
-    cfg!(target_os = "linux") && (std::process::id() == 1 || !is_first)
+    let is_another = std::process::id() == 1 || !is_first;
+    cfg!(target_os = "linux") && (is_another || settings::any_is_set(&settings::CONTAINER))
 }
 
 /// Replaces this process with a command, which keeps its ID, its terminal, its signal mask and its signal dispositions.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Error, Result, anyhow, bail, ensure};
 
-use super::permissions::{check_writable, nonblocking, rename};
+use super::permissions::{check_writable, nonblocking, remedy, rename};
 use crate::error::temporary;
 use crate::sandbox;
 use crate::text::shell_path;
@@ -86,10 +86,10 @@ pub fn describe(error: &io::Error, path: &Path) -> Error {
             "{} is on a read-only file system: set CODEX_AUTH_HOME to a writable folder",
             folder.display()
         ),
-        ErrorKind::PermissionDenied if check_writable(path).is_err() => anyhow!(
-            "this user cannot write to {}: set CODEX_AUTH_HOME to a folder of your own",
-            folder.display()
-        ),
+        ErrorKind::PermissionDenied if check_writable(path).is_err() => {
+            let (folder, remedy) = (folder.display(), remedy(folder));
+            anyhow!("this user cannot write to {folder}: {remedy}")
+        }
         ErrorKind::PermissionDenied => {
             anyhow!("{shown}: {error}: codex-auth doctor says what to do")
         }

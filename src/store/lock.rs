@@ -102,6 +102,7 @@ impl Lock<'_> {
         }
         for left in paths {
             remove_if_there(&left)
+                .map_err(|error| describe(&error, &left))
                 .with_context(|| format!("could not remove {}", left.display()))?;
         }
         sync_name(path);

@@ -363,7 +363,7 @@ fn a_folder_that_cannot_be_written_to_says_what_to_do() {
         sandbox.start(command).finish()
     };
     set_mode(&home, 0o500);
-    let advice = "this user cannot write to [HOME]: set CODEX_AUTH_HOME to a folder of your own";
+    let advice = "this user cannot write to [HOME]: run chmod 700 [HOME]";
     run(&["login", "--no-browser"]).assert(
         1,
         "",

@@ -154,7 +154,7 @@ fn one_login_that_cannot_be_removed_does_not_stop_the_others() {
     output.assert(
         1,
         "",
-        "codex-auth: could not remove [HOME]/folder.json: [..]\nSigned out (profile work). The login was not revoked.\n",
+        "codex-auth: could not remove [HOME]/folder.json: [HOME]/folder.json is not a regular file: run rm -r [..]folder.json[..]\nSigned out (profile work). The login was not revoked.\n",
     );
     assert!(!sandbox.file("work").exists());
 }

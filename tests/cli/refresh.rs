@@ -442,6 +442,16 @@ fn a_due_token_that_cannot_be_refreshed_is_printed_with_a_warning() {
     sandbox.run(&["token"]).assert(0, TOKEN, warning);
     sandbox.run(&["token"]).assert(0, TOKEN, warning);
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
+    // Even long before the token is due: someone has to sign in.
+    let sandbox = Sandbox::new();
+    sandbox.plant_expiring_in(LIFE.cast_signed() - 3600, LIFE);
+    sandbox.issuer.revoke_logins();
+    let refused =
+        "codex-auth: the issuer refused to refresh the token: [..]: run codex-auth login\n";
+    let arguments = ["token", "--force-refresh"];
+    sandbox.run(&arguments).assert(4, "", refused);
+    sandbox.run(&["token"]).assert(0, TOKEN, warning);
+    assert_eq!(sandbox.issuer.count(REFRESH), 1);
     // Failures that need no user are reported once.
     let sandbox = Sandbox::new();
     sandbox.plant_expiring_in(3600, LIFE);
@@ -452,6 +462,21 @@ fn a_due_token_that_cannot_be_refreshed_is_printed_with_a_warning() {
     sandbox.run(&["token"]).assert(0, TOKEN, warning);
     sandbox.run(&["token"]).assert(0, TOKEN, "");
     assert_eq!(sandbox.issuer.count(REFRESH), 1);
+}
+
+/// As with `podman run --pid=host`, which still kills everything in the container.
+#[cfg(target_os = "linux")]
+#[test]
+fn in_a_container_that_shares_the_namespace_of_its_host_the_caller_waits_too() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("container", "podman");
+    sandbox.plant_expiring_in(3600, LIFE);
+    // Elsewhere, the caller prints the old token after 3 seconds.
+    let delay = Trouble::Delay(Duration::from_secs(4));
+    sandbox.issuer.plan(REFRESH, delay);
+    let output = sandbox.run(&["token"]);
+    output.assert(0, TOKEN, "");
+    assert_eq!(output.line(), sandbox.issuer.access_tokens().pop().unwrap());
 }
 
 /// The caller runs in a PID namespace that ends with it, as in a container.

@@ -84,14 +84,20 @@ pub fn check_folder(folder: &Path) -> Result<()> {
         metadata => metadata.with_context(|| format!("could not look at {}", folder.display()))?,
     };
     if metadata.mode() & 0o022 != 0 {
-        // A shared folder, or another user's, is left as it is.
-        let is_own = metadata.mode() & 0o1000 == 0 && check_ours(&metadata).is_ok();
-        let own = is_own.then(|| format!("run chmod 700 {}", shell_path(folder)));
-        let advice = own.unwrap_or("set CODEX_AUTH_HOME to a folder of your own".to_owned());
-        bail!("other users can write to its folder: {advice}");
+        bail!("other users can write to its folder: {}", remedy(folder));
     }
     check_trusted(&metadata)
         .with_context(|| format!("could not trust the folder {}", folder.display()))
+}
+
+/// What to do about the permissions of a folder. A shared one, or another user's, is left as it is.
+pub fn remedy(folder: &Path) -> String {
+    match fs::metadata(folder) {
+        Ok(found) if found.mode() & 0o1000 == 0 && check_ours(&found).is_ok() => {
+            format!("run chmod 700 {}", shell_path(folder))
+        }
+        _ => "set CODEX_AUTH_HOME to a folder of your own".to_owned(),
+    }
 }
 
 /// The permissions of a file, as for chmod. `None` on systems without them.

@@ -41,6 +41,10 @@ pub fn check_folder(_: &Path) -> Result<()> {
     Ok(())
 }
 
+pub fn remedy(_: &Path) -> String {
+    "set CODEX_AUTH_HOME to a folder of your own".to_owned()
+}
+
 pub fn mode(_: &Metadata) -> Option<u32> {
     None
 }
