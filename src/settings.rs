@@ -375,7 +375,7 @@ pub fn invalid_value(name: &str, value: &str, why: impl Display) -> Error {
 }
 
 /// The same for a value that is not shown: it may be long, or contain a password.
-fn invalid(name: &str, why: impl Display) -> Error {
+pub fn invalid(name: &str, why: impl Display) -> Error {
     usage(format!("invalid {name}: {why}"))
 }
 

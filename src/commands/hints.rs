@@ -43,9 +43,9 @@ fn advice(error: &Error, arguments: &[OsString]) -> Option<String> {
     let mut whole = Cli::command();
     whole.build();
     let typed: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    // The word after --profile is a name.
-    let is_name = |at: usize| at > 0 && typed[at - 1] == "--profile";
-    let words = (0..typed.len()).filter(|at| !is_name(*at));
+    // The word after --profile is a name, and `help` has no help of its own.
+    let is_other = |at: usize| typed[at] == "help" || at > 0 && typed[at - 1] == "--profile";
+    let words = (0..typed.len()).filter(|at| !is_other(*at));
     let mut commands = words.filter_map(|at| whole.find_subcommand(typed[at]));
     let command = commands.next().unwrap_or(&whole);
     let call = command.get_bin_name().unwrap_or("codex-auth");

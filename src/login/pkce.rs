@@ -3,9 +3,8 @@
 use anyhow::Result;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 
-use crate::credentials::random;
+use crate::credentials::{fingerprint, random};
 
 /// A new unguessable secret, as a code verifier (RFC 7636 section 4.1) or a state (RFC 6749 section 10.12): 32 random
 /// bytes, as 43 characters of base64url.
@@ -15,7 +14,7 @@ pub fn random_secret() -> Result<String> {
 
 /// The S256 challenge for a verifier (RFC 7636 section 4.2): 43 characters.
 pub fn challenge(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
+    fingerprint(verifier)
 }
 
 #[cfg(test)]

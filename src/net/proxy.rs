@@ -38,13 +38,10 @@ pub fn for_url(url: &Url) -> Result<Option<Proxy>> {
     let Some((variable, value)) = settings::proxy()?.filter(|_| !is_direct) else {
         return Ok(None);
     };
-    let proxy = parse(variable, &value).with_context(|| {
-        format!(
-            "invalid {variable}: use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h \
-             (percent-encode special characters in the password: %40 for @)"
-        )
-    })?;
-    Ok(Some(proxy))
+    let why = "use a URL such as http://USER:PASSWORD@HOST:PORT, or one with https, socks5 or socks5h (percent-encode special \
+               characters in the password: %40 for @)";
+    let proxy = parse(variable, &value).map(Some);
+    proxy.ok_or_else(|| settings::invalid(variable, why))
 }
 
 /// The proxy that a variable names. With an invalid host or port, the request could end up elsewhere.

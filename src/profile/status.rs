@@ -212,7 +212,7 @@ impl LoginStatus {
             Verdict::Accepted => "accepts the token".to_owned(),
             Verdict::Rejected if self.is_usable => {
                 let call = settings::call_for(self.profile.name());
-                format!("rejects the token: {call} token --force-refresh gets a new one")
+                format!("rejects the token: run {call} token --force-refresh")
             }
             Verdict::Rejected => "rejects the token".to_owned(),
             Verdict::Unknown(reason) => format!("unknown: {reason}"),

@@ -67,6 +67,8 @@ fn wrong_arguments_get_the_command_to_try() {
         ("--profile work", "codex-auth --help"),
         ("--profile login token --foo", "codex-auth token --help"),
         ("exec", "codex-auth exec --help"),
+        ("help bogus", "codex-auth --help"),
+        ("help --help", "codex-auth --help"),
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
         let output = sandbox.run(&arguments);

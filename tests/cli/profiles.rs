@@ -82,7 +82,7 @@ fn advice_from_status_doctor_and_setup_names_the_profile() {
     assert_eq!(pi.code, 0);
     assert!(pi.stderr.contains(why), "{}", pi.stderr);
     sandbox.issuer.reject_access_tokens();
-    let words = "rejects the token: codex-auth --profile work token --force-refresh gets a new one";
+    let words = "rejects the token: run codex-auth --profile work token --force-refresh";
     let stdout = format!("Signed in as [..]\n...\n  Backend:    {words}\n...\n");
     sandbox.run(&["status", "--verify"]).assert(0, &stdout, "");
 }

@@ -481,7 +481,7 @@ fn the_backend_accepts_or_rejects_the_token_or_does_not_say() {
     assert_checked(&sandbox, "unknown", "unknown: [..] (status 500)");
     sandbox.issuer.end_plans(Endpoint::Usage);
     sandbox.issuer.reject_access_tokens();
-    let words = "rejects the token: codex-auth token --force-refresh gets a new one";
+    let words = "rejects the token: run codex-auth token --force-refresh";
     assert_checked(&sandbox, "rejected", words);
     sandbox.set("CODEX_AUTH_CHATGPT_URL", "http://127.0.0.1:9");
     assert_checked(&sandbox, "unknown", "unknown: 127.0.0.1: [..]");

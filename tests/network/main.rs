@@ -780,7 +780,7 @@ fn a_value_that_cannot_be_used_is_an_error_and_never_a_direct_connection() {
             let answer = probe.with(variable, value).run();
             assert_eq!(
                 answer,
-                wrong(format!("invalid {variable}: {message}")),
+                (2, format!("invalid {variable}: {message}")),
                 "{value}"
             );
         }
@@ -811,7 +811,7 @@ fn the_variables_have_the_order_of_curl() {
             .fold(probe, |probe, name| probe.with(name, ""));
         let (code, message) = probe.run();
         assert!(
-            code == 1 && message.starts_with(&format!("invalid {first}")),
+            code == 2 && message.starts_with(&format!("invalid {first}")),
             "{message}"
         );
     }

@@ -66,7 +66,8 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
     let has_gateway = args.base_url.is_some();
     let (template, language, default_url) = template(&args.program, has_gateway)?;
     let profile = Profile::chosen(profile)?;
-    let (backend, headers) = destination(&profile)?;
+    let has_headers = template.contains("{{header");
+    let (backend, headers) = destination(&profile, has_headers)?;
     let url = match &args.base_url {
         Some(url) => url.text.clone(),
         None if default_url.starts_with("http") => default_url.to_owned(),
@@ -115,14 +116,18 @@ pub fn setup(profile: Option<String>, args: &SetupArgs) -> Result<ExitCode> {
     }
 }
 
+type Headers = Vec<(&'static str, String)>;
+
 /// The base URL for this login's requests, without a trailing slash, and the headers that they need besides the token.
 /// Leaves out values that a program could misinterpret: pi runs one that starts with `!`.
-fn destination(profile: &Profile) -> Result<(String, Vec<(&'static str, String)>)> {
+fn destination(profile: &Profile, has_headers: bool) -> Result<(String, Headers)> {
     let backend = settings::backend()?;
     let credentials = match profile.stored() {
         Err(error) if exit_code(&error) == LOGIN_REQUIRED => {
-            let reason = format!("{error:#}, then setup again");
-            warn(&format!("ACCOUNT-ID is a placeholder: {reason}"));
+            if has_headers {
+                let reason = format!("{error:#}, then setup again");
+                warn(&format!("ACCOUNT-ID is a placeholder: {reason}"));
+            }
             let account = ("ChatGPT-Account-Id", "ACCOUNT-ID".to_owned());
             return Ok((backend.text, vec![account]));
         }
@@ -131,8 +136,7 @@ fn destination(profile: &Profile) -> Result<(String, Vec<(&'static str, String)>
     let headers = credentials.account_headers().into_iter();
     let (usual, unusual): (Vec<_>, Vec<_>) = headers.partition(|(_, value)| is_plain(value));
     for (name, _) in unusual {
-        let why = "its value has unusual characters";
-        warn(&format!("omitted header {name}: {why}"));
+        warn(&format!("omitted header {name}: unusual characters"));
     }
     Ok((credentials.base_url(&backend).text, usual))
 }
