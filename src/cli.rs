@@ -258,7 +258,7 @@ pub struct StatusArgs {
     /// Show plan usage, and when the limits reset
     #[arg(long)]
     pub usage: bool,
-    /// Show every profile
+    /// Show every stored profile
     #[arg(long)]
     pub all: bool,
 }
