@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::disk::read;
 use super::permissions::check_trusted;
-use super::read;
 use crate::credentials::{Credentials, parse_codex};
 use crate::{keyring, settings};
 
