@@ -1,4 +1,5 @@
-//! Whether an agent's sandbox causes a failure, and what messages then say. `net::socket` also blames one for EACCES.
+//! Whether an agent's sandbox causes a failure, and what messages then say. `net::socket` blames one, too, if a
+//! connection is not permitted.
 
 use std::fs;
 use std::io::{self, ErrorKind};

@@ -139,8 +139,8 @@ fn check_ports(sign_in: &str) -> Result<String> {
 
 fn of_browser(sign_in: &str) -> Finding {
     let programs = opener::programs();
-    let is_usable = |name: &&String| opener::has_browser() && settings::is_installed(name);
-    if let Some(program) = programs.iter().find(is_usable) {
+    let installed = programs.iter().find(|name| settings::is_installed(name));
+    if let Some(program) = installed.filter(|_| opener::has_browser()) {
         return Finding::of("browser", Ok(format!("opened with {}", printable(program))));
     }
     let place = opener::environment().shown();

@@ -17,6 +17,8 @@ use crate::url::is_localhost;
 pub const LONGEST_RESOLVE: Duration = Duration::from_secs(10);
 /// How long to wait for an address before trying the next one too (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// How much longer than asked the system may wait: some versions of Windows never wait less than this.
+const LATE: Duration = Duration::from_millis(500);
 
 /// The addresses of a host. The system's resolver has no time limit of its own.
 pub fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>> {
@@ -62,9 +64,6 @@ pub fn race(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream> {
         }
     }
 }
-
-/// How much longer than asked the system may wait: some versions of Windows never wait less than this.
-const LATE: Duration = Duration::from_millis(500);
 
 /// A socket with a time limit. It waits in a hundred steps: if this process is stopped, the clock continues, but at most
 /// one step and `LATE` are used up, and data that arrived meanwhile is still read.

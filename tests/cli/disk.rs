@@ -6,6 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::login::SIGNED_IN;
+use support::expect::word;
 use support::fake_issuer::Endpoint;
 #[cfg(target_os = "linux")]
 use support::process::until;
@@ -777,11 +778,14 @@ fn a_staged_file_that_no_refresh_can_replace_is_named_by_every_command() {
     for (is_folder, words) in [
         (
             true,
-            "is not a regular file: run rm -r [..]default.json.new[..]",
+            format!(
+                "is not a regular file: run rm -r {}",
+                word("[HOME]/default.json.new")
+            ),
         ),
         (
             false,
-            "the file was written by a newer codex-auth: update codex-auth",
+            "the file was written by a newer codex-auth: update codex-auth".to_owned(),
         ),
     ] {
         if is_folder {

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use support::expect;
+use support::expect::{self, word};
 use support::fake_issuer::wire::Answer;
 use support::fake_issuer::{Endpoint, Trouble, now};
 #[cfg(unix)]
@@ -219,7 +219,10 @@ fn a_file_system_without_locks_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  store: could not lock [HOME]/.doctor.json: [HOME]/.doctor.lock is not a regular file: run rm -r [..].doctor.lock[..]",
+        &format!(
+            "problem  store: could not lock [HOME]/.doctor.json: [HOME]/.doctor.lock is not a regular file: run rm -r {}",
+            word("[HOME]/.doctor.lock")
+        ),
     );
 }
 
@@ -249,7 +252,10 @@ fn a_login_that_is_not_a_file_or_read_only_is_found() {
     assert_finds(
         &sandbox,
         1,
-        "problem  login: default: valid for 10 days, cannot be refreshed: could not replace [HOME]/default.json: [HOME]/default.lock is not a regular file: run rm -r [..]default.lock[..]",
+        &format!(
+            "problem  login: default: valid for 10 days, cannot be refreshed: could not replace [HOME]/default.json: [HOME]/default.lock is not a regular file: run rm -r {}",
+            word("[HOME]/default.lock")
+        ),
     );
     let sandbox = healthy();
     let mut permissions = fs::metadata(sandbox.file("default")).unwrap().permissions();
@@ -264,7 +270,8 @@ fn a_login_that_is_not_a_file_or_read_only_is_found() {
         &sandbox,
         1,
         &format!(
-            "problem  login: default: valid for 10 days, cannot be refreshed: could not replace [HOME]/default.json: the file is read-only: run {fix} [..]default.json[..]"
+            "problem  login: default: valid for 10 days, cannot be refreshed: could not replace [HOME]/default.json: the file is read-only: run {fix} {}",
+            word("[HOME]/default.json")
         ),
     );
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 
+use support::expect::word;
 use support::fake_issuer::{Endpoint, Trouble};
 use support::sandbox::{LIFE, Sandbox};
 
@@ -154,7 +155,10 @@ fn one_login_that_cannot_be_removed_does_not_stop_the_others() {
     output.assert(
         1,
         "",
-        "codex-auth: could not remove [HOME]/folder.json: [HOME]/folder.json is not a regular file: run rm -r [..]folder.json[..]\nSigned out (profile work). The login was not revoked.\n",
+        &format!(
+            "codex-auth: could not remove [HOME]/folder.json: [HOME]/folder.json is not a regular file: run rm -r {}\nSigned out (profile work). The login was not revoked.\n",
+            word("[HOME]/folder.json")
+        ),
     );
     assert!(!sandbox.file("work").exists());
 }

@@ -328,9 +328,11 @@ fn programs_that_the_backend_does_not_serve_are_led_to_the_gateway_of_litellm() 
 fn crush_calls_us_if_its_gateway_accepts_the_token() {
     let sandbox = signed_in();
     let arguments = ["setup", "crush", "--base-url", "https://proxy.example/v1"];
+    // Backslashes are shown as slashes there.
+    let line_end = if cfg!(windows) { '/' } else { '\\' };
     sandbox.run(&arguments).assert(
         0,
-        "...\n  --base-url 'https://proxy.example/v1' [..]\n  --api-key \"$([..]codex-auth[..] --profile default token --verify --timeout 8s)\" --extra-header ChatGPT-Account-Id account-1\n...\n",
+        &format!("...\n  --base-url 'https://proxy.example/v1' {line_end}\n  --api-key \"$([..]codex-auth[..] --profile default token --verify --timeout 8s)\" --extra-header ChatGPT-Account-Id account-1\n...\n"),
         ENVIRONMENT,
     );
 }

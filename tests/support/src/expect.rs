@@ -34,6 +34,12 @@ fn line_matches(expected: &str, actual: &str) -> bool {
     ends.any(|at| line_matches(rest, &actual[at..]))
 }
 
+/// A path in a command to run: Windows needs quotes around it.
+pub fn word(path: &str) -> String {
+    let quote = if cfg!(windows) { "\"" } else { "" };
+    format!("{quote}{path}{quote}")
+}
+
 /// Describes how a text differs from what was expected; empty if it does not. Makes whitespace and line ends visible.
 pub fn difference(name: &str, expected: &str, actual: &str) -> String {
     if matches(expected, actual) {
